@@ -1,0 +1,40 @@
+"""Every error this package raises on purpose, in one tree.
+
+    DcpError                what a person did or has can be mended; the message is one line that says how
+    |-- RequestError        a bad request: empty text, text longer than the context, negative lengths
+    |-- ModelError          a checkpoint that cannot be used: missing, unsupported, misshapen, NaN
+    |-- TraceError          a trace file that is damaged, hostile or of an unknown format
+    |-- DeviceError         the asked-for implementation or device is not there
+    `-- DataError           training or evaluation data that cannot be read or is too little
+
+Knows nothing of the rest of the package. Front ends print ``str(error)`` and exit with 2; anything
+that is not a DcpError is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+__all__ = ["DataError", "DcpError", "DeviceError", "ModelError", "RequestError", "TraceError"]
+
+
+class DcpError(Exception):
+    """Base of all errors a user can mend. The message is one line."""
+
+
+class RequestError(DcpError):
+    """What was asked for makes no sense or does not fit."""
+
+
+class ModelError(DcpError):
+    """A checkpoint is missing, unsupported, misshapen or damaged."""
+
+
+class TraceError(DcpError):
+    """A trace file is damaged, hostile or of an unknown format version."""
+
+
+class DeviceError(DcpError):
+    """The requested implementation, device or dtype is not available here."""
+
+
+class DataError(DcpError):
+    """Training or evaluation data cannot be read, or is too little."""
