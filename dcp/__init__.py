@@ -1,5 +1,9 @@
 """Dynamic Context Pruning: see what a language model forgets.
 
+    import dcp
+    run = dcp.record("The river rose for three days before anyone in the village")
+    run.to_frame()
+
 Importing this package imports nothing heavy; names resolve on first use.
 """
 
@@ -8,13 +12,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dcp.record import record
+    from dcp.errors import DcpError
+    from dcp.models import list_models
+    from dcp.recorder import record
     from dcp.trace import ALIVE, Trace
 
 __version__ = "0.1.0"
-__all__ = ["ALIVE", "Trace", "__version__", "record"]
+__all__ = ["ALIVE", "DcpError", "Trace", "__version__", "list_models", "record"]
 
-_HOMES = {"ALIVE": "dcp.trace", "Trace": "dcp.trace", "record": "dcp.record"}
+_HOMES = {
+    "ALIVE": "dcp.trace",
+    "DcpError": "dcp.errors",
+    "Trace": "dcp.trace",
+    "list_models": "dcp.models",
+    "record": "dcp.recorder",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -23,3 +35,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
