@@ -1,0 +1,1 @@
+"""The model: one loop for every architecture, its weights, its cache."""

@@ -1,0 +1,215 @@
+"""One decoder loop for GPT-2 and the Llama family, with two gate projections beside Q, K, V.
+
+The loop does not know how attention is done: each layer hands its queries, keys, values and gate
+projections to the ``attend`` it was given. Training, the masked reference forward and decoding with
+a cache are three ``attend``s of this one loop. Architectures are switches of ``ModelConfig``.
+
+Method: Anagnostidis et al., arXiv 2305.15805, section 3.1 (interaction projections).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dcp.config import ModelConfig
+
+__all__ = ["Attend", "Transformer"]
+
+
+class Attend(Protocol):
+    """What a layer asks of attention. Rotary positions are already applied to q and k."""
+
+    def __call__(
+        self,
+        layer: int,
+        q: Tensor,  # [B, T, H, d]
+        k: Tensor,  # [B, T, H_kv, d]
+        v: Tensor,  # [B, T, H_kv, d]
+        q_int: Tensor | None,  # [B, T, r] float32, None for a model without gates
+        k_int: Tensor | None,  # [B, T, r] float32
+        beta: Tensor | None,  # [1] float32
+    ) -> Tensor:  # [B, T, H, d]
+        ...
+
+
+class Transformer(nn.Module):
+    """ids and positions in, logits out.
+
+    ``interaction`` is the gate width r, 0 for a model without gates. Parameters are created
+    uninitialised on the meta device by `dcp.model.weights`, or initialised by ``initialise``.
+    """
+
+    def __init__(self, config: ModelConfig, interaction: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.interaction = interaction
+        self.embed = nn.Embedding(config.vocab, config.width)
+        if config.positions == "learned":
+            self.position = nn.Embedding(config.context, config.width)
+        self.blocks = nn.ModuleList(
+            _Block(config, layer, interaction) for layer in range(config.layers)
+        )
+        self.norm = _norm(config, config.width)
+        self.unembed = nn.Linear(config.width, config.vocab, bias=False)
+        if config.tied:
+            self.unembed.weight = self.embed.weight
+        self._rope: tuple[Tensor, Tensor] | None = None
+
+    def forward(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """ids, positions [B, T] int64 -> logits [B, T, V]."""
+        return self.head(self.hidden(ids, positions, attend))
+
+    def hidden(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """The final normalised hidden state [B, T, D]; ``head`` turns wanted rows into logits."""
+        x = self.embed(ids)
+        rotary = None
+        if self.config.positions == "learned":
+            x = x + self.position(positions)
+        else:
+            cos, sin = self.rope_tables(x.device)
+            rotary = (cos[positions].unsqueeze(2), sin[positions].unsqueeze(2))
+        for block in self.blocks:
+            x = block(x, rotary, attend)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+    def head(self, hidden: Tensor) -> Tensor:
+        return self.unembed(hidden)  # type: ignore[no-any-return]
+
+    def rope_tables(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """cos and sin [context, d/2] float32, made once per device."""
+        if self._rope is None or self._rope[0].device != device:
+            angles = torch.outer(
+                torch.arange(self.config.context, dtype=torch.float32),
+                inverse_frequencies(self.config),
+            )
+            self._rope = (angles.cos().to(device), angles.sin().to(device))
+        return self._rope
+
+    @torch.no_grad()
+    def initialise(self, seed: int = 0) -> None:
+        """GPT-2 initialisation: N(0, 0.02), residual outputs scaled by 1/sqrt(2 L); gates at 0."""
+        generator = torch.Generator().manual_seed(seed)
+        residual = 0.02 / math.sqrt(2 * self.config.layers)
+        for name, p in self.named_parameters():
+            if p.ndim < 2:
+                p.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
+            else:
+                std = residual if name.endswith(("out.weight", "down.weight")) else 0.02
+                p.normal_(0.0, std, generator=generator)
+        self.initialise_gates(seed)
+
+    @torch.no_grad()
+    def initialise_gates(self, seed: int = 0, beta: float = 4.0) -> None:
+        """Fresh gate projections: N(0, 1/sqrt(D)) so that z starts near ``beta`` with unit spread."""
+        generator = torch.Generator().manual_seed(seed + 1)
+        for block in self.blocks:
+            if self.interaction:
+                block.q_int.weight.normal_(0.0, self.config.width**-0.5, generator=generator)
+                block.k_int.weight.normal_(0.0, self.config.width**-0.5, generator=generator)
+                block.beta.fill_(beta)
+
+
+class _Block(nn.Module):
+    """norm -> Q, K, V, gates -> attend -> residual; norm -> MLP -> residual."""
+
+    def __init__(self, config: ModelConfig, layer: int, interaction: int) -> None:
+        super().__init__()
+        c = config
+        self.layer = layer
+        self.heads, self.kv_heads, self.head_dim = c.heads, c.kv_heads, c.head_dim
+        self.attn_norm = _norm(c, c.width)
+        self.qkv = nn.Linear(c.width, (c.heads + 2 * c.kv_heads) * c.head_dim, bias=c.qkv_bias)
+        self.out = nn.Linear(c.heads * c.head_dim, c.width, bias=c.out_bias)
+        self.q_norm = _norm(c, c.head_dim) if c.qk_norm else None
+        self.k_norm = _norm(c, c.head_dim) if c.qk_norm else None
+        self.mlp_norm = _norm(c, c.width)
+        self.mlp = _Mlp(c)
+        self.interaction = interaction
+        if interaction:
+            self.q_int = nn.Linear(c.width, interaction, bias=False)
+            self.k_int = nn.Linear(c.width, interaction, bias=False)
+            self.beta = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, attend: Attend) -> Tensor:
+        batch, length, _ = x.shape
+        h = self.attn_norm(x)
+        mixed = self.qkv(h).view(batch, length, -1, self.head_dim)
+        q, k, v = mixed.split((self.heads, self.kv_heads, self.kv_heads), dim=2)
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k = self.q_norm(q), self.k_norm(k)
+        if rotary is not None:
+            q, k = _rotate(q, *rotary), _rotate(k, *rotary)
+        q_int, k_int, beta = self.gates(h)
+        mixed = attend(self.layer, q, k, v, q_int, k_int, beta)
+        x = x + self.out(mixed.reshape(batch, length, -1))
+        return x + self.mlp(self.mlp_norm(x))  # type: ignore[no-any-return]
+
+    def gates(self, h: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """q_int, k_int [B, T, r] and beta [1], in float32 whatever the autocast: at alpha 8 the
+        live band of the gate is only +-1/7 wide."""
+        if not self.interaction:
+            return None, None, None
+        with torch.autocast(h.device.type, enabled=False):
+            h = h.float()
+            q_int = F.linear(h, self.q_int.weight.float())
+            k_int = F.linear(h, self.k_int.weight.float())
+        return q_int, k_int, self.beta.float()
+
+
+class _Mlp(nn.Module):
+    def __init__(self, c: ModelConfig) -> None:
+        super().__init__()
+        self.activation, self.gated = c.activation, c.gated_mlp
+        self.up = nn.Linear(c.width, c.ffn * (2 if c.gated_mlp else 1), bias=c.mlp_bias)
+        self.down = nn.Linear(c.ffn, c.width, bias=c.mlp_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        up = self.up(x)
+        if self.gated:
+            gate, up = up.chunk(2, dim=-1)
+            return self.down(self._act(gate) * up)  # type: ignore[no-any-return]
+        return self.down(self._act(up))  # type: ignore[no-any-return]
+
+    def _act(self, x: Tensor) -> Tensor:
+        if self.activation == "silu":
+            return F.silu(x)
+        return F.gelu(x, approximate="tanh" if self.activation == "gelu_new" else "none")
+
+
+def _norm(config: ModelConfig, width: int) -> nn.Module:
+    if config.norm == "layernorm":
+        return nn.LayerNorm(width, eps=config.norm_eps)
+    return nn.RMSNorm(width, eps=config.norm_eps)
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """x [B, T, h, d], cos and sin [B, T, 1, d/2]: pairs (i, i + d/2) turn by the position's angle."""
+    first, second = x.float().chunk(2, dim=-1)
+    turned = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    return turned.to(x.dtype)
+
+
+def inverse_frequencies(config: ModelConfig) -> Tensor:
+    """theta^(-2i/d) [d/2] float32, stretched as ``rope_scaling`` says."""
+    d = config.head_dim
+    inverse = config.rope_theta ** -(torch.arange(0, d, 2, dtype=torch.float32) / d)
+    scaling = config.rope_scaling
+    if scaling is None:
+        return inverse
+    if scaling.kind == "linear":
+        return inverse / scaling.factor
+    # Llama 3: long wavelengths are divided by the factor, short ones kept, a ramp between them.
+    wavelength = 2 * math.pi / inverse
+    low = scaling.original_context / scaling.low_freq_factor
+    high = scaling.original_context / scaling.high_freq_factor
+    ramp = (scaling.original_context / wavelength - scaling.low_freq_factor) / (
+        scaling.high_freq_factor - scaling.low_freq_factor
+    )
+    blended = (1 - ramp) * inverse / scaling.factor + ramp * inverse
+    stretched = torch.where(wavelength > low, inverse / scaling.factor, inverse)
+    return torch.where((wavelength <= low) & (wavelength >= high), blended, stretched)
