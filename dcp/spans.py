@@ -1,0 +1,85 @@
+"""Bytes and characters: where UTF-8 characters begin, end and break.
+
+Pure functions on bytes and spans; knows no tokenizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["BYTE_OF", "REPLACEMENT", "byte_spans", "decode_bytes", "tiled"]
+
+Ints = npt.NDArray[np.int32]
+REPLACEMENT = "\ufffd"
+
+
+def decode_bytes(data: bytes) -> tuple[str, list[int], bool]:
+    """UTF-8 as characters, with the byte behind each, and whether the last one is incomplete.
+
+    >>> decode_bytes(b"a\\xc3\\xa9\\xf0\\x9f")
+    ('aé\\ufffd', [1, 3, 5], True)
+
+    The characters are those of ``data.decode(errors="replace")``.
+    """
+    text, ends, position, incomplete = "", [], 0, False
+    while position < len(data):
+        try:
+            good, bad, incomplete = data[position:].decode(), 0, False
+        except UnicodeDecodeError as wrong:
+            good = data[position : position + wrong.start].decode()
+            bad = wrong.end - wrong.start
+            incomplete = wrong.reason == "unexpected end of data"
+        for char in good:
+            position += len(char.encode())
+            ends.append(position)
+        text += good
+        if bad:
+            position += bad
+            ends.append(position)
+            text += REPLACEMENT
+    return text, ends, incomplete
+
+
+def byte_spans(text: str, lengths: Sequence[int]) -> Ints:
+    """[T, 2] int32: the characters that each of T pieces touches.
+
+    ``lengths`` are the byte lengths of the pieces; they add up to the text in UTF-8. An empty piece
+    has an empty span.
+
+    >>> byte_spans("aé", [1, 1, 1]).tolist()
+    [[0, 1], [1, 2], [1, 2]]
+    """
+    raw = np.frombuffer(text.encode(), np.uint8)
+    # Every byte that does not continue a character starts one.
+    count = np.cumsum((raw & 0xC0) != 0x80)
+    size = np.array(lengths, np.int64)
+    last = np.cumsum(size)
+    starts = np.append(count, len(text) + 1)[last - size] - 1
+    ends = np.where(size > 0, np.insert(count, 0, 0)[last], starts)
+    return np.stack([starts, ends], axis=1).astype(np.int32)
+
+
+def tiled(offsets: Sequence[tuple[int, int]], length: int) -> Ints:
+    """A tokenizer's own spans, made to run from left to right and to leave no character out."""
+    spans = np.array(offsets, np.int32).reshape(-1, 2)
+    spans = np.maximum.accumulate(np.clip(spans, 0, length), axis=0)
+    if len(spans):
+        spans[0, 0], spans[-1, 1] = 0, length
+    for before, after in pairwise(spans):
+        after[0] = min(after[0], before[1])
+    return spans
+
+
+def _gpt2_bytes() -> dict[str, int]:
+    """GPT-2's printable stand-in for each byte (openai/gpt-2, encoder.py: bytes_to_unicode)."""
+    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    table = {chr(byte): byte for byte in plain}
+    rest = [byte for byte in range(256) if byte not in plain]
+    return table | {chr(256 + n): byte for n, byte in enumerate(rest)}
+
+
+BYTE_OF = _gpt2_bytes()
