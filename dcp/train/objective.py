@@ -1,0 +1,85 @@
+"""The two ways of attending in training, and the loss.
+
+Loss (arXiv 2305.15805, equation 8, in our convention):
+L_LM + γ · mean over layers and over pairs j < t of I[t, j].
+Plugs into `dcp.model.transformer` as its ``attend``; knows nothing of data or optimisers.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dcp.train.alpha_sigmoid import log_interaction
+
+__all__ = ["CausalAttend", "SoftGateAttend", "language_model_loss"]
+
+
+class CausalAttend:
+    """Plain causal attention: pretraining and the dense twin."""
+
+    def __call__(
+        self,
+        layer: int,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        q_int: Tensor | None,
+        k_int: Tensor | None,
+        beta: Tensor | None,
+    ) -> Tensor:
+        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+        grouped = q.shape[1] != k.shape[1]
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
+        return out.transpose(1, 2)
+
+
+class SoftGateAttend:
+    """softmax(Q Kᵀ / sqrt(d) + log I) V with soft gates at one α.
+
+    One object per forward pass: ``kept`` collects each layer's mean I over pairs j < t of real
+    tokens. ``real`` [B, T] bool marks the tokens that are not padding (padding comes last).
+    """
+
+    def __init__(self, alpha: float, real: Tensor) -> None:
+        self.alpha = alpha
+        self.kept: list[Tensor] = []
+        length = real.shape[1]
+        past = torch.ones(length, length, device=real.device).tril(-1)
+        self._pairs = past * real[:, :, None]
+        self._count = self._pairs.sum()
+        self._future = torch.ones(length, length, dtype=torch.bool, device=real.device).triu(1)
+
+    def __call__(
+        self,
+        layer: int,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        q_int: Tensor | None,
+        k_int: Tensor | None,
+        beta: Tensor | None,
+    ) -> Tensor:
+        assert q_int is not None
+        assert k_int is not None
+        assert beta is not None
+        with torch.autocast(q.device.type, enabled=False):
+            z = q_int @ k_int.transpose(1, 2) / math.sqrt(q_int.shape[-1]) + beta
+            log_i = log_interaction(z, self.alpha)
+            self.kept.append((log_i.exp() * self._pairs).sum() / self._count)
+            bias = log_i.masked_fill(self._future, -torch.inf)
+        groups = q.shape[2] // k.shape[2]
+        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+        if groups > 1:
+            k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)
+        weights = torch.softmax(scores + bias[:, None], dim=-1)
+        return (weights.to(v.dtype) @ v).transpose(1, 2)
+
+
+def language_model_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean negative log-probability in nats; logits [B, T, V], targets [B, T] int64, -1 = none."""
+    return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=-1)

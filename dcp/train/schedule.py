@@ -1,0 +1,24 @@
+"""Schedules: learning rate (warm-up, constant, linear decay) and α (cosine from 1 to 8).
+
+A constant middle makes a run extensible: the total may be set when the run is resumed, and the
+result is the same as if it had been known from the start. Pure functions of the step.
+"""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["alpha_at", "learning_rate_at"]
+
+
+def learning_rate_at(step: int, steps: int, warmup: int, decay: int) -> float:
+    """The share of the peak rate at ``step`` of ``steps``: up, flat, then linearly down to 0."""
+    up = (step + 1) / (warmup + 1)
+    down = (steps - step) / (decay + 1)
+    return max(0.0, min(1.0, up, down))
+
+
+def alpha_at(step: int, steps: int, first: float = 1.0, last: float = 8.0) -> float:
+    """Cosine from ``first`` to ``last``: slow at both ends (arXiv 2305.15805, appendix)."""
+    progress = min(1.0, max(0.0, step / max(1, steps)))
+    return last + (first - last) * 0.5 * (1 + math.cos(math.pi * progress))

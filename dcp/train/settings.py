@@ -1,0 +1,86 @@
+"""What one training run does, as a frozen dataclass read from a TOML file.
+
+Knows nothing of how it is done. Every key can be overridden on the command line.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from dcp.errors import RequestError
+
+__all__ = ["Stage", "TrainSettings"]
+
+Stage = Literal["pretrain", "prune", "dense"]
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """``batch`` windows of ``length`` tokens a step, in micro-batches of ``micro``.
+
+    Stages: ``pretrain`` (no gates, packed windows), ``prune`` (soft gates, single documents),
+    ``dense`` (the twin: as prune, without gates). Matrices are trained by Muon at ``muon_lr``,
+    the rest by AdamW at ``lr``, gate projections by AdamW at ``gate_lr``.
+    """
+
+    stage: Stage = "pretrain"
+    layers: int = 8
+    width: int = 256
+    heads: int = 4
+    kv_heads: int = 4
+    ffn: int = 704
+    context: int = 512
+    interaction: int = 64
+    steps: int = 1000
+    warmup: int = 50
+    decay: int = 300
+    batch: int = 16
+    micro: int = 8
+    length: int = 512
+    lr: float = 3e-3
+    muon_lr: float = 0.02
+    gate_lr: float = 1e-3
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    gamma: float = 0.15
+    alpha_first: float = 1.0
+    alpha_last: float = 8.0
+    beta: float = 4.0
+    seed: int = 0
+    save_every: int = 100
+    precision: Literal["no", "bf16"] = "bf16"
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "width", "heads", "steps", "batch", "micro", "length", "save_every"):
+            if getattr(self, name) < 1:
+                raise RequestError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.batch % self.micro:
+            raise RequestError(f"batch {self.batch} must be a multiple of micro {self.micro}")
+        if self.length > self.context:
+            raise RequestError(f"length {self.length} is longer than the context {self.context}")
+        if self.stage not in ("pretrain", "prune", "dense"):
+            raise RequestError(f"stage must be pretrain, prune or dense, not {self.stage!r}")
+
+    @classmethod
+    def read(cls, path: Path | None, **overrides: Any) -> TrainSettings:
+        """Defaults, then ``path`` (TOML), then ``overrides`` that are not None.
+
+        Raises RequestError for an unreadable file or an unknown key.
+        """
+        found: dict[str, Any] = {}
+        if path is not None:
+            try:
+                found = tomllib.loads(path.read_text(encoding="utf-8"))
+            except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
+                raise RequestError(f"cannot read settings from {path}: {wrong}") from None
+        found |= {k: v for k, v in overrides.items() if v is not None}
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(found) - known):
+            raise RequestError(f"unknown setting {unknown[0]!r}; known: {', '.join(sorted(known))}")
+        try:
+            return replace(cls(), **found)
+        except TypeError as wrong:
+            raise RequestError(f"a setting has the wrong type: {wrong}") from None

@@ -1,0 +1,89 @@
+"""Train a byte-level BPE tokenizer and write the files that ``transformers`` expects.
+
+Knows text files and the `tokenizers` library; nothing of models.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from dcp.errors import DataError
+
+__all__ = ["END_OF_TEXT", "read_documents", "train_tokenizer"]
+
+END_OF_TEXT = "<|endoftext|>"
+
+
+def read_documents(path: Path) -> Iterator[list[str]]:
+    """Documents of a text file (plain or .xz), each a list of paragraphs.
+
+    One paragraph a line; a blank line ends a document. Raises DataError if unreadable.
+    """
+    paragraphs: list[str] = []
+    try:
+        with (lzma.open if path.suffix == ".xz" else open)(path, "rt", encoding="utf-8") as lines:
+            for raw in lines:
+                line = str(raw).rstrip("\n")
+                if line:
+                    paragraphs.append(line)
+                elif paragraphs:
+                    yield paragraphs
+                    paragraphs = []
+    except (OSError, UnicodeDecodeError, lzma.LZMAError) as wrong:
+        raise DataError(f"cannot read text from {path}: {wrong}") from None
+    if paragraphs:
+        yield paragraphs
+
+
+def train_tokenizer(
+    files: Sequence[Path], vocab: int, folder: Path, characters: int = 40_000_000
+) -> None:
+    """Learn ``vocab`` byte-level BPE tokens from the first ``characters`` of ``files``."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    # Digits are split one by one: numbers are then made of few, well-trained tokens.
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_some(files, characters), trainer)
+    if tokenizer.get_vocab_size() != vocab:
+        raise DataError(
+            f"the text gives only {tokenizer.get_vocab_size()} of {vocab} tokens; add more text"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": END_OF_TEXT,
+        "unk_token": END_OF_TEXT,
+        "add_prefix_space": False,
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": 1_000_000,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def _some(files: Sequence[Path], characters: int) -> Iterator[str]:
+    # An equal part of every file, so that the sample is as mixed as the whole.
+    for path in files:
+        left = characters // len(files)
+        for paragraphs in read_documents(path):
+            text = "\n".join(paragraphs)
+            left -= len(text)
+            yield text
+            if left < 0:
+                break
