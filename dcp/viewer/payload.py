@@ -1,0 +1,147 @@
+"""What the canvas needs of a Trace, as one JSON object: little text, arrays as base64.
+
+Pure: no page, no clock, no file. `assets/viewer/viewer.js` (`unpack`) reads what is written here.
+Offsets are handed over in UTF-16 code units, because that is how JavaScript indexes a string.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from dcp.pos import GROUPS, UPOS, group_of
+from dcp.trace import Trace
+
+__all__ = ["NEAR_TIE", "Speed", "WordSpan", "payload"]
+
+NEAR_TIE = 1e-4
+"""Gate logits nearer to zero than this are called near ties: implementations may disagree on them."""
+
+
+class WordSpan(Protocol):
+    """What is read of a word; `dcp.words.Word` is one."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def pos(self) -> str: ...
+    @property
+    def first(self) -> int: ...
+    @property
+    def last(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Counters shown above the text; None where not measured.
+
+    now, mean   generated tokens per second
+    first       seconds from the request to the first new token
+    process     resident memory of the process (bytes)
+    """
+
+    now: float | None = None
+    mean: float | None = None
+    first: float | None = None
+    process: int | None = None
+
+
+def payload(
+    trace: Trace,
+    words: Sequence[WordSpan] = (),
+    *,
+    run_id: str = "trace",
+    running: bool = False,
+    planned: int | None = None,
+    speed: Speed | None = None,
+) -> dict[str, Any]:
+    """The JSON object of one trace. ``words`` may cover the text in part, or not at all.
+
+    run_id   names the run: the view keeps its step and layer while the id stays the same
+    running  more will come; ``planned`` tokens in all, so that the axis does not rescale
+    speed    counters; by default those the trace itself recorded
+
+    >>> payload(trace)["tokens"] == trace.tokens
+    True
+    """
+    text = trace.text
+    units = _utf16(text)
+    tagged = [word for word in words if word.pos in _INDEX]
+    spans = np.array([[w.start, w.end, w.first, w.last] for w in tagged], np.int32).reshape(-1, 4)
+    spans[:, :2] = units[spans[:, :2]]
+    meta = trace.meta
+    if speed is None:
+        first = meta.get("time_to_first_token_s")
+        speed = Speed(mean=_positive(meta.get("tokens_per_second")), first=_positive(first))
+    plain = trace.fragments()
+    names = {str(j): n for j, n in enumerate(trace.pieces()) if n != plain[j]}
+    return {
+        "id": run_id,
+        "running": running,
+        "planned": max(planned or 0, trace.tokens),
+        "tokens": trace.tokens,
+        "layers": trace.layers,
+        "queries": trace.n_queries,
+        "prompt": trace.prompt_tokens,
+        "text": text,
+        "names": names,
+        "spans": _pack(units[trace.offsets]),
+        "death": _pack(trace.death),
+        "margin": _pack(trace.margin),
+        "logprob": _pack(trace.logprob),
+        "words": _pack(spans),
+        "word_pos": _pack(np.array([_INDEX[w.pos] for w in tagged], np.uint8)),
+        "pos_names": list(UPOS),
+        "pos_group": [list(GROUPS).index(group_of(pos)) for pos in UPOS],
+        "group_names": [name.replace("-", ", ") for name in GROUPS],
+        "near_tie": NEAR_TIE,
+        "memory": {
+            key: meta["memory"].get(key)
+            for key in ("row_bytes", "kv_bytes_per_entry", "kv_bytes_held")
+        },
+        "speed": {
+            "now": speed.now,
+            "mean": speed.mean,
+            "first": speed.first,
+            "process": speed.process,
+        },
+        "label": _label(trace),
+    }
+
+
+_INDEX = {pos: i for i, pos in enumerate(UPOS)}
+
+
+def _utf16(text: str) -> npt.NDArray[np.int32]:
+    """[len(text) + 1] int32: where each code point starts in UTF-16 code units."""
+    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    return np.concatenate([[0], np.cumsum(1 + (points > 0xFFFF))]).astype(np.int32)
+
+
+def _pack(array: npt.NDArray[Any]) -> str:
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    return base64.b64encode(np.ascontiguousarray(little).tobytes()).decode("ascii")
+
+
+def _positive(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and value > 0 else None
+
+
+def _label(trace: Trace) -> str:
+    """One line that says where the picture comes from."""
+    meta = trace.meta
+    parts = [
+        f"{meta['model']} ({str(meta['weights_sha256'])[:8]})",
+        f"gate shift {meta['gate_shift']:g}",
+        f"seed {meta['seed']}",
+        f"temperature {meta['sampling'].get('temperature', 0):g}",
+        f"{meta['impl']} on {meta['device']}",
+    ]
+    return " · ".join(parts)
