@@ -1,0 +1,130 @@
+"""``main``: picks the command, turns every foreseeable failure into one line and an exit status.
+
+0    done
+2    a request, file, model or device that cannot be used: one line on stderr
+130  Ctrl-C
+141  the reader of stdout went away
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from dcp import __version__
+from dcp.cli.parser import Parser
+from dcp.cli.terminal import one_line
+from dcp.errors import DcpError, RequestError
+
+__all__ = ["COMMANDS", "build", "main"]
+
+# name -> (module, what it does, example)
+COMMANDS = {
+    "trace": (
+        "dcp.cli.trace",
+        "run a pruned model on a text and save what each layer drops",
+        'python -m dcp trace --text "The river rose for three days" --out run.safetensors',
+    ),
+    "stats": (
+        "dcp.cli.stats",
+        "drop rates and survival by part of speech, layer, position or frequency",
+        "python -m dcp stats run.safetensors --by pos --horizon 32",
+    ),
+    "figure": (
+        "dcp.cli.figure",
+        "draw a figure for a paper or a screen",
+        "python -m dcp figure run.safetensors --kind heatmap --style neurips --out fig.pdf",
+    ),
+    "view": (
+        "dcp.cli.view",
+        "write the linked view as one HTML file that works offline",
+        "python -m dcp view run.safetensors --out view.html",
+    ),
+    "tag": (
+        "dcp.cli.tag",
+        "part-of-speech tags, one line of JSON per line of text",
+        "python -m dcp tag --file sentences.txt --json",
+    ),
+    "train": ("dcp.train.cli", "train a tokenizer, a base model, its gates", ""),
+    "eval": (
+        "dcp.cli.evaluate",
+        "perplexity and bits per byte with hard gates",
+        "python -m dcp eval --model dcp-small --file valid.txt --context 512 --gate-shift -2 -1 0",
+    ),
+    "bench": (
+        "dcp.cli.bench",
+        "speed and memory, arms interleaved in one run",
+        "python -m dcp bench --json > bench.json",
+    ),
+    "models": ("dcp.cli.models", "list the bundled models", "python -m dcp models --json"),
+}
+
+
+def build(only: str | None = None) -> Parser:
+    """The parser. ``only`` builds the options of that command alone, which keeps the start fast."""
+    parser = Parser(
+        prog="python -m dcp",
+        description="See what a language model forgets: Dynamic Context Pruning.",
+        example=COMMANDS["trace"][2],
+    )
+    parser.add_argument("--version", action="version", version=f"dcp {__version__}")
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=Parser
+    )
+    for name, (module, summary, example) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary, example=example)
+        if name == only:
+            import_module(module).add_arguments(command)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status. A failure nobody foresaw keeps its traceback."""
+    # On shared cores OpenMP's spinning threads cost two to three times the speed. Read by torch
+    # when it is first imported, so here and not later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    words = list(sys.argv[1:] if argv is None else argv)
+    # A terminal that cannot show a character gets its number, not a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = _run(words)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        print("dcp: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Python flushes stdout once more when it leaves; that must not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except DcpError as error:
+        return _fail(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        return _fail(f"cannot write {error.filename or 'the output'}: {error.strerror}")
+
+
+def _run(words: list[str]) -> int:
+    name = words[0] if words and words[0] in COMMANDS else None
+    if not words:
+        raise RequestError(f"give a command: {', '.join(COMMANDS)} (see: python -m dcp --help)")
+    try:
+        args = build(only=name).parse_args(words)
+    except SystemExit as done:
+        # --help has been printed.
+        return int(done.code or 0)
+    status: int = import_module(COMMANDS[args.command][0]).run(args)
+    return status
+
+
+def _fail(message: str) -> int:
+    print(f"dcp: {one_line(message)}", file=sys.stderr)
+    return 2

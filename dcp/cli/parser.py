@@ -1,0 +1,85 @@
+"""The argument parser: argparse whose errors are one line, and the argument types it lacks.
+
+Knows no command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from pathlib import Path
+from typing import NoReturn
+
+from dcp.errors import RequestError
+
+__all__ = ["Parser", "add_json", "count", "number", "output", "read_text"]
+
+# argparse takes "-2" for a value but "-1e-3" for an option: list options need both.
+_NEGATIVE = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$|-inf$|-nan$")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that raises RequestError in place of printing usage and leaving the process.
+
+    ``example`` is shown under ``--help``.
+    """
+
+    def __init__(self, *, example: str = "", **settings: object) -> None:
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(allow_abbrev=False, **settings)  # type: ignore[arg-type]
+        self.epilog = f"example:\n  {example}" if example else None
+        self._negative_number_matcher = _NEGATIVE
+
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(f"{message} (see: {self.prog} --help)")
+
+
+def add_json(parser: argparse.ArgumentParser, help: str = "machine output on stdout") -> None:
+    parser.add_argument("--json", action="store_true", help=help)
+
+
+def count(text: str) -> int:
+    """An argument type: a whole number, 0 or more."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative; give 0 or more")
+    return value
+
+
+def number(text: str) -> float:
+    """An argument type: a finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
+    return value
+
+
+def output(text: str) -> Path:
+    """An argument type: a file that can be written, checked before the work begins."""
+    path = Path(text).expanduser()
+    try:
+        if path.is_dir():
+            raise argparse.ArgumentTypeError(f"{text} is a folder; name a file in it")
+        if not path.parent.is_dir():
+            raise argparse.ArgumentTypeError(f"folder {path.parent} does not exist")
+    except (OSError, ValueError) as wrong:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a usable path: {wrong}") from None
+    return path
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, exactly, less a byte order mark. Raises RequestError."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as wrong:
+        raise RequestError(f"{path} is not UTF-8 text (byte {wrong.start})") from None
+    except (OSError, ValueError) as wrong:
+        reason = wrong.strerror if isinstance(wrong, OSError) else str(wrong)
+        raise RequestError(f"cannot read {path}: {reason}") from None
