@@ -1,0 +1,68 @@
+"""The only way to a kernel: names an implementation and hands out its operations.
+
+``auto`` may choose; a name never falls back to another. Knows nothing of caches or models.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from dcp.errors import DeviceError
+
+__all__ = ["IMPLEMENTATIONS", "Kernels", "kernels", "resolve"]
+
+IMPLEMENTATIONS = ("reference", "cpu", "triton")
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The operations of one implementation; `dcp.kernels.reference` documents each.
+
+    gate_scores       q_int [C, r], k_int [N, r], beta -> z [C, N] float32
+    death_times       q_int [C, r], k_int [N, r], q_pos [C], k_pos [N], beta
+                      -> death [N] int32, margin [N] float32
+    extend_attention  q [C, H, d], k and v [N, H_kv, d], q_pos [C], k_pos [N], death [N]
+                      -> [C, H, d]
+    decode_attention  q [H, d], k and v [N, H_kv, d] -> [H, d]
+    """
+
+    name: str
+    gate_scores: Callable[[Tensor, Tensor, float], Tensor]
+    death_times: Callable[[Tensor, Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
+    extend_attention: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+    decode_attention: Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def resolve(impl: str = "auto", device: str = "cpu") -> str:
+    """The implementation that ``impl`` means on ``device``.
+
+    Raises DeviceError for an unknown name, or one that cannot run here.
+    """
+    if impl == "auto":
+        impl = "cpu"
+    if impl not in IMPLEMENTATIONS:
+        raise DeviceError(
+            f"implementation {impl!r} is unknown; use auto, {', '.join(IMPLEMENTATIONS)}"
+        )
+    if impl == "triton":
+        raise DeviceError("impl triton needs a GPU or TRITON_INTERPRET=1; use cpu or reference")
+    if device != "cpu":
+        raise DeviceError(f"impl {impl} runs on cpu, not on {device}")
+    return impl
+
+
+def kernels(impl: str = "auto", device: str = "cpu") -> Kernels:
+    """The operations of ``impl`` on ``device``; raises DeviceError like ``resolve``."""
+    name = resolve(impl, device)
+    module = importlib.import_module(f"dcp.kernels.{name}")
+    return Kernels(
+        name,
+        module.gate_scores,
+        module.death_times,
+        module.extend_attention,
+        module.decode_attention,
+    )

@@ -1,0 +1,163 @@
+"""The keys and values that live: one `Slots` per layer of one sequence, dense at every moment.
+
+A new token overwrites a freed row, remaining holes take the last row, so the rows in use are always
+the first ``count``. Row order is free; ``positions`` says which token a row holds. Buffers grow and
+shrink with what lives, in pages mapped for each buffer alone, so that memory given up here leaves
+the process at once instead of waiting in an allocator. Knows nothing of gates, models or attention.
+"""
+
+from __future__ import annotations
+
+import mmap
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+__all__ = ["Slots"]
+
+Ints = npt.NDArray[np.int64]
+
+_ALIGN = 64
+_SMALLEST = 16
+# Moving few rows at a time keeps the copy in between small.
+_MOVED_AT_ONCE = 64
+
+
+class Slots:
+    """Rows of one layer of one sequence.
+
+    k, v        [H_kv, capacity, d]  keys and values, head-major: the rows of a head lie together
+    k_int       [capacity, r] float32, gate keys (r = 0 without gates)
+    positions   [capacity] int32     the token in each row
+    margins     [capacity] float32   its smallest gate logit so far, nan before any
+    count       rows in use; only the first ``count`` of every table mean anything
+    """
+
+    def __init__(
+        self, kv_heads: int, head_dim: int, interaction: int, dtype: torch.dtype, limit: int
+    ) -> None:
+        """``limit`` is the largest number of rows that can ever live: capacity stops there."""
+        self.shape = (kv_heads, head_dim, interaction)
+        self.dtype = dtype
+        self.limit = limit
+        self.count = 0
+        self.row_bytes = 2 * kv_heads * head_dim * dtype.itemsize + 4 * interaction + 4 + 4
+        self._map(0)
+
+    @property
+    def live_bytes(self) -> int:
+        """Bytes of the keys and values that can be attended to."""
+        kv_heads, head_dim, _ = self.shape
+        return self.count * 2 * kv_heads * head_dim * self.dtype.itemsize
+
+    def append(self, k: Tensor, v: Tensor, k_int: Tensor | None, positions: Tensor) -> None:
+        """Add C rows at the end: k, v [C, H_kv, d], k_int [C, r], positions [C]."""
+        start, stop = self.count, self.count + len(positions)
+        self._reserve(stop)
+        self.count = stop
+        self.k[:, start:stop] = k.transpose(0, 1)
+        self.v[:, start:stop] = v.transpose(0, 1)
+        if k_int is not None:
+            self.k_int[start:stop] = k_int
+        self.positions[start:stop] = positions.numpy()
+        self.margins[start:stop] = np.nan
+
+    def replace(
+        self, dead: Ints, k: Tensor, v: Tensor, k_int: Tensor | None, position: int
+    ) -> None:
+        """Drop the rows ``dead`` and add one: k, v [H_kv, d], k_int [r]. It takes a freed row."""
+        if len(dead):
+            row = int(dead[0])
+        else:
+            row = self.count
+            self._reserve(row + 1)
+            self.count = row + 1
+        self.k[:, row] = k
+        self.v[:, row] = v
+        if k_int is not None:
+            self.k_int[row] = k_int
+        self.positions[row] = position
+        self.margins[row] = np.nan
+        if len(dead) > 1:
+            self.drop(dead[1:])
+
+    def drop(self, dead: Ints) -> None:
+        """Free the rows ``dead`` (distinct): the last rows move into the holes."""
+        left = self.count - len(dead)
+        holes = dead[dead < left]
+        if len(holes):
+            last = np.arange(left, self.count)
+            movers = last[~np.isin(last, dead)]
+            for some in range(0, len(holes), _MOVED_AT_ONCE):
+                block = slice(some, some + _MOVED_AT_ONCE)
+                into, source = torch.from_numpy(holes[block]), torch.from_numpy(movers[block])
+                self.kv.index_copy_(2, into, self.kv.index_select(2, source))
+                self.k_int.index_copy_(0, into, self.k_int.index_select(0, source))
+            self.positions[holes] = self.positions[movers]
+            self.margins[holes] = self.margins[movers]
+        self.count = left
+        self._shrink()
+
+    def clear(self) -> None:
+        """Drop everything and give the memory back."""
+        self.count = 0
+        self._map(0)
+
+    def _reserve(self, rows: int) -> None:
+        if rows > self.capacity:
+            self._resize(_roomy(rows))
+
+    def _shrink(self) -> None:
+        if self.capacity > _roomy(_roomy(self.count)):
+            self._resize(_roomy(self.count))
+
+    def _resize(self, capacity: int) -> None:
+        kv, k_int, positions, margins = self.kv, self.k_int, self.positions, self.margins
+        self._map(min(capacity, self.limit))
+        n = self.count
+        self.kv[:, :, :n] = kv[:, :, :n]
+        self.k_int[:n] = k_int[:n]
+        self.positions[:n] = positions[:n]
+        self.margins[:n] = margins[:n]
+
+    def _map(self, capacity: int) -> None:
+        """Lay the five tables into one fresh mapping."""
+        kv_heads, head_dim, interaction = self.shape
+        shapes: tuple[tuple[tuple[int, ...], torch.dtype], ...] = (
+            ((2, kv_heads, capacity, head_dim), self.dtype),
+            ((capacity, interaction), torch.float32),
+            ((capacity,), torch.int32),
+            ((capacity,), torch.float32),
+        )
+        starts, end = [], 0
+        for shape, dtype in shapes:
+            starts.append(end)
+            end += -(-int(np.prod(shape)) * dtype.itemsize // _ALIGN) * _ALIGN
+        memory, self.held_bytes = _pages(end)
+        self.kv, self.k_int, positions, margins = (
+            memory[start : start + int(np.prod(shape)) * dtype.itemsize].view(dtype).view(shape)
+            for start, (shape, dtype) in zip(starts, shapes, strict=True)
+        )
+        self.k, self.v = self.kv[0], self.kv[1]
+        self.positions: npt.NDArray[np.int32] = positions.numpy()
+        self.margins: npt.NDArray[np.float32] = margins.numpy()
+        self.capacity = capacity
+
+
+def _roomy(rows: int) -> int:
+    """A capacity for ``rows`` with an eighth to spare: resizing then costs O(1) rows a step."""
+    return rows + max(_SMALLEST, rows // 8) if rows else 0
+
+
+def _pages(size: int) -> tuple[Tensor, int]:
+    """uint8 tensor over an anonymous mapping of its own, and the bytes of its pages."""
+    if not size:
+        return torch.empty(0, dtype=torch.uint8), 0
+    held = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+    options: dict[str, Any] = {}
+    if hasattr(mmap, "MAP_PRIVATE"):
+        options["flags"] = mmap.MAP_PRIVATE | mmap.MAP_ANON
+    return torch.frombuffer(mmap.mmap(-1, held, **options), dtype=torch.uint8), held
