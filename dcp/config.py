@@ -26,7 +26,7 @@ _ACTIVATIONS = {
 
 @dataclass(frozen=True)
 class RopeScaling:
-    """How rotary frequencies are stretched. ``kind`` linear uses ``factor`` alone; llama3 all four."""
+    """How rotary frequencies are stretched; ``kind`` linear uses ``factor`` alone."""
 
     kind: Literal["linear", "llama3"]
     factor: float
@@ -163,7 +163,7 @@ def _from_llama_family(hf: Mapping[str, Any]) -> ModelConfig:
 
 
 def _rope(hf: Mapping[str, Any]) -> tuple[float, RopeScaling | None]:
-    """Both spellings: ``rope_theta`` + ``rope_scaling``, and transformers 5's ``rope_parameters``."""
+    """``rope_theta`` + ``rope_scaling``, or transformers 5's ``rope_parameters``."""
     found = dict(hf.get("rope_parameters") or hf.get("rope_scaling") or {})
     theta = float(found.get("rope_theta") or hf.get("rope_theta") or 10000.0)
     kind = found.get("rope_type") or found.get("type") or "default"
@@ -221,7 +221,7 @@ class GateConfig:
         """Raises ModelError on an unknown format, a variant we do not honour, or wrong types."""
         if found.get("format") != cls.FORMAT:
             raise ModelError(
-                f"dcp_config.json has format {found.get('format')!r}; this version reads {cls.FORMAT}"
+                f"dcp_config.json has format {found.get('format')!r}; this reads {cls.FORMAT}"
             )
         if found.get("delay", 0) != 0:
             raise ModelError(
@@ -248,7 +248,7 @@ class GateConfig:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is drawn. temperature 0 is greedy; top_k 0 and top_p 1 leave all tokens."""
+    """How the next token is drawn. temperature 0 is greedy; top_k 0 and top_p 1 are off."""
 
     temperature: float = 0.8
     top_k: int = 0

@@ -105,10 +105,11 @@ class Transformer(nn.Module):
 
     @torch.no_grad()
     def initialise_gates(self, seed: int = 0, beta: float = 4.0) -> None:
-        """Fresh gate projections: N(0, 1/sqrt(D)) so that z starts near ``beta`` with unit spread."""
+        """Fresh gates: weights N(0, 1/sqrt(D)), so that z starts near ``beta``, spread 1."""
         generator = torch.Generator().manual_seed(seed + 1)
         for block in self.blocks:
             if self.interaction:
+                assert isinstance(block, _Block)
                 block.q_int.weight.normal_(0.0, self.config.width**-0.5, generator=generator)
                 block.k_int.weight.normal_(0.0, self.config.width**-0.5, generator=generator)
                 block.beta.fill_(beta)
@@ -188,7 +189,7 @@ def _norm(config: ModelConfig, width: int) -> nn.Module:
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """x [B, T, h, d], cos and sin [B, T, 1, d/2]: pairs (i, i + d/2) turn by the position's angle."""
+    """Turn pairs (i, i + d/2) of x [B, T, h, d]; cos and sin [B, T, 1, d/2]."""
     first, second = x.float().chunk(2, dim=-1)
     turned = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
     return turned.to(x.dtype)

@@ -3,8 +3,9 @@
     config.json, model.safetensors (or shards with an index), tokenizer files   the base model
     dcp_config.json, dcp.safetensors                                            the gates
 
-Names and layouts are translated here and nowhere else: `transformers` keeps q, k, v (and gate, up)
-apart and GPT-2 stores linear layers as [in, out]; our loop has one qkv and one up matrix, [out, in].
+Names and layouts are translated here and nowhere else: `transformers` keeps q, k, v (and gate,
+up) apart and GPT-2 stores linear layers as [in, out]; our loop has one qkv and one up matrix,
+[out, in].
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def to_hf_names(state: Mapping[str, Tensor], config: ModelConfig) -> dict[str, T
     out: dict[str, Tensor] = {}
     for part in _parts(config):
         whole = state[part.ours]
-        pieces = whole.split(part.rows) if len(part.theirs) > 1 else (whole,)
+        pieces = torch.split(whole, part.rows) if len(part.theirs) > 1 else (whole,)
         for name, piece in zip(part.theirs, pieces, strict=True):
             out[name] = (piece.t() if part.transposed else piece).contiguous()
     return out

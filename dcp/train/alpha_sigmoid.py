@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["AlphaSigmoid", "alpha_sigmoid", "log_interaction"]
+__all__ = ["AlphaSigmoid", "alpha_sigmoid", "log_gate_and_slope", "log_interaction"]
 
 _CELLS = 65536
 _FAR = 24.0  # the logistic is within 4e-11 of 1 here
@@ -97,40 +97,43 @@ class _AlphaSigmoidFunction(torch.autograd.Function):
 
 def alpha_sigmoid(z: Tensor, alpha: float) -> Tensor:
     """σ_α(z) with its exact gradient; z float32 or float64 of any shape, 1 <= α <= 16."""
-    return _AlphaSigmoidFunction.apply(z, alpha)  # type: ignore[no-any-return]
+    return _AlphaSigmoidFunction.apply(z, alpha)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def log_gate_and_slope(z: Tensor, sigmoid: AlphaSigmoid, future: Tensor) -> tuple[Tensor, Tensor]:
+    """log σ_α(z) and its derivative in z for one window; z, future [T, T]; 0 where ``future``.
+
+    A closed gate counts as log 1e-30: finite, so that gradients stay finite.
+    """
+    p = sigmoid.probability(z)
+    slope = sigmoid.slope(z, p)
+    slope.div_(p.clamp_(min=_TINY)).masked_fill_(future, 0.0)
+    return p.log_().masked_fill_(future, 0.0), slope
 
 
 class _LogInteraction(torch.autograd.Function):
-    """One window at a time, so that the [T, T] intermediates stay in cache."""
-
     @staticmethod
     def forward(ctx: Any, z: Tensor, alpha: float) -> Tensor:
         sigmoid = AlphaSigmoid.of(alpha)
-        out, log_slope = torch.empty_like(z), torch.empty_like(z)
-        length = z.shape[-1]
-        future = torch.ones(length, length, dtype=torch.bool, device=z.device).triu()
-        for gate, result, slope in zip(z, out, log_slope, strict=True):
-            p = sigmoid.probability(gate)
-            torch.div(sigmoid.slope(gate, p), p.clamp(min=_TINY), out=slope)
-            slope.masked_fill_(future, 0.0)
-            log_p = p.clamp_(min=_TINY).log_().masked_fill_(future, 0.0)
+        out, slopes = torch.empty_like(z), torch.empty_like(z)
+        future = torch.ones(z.shape[-2:], dtype=torch.bool, device=z.device).triu()
+        for gate, result, slope in zip(z, out, slopes, strict=True):
+            log_p, slope[:] = log_gate_and_slope(gate, sigmoid, future)
             torch.cumsum(log_p, dim=0, out=result)
-        ctx.save_for_backward(log_slope)
+        ctx.save_for_backward(slopes)
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (log_slope,) = ctx.saved_tensors
+        (slopes,) = ctx.saved_tensors
         # d log I[t, j] / d log p[n, j] = 1 for j < n <= t: sum the gradient over all later t.
-        total = grad.sum(dim=1, keepdim=True)
-        later = total - grad.cumsum(dim=1) + grad
-        return later * log_slope, None
+        later = grad.sum(dim=1, keepdim=True) - grad.cumsum(dim=1) + grad
+        return later * slopes, None
 
 
 def log_interaction(z: Tensor, alpha: float) -> Tensor:
     """log I[t, j] = sum over n = j+1 … t of log σ_α(z[n, j]);  I[t, t] = 1 (paper, equation 5).
 
-    z [B, T, T] float32, read only below the diagonal; the result is 0 on and above it. A closed
-    gate counts as log 1e-30, finite so that gradients stay finite, and attends to nothing.
+    z [B, T, T] float32, read only below the diagonal; the result is 0 on and above it.
     """
-    return _LogInteraction.apply(z, alpha)  # type: ignore[no-any-return]
+    return _LogInteraction.apply(z, alpha)  # type: ignore[no-any-return, no-untyped-call]

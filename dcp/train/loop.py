@@ -118,7 +118,7 @@ def _accumulate(
     deal = data.packed if settings.stage == "pretrain" else data.single
     rank_seed = settings.seed * 1000 + accelerator.process_index
     windows = torch.from_numpy(deal(share, settings.length, rank_seed, step))
-    micros = windows.split(settings.micro)
+    micros = torch.split(windows, settings.micro)
     loss_sum, kept_sum = 0.0, [0.0] * _layers(forward)
     for micro in micros:
         ids, targets = micro[:, :-1].to(accelerator.device), micro[:, 1:].to(accelerator.device)

@@ -8,14 +8,18 @@ Plugs into `dcp.model.transformer` as its ``attend``; knows nothing of data or o
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dcp.train.alpha_sigmoid import log_interaction
+from dcp.train.gated_attention import gated_attention
 
-__all__ = ["CausalAttend", "SoftGateAttend", "language_model_loss"]
+__all__ = ["CausalAttend", "SoftGateAttend", "language_model_loss", "plain_gated_attention"]
+
+GatedAttention = Callable[..., tuple[Tensor, Tensor]]
 
 
 class CausalAttend:
@@ -44,14 +48,15 @@ class SoftGateAttend:
     tokens. ``real`` [B, T] bool marks the tokens that are not padding (padding comes last).
     """
 
-    def __init__(self, alpha: float, real: Tensor) -> None:
-        self.alpha = alpha
+    def __init__(
+        self, alpha: float, real: Tensor, attention: GatedAttention = gated_attention
+    ) -> None:
+        self.alpha, self.attention = alpha, attention
         self.kept: list[Tensor] = []
         length = real.shape[1]
         past = torch.ones(length, length, device=real.device).tril(-1)
         self._pairs = past * real[:, :, None]
         self._count = self._pairs.sum()
-        self._future = torch.ones(length, length, dtype=torch.bool, device=real.device).triu(1)
 
     def __call__(
         self,
@@ -66,18 +71,34 @@ class SoftGateAttend:
         assert q_int is not None
         assert k_int is not None
         assert beta is not None
-        with torch.autocast(q.device.type, enabled=False):
-            z = q_int @ k_int.transpose(1, 2) / math.sqrt(q_int.shape[-1]) + beta
-            log_i = log_interaction(z, self.alpha)
-            self.kept.append((log_i.exp() * self._pairs).sum() / self._count)
-            bias = log_i.masked_fill(self._future, -torch.inf)
         groups = q.shape[2] // k.shape[2]
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))
         if groups > 1:
             k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)
-        weights = torch.softmax(scores + bias[:, None], dim=-1)
-        return (weights.to(v.dtype) @ v).transpose(1, 2)
+        with torch.autocast(q.device.type, enabled=False):
+            out, kept = self.attention(q, k, v, q_int, k_int, beta, self._pairs, self.alpha)
+        self.kept.append(kept / self._count)
+        return out.transpose(1, 2)
+
+
+def plain_gated_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    q_int: Tensor,
+    k_int: Tensor,
+    beta: Tensor,
+    pairs: Tensor,
+    alpha: float,
+) -> tuple[Tensor, Tensor]:
+    """`gated_attention` as the equations read, left to autograd: its oracle, and the GPU's."""
+    z = q_int @ k_int.transpose(1, 2) / math.sqrt(q_int.shape[-1]) + beta
+    log_i = log_interaction(z, alpha)
+    kept = (log_i.exp() * pairs).sum()
+    future = torch.ones(z.shape[-2:], dtype=torch.bool, device=z.device).triu(1)
+    scores = (q @ k.transpose(2, 3)).float() * q.shape[-1] ** -0.5
+    weights = torch.softmax(scores + log_i.masked_fill(future, -torch.inf)[:, None], dim=-1)
+    return weights.to(v.dtype) @ v, kept
 
 
 def language_model_loss(logits: Tensor, targets: Tensor) -> Tensor:

@@ -1,0 +1,71 @@
+"""Evictions that need no training, as death times: what pruning must beat at equal memory.
+
+Each returns death [T] int32: the step at which a token stops being visible, or ALIVE. A policy's
+budget is chosen so that it holds as many entries as a pruned run did. numpy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from dcp.errors import RequestError
+from dcp.trace import ALIVE
+
+__all__ = ["POLICIES", "fitted", "held_entries", "local", "sink", "strided"]
+
+Deaths = npt.NDArray[np.int32]
+_SINKS = 4
+
+
+def local(tokens: int, window: int) -> Deaths:
+    """Each token is visible to itself and the ``window - 1`` steps after it."""
+    return _after(tokens, window)
+
+
+def sink(tokens: int, window: int) -> Deaths:
+    """A local window, and the first four tokens stay for good (Xiao et al., 2023)."""
+    death = _after(tokens, window)
+    death[:_SINKS] = ALIVE
+    return death
+
+
+def strided(tokens: int, stride: int) -> Deaths:
+    """A local window of ``stride``, and every ``stride``-th token stays (Child et al., 2019)."""
+    death = _after(tokens, stride)
+    death[stride - 1 :: stride] = ALIVE
+    return death
+
+
+POLICIES: dict[str, Callable[[int, int], Deaths]] = {
+    "local": local,
+    "strided": strided,
+    "sink": sink,
+}
+
+
+def held_entries(death: npt.NDArray[np.int32]) -> int:
+    """Entries held, summed over steps: the visible pairs (t, j <= t). death [T]."""
+    born = np.arange(len(death))
+    return int((np.minimum(death, len(death)) - born).sum())
+
+
+def fitted(policy: str, tokens: int, entries: float) -> Deaths:
+    """The policy with the smallest window that holds at least ``entries`` pairs over ``tokens``.
+
+    At least: a baseline is never short of memory. Raises RequestError for an unknown policy.
+    """
+    if policy not in POLICIES:
+        raise RequestError(f"unknown policy {policy!r}; use one of: {', '.join(POLICIES)}")
+    make = POLICIES[policy]
+    # Held entries are not monotone in a stride: every window is tried, the leanest taken.
+    sizes = [(held_entries(make(tokens, w)), w) for w in range(1, tokens + 1)]
+    enough = [(held, w) for held, w in sizes if held >= entries]
+    return make(tokens, min(enough)[1] if enough else tokens)
+
+
+def _after(tokens: int, steps: int) -> Deaths:
+    death = np.arange(tokens, dtype=np.int64) + steps
+    return np.where(death < tokens, death, ALIVE).astype(np.int32)
