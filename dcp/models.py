@@ -92,10 +92,13 @@ def find(name: str | Path | None = None) -> Path:
     )
 
 
-def describe(folder: Path) -> ModelInfo:
-    """What the checkpoint in ``folder`` is, without loading its weights. Raises ModelError."""
+def describe(folder: Path, *, gates: bool = True) -> ModelInfo:
+    """What the checkpoint in ``folder`` is, without loading its weights. Raises ModelError.
+
+    ``gates=False`` also takes a base model that has none.
+    """
     config = ModelConfig.from_hf(_json(folder / "config.json"))
-    gates = GateConfig.from_json(_json(folder / "dcp_config.json"))
+    dial = GateConfig.from_json(_json(folder / "dcp_config.json")).calibration if gates else ()
     bundled = _bundled()
     return ModelInfo(
         name=folder.name,
@@ -106,21 +109,26 @@ def describe(folder: Path) -> ModelInfo:
         parameters=sum(_parameters(file) for file in sorted(folder.glob("*.safetensors"))),
         context=config.context,
         vocab=config.vocab,
-        calibration=gates.calibration,
+        calibration=dial,
     )
 
 
-def open_model(name: str | Path | None = None, dtype: str = "float32") -> OpenModel:
-    """Load a model and its tokenizer. Raises ModelError or DeviceError in one line."""
+def open_model(
+    name: str | Path | None = None, dtype: str = "float32", *, gates: bool = True
+) -> OpenModel:
+    """Load a model and its tokenizer; ``gates=False`` loads the base model alone.
+
+    Raises ModelError or DeviceError in one line.
+    """
     if dtype not in DTYPES:
         raise DeviceError(f"dtype {dtype!r} is not supported; use one of: {', '.join(DTYPES)}")
     folder = find(name)
-    info = describe(folder)
+    info = describe(folder, gates=gates)
     from dcp.model.weights import load
     from dcp.tokens import Tokenizer
 
     tokenizer = Tokenizer.load(folder)
-    loaded = load(folder, dtype)
+    loaded = load(folder, dtype, gates=gates)
     return OpenModel(info, loaded, tokenizer, _stop_ids(folder), dtype)
 
 

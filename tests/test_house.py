@@ -1,0 +1,234 @@
+"""The house holds: one-way imports, light imports, honest ``__all__``, licences, file sizes."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import dcp
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = sorted((ROOT / "dcp").rglob("*.py"))
+
+# Modules of one room, where a room is more than one file beside each other.
+ROOMS = {
+    "trace_check": "trace",
+    "trace_file": "trace",
+    "trace_frame": "trace",
+    "spans": "tokens",
+}
+READERS = ("trace", "words", "pos", "stats", "figures", "viewer")
+# What each room may import when it is imported, in reading order: ARCHITECTURE.md in full.
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "errors": (),
+    "config": ("errors",),
+    "trace": ("errors",),
+    "tokens": ("errors",),
+    "kernels": ("errors",),
+    "model": ("errors", "config", "kernels"),
+    "sampling": ("errors", "config"),
+    "engine": ("errors", "config", "kernels", "model", "sampling"),
+    "models": ("errors", "config", "model", "tokens"),
+    "recorder": ("errors", "config", "trace", "tokens", "model", "models", "engine"),
+    "train": ("errors", "config", "tokens", "kernels", "model", "models", "pos"),
+    "policies": ("errors", "trace"),
+    "evaluate": ("errors", "config", "tokens", "kernels", "model", "policies", "train"),
+    "bench": ("errors", "config", "trace", "kernels", "model", "models", "engine", "recorder"),
+    "words": ("errors", "trace"),
+    "pos": ("errors", "trace"),
+    "stats": ("errors", "trace", "words", "pos"),
+    "figures": ("errors", "trace", "words", "pos", "stats"),
+    "viewer": ("errors", "trace", "words", "pos"),
+    "cli": ("errors",),
+    "ui": ("errors", "config", "models", "tokens", "recorder", *READERS),
+}
+# Imports inside functions may go back up the street only here, each for its reason.
+LAZY_BACKWARDS = {
+    ("trace", "pos"): "to_frame tags words with the bundled tagger when asked for none other",
+    ("trace", "words"): "to_frame",
+    ("trace", "viewer"): "_repr_html_ shows the trace in a notebook",
+}
+
+
+def room_of(module: str) -> str:
+    """``dcp.trace_file`` -> ``trace``; ``dcp`` itself -> ``""``."""
+    parts = module.split(".")
+    name = parts[1] if len(parts) > 1 else ""
+    name = "cli" if name == "__main__" else name
+    return ROOMS.get(name, name)
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path: Path) -> Iterator[tuple[str, bool]]:
+    """(imported dcp module, whether it is imported at once) for each import of a file."""
+
+    def walk(node: ast.AST, at_once: bool) -> Iterator[tuple[str, bool]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                yield from ((alias.name, at_once) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom) and child.module == "dcp":
+                yield from ((f"dcp.{alias.name}", at_once) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                assert child.level == 0, f"{path}: imports are absolute here"
+                yield child.module or "", at_once
+            elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                continue
+            else:
+                inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+                yield from walk(child, at_once and not inside)
+
+    for module, at_once in walk(ast.parse(path.read_text(encoding="utf-8")), True):
+        if module.startswith("dcp."):
+            yield module, at_once
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_imports_go_one_way(path: Path) -> None:
+    room = room_of(name_of(path))
+    if room == "":
+        assert not list(imports_of(path)), "dcp itself imports nothing"
+        return
+    assert room in MAY_IMPORT, f"a new room: add {room} to ARCHITECTURE.md and to this table"
+    order = list(MAY_IMPORT)
+    for module, at_once in imports_of(path):
+        other = room_of(module)
+        if other in ("", "__version__", room):
+            continue
+        if at_once:
+            assert other in MAY_IMPORT[room], f"{room} may not import {module}"
+        elif order.index(other) > order.index(room) and room not in ("cli", "ui"):
+            assert (room, other) in LAZY_BACKWARDS, f"{room} may not import {module}, even later"
+
+
+@pytest.mark.parametrize("name", ["reference", "cpu", "triton"])
+def test_kernel_implementations_never_import_one_another(name: str) -> None:
+    kernels = ROOT / "dcp" / "kernels"
+    files = [kernels / f"{name}.py", *(kernels / name).rglob("*.py")]
+    others = {"reference", "cpu", "triton"} - {name}
+    for path in filter(Path.exists, files):
+        for module, _ in imports_of(path):
+            parts = module.split(".")
+            assert parts[1] != "kernels" or len(parts) < 3 or parts[2] not in others
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+HEAVY = ("torch", "streamlit", "matplotlib", "transformers", "spacy", "plotly", "pandas", "triton")
+
+
+def test_importing_dcp_and_building_the_command_line_imports_nothing_heavy() -> None:
+    code = "import sys, dcp; from dcp.cli.main import build; build(); print(*sys.modules)"
+    assert not set(run_python(code).split()) & {*HEAVY, "numpy"}
+
+
+def test_all_above_the_trace_runs_with_torch_blocked() -> None:
+    modules = [m for m in map(name_of, SOURCES) if room_of(m) in READERS]
+    code = f"""
+import importlib, sys
+for heavy in ("torch", "transformers", "tokenizers", "streamlit"):
+    sys.modules[heavy] = None
+for module in {modules!r}:
+    importlib.import_module(module)
+from dcp.trace import Trace
+from dcp.viewer import static
+trace = Trace.load("tests/data/design_trace.safetensors")
+assert len(trace.to_frame(())) == trace.layers * trace.tokens
+assert static.html(trace).startswith("<!doctype html>")
+"""
+    run_python(code)
+
+
+def test_all_of_dcp_is_what_exists() -> None:
+    for name in dcp.__all__:
+        assert getattr(dcp, name) is not None
+    assert set(dir(dcp)) == set(dcp.__all__)
+    with pytest.raises(AttributeError):
+        dcp.no_such_name  # noqa: B018
+
+
+def test_a_submodule_never_hides_a_public_name() -> None:
+    """``import dcp.x`` would put the module in the place of the function ``dcp.x``."""
+    assert not {path.stem for path in (ROOT / "dcp").iterdir()} & set(dcp.__all__)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_every_module_says_what_it_is_and_what_it_offers(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree), "a module opens with what it is"
+    listed = getattr(importlib.import_module(name_of(path)), "__all__", None)
+    defined = {
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+    }
+    if listed is None:
+        assert not defined or path.stem == "__main__", "a module with public names has __all__"
+    elif path != ROOT / "dcp" / "__init__.py":
+        module = importlib.import_module(name_of(path))
+        assert defined <= set(listed)
+        assert all(hasattr(module, name) for name in listed)
+
+
+def tracked() -> list[Path]:
+    try:
+        done = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, timeout=60
+        )
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout: nothing tells what is shipped")
+    return [ROOT / name for name in os.fsdecode(done.stdout).split("\0") if name]
+
+
+def test_no_shipped_file_is_over_nine_megabytes() -> None:
+    sizes = {path: path.stat().st_size for path in tracked() if path.exists()}
+    assert max(sizes.values()) <= 9_000_000
+    for folder, limit in (("models", 32_000_000), ("pos", 7_000_000)):
+        inside = [path for path in sizes if ROOT / "assets" / folder in path.parents]
+        assert sum(sizes[path] for path in inside) <= limit, folder
+
+
+def test_licences_and_citation_are_there_and_agree_on_the_version() -> None:
+    assert "Apache License" in (ROOT / "LICENSE").read_text()
+    assert "END OF TERMS AND CONDITIONS" in (ROOT / "LICENSE").read_text()
+    notice = (ROOT / "NOTICE").read_text()
+    for source in ("Wikipedia", "Wikinews", "TinyStories", "African Storybook", "EWT"):
+        assert source in notice
+    cited = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.M)
+    built = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)
+    assert cited is not None
+    assert built is not None
+    assert cited[1] == built[1] == dcp.__version__
+
+
+def test_every_requirement_is_pinned() -> None:
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        for line in (ROOT / name).read_text().splitlines():
+            if line and not line.startswith(("#", "-r ")):
+                assert re.match(r"[A-Za-z0-9._-]+==[0-9][^ ;]*( *;.*)?$", line), line
+
+
+def test_the_makefile_has_its_targets_and_ci_runs_them() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in ("app", "test", "lint", "gpu", "bench"):
+        assert re.search(rf"^{target}:", makefile, re.M), target
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert "make test" in script.read_text()
