@@ -1,4 +1,4 @@
-"""Train the bundled part-of-speech tagger: ``python -m dcp.train.tagger --train F --dev F --out D``.
+"""Train the bundled tagger: ``python -m dcp.train.tagger --train F --dev F --out D``.
 
 A small spaCy pipeline (hashed word features, a convolution over 9 words, one softmax over Universal
 POS) from Universal Dependencies files (CoNLL-U, plain or .xz). Runs on one CPU core, seeded; keeps
@@ -30,7 +30,7 @@ __all__ = ["Sentence", "documents", "gold_accuracy", "raw_f1", "read_conllu", "t
 
 @dataclass(frozen=True)
 class Sentence:
-    """One UD sentence: its words, their UPOS, whether a space follows each, and its surface text."""
+    """A UD sentence: its words, their UPOS, whether a space follows each, its surface text."""
 
     words: tuple[str, ...]
     pos: tuple[str, ...]
@@ -72,7 +72,7 @@ def _sentence(lines: Sequence[str]) -> Sentence:
             words.append(cells[1])
             pos.append(cells[3])
             # Only the last word of a multiword token can be followed by a space.
-            spaces.append(number > until and not no_space or number == until and not glued)
+            spaces.append(not (glued if number == until else number < until or no_space))
     return Sentence(tuple(words), tuple(pos), tuple(spaces), text, starts)
 
 
@@ -128,12 +128,12 @@ def _epoch(nlp: Language, texts: Sequence[list[Sentence]], rng: random.Random) -
 def gold_accuracy(nlp: Language, sentences: Sequence[Sentence]) -> float:
     """Share of gold words with the right UPOS, one sentence at a time."""
     docs = nlp.pipe((_doc(nlp, [s], [False]) for s in sentences), batch_size=256)
-    pairs = [
-        (token.pos_, gold)
+    right = [
+        token.pos_ == gold
         for doc, sentence in zip(docs, sentences, strict=True)
         for token, gold in zip(doc, sentence.pos, strict=True)
     ]
-    return sum(a == b for a, b in pairs) / len(pairs)
+    return sum(right) / len(right)
 
 
 def raw_f1(nlp: Language, sentences: Sequence[Sentence]) -> float:
@@ -197,7 +197,7 @@ def train(
     rows: Sequence[int] = (5000, 1000, 2500, 1000),
     dropout: float = 0.2,
 ) -> Language:
-    """A pipeline trained on ``train_set``, at the epoch that is best on ``dev_set`` (gold words)."""
+    """A pipeline trained on ``train_set``, at the epoch best on ``dev_set`` (gold words)."""
     import spacy
     from spacy.training.batchers import minibatch_by_words
     from thinc.api import compounding
@@ -222,8 +222,8 @@ def train(
             if accuracy > best:
                 best, best_bytes = accuracy, nlp.to_bytes(exclude=["vocab"])
         print(
-            f"epoch {epoch + 1}/{epochs}  loss {loss['morphologizer']:.0f}  dev UPOS {accuracy:.4f}  "
-            f"{time.monotonic() - began:.0f} s",
+            f"epoch {epoch + 1}/{epochs}  loss {loss['morphologizer']:.0f}  "
+            f"dev UPOS {accuracy:.4f}  {time.monotonic() - began:.0f} s",
             file=sys.stderr,
             flush=True,
         )

@@ -1,0 +1,28 @@
+"""Traces -> tables: how long words stay in reach, which words drop others, what chance would do.
+
+Pure numpy and pandas; every function takes samples, pairs of a trace and its words
+(`dcp.words.words_of`), and knows no model, no tagger and no plot. Reading order: `lives` (what is
+observed), `survival` (Kaplan-Meier and its intervals), `triggers`, `controls`.
+"""
+
+from __future__ import annotations
+
+from dcp.stats.controls import Policy, control_deaths, control_trace
+from dcp.stats.lives import BY, Lives, Sample, observe
+from dcp.stats.survival import drop_curve, drop_table, drop_table_with_controls, to_records
+from dcp.stats.triggers import trigger_table
+
+__all__ = [
+    "BY",
+    "Lives",
+    "Policy",
+    "Sample",
+    "control_deaths",
+    "control_trace",
+    "drop_curve",
+    "drop_table",
+    "drop_table_with_controls",
+    "observe",
+    "to_records",
+    "trigger_table",
+]

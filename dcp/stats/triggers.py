@@ -1,0 +1,122 @@
+"""Triggers: which words, when read, drop others. "Dropped when X was read", not "because of X".
+
+Counts drops per query against the mean query, by the part of speech of the query's word, with
+cluster-bootstrap intervals and a null in which the queries' labels are shuffled within each text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dcp.errors import RequestError
+from dcp.pos import UPOS
+from dcp.stats.lives import Phase, Sample, choice
+from dcp.stats.survival import BLOCK, MIN_WORDS
+from dcp.trace import ALIVE, Trace
+from dcp.words import Word
+
+__all__ = ["trigger_table"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+def trigger_table(
+    samples: Sequence[Sample],
+    *,
+    source: Phase = "prompt",
+    layer: int | None = None,
+    seed: int = 0,
+    n_boot: int = 1000,
+) -> pd.DataFrame:
+    """One row per part of speech of the token being read, in the order of ``UPOS``.
+
+    group, source, queries, texts
+    drops_per_query   entries dropped when such a token is read, mean over layers
+    ratio             that over the mean of all queries: 1 is an ordinary query
+    ci_low, ci_high   95 % interval of ``ratio``: resampled texts, or blocks of 64 steps of one text
+    interval          "texts" | "within this text" | ""
+    null_low, null_high  95 % of ``ratio`` when labels are shuffled among the queries of a text
+
+    ``source`` is where the query stands. Queries are tokens of complete words; estimates are nan
+    for groups of fewer than 20 queries and where nothing was dropped. Raises RequestError.
+    """
+    choice("source", source, get_args(Phase))
+    if not samples or n_boot < 1:
+        raise RequestError("triggers need at least one trace and one resample")
+    runs = [_queries(trace, words, source, layer) for trace, words in samples]
+    one = len(runs) == 1
+    blocks = int(runs[0][2].max(initial=0)) // BLOCK + 1
+    clusters = blocks if one else len(runs)
+    groups = len(UPOS)
+    sums, counts = np.zeros((clusters, groups)), np.zeros((clusters, groups))
+    rng = np.random.default_rng(seed)
+    shuffled = np.zeros((n_boot, groups))
+    for text, (drops, labels, steps) in enumerate(runs):
+        cluster = steps // BLOCK if one else np.full(len(steps), text)
+        np.add.at(sums, (cluster, labels), drops)
+        np.add.at(counts, (cluster, labels), 1)
+        mixed = rng.permuted(np.broadcast_to(drops, (n_boot, len(drops))), axis=1)
+        shuffled += mixed @ np.eye(groups)[labels]
+    weights = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=n_boot).astype(float)
+    total = counts.sum(0)
+    ratio = _ratio(sums.sum(0)[None], total[None])[0]
+    boot = _ratio(weights @ sums, weights @ counts)
+    null = _ratio(shuffled, np.broadcast_to(total, shuffled.shape))
+    enough = (total >= MIN_WORDS) & ~np.isnan(ratio)
+    spread = enough & ((counts > 0).sum(0) >= 2)
+    rows = []
+    for g in np.flatnonzero(total):
+        low, high = np.nanpercentile(boot[:, g], [2.5, 97.5]) if spread[g] else (np.nan, np.nan)
+        floor, top = np.percentile(null[:, g], [2.5, 97.5]) if enough[g] else (np.nan, np.nan)
+        rows.append(
+            {
+                "group": UPOS[g],
+                "source": source,
+                "queries": int(total[g]),
+                "texts": sum(bool((labels == g).any()) for _, labels, _ in runs),
+                "drops_per_query": sums[:, g].sum() / total[g] if enough[g] else np.nan,
+                "ratio": ratio[g] if enough[g] else np.nan,
+                "ci_low": low,
+                "ci_high": high,
+                "interval": ("within this text" if one else "texts") if spread[g] else "",
+                "null_low": floor,
+                "null_high": top,
+            }
+        )
+    columns = ["group", "source", "queries", "texts", "drops_per_query", "ratio"]
+    return pd.DataFrame(
+        rows, columns=[*columns, "ci_low", "ci_high", "interval", "null_low", "null_high"]
+    )
+
+
+def _queries(
+    trace: Trace, words: Sequence[Word], source: Phase, layer: int | None
+) -> tuple[Floats, Ints, Ints]:
+    """(drops, label, step) of each query that stands in a complete word; mean drops over layers."""
+    if layer is not None and not 0 <= layer < trace.layers:
+        raise RequestError(f"no layer {layer}: this trace has layers 0 to {trace.layers - 1}")
+    label = np.full(trace.tokens, -1, np.int64)
+    for word in words:
+        if word.complete and word.pos in UPOS:
+            label[word.first : word.last + 1] = UPOS.index(word.pos)
+    death = trace.death if layer is None else trace.death[layer : layer + 1]
+    drops = np.bincount(death[death != ALIVE], minlength=trace.tokens) / len(death)
+    step = np.arange(trace.tokens)
+    chosen = (label >= 0) & (step >= 1) & (step < trace.n_queries)
+    if source != "both":
+        chosen &= (step < trace.prompt_tokens) == (source == "prompt")
+    return drops[chosen], label[chosen], step[chosen]
+
+
+def _ratio(sums: Floats, counts: Floats) -> Floats:
+    """[B, G]: drops per query of each group over drops per query of all; nan where not defined."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = sums.sum(1, keepdims=True) / counts.sum(1, keepdims=True)
+        ratio = sums / counts / mean
+    return np.where(np.isfinite(ratio), ratio, np.nan)
