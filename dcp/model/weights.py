@@ -49,7 +49,7 @@ def to_hf_names(state: Mapping[str, Tensor], config: ModelConfig) -> dict[str, T
     out: dict[str, Tensor] = {}
     for part in _parts(config):
         whole = state[part.ours]
-        pieces = torch.split(whole, part.rows) if len(part.theirs) > 1 else (whole,)
+        pieces = torch.split(whole, list(part.rows)) if len(part.theirs) > 1 else (whole,)
         for name, piece in zip(part.theirs, pieces, strict=True):
             out[name] = (piece.t() if part.transposed else piece).contiguous()
     return out

@@ -20,16 +20,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["AlphaSigmoid", "alpha_sigmoid", "log_gate_and_slope", "log_interaction"]
+__all__ = ["AlphaSigmoid", "alpha_sigmoid", "log_gate_and_slope", "log_interaction", "sum_later"]
 
 _CELLS = 65536
 _FAR = 24.0  # the logistic is within 4e-11 of 1 here
-_TINY = 1e-30  # log of an exactly closed gate: exp(log 1e-30) attends to nothing in float32
+_TINY = 1e-12  # an exactly closed gate in the log: it attends to nothing, its gradient is finite
 
 
 @dataclass(frozen=True)
 class AlphaSigmoid:
-    """σ_α for one α: ``table`` [cells + 1] float32 holds p at x = 0 … ``reach``."""
+    """σ_α for one α: ``table`` [cells + 1] float64 holds p at x = 0 … ``reach``."""
 
     alpha: float
     reach: float
@@ -58,15 +58,15 @@ class AlphaSigmoid:
         x = z if a < 1 else (a * z) ** (1 / a)
         reach = min(1 / a if a > 1e-9 else _FAR, _FAR) if a < 1 else 1.0
         nodes = np.interp(np.linspace(0.0, reach, _CELLS + 1), x, p)
-        return cls(alpha, reach, torch.from_numpy(nodes.astype(np.float32)))
+        return cls(alpha, reach, torch.from_numpy(nodes))
 
     def probability(self, z: Tensor) -> Tensor:
-        """p = σ_α(z), elementwise; z float32 of any shape."""
+        """p = σ_α(z), elementwise; z float32 or float64 of any shape."""
         a = self.alpha - 1.0
         x = z.abs() if a < 1 else (z.abs() * a).pow_(1 / a)
         x = (x * (_CELLS / self.reach)).clamp_(max=float(_CELLS))
         cell = x.to(torch.int32).clamp_(max=_CELLS - 1)
-        table = self.table.to(z.device)
+        table = self.table.to(z)
         left = table[cell]
         p = left + (table[cell + 1] - left) * (x - cell)
         return torch.where(z < 0, 1 - p, p)
@@ -103,12 +103,21 @@ def alpha_sigmoid(z: Tensor, alpha: float) -> Tensor:
 def log_gate_and_slope(z: Tensor, sigmoid: AlphaSigmoid, future: Tensor) -> tuple[Tensor, Tensor]:
     """log σ_α(z) and its derivative in z for one window; z, future [T, T]; 0 where ``future``.
 
-    A closed gate counts as log 1e-30: finite, so that gradients stay finite.
+    A closed gate counts as log 1e-12: finite, so that gradients stay finite.
     """
     p = sigmoid.probability(z)
     slope = sigmoid.slope(z, p)
     slope.div_(p.clamp_(min=_TINY)).masked_fill_(future, 0.0)
     return p.log_().masked_fill_(future, 0.0), slope
+
+
+def sum_later(grad: Tensor) -> Tensor:
+    """Gradient of log I [..., T, T] -> gradient of log p: gate n reaches every t >= n.
+
+    Summed from the end: total minus running sum would cancel where a closed gate has left only
+    gradients of the order of its p, and the slope divides by that p.
+    """
+    return grad.flip(-2).cumsum(-2).flip(-2)
 
 
 class _LogInteraction(torch.autograd.Function):
@@ -126,9 +135,7 @@ class _LogInteraction(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (slopes,) = ctx.saved_tensors
-        # d log I[t, j] / d log p[n, j] = 1 for j < n <= t: sum the gradient over all later t.
-        later = grad.sum(dim=1, keepdim=True) - grad.cumsum(dim=1) + grad
-        return later * slopes, None
+        return sum_later(grad) * slopes, None
 
 
 def log_interaction(z: Tensor, alpha: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""The ``train`` command: tokenizer, pack, pretrain, prune, dense. Parses and delegates."""
+"""The ``train`` command: tokenizer, pack, pretrain, prune, dense, calibrate. Parses, delegates."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ _EXAMPLE = """example, from raw text to a pruned checkpoint:
       --tokenizer runs/tokenizer --out runs/base
   dcp train prune --config configs/v1-prune.toml --base runs/base/final \\
       --shards runs/shards/train.npy --out runs/pruned
+  dcp train dense --config configs/v1-prune.toml --base runs/base/final \\
+      --shards runs/shards/train.npy --out runs/dense
+  dcp train calibrate --model runs/pruned/final --dense runs/dense/final --file valid.txt.xz \\
+      --gate-shift -0.1 0 0.1
 """
 
 
@@ -33,6 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pack.add_argument("--text", type=Path, nargs="+", required=True, metavar="FILE")
     pack.add_argument("--tokenizer", type=Path, required=True, metavar="DIR")
     pack.add_argument("--out", type=Path, required=True, metavar="DIR")
+
+    dial = stages.add_parser("calibrate", help="measure the sparsity dial of a pruned model")
+    dial.add_argument("--model", type=Path, required=True, metavar="DIR")
+    dial.add_argument("--dense", type=Path, required=True, metavar="DIR", help="the dense twin")
+    dial.add_argument("--file", type=Path, nargs="+", required=True, metavar="FILE")
+    dial.add_argument("--context", type=int, default=512, metavar="C")
+    dial.add_argument("--gate-shift", type=float, nargs="+", default=[0.0], metavar="δ")
+    dial.add_argument("--limit", type=int, default=0, metavar="N", help="windows of each file")
 
     for name, summary in (
         ("pretrain", "train a base model from nothing"),
@@ -64,6 +76,22 @@ def run(args: argparse.Namespace) -> int:
             name = source.name.split(".")[0]
             tokens = pack_file(source, args.tokenizer, args.out / f"{name}.npy", seed=i)
             print(f"{name}: {tokens} tokens", file=sys.stderr)
+        return 0
+    if args.stage == "calibrate":
+        import json
+
+        from dcp.train.calibrate import calibrate
+
+        report = calibrate(
+            args.model,
+            args.dense,
+            args.file,
+            args.context,
+            args.gate_shift,
+            limit=args.limit,
+            progress=lambda line: print(line, file=sys.stderr),
+        )
+        print(json.dumps(report, indent=2))
         return 0
     from dcp.errors import RequestError
     from dcp.train.loop import train

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dcp.train.alpha_sigmoid import AlphaSigmoid, log_gate_and_slope
+from dcp.train.alpha_sigmoid import AlphaSigmoid, log_gate_and_slope, sum_later
 
 __all__ = ["gated_attention"]
 
@@ -90,9 +90,7 @@ class _GatedAttention(torch.autograd.Function):
             low = d_scores.to(q.dtype)
             torch.bmm(low, k[b], out=dq[b])
             torch.bmm(low.transpose(1, 2), q[b], out=dk[b])
-            # log I[t, j] holds every gate with j < n <= t: gate n collects from all later t.
-            later = d_log_i.sum(0, keepdim=True) - d_log_i.cumsum(dim=0) + d_log_i
-            dz = later.mul_(slopes[b])
+            dz = sum_later(d_log_i).mul_(slopes[b])
             dbeta += dz.sum()
             torch.mm(dz, k_int[b], out=dq_int[b])
             torch.mm(dz.t(), q_int[b], out=dk_int[b])

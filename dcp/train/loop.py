@@ -126,7 +126,8 @@ def _accumulate(
         positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
         attend = SoftGateAttend(alpha, real) if settings.stage == "prune" else CausalAttend()
         with accelerator.autocast():
-            logits = forward(ids.clamp(min=0), positions, attend)
+            # The gates' tables change every step: traced, they would be compiled anew each time.
+            logits = forward(ids.clamp(min=0), positions, torch.compiler.disable(attend))
         loss = total = language_model_loss(logits, targets)
         if isinstance(attend, SoftGateAttend):
             kept = torch.stack(attend.kept)

@@ -1,0 +1,113 @@
+"""Packing and windows: nothing lost, nothing crossing documents, the same for the same step."""
+
+from __future__ import annotations
+
+import lzma
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dcp.errors import DataError
+from dcp.tokens import Tokenizer
+from dcp.train.data import Shards, pack_file
+from dcp.train.schedule import alpha_at, learning_rate_at
+from dcp.train.tokenizer import END_OF_TEXT, read_documents, train_tokenizer
+
+WORDS = [
+    "the",
+    "a",
+    "old",
+    "sea",
+    "ship",
+    "wind",
+    "cold",
+    "“we”",
+    "said",
+    "it's",
+    "night",
+    "morning",
+    "under",
+    "over",
+    "ran",
+    "café",
+]
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with text.txt.xz, tokenizer files and shard.npy."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    documents = []
+    for _ in range(60):
+        lines = [" ".join(rng.choice(WORDS, rng.integers(3, 40))) for _ in range(3)]
+        documents.append("\n".join(lines))
+    with lzma.open(folder / "text.txt.xz", "wt", encoding="utf-8") as file:
+        file.write("\n\n".join(documents) + "\n")
+    train_tokenizer([folder / "text.txt.xz"], 300, folder)
+    pack_file(folder / "text.txt.xz", folder, folder / "shard.npy", seed=5)
+    return folder
+
+
+def test_documents_survive_packing_but_for_breaks_and_quotes(packed: Path) -> None:
+    tokenizer = Tokenizer.load(packed)
+    tokens, starts = np.load(packed / "shard.npy"), np.load(packed / "shard.starts.npy")
+    documents = list(read_documents(packed / "text.txt.xz"))
+    assert len(starts) == len(documents)
+    for i, paragraphs in enumerate(documents):
+        end = starts[i + 1] if i + 1 < len(starts) else len(tokens)
+        text = tokenizer.decode(tokens[starts[i] : end - 1])
+        plain = text.replace("\n\n", "\n").replace("’", "'")
+        assert plain == "\n".join(paragraphs)
+        assert tokens[end - 1] == tokenizer.id_of(END_OF_TEXT)
+
+
+def test_single_windows_never_hold_two_documents(packed: Path) -> None:
+    shards = Shards.open([packed / "shard.npy"])
+    end = Tokenizer.load(packed).id_of(END_OF_TEXT)
+    for step in range(5):
+        for row in shards.single(7, 63, seed=1, step=step):
+            real = row[row >= 0]
+            assert end not in real[:-1]
+            assert (row[len(real) :] == -1).all()
+
+
+def test_windows_depend_on_seed_and_step_alone(packed: Path) -> None:
+    shards = Shards.open([packed / "shard.npy"])
+    for deal in (shards.packed, shards.single):
+        assert np.array_equal(deal(3, 17, 1, 4), deal(3, 17, 1, 4))
+        assert not np.array_equal(deal(3, 17, 1, 4), deal(3, 17, 1, 5))
+        assert not np.array_equal(deal(3, 17, 1, 4), deal(3, 17, 2, 4))
+
+
+def test_damaged_data_is_refused_in_one_line(tmp_path: Path, packed: Path) -> None:
+    (tmp_path / "bad.npy").write_bytes(b"\x93NUMPY nonsense")
+    (tmp_path / "bad.xz").write_bytes(b"not xz")
+    with pytest.raises(DataError, match="not a packed shard"):
+        Shards.open([tmp_path / "bad.npy"])
+    with pytest.raises(DataError, match="cannot read text"):
+        list(read_documents(tmp_path / "bad.xz"))
+    with pytest.raises(DataError, match="shorter than one window"):
+        Shards.open([packed / "shard.npy"]).packed(1, 10**6, 0, 0)
+
+
+def test_learning_rate_rises_stays_and_falls_to_nothing() -> None:
+    rates = [learning_rate_at(s, 100, 10, 20) for s in range(101)]
+    assert rates[:11] == sorted(rates[:11])
+    assert set(rates[10:79]) == {1.0}
+    assert rates[80:] == sorted(rates[80:], reverse=True)
+    assert rates[100] == 0.0
+
+
+def test_a_longer_run_has_the_same_beginning() -> None:
+    short = [learning_rate_at(s, 100, 10, 20) for s in range(80)]
+    assert short == [learning_rate_at(s, 500, 10, 20) for s in range(80)]
+
+
+def test_alpha_runs_from_first_to_last_and_never_back() -> None:
+    alphas = [alpha_at(s, 50) for s in range(51)]
+    assert alphas == sorted(alphas)
+    assert alphas[0] == pytest.approx(1.0)
+    assert alphas[25] == pytest.approx(4.5)
+    assert alphas[-1] == pytest.approx(8.0)
