@@ -64,6 +64,17 @@ def test_a_resumed_run_equals_an_unbroken_one(corpus: Path, tmp_path: Path) -> N
     assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
 
 
+def test_a_crash_between_checkpoints_leaves_no_row_twice(corpus: Path, tmp_path: Path) -> None:
+    shards = [corpus / "shard.npy"]
+    train(replace(TINY, steps=3, decay=0), shards, corpus, tmp_path / "run")
+    log, last = tmp_path / "run" / "log.csv", tmp_path / "run" / "last"
+    log.write_text(log.read_text() + "3,9,1,1,1,1\n")  # a step done after the last checkpoint
+    last.rename(tmp_path / "run" / "last.old")  # and a stop in the middle of a swap
+    train(TINY, shards, corpus, tmp_path / "run", resume=True)
+    steps = [row.split(",")[0] for row in log.read_text().splitlines()[1:]]
+    assert steps == ["0", "1", "2", "3", "4", "5"]
+
+
 def test_pruning_starts_from_weights_alone_and_logs_what_each_layer_keeps(
     corpus: Path, base: Path, tmp_path: Path
 ) -> None:

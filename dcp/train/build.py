@@ -1,0 +1,106 @@
+"""What a run starts from: the model, fresh or from weights alone, and its optimisers.
+
+Knows nothing of data, schedules or run folders.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dcp.config import GateConfig, ModelConfig
+from dcp.errors import RequestError
+from dcp.model.transformer import Transformer
+from dcp.model.weights import load
+from dcp.train.settings import TrainSettings
+
+__all__ = ["build", "optimizers"]
+
+
+def build(
+    settings: TrainSettings, tokenizer: Path, start: Path | None
+) -> tuple[Transformer, dict[str, Any], GateConfig | None]:
+    """A fresh model, or one from weights alone; gates are added where the stage needs them."""
+    wants = settings.stage == "prune"
+    if start is None:
+        if settings.stage != "pretrain":
+            raise RequestError(f"stage {settings.stage} starts from a base model: give --base")
+        hf_config = _llama_config(settings, tokenizer)
+        transformer = Transformer(ModelConfig.from_hf(hf_config))
+        transformer.initialise(settings.seed)
+        return transformer, hf_config, None
+    has_gates = (start / "dcp_config.json").exists()
+    loaded = load(start, gates=wants and has_gates)
+    hf_config = json.loads((start / "config.json").read_text(encoding="utf-8"))
+    transformer, gates = loaded.transformer, loaded.gates
+    if wants and gates is None:
+        limit = loaded.config.kv_heads * loaded.config.head_dim // 4
+        gates = GateConfig(min(settings.interaction, limit))
+        bare = transformer
+        transformer = Transformer(loaded.config, gates.interaction)
+        transformer.initialise_gates(settings.seed, settings.beta)
+        transformer.load_state_dict(bare.state_dict(), strict=False)
+    transformer.requires_grad_(True).train()
+    return transformer, hf_config, gates
+
+
+def _llama_config(s: TrainSettings, tokenizer: Path) -> dict[str, Any]:
+    from tokenizers import Tokenizer
+
+    from dcp.train.tokenizer import END_OF_TEXT
+
+    bpe = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
+    end = bpe.token_to_id(END_OF_TEXT)
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": bpe.get_vocab_size(),
+        "hidden_size": s.width,
+        "intermediate_size": s.ffn,
+        "num_hidden_layers": s.layers,
+        "num_attention_heads": s.heads,
+        "num_key_value_heads": s.kv_heads,
+        "head_dim": s.width // s.heads,
+        "max_position_embeddings": s.context,
+        "hidden_act": "silu",
+        "rms_norm_eps": 1e-6,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+        "tie_word_embeddings": True,
+        "attention_bias": False,
+        "mlp_bias": False,
+        "bos_token_id": end,
+        "eos_token_id": end,
+        "dtype": "bfloat16",
+    }
+
+
+def optimizers(s: TrainSettings, transformer: Transformer) -> list[torch.optim.Optimizer]:
+    """Muon for the blocks' matrices, AdamW for embeddings, norms, biases and gates."""
+    matrices, gates, rest, plain = [], [], [], []
+    for name, p in transformer.named_parameters():
+        if "_int." in name or name.endswith(".beta"):
+            gates.append(p)
+        elif name.startswith("blocks.") and p.ndim == 2:
+            matrices.append(p)
+        elif p.ndim == 2:
+            rest.append(p)
+        else:
+            plain.append(p)
+    groups = [
+        {"params": rest, "lr": s.lr, "weight_decay": s.weight_decay},
+        {"params": plain, "lr": s.lr, "weight_decay": 0.0},
+        {"params": gates, "lr": s.gate_lr, "weight_decay": 0.0},
+    ]
+    return [
+        torch.optim.Muon(
+            matrices,
+            lr=s.muon_lr,
+            weight_decay=s.weight_decay,
+            momentum=0.95,
+            adjust_lr_fn="original",
+        ),
+        torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.95), eps=1e-10),
+    ]

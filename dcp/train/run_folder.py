@@ -1,0 +1,125 @@
+"""A run's folder: ``last/`` (weights, optimiser state, step; replaced atomically) and ``log.csv``.
+
+Knows nothing of how training goes.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dcp.config import GateConfig
+from dcp.errors import RequestError
+from dcp.model.transformer import Transformer
+from dcp.model.weights import save
+
+__all__ = ["Log", "check_disk", "checkpoint", "find_last", "restore", "save_model"]
+
+
+def check_disk(out: Path, transformer: Transformer) -> None:
+    # Weights, two AdamW moments and the previous checkpoint stand side by side while saving.
+    need = 8 * sum(p.nbytes for p in transformer.parameters())
+    out.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(out).free
+    if free < need:
+        raise RequestError(f"{out} has {free >> 20} MiB free and a run needs {need >> 20} MiB")
+
+
+def save_model(
+    folder: Path,
+    transformer: Transformer,
+    hf_config: dict[str, Any],
+    gates: GateConfig | None,
+    tokenizer: Path,
+    dtype: torch.dtype,
+) -> None:
+    save(folder, transformer, hf_config, gates, dtype)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        if (tokenizer / name).exists():
+            shutil.copyfile(tokenizer / name, folder / name)
+
+
+def find_last(out: Path) -> Path:
+    """``out/last``, put back first if the machine stopped in the middle of a swap."""
+    last, old = out / "last", out / "last.old"
+    if old.is_dir() and not last.exists():
+        old.rename(last)
+    return last
+
+
+def checkpoint(
+    last: Path,
+    step: int,
+    transformer: Transformer,
+    hf_config: dict[str, Any],
+    gates: GateConfig | None,
+    tokenizer: Path,
+    optimizers: Sequence[Any],
+) -> None:
+    """Write beside, then swap: a crash leaves the old checkpoint or the new one, never half."""
+    fresh, old = last.with_name("last.new"), last.with_name("last.old")
+    for stale in (fresh, old):
+        shutil.rmtree(stale, ignore_errors=True)
+    try:
+        save_model(fresh, transformer, hf_config, gates, tokenizer, torch.float32)
+        states = [o.state_dict() for o in optimizers]
+        torch.save({"step": step, "optimizers": states}, fresh / "optimizers.pt")
+    except OSError as wrong:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise RequestError(f"cannot write a checkpoint to {last}: {wrong}") from None
+    if last.exists():
+        last.rename(old)
+    fresh.rename(last)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def restore(last: Path, optimizers: Sequence[Any]) -> int:
+    found = torch.load(last / "optimizers.pt", weights_only=True)
+    for optimizer, state in zip(optimizers, found["optimizers"], strict=True):
+        peak = [group["lr"] for group in optimizer.param_groups]
+        optimizer.load_state_dict(state)
+        for group, lr in zip(optimizer.param_groups, peak, strict=True):
+            group["lr"] = lr
+    return int(found["step"])
+
+
+class Log:
+    """``log.csv``, one row a step: LM loss, α, rate, gradient norm, speed, kept share a layer."""
+
+    def __init__(self, path: Path, layers: int, first: int, enabled: bool) -> None:
+        self._path, self._layers, self._first, self._enabled = path, layers, first, enabled
+
+    def __enter__(self) -> Log:
+        if self._enabled:
+            # Rows after the checkpoint that a run resumes from would be there twice.
+            kept = self._path.read_text().splitlines()[1 : self._first + 1] if self._first else []
+            head = ["step", "lm_loss", "alpha", "rate", "grad_norm", "tokens_per_second"]
+            head += [f"kept_{layer}" for layer in range(self._layers)]
+            self._file = self._path.open("w", newline="", encoding="utf-8")
+            self._file.writelines(line + "\n" for line in [",".join(head), *kept])
+            self._writer = csv.writer(self._file, lineterminator="\n")
+        return self
+
+    def row(
+        self,
+        step: int,
+        loss: float,
+        alpha: float,
+        rate: float,
+        norm: float,
+        speed: float,
+        kept: Sequence[float],
+    ) -> None:
+        if self._enabled:
+            numbers = (loss, alpha, rate, norm, speed, *kept)
+            self._writer.writerow([step, *(f"{n:.6g}" for n in numbers)])
+            self._file.flush()
+
+    def __exit__(self, *_: object) -> None:
+        if self._enabled:
+            self._file.close()
