@@ -124,11 +124,13 @@ def open_model(
         raise DeviceError(f"dtype {dtype!r} is not supported; use one of: {', '.join(DTYPES)}")
     folder = find(name)
     info = describe(folder, gates=gates)
+    import torch
+
     from dcp.model.weights import load
     from dcp.tokens import Tokenizer
 
     tokenizer = Tokenizer.load(folder)
-    loaded = load(folder, dtype, gates=gates)
+    loaded = load(folder, getattr(torch, dtype), gates=gates)
     return OpenModel(info, loaded, tokenizer, _stop_ids(folder), dtype)
 
 
