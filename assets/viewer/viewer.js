@@ -197,7 +197,7 @@ export class View {
     this.run = null;
     this.buffers = { heat: buffer(), bars: buffer(), marks: buffer(), memory: buffer(), pos: buffer() };
     this.build();
-    this.resize = new ResizeObserver(() => { this.stale = true; this.draw(); });
+    this.resize = new ResizeObserver(() => { this.box.toggleAttribute("data-narrow", this.box.clientWidth < 640); this.tops = null; this.stale = true; this.draw(); });
     this.resize.observe(this.box);
     this.dark = matchMedia("(prefers-color-scheme: dark)");
     this.onTheme = () => this.theme(this.options.theme);
@@ -638,12 +638,12 @@ export class View {
       if (over !== undefined) t.over.style.width = `${100 * over}%`;
       if (under !== undefined) t.under.style.width = `${100 * Math.min(1, under)}%`;
     };
-    put(tile.dropped, percent(share), `dropped after ${s + 1} tokens · layers ${(100 * low).toFixed(0)}–${percent(high)}`, share);
+    put(tile.dropped, percent(share), `dropped after ${s + 1} tokens\nlayers from ${(100 * low).toFixed(0)} to ${percent(high)}`, share);
     const live = whole.total[s] * m.row_bytes, all = dense * m.kv_bytes_per_entry, held = s === run.Q - 1 ? m.kv_bytes_held : NaN;
-    put(tile.memory, bytes(live), `KV live · ${held >= 0 ? `${bytes(held)} held · ` : ""}${bytes(all)} dense`, clamp(live / all, 0, 1), held >= 0 ? held / all : 0);
+    put(tile.memory, bytes(live), `KV live, of ${bytes(all)} dense\n${m.kv_bytes_held >= 0 ? `${bytes(m.kv_bytes_held)} held at the latest step` : ""}`, clamp(live / all, 0, 1), held >= 0 ? held / all : 0);
     const sp = run.speed, rate = (v) => (v > 0 ? `${v >= 100 ? v.toFixed(0) : v.toFixed(1)}` : "–");
-    put(tile.speed, `${rate(run.running ? sp.now : sp.mean)} tok/s`, run.running ? `now · ${rate(sp.mean)} mean` : sp.note || "mean while generating");
-    put(tile.first, sp.first > 0 ? `${sp.first < 1 ? `${(1000 * sp.first).toFixed(0)} ms` : `${sp.first.toFixed(2)} s`}` : "–", `to first token${sp.process ? ` · process ${bytes(sp.process)}` : ""}`);
+    put(tile.speed, `${rate(run.running ? sp.now : sp.mean)} tok/s`, `${run.running ? "now" : "mean of the run"}\n${run.running ? `${rate(sp.mean)} mean` : "while generating"}`);
+    put(tile.first, sp.first > 0 ? `${sp.first < 1 ? `${(1000 * sp.first).toFixed(0)} ms` : `${sp.first.toFixed(2)} s`}` : "–", `to the first new token\n${sp.process ? `${bytes(sp.process)} whole process` : "from the request"}`);
   }
 
   drawText() {

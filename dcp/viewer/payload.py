@@ -20,7 +20,7 @@ from dcp.trace import Trace
 __all__ = ["NEAR_TIE", "Speed", "WordSpan", "payload"]
 
 NEAR_TIE = 1e-4
-"""Gate logits nearer to zero than this are called near ties: implementations may disagree on them."""
+"""Gate logits nearer to zero than this are near ties: implementations may disagree on them."""
 
 
 class WordSpan(Protocol):

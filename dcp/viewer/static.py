@@ -1,8 +1,8 @@
 """A trace as one self-contained HTML page: the linked view, readable from disk with no network.
 
-The page carries a Content-Security-Policy that lets exactly its own script and style run and nothing
-be fetched. The user's text is inside a JSON block, escaped so that no markup can close it, and the
-view sets it through textContent only. Knows no streamlit and no notebook.
+The page carries a Content-Security-Policy that lets exactly its own script and style run and
+nothing be fetched. The user's text is inside a JSON block, escaped so that no markup can close it,
+and the view sets it through textContent only. Knows no streamlit and no notebook.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Figures from traces and tables: `screen` (plotly) and `paper` (matplotlib). Pure."""

@@ -1,0 +1,248 @@
+"""The upper half of the page: text, its token count, the settings of a run, Generate and Stop."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dcp.errors import DcpError
+from dcp.models import ModelInfo, list_models
+from dcp.ui import counting
+from dcp.ui.component import hear_typing
+from dcp.ui.examples import EXAMPLES
+from dcp.ui.look import problem
+from dcp.ui.services import worker
+from dcp.ui.session import Session
+from dcp.ui.settings import Settings
+from dcp.ui.worker import Request
+
+__all__ = ["ask"]
+
+LABEL = "Your text"
+_PRIVACY = "Text stays in this session's memory and is not stored."
+
+
+def ask(session: Session, limits: Settings) -> None:
+    """Draw the form; on Generate, check the request and put it in the line."""
+    state = st.session_state
+    state.setdefault("text", EXAMPLES["A lighthouse"])
+    state.setdefault("latest", state["text"])
+    models = _models()
+    st.pills(
+        "Begin with an example",
+        list(EXAMPLES),
+        key="example",
+        on_change=_take_example,
+        label_visibility="collapsed",
+    )
+    st.text_area(LABEL, key="text", height=132, on_change=_take_text, label_visibility="collapsed")
+    _count_line(models, limits)
+    active = session.job is not None and not session.job.status().settled
+    model, new_tokens = _settings(models, limits)
+    go, halt, _ = st.columns([1, 1, 5], vertical_alignment="center")
+    pressed = go.button("Generate", type="primary", disabled=active, width="stretch")
+    if halt.button("Stop", disabled=not active, width="stretch") and session.job is not None:
+        session.job.cancel()
+    if pressed:
+        session.error = ""
+        try:
+            request = _check(model, new_tokens, limits)
+        except DcpError as error:
+            session.error = str(error)
+        else:
+            session.begin(worker(limits).submit(session.owner, request), request)
+            st.rerun()
+    if session.error:
+        problem(session.error)
+
+
+def _models() -> list[ModelInfo]:
+    try:
+        return list_models()
+    except DcpError as error:
+        problem(str(error))
+        return []
+
+
+def _take_example() -> None:
+    chosen = st.session_state["example"]
+    if chosen is not None:
+        st.session_state["text"] = st.session_state["latest"] = EXAMPLES[chosen]
+
+
+def _take_text() -> None:
+    st.session_state["latest"] = st.session_state["text"]
+
+
+def _take_draft() -> None:
+    draft = st.session_state["ear"].get("draft")
+    if isinstance(draft, str):
+        st.session_state["latest"] = draft
+
+
+@st.fragment
+def _count_line(models: list[ModelInfo], limits: Settings) -> None:
+    """The token count while typing, and one click that makes a long text fit."""
+    _count(models, limits)
+    with st.container(key="ear-box"):
+        hear_typing(LABEL, "ear", _take_draft)
+
+
+def _count(models: list[ModelInfo], limits: Settings) -> None:
+    state = st.session_state
+    left, right = st.columns([3, 1], vertical_alignment="center")
+    text = str(state["latest"])
+    info = _info(models, state.get("model"))
+    new = int(state.get("new_tokens") or 0)
+    if info is None:
+        left.caption(f"{len(text):,} characters · {_PRIVACY}")
+        return
+    try:
+        tokens = counting.count(str(info.path), text[: limits.characters]) if text.strip() else 0
+    except DcpError:
+        left.caption(_PRIVACY)
+        return
+    room = info.context - new
+    line = f"{tokens:,} tokens of {room:,} that fit beside {new} new ones · {_PRIVACY}"
+    left.caption(line if tokens <= room else f":orange[{tokens:,} tokens, too many:] {line}")
+    if tokens > room > 0:
+        right.button(
+            f"Use the last {room:,} tokens",
+            key="cut",
+            width="stretch",
+            on_click=_take_tail,
+            args=(str(info.path), text[-limits.characters :], room),
+        )
+        if state.pop("was_cut", False):
+            st.rerun()
+    elif state.pop("was_cut", False):
+        st.rerun()
+
+
+def _take_tail(model: str, text: str, room: int) -> None:
+    state = st.session_state
+    try:
+        state["text"] = state["latest"] = counting.tail(model, text, room)
+    except DcpError as error:
+        state["session"].error = str(error)
+    else:
+        state["session"].error = ""
+    # The text box is outside of the fragment that the button is in.
+    state["was_cut"] = True
+
+
+def _info(models: list[ModelInfo], name: str | None) -> ModelInfo | None:
+    for model in models:
+        if name is None or model.name == name:
+            return model
+    return None
+
+
+def _settings(models: list[ModelInfo], limits: Settings) -> tuple[str | None, int]:
+    """The row of settings; gives the model's name and the number of new tokens."""
+    state = st.session_state
+    columns = st.columns([1.5, 1, 1.6, 1.2, 0.8], vertical_alignment="bottom")
+    model = columns[0].selectbox(
+        "Model",
+        [model.name for model in models],
+        key="model",
+        accept_new_options=not limits.public,
+        placeholder="no model is bundled here" if not models else "choose a model",
+        help="A pruned language model that comes with the app."
+        if limits.public
+        else "A bundled model; or type a checkpoint folder or a Hugging Face Hub id.",
+    )
+    info = _info(models, model) if model else None
+    most = min(limits.new_tokens, info.context - 1 if info else limits.new_tokens)
+    if state.get("new_tokens") is None or state["new_tokens"] > most:
+        state["new_tokens"] = min(64, most)
+    new_tokens = columns[1].number_input(
+        "New tokens",
+        0,
+        most,
+        step=16,
+        key="new_tokens",
+        help="How many tokens the model writes after yours. 0 only reads your text.",
+    )
+    with columns[2]:
+        _dial(info)
+    columns[3].slider(
+        "Temperature",
+        0.0,
+        1.5,
+        0.8,
+        0.05,
+        key="temperature",
+        help="How freely the next token is drawn; 0 always takes the most likely one.",
+    )
+    columns[4].number_input(
+        "Seed", 0, 2**31 - 1, 0, key="seed", help="The same seed draws the same tokens again."
+    )
+    return model, int(new_tokens)
+
+
+def _dial(info: ModelInfo | None) -> None:
+    """The sparsity dial: the measured points of the checkpoint, each by its expected sparsity."""
+    state = st.session_state
+    points = info.calibration if info else ()
+    longest = max((point.context for point in points), default=0)
+    expected = {p.delta: p.sparsity for p in points if p.context == longest}
+    if len(expected) < 2:
+        state["gate_shift"] = 0.0
+        st.select_slider(
+            "Forgetting",
+            ["as trained"],
+            key="dial_off",
+            disabled=True,
+            help="This model brings no calibration, so it runs as it was trained.",
+        )
+        return
+    order = sorted(expected, key=lambda delta: expected[delta])
+    trained = min(order, key=abs)
+    if state.get("gate_shift") not in expected:
+        state["gate_shift"] = trained
+
+    def label(delta: float) -> str:
+        name = f"{100 * expected[delta]:.0f} %"
+        return f"{name}, as trained" if delta == 0 else name
+
+    st.select_slider(
+        "Forgetting",
+        order,
+        format_func=label,
+        key="gate_shift",
+        help=f"Share of earlier tokens dropped, as measured on validation text with a context of "
+        f"{longest} tokens; shorter texts drop less. It shifts every gate by the same amount.",
+    )
+
+
+def _check(model: str | None, new_tokens: int, limits: Settings) -> Request:
+    """The request the form describes; raises RequestError in one line."""
+    from dcp.errors import RequestError
+
+    state = st.session_state
+    text = str(state["text"])
+    if not text.strip():
+        raise RequestError("There is no text yet: type some, or choose an example.")
+    if len(text) > limits.characters:
+        raise RequestError(
+            f"The text has {len(text):,} characters; at most {limits.characters:,} are read here."
+        )
+    models = _models()
+    info = _info(models, model) if model else None
+    if info is None and (limits.public or not model):
+        raise RequestError("Choose one of the bundled models: there is none of that name here.")
+    if info is not None:
+        tokens, room = counting.count(str(info.path), text), info.context - new_tokens
+        if tokens > room:
+            raise RequestError(
+                f"The text has {tokens:,} tokens; {room:,} fit beside {new_tokens} new ones. "
+                "Use the last tokens (the button above), or ask for fewer new ones."
+            )
+    return Request(
+        text=text,
+        model=model,
+        new_tokens=new_tokens,
+        temperature=float(state["temperature"]),
+        seed=int(state["seed"]),
+        gate_shift=float(state.get("gate_shift", 0.0)) if info is not None else 0.0,
+    )

@@ -1,0 +1,82 @@
+"""What one browser window is looking at: a sample, a run or an upload. One object per session."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import streamlit as st
+
+from dcp.trace import Trace
+from dcp.ui.samples import load_sample, sample_names
+from dcp.ui.worker import Job, Request, Status
+from dcp.words import Word
+
+__all__ = ["Session", "current"]
+
+Origin = Literal["sample", "run", "upload", "nothing"]
+
+
+@dataclass
+class Session:
+    """The state of one window.
+
+    owner   names the session to the worker
+    job     the run that is on; None when nothing is
+    trace   what is shown when no run is on, with its ``words``
+    shown   names what is shown; the view keeps its step while it stays the same
+    note    one line about what is shown
+    error   one line about what went wrong last
+    """
+
+    owner: str = field(default_factory=lambda: secrets.token_hex(8))
+    job: Job | None = None
+    planned: int = 0
+    trace: Trace | None = None
+    words: Sequence[Word] = ()
+    origin: Origin = "nothing"
+    shown: str = "nothing"
+    note: str = ""
+    error: str = ""
+
+    def begin(self, job: Job, request: Request) -> None:
+        """A run was put in the line."""
+        self.job, self.planned = job, request.new_tokens
+        self.shown = f"run-{secrets.token_hex(4)}"
+
+    def end(self, status: Status) -> None:
+        """The run has settled; what it left is shown, or why it left nothing."""
+        self.job = None
+        self.error = status.message if status.state == "failed" else ""
+        if status.trace is None:
+            if status.state == "stopped":
+                self.note = status.message
+            return
+        self.trace, self.words, self.origin = status.trace, status.words, "run"
+        new = status.trace.tokens - status.trace.prompt_tokens
+        read = f"{status.trace.prompt_tokens} tokens read, {new} written."
+        self.note = f"{status.message} {read}" if status.message else f"Done: {read}"
+        if not status.words:
+            self.note += " Parts of speech are not available."
+
+    def show(
+        self, trace: Trace, words: Sequence[Word], origin: Literal["sample", "upload"], note: str
+    ) -> None:
+        """Put a trace on the page that was not made here."""
+        self.trace, self.words, self.origin, self.note = trace, words, origin, note
+        self.shown, self.error = f"{origin}-{secrets.token_hex(4)}", ""
+
+
+def current() -> Session:
+    """The session of this browser window; a new one shows the first sample."""
+    if "session" not in st.session_state:
+        session = Session(note="Nothing has run yet: type a text and press Generate.")
+        names = sample_names()
+        if names:
+            trace, words = load_sample(names[0])
+            session.show(trace, words, "sample", "A sample run. Press Generate for your own text.")
+        st.session_state["session"] = session
+    found: Session = st.session_state["session"]
+    return found

@@ -1,0 +1,62 @@
+"""What this server allows, read once from the environment. Knows no streamlit.
+
+``DCP_PUBLIC=1`` is a server open to strangers: bundled models only, one worker, caps on everything.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+__all__ = ["Settings", "read", "settings"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Limits of one server.
+
+    public        strangers use it: no paths, no Hub ids
+    workers       runs at the same time; the others wait in line
+    new_tokens    most tokens one run may generate
+    seconds       most seconds one run may take, None for no limit
+    characters    longest text that is looked at
+    upload_mib    largest trace file taken (MiB)
+    idle_seconds  a run whose page has not asked for it this long is stopped: its reader has left
+    """
+
+    public: bool = False
+    workers: int = 2
+    new_tokens: int = 2048
+    seconds: float | None = None
+    characters: int = 1_000_000
+    upload_mib: int = 64
+    idle_seconds: float = 90.0
+
+
+_PUBLIC = Settings(
+    public=True,
+    workers=1,
+    new_tokens=256,
+    seconds=60.0,
+    characters=100_000,
+    upload_mib=4,
+    idle_seconds=20.0,
+)
+
+
+def read(environ: Mapping[str, str]) -> Settings:
+    """The settings that an environment asks for.
+
+    >>> read({"DCP_PUBLIC": "1"}).workers
+    1
+    """
+    public = environ.get("DCP_PUBLIC", "").strip().lower() in {"1", "true", "yes", "on"}
+    return _PUBLIC if public else Settings()
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process."""
+    return read(os.environ)

@@ -1,0 +1,76 @@
+"""The lower half of the page: the linked view, following a run or standing on a finished trace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from dcp.ui.component import linked_view
+from dcp.ui.session import Session
+from dcp.ui.worker import Status
+from dcp.viewer.payload import Speed, payload
+
+__all__ = ["EVERY", "watch"]
+
+EVERY = 0.25
+"""Seconds between two looks at a run."""
+
+
+def watch(session: Session) -> None:
+    """Show what the session looks at; while a run is on, look again every ``EVERY`` seconds."""
+    st.fragment(_look, run_every=EVERY if session.job is not None else None)(session)
+
+
+def _look(session: Session) -> None:
+    if session.job is None:
+        _line(session.note)
+        if session.trace is not None:
+            linked_view(payload(session.trace, session.words, run_id=session.shown), "view")
+        return
+    status = session.job.status()
+    if status.settled:
+        session.end(status)
+        st.rerun()
+    _line(_progress(status, session.planned))
+    if status.trace is not None:
+        prompt = status.trace.prompt_tokens
+        data = payload(
+            status.trace,
+            status.words,
+            run_id=session.shown,
+            running=status.active,
+            planned=prompt + session.planned,
+            speed=_speed(status.counters),
+        )
+        linked_view(data, "view")
+    elif session.trace is not None:
+        linked_view(payload(session.trace, session.words, run_id="before"), "view")
+
+
+def _line(text: str) -> None:
+    with st.container(key="line"):
+        st.caption(text)
+
+
+def _progress(status: Status, planned: int) -> str:
+    if status.state == "queued":
+        runs = "1 run" if status.ahead == 1 else f"{status.ahead} runs"
+        return f"Waiting in line: {runs} before yours." if status.ahead else "You are next."
+    if status.trace is None:
+        return "Loading the model and reading your text."
+    if not status.active:
+        return "Naming the parts of speech."
+    new = status.trace.tokens - status.trace.prompt_tokens
+    return f"Writing: {max(0, new)} of {planned} tokens."
+
+
+def _speed(counters: Any) -> Speed:
+    if counters is None:
+        return Speed()
+    return Speed(
+        now=counters.tokens_per_second_now,
+        mean=counters.tokens_per_second_mean,
+        first=counters.time_to_first_token_s,
+        process=counters.process_bytes,
+    )
