@@ -107,11 +107,18 @@ def read(path: str | os.PathLike[str]) -> bytes:
 
 
 def write(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write ``data`` to ``path`` whole or not at all. Raises TraceError, leaving what was there."""
-    target = Path(path)
+    """Write ``data`` to ``path`` whole or not at all. Raises TraceError, leaving what was there.
+
+    A link is followed; a device or a pipe is written to, not replaced.
+    """
+    target = Path(os.path.realpath(path))
     # Beside the target, because a rename is atomic only within one file system.
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
+        if target.exists() and not target.is_file():
+            with open(target, "wb") as file:
+                file.write(data)
+            return
         try:
             with open(part, "xb") as file:
                 file.write(data)
