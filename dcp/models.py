@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,11 +119,21 @@ def open_model(
 ) -> OpenModel:
     """Load a model and its tokenizer; ``gates=False`` loads the base model alone.
 
-    Raises ModelError or DeviceError in one line.
+    The last two are kept, so that opening one again is free. Raises ModelError or DeviceError in
+    one line.
     """
     if dtype not in DTYPES:
         raise DeviceError(f"dtype {dtype!r} is not supported; use one of: {', '.join(DTYPES)}")
     folder = find(name)
+    files = [path.stat() for path in folder.iterdir()]
+    return _open(
+        folder, dtype, gates, hash(tuple(sorted((f.st_mtime_ns, f.st_size) for f in files)))
+    )
+
+
+# Two: a model and its baseline. The stamp makes a changed folder another model.
+@lru_cache(maxsize=2)
+def _open(folder: Path, dtype: str, gates: bool, stamp: tuple[tuple[int, int], ...]) -> OpenModel:
     info = describe(folder, gates=gates)
     import torch
 

@@ -197,6 +197,9 @@ class TextStream:
         # character, so no span ever changes.
         self._pending = b""
 
+    def __len__(self) -> int:
+        return len(self._ids)
+
     def append(self, ids: Iterable[int]) -> None:
         """Add generated tokens."""
         for token in ids:

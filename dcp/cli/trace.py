@@ -1,0 +1,129 @@
+"""``dcp trace``: run a model on a text, save what each layer drops."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dcp.cli.parser import add_json, count, number, output, read_text
+from dcp.cli.terminal import note, print_json, printable
+
+if TYPE_CHECKING:
+    from dcp.trace import Trace
+
+__all__ = ["add_arguments", "run", "summary"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--text", metavar="T", help="the text itself")
+    source.add_argument("--file", type=Path, metavar="F", help="a UTF-8 file with the text")
+    parser.add_argument("--model", metavar="M", help="name, folder or Hub id (default: bundled)")
+    parser.add_argument(
+        "--new-tokens", type=count, default=64, metavar="N", help="exactly N; 0 scores the text"
+    )
+    parser.add_argument("--seed", type=count, default=0, metavar="S")
+    parser.add_argument(
+        "--temperature", type=number, default=0.8, metavar="τ", help="default 0.8; 0 is greedy"
+    )
+    parser.add_argument("--top-k", type=count, default=0, metavar="K", help="default 0: off")
+    parser.add_argument("--top-p", type=number, default=1.0, metavar="P", help="default 1: off")
+    dial = parser.add_mutually_exclusive_group()
+    dial.add_argument(
+        "--gate-shift", type=number, default=0.0, metavar="δ", help="below 0 drops more"
+    )
+    dial.add_argument(
+        "--sparsity", type=number, metavar="S", help="the dropped share to aim at, in place of δ"
+    )
+    parser.add_argument(
+        "--impl", default="auto", metavar="I", help="auto (default), reference, cpu or triton"
+    )
+    parser.add_argument(
+        "--dtype", default="float32", metavar="D", help="float32 (default), bfloat16 or int8"
+    )
+    parser.add_argument(
+        "--truncate", choices=("left", "right"), help="the end to cut from a text that is too long"
+    )
+    parser.add_argument(
+        "--stop-at-eos", action="store_true", help="end where the model ends its text"
+    )
+    parser.add_argument("--out", type=output, metavar="RUN", help="save the trace there")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    text = args.text if args.file is None else read_text(args.file)
+    from dcp.recorder import record
+
+    trace = record(
+        text,
+        model=args.model,
+        new_tokens=args.new_tokens,
+        seed=args.seed,
+        temperature=args.temperature,
+        top_k=args.top_k,
+        top_p=args.top_p,
+        gate_shift=args.gate_shift,
+        sparsity=args.sparsity,
+        impl=args.impl,
+        dtype=args.dtype,
+        truncate=args.truncate,
+        stop_at_eos=args.stop_at_eos,
+    )
+    if args.out is not None:
+        trace.save(args.out)
+    if args.json:
+        print_json(summary(trace, args.out))
+    else:
+        _show(trace, args.out)
+    return 0
+
+
+def summary(trace: Trace, out: Path | None) -> dict[str, Any]:
+    """What ``--json`` prints: the numbers of a trace by the names that other tools rely on."""
+    meta, start = trace.meta, _start_of_continuation(trace)
+    return {
+        "tokens": trace.tokens,
+        "prompt_tokens": trace.prompt_tokens,
+        "new_tokens": trace.tokens - trace.prompt_tokens,
+        "layers": trace.layers,
+        "text": trace.text,
+        "prompt": trace.text[:start],
+        "continuation": trace.text[start:],
+        "sparsity": trace.sparsity_mean_steps(),
+        "sparsity_at_end": trace.sparsity_at_end(),
+        "sparsity_per_layer": trace.sparsity_per_layer(),
+        "tokens_per_second": meta["tokens_per_second"],
+        "time_to_first_token_s": meta["time_to_first_token_s"],
+        "prompt_seconds": meta["prompt_seconds"],
+        **{name: n for name, n in meta["memory"].items() if name.startswith("kv_bytes_")},
+        "gate_shift": meta["gate_shift"],
+        "seed": meta["seed"],
+        "model": meta["model"],
+        "dtype": meta["dtype"],
+        "impl": meta["impl"],
+        "device": meta["device"],
+        "truncated": meta["truncated"],
+        "out": None if out is None else str(out.resolve()),
+    }
+
+
+def _start_of_continuation(trace: Trace) -> int:
+    if trace.tokens == trace.prompt_tokens:
+        return len(trace.text)
+    return int(trace.offsets[trace.prompt_tokens, 0])
+
+
+def _show(trace: Trace, out: Path | None) -> None:
+    found = summary(trace, out)
+    print(printable(trace.text))
+    rate = found["tokens_per_second"]
+    memory = trace.meta["memory"]
+    note(
+        f"{found['prompt_tokens']} + {found['new_tokens']} tokens"
+        + (f", {rate:.0f} tokens/s" if rate else "")
+        + f"; dropped {found['sparsity']:.0%} on average, {found['sparsity_at_end']:.0%} at the end"
+        f"; cache {memory['kv_bytes_held'] / 1e6:.2f} MB held, "
+        f"{memory['kv_bytes_dense'] / 1e6:.2f} MB if dense" + (f"; saved {out}" if out else "")
+    )
