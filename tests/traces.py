@@ -13,10 +13,11 @@ DESIGN = Path(__file__).parent / "data" / "design_trace.safetensors"
 """200 tokens of held-out text in a 6-layer pruned model: tokens and deaths are real, the boundary
 between prompt and continuation, margins, log-probabilities and times are made up."""
 
-WORDS = (
-    "The the fox , . river 's runs quickly\n\n 42 über naïve 🙂 👩‍👩‍👧 and of in Paris it was said "
-    'unbelievable <script>alert(1)</script> & "quoted" ice-cream'
-).split(" ")
+WORDS = [
+    *("The", "the", "fox", ",", ".", "river", "'s", "runs", "quickly\n\n", "42", "über", "naïve"),
+    *("🙂", "👩\u200d👩\u200d👧", "and", "of", "in", "Paris", "it", "was", "said", "unbelievable"),
+    *("<script>alert(1)</script>", "&", '"quoted"', "ice-cream"),
+]
 
 
 def meta_of(text: str, prompt_tokens: int, n_queries: int, **more: Any) -> dict[str, Any]:

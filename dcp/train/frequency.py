@@ -10,10 +10,11 @@ import argparse
 import lzma
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dcp.errors import DataError, DcpError
+from dcp.train.vectors import read_lines
 
 __all__ = ["count_words", "write_table"]
 
@@ -44,15 +45,6 @@ def write_table(counts: Counter[str], out: str | Path) -> int:
     return len(lines)
 
 
-def _lines(paths: Sequence[str]) -> Iterator[str]:
-    for path in paths:
-        try:
-            with lzma.open(path, "rt", encoding="utf-8") as file:
-                yield from (line.rstrip("\n") for line in file)
-        except (OSError, lzma.LZMAError, UnicodeDecodeError) as error:
-            raise DataError(f"cannot read {path}: {error}") from error
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -65,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", required=True, help="the table to write (.tsv.xz)")
     args = parser.parse_args(argv)
     try:
-        kept = write_table(count_words(_lines(args.text)), args.out)
+        kept = write_table(count_words(read_lines(args.text)), args.out)
     except DcpError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

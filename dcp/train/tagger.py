@@ -1,8 +1,9 @@
 """Train the bundled tagger: ``python -m dcp.train.tagger --train F --dev F --out D``.
 
-A small spaCy pipeline (hashed word features, a convolution over 9 words, one softmax over Universal
-POS) from Universal Dependencies files (CoNLL-U, plain or .xz). Runs on one CPU core, seeded; keeps
-the weights that are best on the development set. Knows nothing of language models and traces.
+A small spaCy pipeline (hashed word features and word vectors, a convolution over 9 words, one
+softmax over Universal POS) from Universal Dependencies files (CoNLL-U), with ``--text`` for the
+vectors. Runs on one CPU core, seeded; keeps the weights that are best on the development set. Knows
+nothing of language models and traces.
 """
 
 from __future__ import annotations
@@ -18,12 +19,18 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from dcp.errors import DataError, DcpError
+from dcp.train.vectors import neighbour_vectors, read_lines
 
 if TYPE_CHECKING:
     from spacy.language import Language
     from spacy.tokens import Doc
     from spacy.training import Example
+
+Vectors = tuple[list[str], npt.NDArray[np.float32]]
 
 __all__ = ["Sentence", "documents", "gold_accuracy", "raw_f1", "read_conllu", "train"]
 
@@ -133,7 +140,7 @@ def gold_accuracy(nlp: Language, sentences: Sequence[Sentence]) -> float:
         for doc, sentence in zip(docs, sentences, strict=True)
         for token, gold in zip(doc, sentence.pos, strict=True)
     ]
-    return sum(right) / len(right)
+    return float(sum(right) / len(right))
 
 
 def raw_f1(nlp: Language, sentences: Sequence[Sentence]) -> float:
@@ -156,10 +163,19 @@ def raw_f1(nlp: Language, sentences: Sequence[Sentence]) -> float:
     return 2 * right / (said + true)
 
 
-def _pipeline(width: int, depth: int, rows: Sequence[int]) -> Language:
+def _pipeline(vectors: Vectors | None, width: int, depth: int, rows: Sequence[int]) -> Language:
     import spacy
+    from spacy.vectors import Vectors as Table
 
     nlp = spacy.blank("en")
+    if vectors is not None:
+        words, data = vectors
+        table = Table(strings=nlp.vocab.strings, keys=words, data=data, name="neighbours")
+        # A saved table knows only words as written, so the capitalised form is a key of its own.
+        for row, word in enumerate(words):
+            if word.capitalize() not in table:
+                table.add(word.capitalize(), row=row)
+        nlp.vocab.vectors = table
     config: dict[str, Any] = {
         "model": {
             "@architectures": "spacy.Tagger.v2",
@@ -170,7 +186,7 @@ def _pipeline(width: int, depth: int, rows: Sequence[int]) -> Language:
                     "width": width,
                     "attrs": ["NORM", "PREFIX", "SUFFIX", "SHAPE"],
                     "rows": list(rows),
-                    "include_static_vectors": False,
+                    "include_static_vectors": vectors is not None,
                 },
                 "encode": {
                     "@architectures": "spacy.MaxoutWindowEncoder.v2",
@@ -190,21 +206,25 @@ def train(
     train_set: Sequence[Sentence],
     dev_set: Sequence[Sentence],
     *,
-    epochs: int = 16,
+    vectors: Vectors | None = None,
+    epochs: int = 20,
     seed: int = 0,
     width: int = 96,
     depth: int = 4,
-    rows: Sequence[int] = (5000, 1000, 2500, 1000),
-    dropout: float = 0.2,
+    rows: Sequence[int] = (2500, 1000, 2500, 1000),
+    dropout: float = 0.25,
 ) -> Language:
-    """A pipeline trained on ``train_set``, at the epoch best on ``dev_set`` (gold words)."""
+    """A pipeline trained on ``train_set``, at the epoch best on ``dev_set`` (gold words).
+
+    ``vectors`` are words and their vectors as `dcp.train.vectors.neighbour_vectors` makes them.
+    """
     import spacy
     from spacy.training.batchers import minibatch_by_words
     from thinc.api import compounding
 
     spacy.util.fix_random_seed(seed)
     rng = random.Random(seed)
-    nlp = _pipeline(width, depth, rows)
+    nlp = _pipeline(vectors, width, depth, rows)
     texts = list(documents(train_set))
     optimizer = nlp.initialize(lambda: _epoch(nlp, texts, rng))
     optimizer.L2 = 0.01
@@ -236,17 +256,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m dcp.train.tagger",
         description="Train the bundled part-of-speech tagger (spaCy, CPU, about ten minutes).",
         epilog="example: python -m dcp.train.tagger --train en_ewt-ud-train.conllu.xz "
-        "--dev en_ewt-ud-dev.conllu.xz --out assets/pos",
+        "--dev en_ewt-ud-dev.conllu.xz --text train-02.txt.xz --out assets/pos",
     )
     parser.add_argument("--train", required=True, help="CoNLL-U file to train on (.xz is read too)")
     parser.add_argument("--dev", required=True, help="CoNLL-U file to choose the best epoch on")
+    parser.add_argument("--text", nargs="*", default=[], help="plain text (.xz) for word vectors")
     parser.add_argument("--out", required=True, help="folder of the trained pipeline")
-    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     try:
-        dev_set = read_conllu(args.dev)
-        nlp = train(read_conllu(args.train), dev_set, epochs=args.epochs, seed=args.seed)
+        train_set, dev_set = read_conllu(args.train), read_conllu(args.dev)
+        vectors = neighbour_vectors(read_lines(args.text)) if args.text else None
+        nlp = train(train_set, dev_set, vectors=vectors, epochs=args.epochs, seed=args.seed)
     except DcpError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
