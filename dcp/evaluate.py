@@ -44,7 +44,8 @@ class Result:
     """One setting of the dial on one text. Perplexities per token, bits per UTF-8 byte.
 
     sparsity is ``sparsity_mean_steps``: dropped share of the t previous tokens, mean over layers,
-    steps and windows; sparsity_at_end the same at the last step, t = context - 1.
+    steps and windows; sparsity_at_end the same at the last step, t = context - 1. held_entries is
+    the number of visible pairs (t, j <= t) in a window, mean over layers and windows.
     """
 
     gate_shift: float

@@ -53,12 +53,9 @@ def calibrate(
         points.append(Calibration(result.gate_shift, context, result.sparsity, ratio))
     gates = replace(pruned.gates, calibration=tuple(points))
     (model / "dcp_config.json").write_text(json.dumps(gates.to_json(), indent=2) + "\n")
-    policies = []
-    for result in results:
-        for row in evaluate_policies(twin, windows, result.held_entries):
-            policies.append({"gate_shift": result.gate_shift, **asdict(row)})
+    trained = next(result for result in results if result.gate_shift == 0)
     return {
         "windows": len(windows.ids),
         "results": [asdict(result) for result in results],
-        "policies": policies,
+        "policies": [asdict(row) for row in evaluate_policies(twin, windows, trained.held_entries)],
     }

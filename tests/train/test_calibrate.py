@@ -1,0 +1,47 @@
+"""Calibration writes what evaluation measures, and a checkpoint that still loads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dcp.errors import ModelError
+from dcp.model.weights import load
+from dcp.train.calibrate import calibrate
+from dcp.train.data import pack_file
+from dcp.train.loop import train
+from dcp.train.settings import TrainSettings
+from dcp.train.tokenizer import train_tokenizer
+
+TINY = TrainSettings(
+    layers=2, width=32, heads=2, kv_heads=2, ffn=48, context=32, interaction=4, length=32,
+    batch=2, micro=2, steps=2, warmup=1, decay=0, precision="no", beta=0.2,
+)  # fmt: skip
+
+
+def test_the_dial_is_measured_and_written(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    words = ["red", "green", "blue", "white", "black", "and", "or"]
+    text = tmp_path / "text.txt"
+    text.write_text("\n\n".join(" ".join(rng.choice(words, 90)) for _ in range(4)))
+    train_tokenizer([text], 270, tmp_path)
+    pack_file(text, tmp_path, tmp_path / "shard.npy")
+    shards = [tmp_path / "shard.npy"]
+    base = train(TINY, shards, tmp_path, tmp_path / "base")
+    pruned = train(replace(TINY, stage="prune"), shards, base, tmp_path / "pruned", init=base)
+
+    report = calibrate(pruned, base, [text], 32, [-1.0, 2.0])
+
+    gates = load(pruned).gates
+    assert gates is not None
+    assert [p.delta for p in gates.calibration] == [-1.0, 0.0, 2.0]
+    found = [p.sparsity for p in gates.calibration]
+    assert found == sorted(found, reverse=True)
+    assert found == [r["sparsity"] for r in report["results"]]
+    trained = report["results"][1]
+    assert all(row["held_entries"] >= trained["held_entries"] for row in report["policies"])
+    with pytest.raises(ModelError, match="no dcp_config"):
+        calibrate(base, base, [text], 32, [])
