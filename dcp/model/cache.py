@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["Slots"]
+__all__ = ["Meter", "Slots"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -24,6 +24,18 @@ _ALIGN = 64
 _SMALLEST = 16
 # Moving few rows at a time keeps the copy in between small.
 _MOVED_AT_ONCE = 64
+
+
+class Meter:
+    """Bytes that the buffers of one sequence hold now, and the most they ever held."""
+
+    def __init__(self) -> None:
+        self.held = 0
+        self.peak = 0
+
+    def add(self, size: int) -> None:
+        self.held += size
+        self.peak = max(self.peak, self.held)
 
 
 class Slots:
@@ -37,12 +49,20 @@ class Slots:
     """
 
     def __init__(
-        self, kv_heads: int, head_dim: int, interaction: int, dtype: torch.dtype, limit: int
+        self,
+        kv_heads: int,
+        head_dim: int,
+        interaction: int,
+        dtype: torch.dtype,
+        limit: int,
+        meter: Meter,
     ) -> None:
-        """``limit`` is the largest number of rows that can ever live: capacity stops there."""
+        """``limit`` is the largest number of rows that can ever live: capacity stops there.
+        ``meter`` hears of every mapping made and given back."""
         self.shape = (kv_heads, head_dim, interaction)
         self.dtype = dtype
         self.limit = limit
+        self.meter = meter
         self.count = 0
         self.row_bytes = 2 * kv_heads * head_dim * dtype.itemsize + 4 * interaction + 4 + 4
         self._map(0)
@@ -103,8 +123,9 @@ class Slots:
 
     def clear(self) -> None:
         """Drop everything and give the memory back."""
-        self.count = 0
+        held, self.count = self.held_bytes, 0
         self._map(0)
+        self.meter.add(-held)
 
     def _reserve(self, rows: int) -> None:
         if rows > self.capacity:
@@ -116,12 +137,15 @@ class Slots:
 
     def _resize(self, capacity: int) -> None:
         kv, k_int, positions, margins = self.kv, self.k_int, self.positions, self.margins
+        held = self.held_bytes
         self._map(min(capacity, self.limit))
         n = self.count
         self.kv[:, :, :n] = kv[:, :, :n]
         self.k_int[:n] = k_int[:n]
         self.positions[:n] = positions[:n]
         self.margins[:n] = margins[:n]
+        # The old buffer lives until here: a peak counts both.
+        self.meter.add(-held)
 
     def _map(self, capacity: int) -> None:
         """Lay the five tables into one fresh mapping."""
@@ -137,6 +161,7 @@ class Slots:
             starts.append(end)
             end += -(-int(np.prod(shape)) * dtype.itemsize // _ALIGN) * _ALIGN
         memory, self.held_bytes = _pages(end)
+        self.meter.add(self.held_bytes)
         self.kv, self.k_int, positions, margins = (
             memory[start : start + int(np.prod(shape)) * dtype.itemsize].view(dtype).view(shape)
             for start, (shape, dtype) in zip(starts, shapes, strict=True)

@@ -1,0 +1,229 @@
+"""Attention over the cache: where a layer of the model loop meets the rows that live.
+
+`CachedAttention` is the ``attend`` of inference. The tokens of all sequences come as one flat list,
+so ragged prompts and batches need no padding. Each call appends, scores, drops and attends; the
+query that drops a token does not see it. Knows nothing of sampling, text or weights.
+
+A GPU implementation with a paged pool replaces this class behind the same methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from dcp.config import ModelConfig
+from dcp.forced import GATE, ForcedDeaths
+from dcp.kernels import ALIVE
+from dcp.kernels.api import Kernels
+from dcp.model.cache import Meter, Slots
+
+__all__ = ["CacheBytes", "CachedAttention", "Drops"]
+
+_NOBODY = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Drops:
+    """Tokens dropped, one entry each: layer, position, step (int32 [n]), margin (float32 [n])."""
+
+    layer: npt.NDArray[np.int32]
+    position: npt.NDArray[np.int32]
+    step: npt.NDArray[np.int32]
+    margin: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class CacheBytes:
+    """Of one sequence. live: keys and values that can be seen; held: memory kept for them, gate
+    keys and tables included; peak: the most ever held."""
+
+    live: int
+    held: int
+    peak: int
+
+
+class CachedAttention:
+    """Caches of B sequences, and the attention of L layers over them."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        kernels: Kernels,
+        dtype: torch.dtype,
+        limits: Sequence[int],
+        *,
+        interaction: int,
+        gate_shift: float = 0.0,
+        forced: Sequence[ForcedDeaths | None],
+    ) -> None:
+        """``limits`` [B]: tokens each sequence can reach. interaction 0: the gates are off."""
+        self.kernels = kernels
+        self.gate_shift = gate_shift
+        self.gated = interaction > 0
+        self._meters = [Meter() for _ in limits]
+        shape = (config.kv_heads, config.head_dim, interaction, dtype)
+        self._slots = [
+            [Slots(*shape, limit, meter) for _ in range(config.layers)]
+            for limit, meter in zip(limits, self._meters, strict=True)
+        ]
+        self._forced = [
+            None if orders is None else _padded(orders, config.layers, limit)
+            for orders, limit in zip(forced, limits, strict=True)
+        ]
+        self._log: list[list[tuple[npt.NDArray[np.generic], ...]]] = [[] for _ in limits]
+        self._segments: list[tuple[int, slice, int]] = []
+
+    def begin(self, spans: Sequence[tuple[int, int, int]]) -> None:
+        """Say what the next forward pass carries: (sequence, first position, past last), in order.
+
+        The tokens of the spans lie one after another in the flat batch.
+        """
+        self._segments, start = [], 0
+        for row, first, stop in spans:
+            self._segments.append((row, slice(start, start + stop - first), first))
+            start += stop - first
+
+    def __call__(
+        self,
+        layer: int,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        q_int: Tensor | None,
+        k_int: Tensor | None,
+        beta: Tensor | None,
+    ) -> Tensor:
+        """q [1, N, H, d], k and v [1, N, H_kv, d], q_int and k_int [1, N, r] -> [1, N, H, d]."""
+        out = torch.empty_like(q)
+        shifted = float(beta) + self.gate_shift if self.gated and beta is not None else 0.0
+        for row, part, first in self._segments:
+            attend = self._decode if part.stop - part.start == 1 else self._extend
+            attend(
+                row,
+                layer,
+                first,
+                out[0, part],
+                q[0, part],
+                k[0, part],
+                v[0, part],
+                q_int[0, part] if self.gated and q_int is not None else None,
+                k_int[0, part] if self.gated and k_int is not None else None,
+                shifted,
+            )
+        return out
+
+    def take_drops(self, row: int) -> Drops:
+        """What died in sequence ``row`` since the last call."""
+        log, self._log[row] = self._log[row], []
+        columns = [np.concatenate(c) for c in zip(*log, strict=True)] or [_NOBODY] * 4
+        return Drops(
+            columns[0].astype(np.int32),
+            columns[1].astype(np.int32),
+            columns[2].astype(np.int32),
+            columns[3].astype(np.float32),
+        )
+
+    def margins(self, row: int, into: npt.NDArray[np.float32]) -> None:
+        """Write the smallest gate logit so far of every living token to ``into`` [L, T]."""
+        for layer, slots in enumerate(self._slots[row]):
+            n = slots.count
+            into[layer, slots.positions[:n]] = slots.margins[:n]
+
+    def memory(self, row: int) -> CacheBytes:
+        live = sum(slots.live_bytes for slots in self._slots[row])
+        return CacheBytes(live, self._meters[row].held, self._meters[row].peak)
+
+    def release(self, row: int) -> None:
+        """Give the memory of sequence ``row`` back."""
+        for slots in self._slots[row]:
+            slots.clear()
+
+    def _decode(
+        self, row: int, layer: int, position: int, out: Tensor, q: Tensor, k: Tensor, v: Tensor,
+        q_int: Tensor | None, k_int: Tensor | None, beta: float,
+    ) -> None:  # fmt: skip
+        """One query: score and drop first, then its own row, then attention over what is left."""
+        slots = self._slots[row][layer]
+        n = slots.count
+        dead = _NOBODY
+        if n and q_int is not None:
+            z = self.kernels.gate_scores(q_int, slots.k_int[:n], beta)[0].numpy()
+            dead = self._judge(row, layer, position, slots, z)
+        elif n and self._forced[row] is not None:
+            dead = self._judge(row, layer, position, slots, np.full(n, np.nan, dtype=np.float32))
+        slots.replace(dead, k[0], v[0], None if k_int is None else k_int[0], position)
+        n = slots.count
+        out[0] = self.kernels.decode_attention(
+            q[0], slots.k[:, :n].transpose(0, 1), slots.v[:, :n].transpose(0, 1)
+        )
+
+    def _judge(
+        self, row: int, layer: int, step: int, slots: Slots, z: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.int64]:
+        """Rows that the query at ``step`` drops; notes margins and deaths."""
+        n = slots.count
+        forced = self._forced[row]
+        if forced is None:
+            dies = z <= 0
+        else:
+            orders = forced[layer, slots.positions[:n]]
+            z = np.where(orders == GATE, z, np.nan)
+            dies = (z <= 0) | ((orders != GATE) & (orders <= step))
+        margins = slots.margins[:n]
+        np.fmin(margins, z, out=margins)
+        dead = np.flatnonzero(dies)
+        if len(dead):
+            self._note(row, layer, slots.positions[dead], np.full(len(dead), step), z[dead])
+        return dead
+
+    def _extend(
+        self, row: int, layer: int, first: int, out: Tensor, q: Tensor, k: Tensor, v: Tensor,
+        q_int: Tensor | None, k_int: Tensor | None, beta: float,
+    ) -> None:  # fmt: skip
+        """A chunk of queries: its rows join the survivors, attention obeys deaths inside the chunk,
+        and only then do the dead leave."""
+        slots = self._slots[row][layer]
+        steps = torch.arange(first, first + len(q), dtype=torch.int32)
+        slots.append(k, v, k_int, steps)
+        n = slots.count
+        positions = torch.from_numpy(slots.positions[:n])
+        death = torch.full((n,), ALIVE, dtype=torch.int32)
+        margin = torch.full((n,), torch.nan)
+        if q_int is not None:
+            death, margin = self.kernels.death_times(q_int, slots.k_int[:n], steps, positions, beta)
+        forced = self._forced[row]
+        if forced is not None:
+            orders = torch.from_numpy(forced[layer, slots.positions[:n]])
+            ordered = torch.where(orders < first + len(q), orders, ALIVE)
+            death = torch.where(orders == GATE, death, ordered)
+            margin = torch.where(orders == GATE, margin, torch.nan)
+        out[:] = self.kernels.extend_attention(
+            q,
+            slots.k[:, :n].transpose(0, 1),
+            slots.v[:, :n].transpose(0, 1),
+            steps,
+            positions,
+            death,
+        )
+        margins = slots.margins[:n]
+        np.fmin(margins, margin.numpy(), out=margins)
+        dead = np.flatnonzero(death.numpy() != ALIVE)
+        if len(dead):
+            self._note(row, layer, slots.positions[dead], death.numpy()[dead], margin.numpy()[dead])
+            slots.drop(dead)
+
+    def _note(self, row: int, layer: int, *columns: npt.NDArray[np.generic]) -> None:
+        self._log[row].append((np.full(len(columns[0]), layer), *columns))
+
+
+def _padded(orders: ForcedDeaths, layers: int, tokens: int) -> npt.NDArray[np.int32]:
+    """The orders as [layers, tokens], what they do not mention left to the gates."""
+    table = np.full((layers, tokens), GATE, dtype=np.int32)
+    table[:, : orders.death.shape[1]] = orders.death[:, :tokens]
+    return table
