@@ -321,6 +321,6 @@ def _fit(prompt: Encoding, context: int, new_tokens: int, truncate: Truncate | N
     if truncate is None:
         raise RequestError(
             f"the text is {len(prompt)} tokens, but with {new_tokens} new tokens the context of "
-            f"{context} has room for {room}; shorten the text or truncate it (left or right)"
+            f"{context} has room for {room}; shorten it, or cut an end off (--truncate left or right)"
         )
     return prompt.truncate(room, "last" if truncate == "left" else "first")
