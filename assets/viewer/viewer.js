@@ -10,7 +10,7 @@ const DEFINITIONS = {
   dropped: "Share of the tokens read so far that can no longer be attended to, averaged over layers; the range is from the most retentive layer to the most forgetful.",
   memory: "Live: rows of keys, values and gate keys visible at this step. Held: memory kept for them at the latest step. Dense: what a model that forgets nothing needs for the same tokens.",
   speed: "Generated tokens per second: over the last second or so, and the mean over the run.",
-  first: "From pressing Generate to the first new token, prompt included; and the memory of the whole server process.",
+  first: "From beginning to read your text to the first new token, with the model already loaded; and the resident memory of the whole server process.",
 };
 
 // ---------------------------------------------------------------- data
@@ -429,7 +429,9 @@ export class View {
     this.textBox.classList.toggle("long", run.units.length > 900);
     // While text streams in, room for all of it is kept, so that nothing below moves.
     const perLine = Math.max(20, this.textBox.clientWidth / 7.9);
-    this.textBox.style.minHeight = run.running ? `${Math.min(352, 28 + 29.75 * Math.ceil((run.text.length * run.domain) / Math.max(1, run.T) / perLine))}px` : "";
+    const lines = Math.ceil((run.text.length * run.domain) / Math.max(1, run.T) / perLine + 0.7);
+    if (run.running) this.textBox.style.minHeight = `${Math.min(352, 28 + 29.75 * lines)}px`;
+    else if (fresh) this.textBox.style.minHeight = "";
   }
 
   // ---- moving
@@ -643,7 +645,7 @@ export class View {
     put(tile.memory, bytes(live), `KV live, of ${bytes(all)} dense\n${m.kv_bytes_held >= 0 ? `${bytes(m.kv_bytes_held)} held at the latest step` : ""}`, clamp(live / all, 0, 1), held >= 0 ? held / all : 0);
     const sp = run.speed, rate = (v) => (v > 0 ? `${v >= 100 ? v.toFixed(0) : v.toFixed(1)}` : "–");
     put(tile.speed, `${rate(run.running ? sp.now : sp.mean)} tok/s`, `${run.running ? "now" : "mean of the run"}\n${run.running ? `${rate(sp.mean)} mean` : "while generating"}`);
-    put(tile.first, sp.first > 0 ? `${sp.first < 1 ? `${(1000 * sp.first).toFixed(0)} ms` : `${sp.first.toFixed(2)} s`}` : "–", `to the first new token\n${sp.process ? `${bytes(sp.process)} whole process` : "from the request"}`);
+    put(tile.first, sp.first > 0 ? `${sp.first < 1 ? `${(1000 * sp.first).toFixed(0)} ms` : `${sp.first.toFixed(2)} s`}` : "–", `to the first new token\n${sp.process ? `${bytes(sp.process)} whole process` : "reading included"}`);
   }
 
   drawText() {

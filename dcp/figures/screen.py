@@ -96,6 +96,7 @@ def drop_rate_chart(table: pd.DataFrame, names: Sequence[str] = UPOS) -> go.Figu
         height=_ROW * len(tags) + 96,
         margin={"l": 96, "r": 120, "t": 44, "b": 44},
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
+        showlegend=not set(names) <= set(GROUPS),
         uirevision="drop-rate",
         xaxis={
             "range": [-0.02, 1.02],

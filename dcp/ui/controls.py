@@ -26,6 +26,7 @@ def ask(session: Session, limits: Settings) -> None:
     state = st.session_state
     state.setdefault("text", EXAMPLES["A lighthouse"])
     state.setdefault("latest", state["text"])
+    state.setdefault("new_tokens", min(64, limits.new_tokens))
     models = _models()
     st.pills(
         "Begin with an example",
@@ -51,8 +52,10 @@ def ask(session: Session, limits: Settings) -> None:
         else:
             session.begin(worker(limits).submit(session.owner, request), request)
             st.rerun()
-    if session.error:
-        problem(session.error)
+    # Always there, so that a message moves no other element to another place in the page's tree.
+    with st.container():
+        if session.error:
+            problem(session.error)
 
 
 def _models() -> list[ModelInfo]:
@@ -102,8 +105,9 @@ def _count(models: list[ModelInfo], limits: Settings) -> None:
         left.caption(_PRIVACY)
         return
     room = info.context - new
-    line = f"{tokens:,} tokens of {room:,} that fit beside {new} new ones · {_PRIVACY}"
-    left.caption(line if tokens <= room else f":orange[{tokens:,} tokens, too many:] {line}")
+    fits = f"{tokens:,} tokens; {room:,} fit beside {new} new ones · {_PRIVACY}"
+    many = f":orange[{tokens:,} tokens are too many:] {room:,} fit beside {new} new ones."
+    left.caption(fits if tokens <= room else many)
     if tokens > room > 0:
         right.button(
             f"Use the last {room:,} tokens",

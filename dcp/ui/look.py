@@ -17,7 +17,7 @@ _CSS = """
 .st-key-problem { border-left: 3px solid #d55e00; padding: 0.35rem 0 0.35rem 0.9rem; }
 .st-key-problem [data-testid="stText"] { white-space: pre-wrap; overflow-wrap: anywhere; }
 .st-key-line [data-testid="stCaptionContainer"] { font-variant-numeric: tabular-nums; }
-.stMainBlockContainer h1 { font-size: 1.75rem; letter-spacing: -0.012em; padding: 0; }
+.stMainBlockContainer h1 { font-size: 1.75rem; letter-spacing: -0.012em; padding: 0 0 0.35rem; }
 .stMainBlockContainer > [data-testid="stVerticalBlock"] { gap: 0.7rem; }
 </style>
 """

@@ -71,8 +71,8 @@ def _speech(session: Session) -> None:
         key="source",
         horizontal=True,
     )
-    grouped = three.radio("Shown as", ["five groups", "17 tags"], key="grain", horizontal=True)
-    grouped = grouped == "five groups"
+    grain = three.radio("Shown as", ["five groups", "17 tags"], key="grain", horizontal=True)
+    grouped = grain == "five groups"
     layer = four.selectbox(
         "Layer", [None, *range(trace.layers)], format_func=lambda i: "all" if i is None else str(i)
     )

@@ -18,7 +18,7 @@ from dcp.ui.examples import EXAMPLES
 from dcp.ui.worker import Request
 
 LAYERS = 4
-CONTEXT = 256
+CONTEXT = 512
 _ROW = 320
 
 
