@@ -265,9 +265,9 @@ class Trace:
         """The static viewer in a frame that may run its own script and nothing else."""
         from html import escape
 
-        from dcp.viewer import static
+        from dcp.viewer.static import html
 
-        page = escape(static.html(self), quote=True)
+        page = escape(html(self), quote=True)
         return (
             f'<iframe sandbox="allow-scripts" srcdoc="{page}" '
             'style="width:100%;height:860px;border:0" title="What each layer forgot"></iframe>'

@@ -111,10 +111,10 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
 
     A link is followed; a device or a pipe is written to, not replaced.
     """
-    target = Path(os.path.realpath(path))
-    # Beside the target, because a rename is atomic only within one file system.
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
+        target = Path(os.path.realpath(path))
+        # Beside the target, because a rename is atomic only within one file system.
+        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
         if target.exists() and not target.is_file():
             with open(target, "wb") as file:
                 file.write(data)

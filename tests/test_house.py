@@ -24,6 +24,7 @@ ROOMS = {
     "trace_file": "trace",
     "trace_frame": "trace",
     "spans": "tokens",
+    "engine_request": "engine",
 }
 READERS = ("trace", "words", "pos", "stats", "figures", "viewer")
 # What each room may import when it is imported, in reading order: ARCHITECTURE.md in full.

@@ -37,7 +37,7 @@ COMMANDS = {
     "figure": (
         "dcp.cli.figure",
         "draw a figure for a paper or a screen",
-        "python -m dcp figure run.safetensors --kind heatmap --style neurips --out fig.pdf",
+        "python -m dcp figure run.safetensors --kind overview --style neurips --out fig.pdf",
     ),
     "view": (
         "dcp.cli.view",
@@ -54,11 +54,6 @@ COMMANDS = {
         "dcp.cli.evaluate",
         "perplexity and bits per byte with hard gates",
         "python -m dcp eval --model dcp-small --file valid.txt --context 512 --gate-shift -2 -1 0",
-    ),
-    "bench": (
-        "dcp.cli.bench",
-        "speed and memory, arms interleaved in one run",
-        "python -m dcp bench --json > bench.json",
     ),
     "models": ("dcp.cli.models", "list the bundled models", "python -m dcp models --json"),
 }

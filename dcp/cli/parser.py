@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import re
+import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from dcp.errors import RequestError
 
@@ -33,6 +35,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise RequestError(f"{message} (see: {self.prog} --help)")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse would hide a full disk or a reader that left.
+        (file or sys.stdout).write(message)
 
 
 def add_json(parser: argparse.ArgumentParser, help: str = "machine output on stdout") -> None:
@@ -63,14 +69,13 @@ def number(text: str) -> float:
 
 def output(text: str) -> Path:
     """An argument type: a file that can be written, checked before the work begins."""
-    path = Path(text).expanduser()
-    try:
-        if path.is_dir():
-            raise argparse.ArgumentTypeError(f"{text} is a folder; name a file in it")
-        if not path.parent.is_dir():
-            raise argparse.ArgumentTypeError(f"folder {path.parent} does not exist")
-    except (OSError, ValueError) as wrong:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a usable path: {wrong}") from None
+    path = Path(text)
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a path")
+    if os.path.isdir(path):
+        raise argparse.ArgumentTypeError(f"{text} is a folder; name a file in it")
+    if not os.path.isdir(path.parent):
+        raise argparse.ArgumentTypeError(f"folder {path.parent} does not exist")
     return path
 
 
