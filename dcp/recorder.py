@@ -10,55 +10,26 @@
 from __future__ import annotations
 
 import platform
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import psutil
 import tokenizers
 import torch
 
 from dcp import __version__
 from dcp.config import Sampling
-from dcp.engine import Engine, Memory, Step
+from dcp.engine import Engine, Step
 from dcp.errors import RequestError
+from dcp.meter import Counters, Meter
 from dcp.models import OpenModel, open_model, shift_for
 from dcp.tokens import Encoding
 from dcp.trace import ALIVE, FORMAT, Trace
 
-__all__ = ["Counters", "Recorder", "record"]
+__all__ = ["Recorder", "record"]
 
 Truncate = Literal["left", "right"]
-# "Now" in tokens per second: the mean over this many steps.
-_RECENT = 16
-
-
-@dataclass(frozen=True)
-class Counters:
-    """A run at one moment. None where there is nothing to say yet.
-
-    tokens, new_tokens       in all, and added by the model
-    tokens_per_second_now    over the last 16 generated tokens, in the engine's own time
-    tokens_per_second_mean   over all but the first one, which the prompt's pass had prepared
-    time_to_first_token_s    from the start of reading to the first token drawn
-    kv_bytes_live            keys and values that the model can still attend to
-    kv_bytes_held            memory kept for them, gate keys and tables included
-    kv_bytes_dense           keys and values of all tokens, had none been dropped
-    process_bytes            resident memory of this process
-    """
-
-    tokens: int
-    new_tokens: int
-    tokens_per_second_now: float | None
-    tokens_per_second_mean: float | None
-    time_to_first_token_s: float | None
-    kv_bytes_live: int
-    kv_bytes_held: int
-    kv_bytes_dense: int
-    process_bytes: int
 
 
 class Recorder:
@@ -91,11 +62,7 @@ class Recorder:
         )
         self._text = model.tokenizer.stream(prompt)
         self._logprobs: list[float] = []
-        self._seconds: list[float] = []
-        self._memory = Memory(0, 0, 0, 0)
-        self._queries = 0
-        self._prompt_seconds = 0.0
-        self._first_token: float | None = None
+        self._meter = Meter()
 
     @classmethod
     def begin(
@@ -150,18 +117,13 @@ class Recorder:
 
     def __iter__(self) -> Iterator[Step]:
         """The engine's steps, each folded in before it is handed on."""
-        start = time.perf_counter()
+        self._meter.start()
         for step in self._run:
             row = step.rows[0]
+            self._meter.count(step)
             self._logprobs += row.logprobs.tolist()
-            self._memory, self._queries = row.memory, row.queries
-            if step.phase == "prompt":
-                self._prompt_seconds += step.seconds
-            else:
+            if step.phase == "generate":
                 self._text.append(row.tokens.tolist())
-                self._seconds.append(step.seconds)
-                if self._first_token is None:
-                    self._first_token = time.perf_counter() - start
             yield step
 
     def trace(self) -> Trace:
@@ -179,7 +141,7 @@ class Recorder:
         # A log-softmax in float32 may round a probability of one to a hair above zero.
         logprob[: len(self._logprobs)] = np.minimum(self._logprobs, 0)
         seconds = np.full(len(ids), np.nan, np.float32)
-        seconds[self._prompt_tokens :] = self._seconds
+        seconds[self._prompt_tokens :] = self._meter.seconds
         return Trace(
             token_ids=ids,
             offsets=self._text.offsets,
@@ -192,33 +154,18 @@ class Recorder:
 
     def counters(self) -> Counters:
         """Speed and memory at this moment."""
-        recent = self._seconds[1:][-_RECENT:]
-        return Counters(
-            tokens=len(self._text),
-            new_tokens=len(self._seconds),
-            tokens_per_second_now=len(recent) / sum(recent) if recent else None,
-            tokens_per_second_mean=self._tokens_per_second(),
-            time_to_first_token_s=self._first_token,
-            kv_bytes_live=self._memory.live,
-            kv_bytes_held=self._memory.held,
-            kv_bytes_dense=self._memory.dense,
-            process_bytes=int(psutil.Process().memory_info().rss),
-        )
-
-    def _tokens_per_second(self) -> float | None:
-        if len(self._seconds) > 1:
-            return (len(self._seconds) - 1) / sum(self._seconds[1:])
-        return 1 / self._first_token if self._first_token else None
+        return self._meter.counters(len(self._text))
 
     def _meta(self) -> dict[str, Any]:
         loaded, info = self._model.loaded, self._model.info
+        meter, memory = self._meter, self._meter.memory
         entry = 2 * loaded.config.kv_heads * loaded.config.head_dim * loaded.dtype.itemsize
         gate_key = 4 * loaded.gates.interaction if loaded.gates else 0
         return {
             "format": FORMAT,
             "text": self._text.text,
             "prompt_tokens": self._prompt_tokens,
-            "n_queries": self._queries,
+            "n_queries": meter.queries,
             "model": info.name,
             "weights_sha256": loaded.weights_sha256,
             "gate_shift": float(self._gate_shift),
@@ -239,10 +186,10 @@ class Recorder:
                 "numpy": np.__version__,
             },
             "memory": {
-                "kv_bytes_live": self._memory.live,
-                "kv_bytes_held": self._memory.held,
-                "kv_bytes_peak": self._memory.peak,
-                "kv_bytes_dense": self._memory.dense,
+                "kv_bytes_live": memory.live,
+                "kv_bytes_held": memory.held,
+                "kv_bytes_peak": memory.peak,
+                "kv_bytes_dense": memory.dense,
                 "row_bytes": entry + gate_key,
                 "kv_bytes_per_entry": entry,
             },
@@ -251,9 +198,9 @@ class Recorder:
             "offsets": "code points",
             "truncated": self._truncated,
             "interrupted": self._run.interrupted,
-            "prompt_seconds": self._prompt_seconds,
-            "time_to_first_token_s": self._first_token,
-            "tokens_per_second": self._tokens_per_second(),
+            "prompt_seconds": meter.prompt_seconds,
+            "time_to_first_token_s": meter.time_to_first_token_s,
+            "tokens_per_second": meter.tokens_per_second(),
         }
 
 
@@ -321,6 +268,6 @@ def _fit(prompt: Encoding, context: int, new_tokens: int, truncate: Truncate | N
     if truncate is None:
         raise RequestError(
             f"the text is {len(prompt)} tokens, but with {new_tokens} new tokens the context of "
-            f"{context} has room for {room}; shorten it, or cut an end off (--truncate left or right)"
+            f"{context} has room for {room}; shorten it or cut an end off: --truncate left or right"
         )
     return prompt.truncate(room, "last" if truncate == "left" else "first")
