@@ -185,6 +185,10 @@ function size(b, w, h) {
 
 // ---------------------------------------------------------------- the view
 
+// The state of the last few runs looked at: a view that the page takes away and puts back, or a run
+// that is left and opened again, is as it was.
+const remembered = new Map();
+
 export class View {
   constructor(root, options = {}) {
     this.root = root;
@@ -345,6 +349,8 @@ export class View {
 
   update(payload) {
     const fresh = !this.run || this.run.id !== payload.id;
+    // Each run has a state object of its own, so that one that is left keeps what it had.
+    if (fresh) this.state = { ...this.state };
     const wasRunning = this.run && this.run.running;
     this.run = unpack(payload);
     const { run, state } = this;
@@ -352,6 +358,9 @@ export class View {
       Object.assign(state, { token: -1, follow: run.running, groups: 0 }, payload.at || {});
       if (!payload.at || payload.at.step === undefined) state.step = run.running ? 0 : run.Q - 1;
       if (state.layer < 0 || state.layer >= run.L) state.layer = Math.min(run.L - 1, Math.floor(run.L / 2));
+      Object.assign(state, remembered.get(run.id));
+      remembered.set(run.id, state);
+      if (remembered.size > 8) remembered.delete(remembered.keys().next().value);
       this.view = null;
       this.stop();
     }

@@ -86,6 +86,10 @@ def overview(trace: Trace, step: int | None = None, width: float = 5.5) -> Figur
         if 0 < trace.prompt_tokens < trace.tokens:
             for axes in (cells, memory):
                 axes.axvline(trace.prompt_tokens - 0.5, color=_INK, lw=0.7)
+            for side, name in (("right", "you wrote  "), ("left", "  the model wrote")):
+                at_seam = (trace.prompt_tokens - 0.5, 1.02)
+                where = memory.get_xaxis_transform()
+                memory.text(*at_seam, name, transform=where, ha=side, fontsize=6.5, color=_SOFT)
         memory.set_xlim(-0.5, trace.tokens - 0.5)
     return figure
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dcp.errors import DcpError
+from dcp.errors import DcpError, RequestError
 from dcp.models import ModelInfo, list_models
 from dcp.ui import counting
 from dcp.ui.component import hear_typing
@@ -37,25 +37,40 @@ def ask(session: Session, limits: Settings) -> None:
     )
     st.text_area(LABEL, key="text", height=132, on_change=_take_text, label_visibility="collapsed")
     _count_line(models, limits)
-    active = session.job is not None and not session.job.status().settled
-    model, new_tokens = _settings(models, limits)
+    _settings(models, limits)
+    active = session.job is not None
     go, halt, _ = st.columns([1, 1, 5], vertical_alignment="center")
-    pressed = go.button("Generate", type="primary", disabled=active, width="stretch")
-    if halt.button("Stop", disabled=not active, width="stretch") and session.job is not None:
-        session.job.cancel()
-    if pressed:
-        session.error = ""
-        try:
-            request = _check(model, new_tokens, limits)
-        except DcpError as error:
-            session.error = str(error)
-        else:
-            session.begin(worker(limits).submit(session.owner, request), request)
-            st.rerun()
+    go.button(
+        "Generate",
+        type="primary",
+        key="generate",
+        disabled=active,
+        width="stretch",
+        on_click=_generate,
+        args=(session, limits),
+    )
+    halt.button(
+        "Stop", key="stop", disabled=not active, width="stretch", on_click=_stop, args=(session,)
+    )
     # Always there, so that a message moves no other element to another place in the page's tree.
     with st.container():
         if session.error:
             problem(session.error)
+
+
+def _generate(session: Session, limits: Settings) -> None:
+    session.error = ""
+    try:
+        request = _check(limits)
+    except DcpError as error:
+        session.error = str(error)
+    else:
+        session.begin(worker(limits).submit(session.owner, request), request)
+
+
+def _stop(session: Session) -> None:
+    if session.job is not None:
+        session.job.cancel()
 
 
 def _models() -> list[ModelInfo]:
@@ -141,8 +156,8 @@ def _info(models: list[ModelInfo], name: str | None) -> ModelInfo | None:
     return None
 
 
-def _settings(models: list[ModelInfo], limits: Settings) -> tuple[str | None, int]:
-    """The row of settings; gives the model's name and the number of new tokens."""
+def _settings(models: list[ModelInfo], limits: Settings) -> None:
+    """The row of settings; their values are in the session's state."""
     state = st.session_state
     columns = st.columns([1.5, 1, 1.6, 1.2, 0.8], vertical_alignment="bottom")
     model = columns[0].selectbox(
@@ -159,7 +174,7 @@ def _settings(models: list[ModelInfo], limits: Settings) -> tuple[str | None, in
     most = min(limits.new_tokens, info.context - 1 if info else limits.new_tokens)
     if state.get("new_tokens") is None or state["new_tokens"] > most:
         state["new_tokens"] = min(64, most)
-    new_tokens = columns[1].number_input(
+    columns[1].number_input(
         "New tokens",
         0,
         most,
@@ -181,7 +196,6 @@ def _settings(models: list[ModelInfo], limits: Settings) -> tuple[str | None, in
     columns[4].number_input(
         "Seed", 0, 2**31 - 1, 0, key="seed", help="The same seed draws the same tokens again."
     )
-    return model, int(new_tokens)
 
 
 def _dial(info: ModelInfo | None) -> None:
@@ -219,20 +233,17 @@ def _dial(info: ModelInfo | None) -> None:
     )
 
 
-def _check(model: str | None, new_tokens: int, limits: Settings) -> Request:
+def _check(limits: Settings) -> Request:
     """The request the form describes; raises RequestError in one line."""
-    from dcp.errors import RequestError
-
     state = st.session_state
-    text = str(state["text"])
+    text, model, new_tokens = str(state["text"]), state["model"], int(state["new_tokens"])
     if not text.strip():
         raise RequestError("There is no text yet: type some, or choose an example.")
     if len(text) > limits.characters:
         raise RequestError(
             f"The text has {len(text):,} characters; at most {limits.characters:,} are read here."
         )
-    models = _models()
-    info = _info(models, model) if model else None
+    info = _info(list_models(), model) if model else None
     if info is None and (limits.public or not model):
         raise RequestError("Choose one of the bundled models: there is none of that name here.")
     if info is not None:

@@ -74,7 +74,10 @@ def _speech(session: Session) -> None:
     grain = three.radio("Shown as", ["five groups", "17 tags"], key="grain", horizontal=True)
     grouped = grain == "five groups"
     layer = four.selectbox(
-        "Layer", [None, *range(trace.layers)], format_func=lambda i: "all" if i is None else str(i)
+        "Layer",
+        [None, *range(trace.layers)],
+        format_func=lambda i: "all" if i is None else str(i),
+        key="layer",
     )
     table = _table(session.shown, trace, session.words, horizon, source, layer, grouped)
     if table.empty:
