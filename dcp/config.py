@@ -76,10 +76,20 @@ class ModelConfig:
             raise ModelError(
                 f"architecture {kind!r} is not supported; use one of: {', '.join(ARCHITECTURES)}"
             )
+        if hf.get("quantization_config"):
+            raise ModelError("the checkpoint is quantised; use its float32 or bfloat16 original")
         try:
-            return _from_gpt2(hf) if kind == "gpt2" else _from_llama_family(hf)
+            config = _from_gpt2(hf) if kind == "gpt2" else _from_llama_family(hf)
         except KeyError as missing:
             raise ModelError(f"config.json has no {missing} entry, which {kind} needs") from None
+        except (TypeError, ValueError, AttributeError, ArithmeticError) as wrong:
+            raise ModelError(f"config.json is damaged: {wrong}") from None
+        for name in ("vocab", "width", "layers", "heads", "kv_heads", "head_dim", "ffn", "context"):
+            if not 0 < getattr(config, name) < 2**31:
+                raise ModelError(f"config.json is damaged: {name} is {getattr(config, name)}")
+        if config.positions == "rope" and config.head_dim % 2:
+            raise ModelError(f"rotary positions need an even head_dim, not {config.head_dim}")
+        return config
 
 
 def _activation(name: str) -> Literal["gelu_new", "gelu", "silu"]:

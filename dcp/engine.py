@@ -44,6 +44,7 @@ class Engine:
         """Raises DeviceError when ``impl`` cannot run here."""
         self.model = model
         self.kernels = api.kernels(impl)
+        model.transformer.fuse()
 
     @property
     def impl(self) -> str:
@@ -225,7 +226,7 @@ class Run(Iterator[Step]):
         positions = [p for _, first, stop in spans for p in range(first, stop)]
         self._cache.begin(spans)
         hidden = self._transformer.hidden(
-            torch.tensor(ids)[None], torch.tensor(positions)[None], self._cache
+            torch.tensor(ids)[None], torch.tensor(positions)[None], self._cache, self._cache.gated
         )
         for row, _, stop in spans:
             self._read[row] = stop

@@ -64,8 +64,11 @@ class Transformer(nn.Module):
         """ids, positions [B, T] int64 -> logits [B, T, V]."""
         return self.head(self.hidden(ids, positions, attend))
 
-    def hidden(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
-        """The final normalised hidden state [B, T, D]; ``head`` turns wanted rows into logits."""
+    def hidden(self, ids: Tensor, positions: Tensor, attend: Attend, gated: bool = True) -> Tensor:
+        """The final normalised hidden state [B, T, D]; ``head`` turns wanted rows into logits.
+
+        ``gated=False`` spares the gate projections: ``attend`` is given None for them.
+        """
         x = self.embed(ids)
         rotary = None
         if self.config.positions == "learned":
@@ -74,11 +77,20 @@ class Transformer(nn.Module):
             cos, sin = self.rope_tables(x.device)
             rotary = (cos[positions].unsqueeze(2), sin[positions].unsqueeze(2))
         for block in self.blocks:
-            x = block(x, rotary, attend)
+            x = block(x, rotary, attend, gated)
         return self.norm(x)  # type: ignore[no-any-return]
 
     def head(self, hidden: Tensor) -> Tensor:
         return self.unembed(hidden)  # type: ignore[no-any-return]
+
+    def fuse(self) -> None:
+        """Make Q, K, V and both gate projections one float32 matrix product, for inference.
+
+        The separate weights become views of the joint one, so nothing is held twice.
+        """
+        for block in self.blocks:
+            assert isinstance(block, _Block)
+            block.fuse()
 
     def rope_tables(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """cos and sin [context, d/2] float32, made once per device."""
@@ -135,31 +147,56 @@ class _Block(nn.Module):
             self.q_int = nn.Linear(c.width, interaction, bias=False)
             self.k_int = nn.Linear(c.width, interaction, bias=False)
             self.beta = nn.Parameter(torch.zeros(1))
+        self._joint: tuple[Tensor, Tensor | None] | None = None
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, attend: Attend) -> Tensor:
+    def forward(
+        self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, attend: Attend, gated: bool
+    ) -> Tensor:
         batch, length, _ = x.shape
         h = self.attn_norm(x)
-        mixed = self.qkv(h).view(batch, length, -1, self.head_dim)
-        q, k, v = mixed.split((self.heads, self.kv_heads, self.kv_heads), dim=2)
+        mixed, q_int, k_int = self.project(h, gated)
+        mixed = mixed.reshape(batch, length, -1, self.head_dim)
+        q, k, v = torch.split(mixed, [self.heads, self.kv_heads, self.kv_heads], dim=2)
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         if rotary is not None:
             q, k = _rotate(q, *rotary), _rotate(k, *rotary)
-        q_int, k_int, beta = self.gates(h)
+        beta = None if q_int is None else self.beta.float()
         mixed = attend(self.layer, q, k, v, q_int, k_int, beta)
         x = x + self.out(mixed.reshape(batch, length, -1))
         return x + self.mlp(self.mlp_norm(x))  # type: ignore[no-any-return]
 
-    def gates(self, h: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """q_int, k_int [B, T, r] and beta [1], in float32 whatever the autocast: at alpha 8 the
-        live band of the gate is only +-1/7 wide."""
-        if not self.interaction:
-            return None, None, None
+    def project(self, h: Tensor, gated: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """h [B, T, D] -> Q, K, V side by side [B, T, (H + 2 H_kv) d], q_int and k_int [B, T, r].
+
+        The gates are float32 whatever the autocast: at alpha 8 their live band is +-1/7 wide.
+        """
+        if not (gated and self.interaction):
+            return self.qkv(h), None, None
+        if self._joint is not None and not self.training:
+            joint = F.linear(h, *self._joint)
+            r = self.interaction
+            return joint[..., : -2 * r], joint[..., -2 * r : -r], joint[..., -r:]
         with torch.autocast(h.device.type, enabled=False):
-            h = h.float()
-            q_int = F.linear(h, self.q_int.weight.float())
-            k_int = F.linear(h, self.k_int.weight.float())
-        return q_int, k_int, self.beta.float()
+            wide = h.float()
+            q_int = F.linear(wide, self.q_int.weight.float())
+            k_int = F.linear(wide, self.k_int.weight.float())
+        return self.qkv(h), q_int, k_int
+
+    def fuse(self) -> None:
+        if self._joint is not None or not self.interaction:
+            return
+        if not isinstance(self.qkv, nn.Linear) or self.qkv.weight.dtype != torch.float32:
+            return
+        linears: tuple[nn.Linear, ...] = (self.qkv, self.q_int, self.k_int)
+        joint = torch.cat([linear.weight.data for linear in linears])
+        views = torch.split(joint, [len(linear.weight) for linear in linears])
+        for linear, view in zip(linears, views, strict=True):
+            linear.weight = nn.Parameter(view, requires_grad=False)
+        bias = None
+        if self.qkv.bias is not None:
+            bias = torch.cat((self.qkv.bias.data, joint.new_zeros(2 * self.interaction)))
+        self._joint = (joint, bias)
 
 
 class _Mlp(nn.Module):

@@ -3,16 +3,16 @@
     config.json, model.safetensors (or shards with an index), tokenizer files   the base model
     dcp_config.json, dcp.safetensors                                            the gates
 
-Names and layouts are translated here and nowhere else: `transformers` keeps q, k, v (and gate,
-up) apart and GPT-2 stores linear layers as [in, out]; our loop has one qkv and one up matrix,
-[out, in].
+Loading looks before it leaps: whatever this version does not do, or what is damaged, is named in
+one line. safetensors only, no pickle.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,16 +24,25 @@ from torch import Tensor
 
 from dcp.config import GateConfig, ModelConfig
 from dcp.errors import ModelError
+from dcp.model.int8 import quantise
+from dcp.model.names import from_hf_names, gate_names, to_hf_names, unknown_names
 from dcp.model.transformer import Transformer
 
-__all__ = ["LoadedModel", "from_hf_names", "load", "save", "to_hf_names"]
+__all__ = ["LoadedModel", "load", "save"]
 
 SHARD_BYTES = 9 * 10**6
+_STORED = (torch.float32, torch.bfloat16, torch.float16)
+_LOADED = (torch.float32, torch.bfloat16, torch.int8)
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_HOW_TO_MAKE_GATES = "make them with: python -m dcp train prune"
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model ready to run. ``gates`` is None for a base model without them."""
+    """A model ready to run. ``gates`` is None for a base model without them.
+
+    dtype is that of activations and cache: float32 for int8 weights.
+    """
 
     transformer: Transformer
     config: ModelConfig
@@ -42,48 +51,6 @@ class LoadedModel:
     path: Path
     weights_sha256: str
     dtype: torch.dtype
-
-
-def to_hf_names(state: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """Our parameters -> the names, splits and layouts of ``transformers``. Gates are left out."""
-    out: dict[str, Tensor] = {}
-    for part in _parts(config):
-        whole = state[part.ours]
-        pieces = torch.split(whole, list(part.rows)) if len(part.theirs) > 1 else (whole,)
-        for name, piece in zip(part.theirs, pieces, strict=True):
-            out[name] = (piece.t() if part.transposed else piece).contiguous()
-    return out
-
-
-def from_hf_names(tensors: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """The inverse of ``to_hf_names``. Raises ModelError for a missing or misshapen tensor."""
-    out: dict[str, Tensor] = {}
-    for part in _parts(config):
-        pieces = []
-        for name, rows in zip(part.theirs, part.rows, strict=True):
-            if name not in tensors:
-                raise ModelError(f"the checkpoint lacks tensor {name!r}")
-            piece = tensors[name].t() if part.transposed else tensors[name]
-            expected = (rows, *part.rest)
-            if tuple(piece.shape) != expected:
-                raise ModelError(
-                    f"tensor {name!r} has shape {list(tensors[name].shape)}, "
-                    f"which does not fit config.json"
-                )
-            pieces.append(piece)
-        out[part.ours] = torch.cat(pieces) if len(pieces) > 1 else pieces[0].contiguous()
-    return out
-
-
-def gate_names(layers: int) -> Iterator[tuple[str, str]]:
-    """(our parameter, name in dcp.safetensors) for every gate tensor."""
-    for layer in range(layers):
-        for ours, theirs in (
-            ("q_int.weight", "q_int.weight"),
-            ("k_int.weight", "k_int.weight"),
-            ("beta", "beta"),
-        ):
-            yield f"blocks.{layer}.{ours}", f"layers.{layer}.{theirs}"
 
 
 def save(
@@ -135,39 +102,98 @@ def _save_sharded(folder: Path, tensors: dict[str, Tensor]) -> None:
 def load(
     folder: str | Path, dtype: torch.dtype = torch.float32, *, gates: bool = True
 ) -> LoadedModel:
-    """Load a checkpoint folder. ``gates=False`` loads the base model alone.
+    """Load a checkpoint folder for inference on the CPU.
 
-    Raises ModelError in one line for anything missing, unsupported or misshapen.
+    dtype float32 (also of weights stored in 16 bits), bfloat16, or int8: weights of the linear
+    layers in int8, the rest in float32. ``gates=False`` loads the base model alone. Gates are
+    float32 always. Raises ModelError in one line for anything missing, unsupported or damaged.
     """
     folder = Path(folder)
-    hf_config = _read_json(folder / "config.json")
-    config = ModelConfig.from_hf(hf_config)
-    gate_config = GateConfig.from_json(_read_json(folder / "dcp_config.json")) if gates else None
-    interaction = gate_config.interaction if gate_config else 0
-    with torch.device("meta"):
-        transformer = Transformer(config, interaction)
+    if dtype not in _LOADED:
+        raise ModelError(f"dtype {dtype} is not supported; use float32, bfloat16 or int8")
+    if not folder.is_dir():
+        raise ModelError(f"{folder} is not a folder; give the folder of a checkpoint")
+    config = ModelConfig.from_hf(_read_json(folder / "config.json"))
+    gate_config = _gate_config(folder) if gates else None
     files = _weight_files(folder)
-    tensors = {k: v.to(dtype) for f in files for k, v in _read(f)}
-    state = from_hf_names(_strip_prefix(tensors), config)
+    _check_tokenizer(folder, config)
+    wide = torch.float32 if dtype == torch.int8 else dtype
+    with _tensors(files) as (read, names):
+        if strange := unknown_names(names, config):
+            raise ModelError(
+                f"the checkpoint has tensor {strange[0]!r}, which {config.architecture} as we "
+                "run it does not use"
+            )
+        state = from_hf_names(lambda name: _sound(name, read(name)).to(wide), names, config)
     if gate_config:
         files.append(folder / "dcp.safetensors")
-        found = dict(_read(files[-1]))
-        for ours, theirs in gate_names(config.layers):
-            if theirs not in found:
-                raise ModelError(f"dcp.safetensors lacks tensor {theirs!r}")
-            state[ours] = found[theirs].float()
-    try:
-        transformer.load_state_dict(state, strict=not config.tied, assign=True)
-    except RuntimeError as wrong:
-        raise ModelError(
-            f"weights do not fit config.json: {str(wrong).splitlines()[-1].strip()}"
-        ) from None
+        state |= _gates(files[-1], config, gate_config)
+    if config.tied:
+        state["unembed.weight"] = state["embed.weight"]
+    with torch.device("meta"):
+        transformer = Transformer(config, gate_config.interaction if gate_config else 0)
+    transformer.load_state_dict(state, assign=True)
     if config.tied:
         transformer.unembed.weight = transformer.embed.weight
     transformer.eval().requires_grad_(False)
+    if dtype == torch.int8:
+        quantise(transformer)
     return LoadedModel(
-        transformer, config, gate_config, folder.name, folder.resolve(), _sha256(files), dtype
+        transformer, config, gate_config, folder.name, folder.resolve(), _sha256(files), wide
     )
+
+
+def _gate_config(folder: Path) -> GateConfig:
+    for name in ("dcp_config.json", "dcp.safetensors"):
+        if not (folder / name).exists():
+            raise ModelError(f"{folder} has no gates ({name} is missing); {_HOW_TO_MAKE_GATES}")
+    return GateConfig.from_json(_read_json(folder / "dcp_config.json"))
+
+
+def _gates(path: Path, config: ModelConfig, gates: GateConfig) -> dict[str, Tensor]:
+    out = {}
+    with _tensors([path]) as (read, names):
+        for ours, theirs in gate_names(config.layers):
+            if theirs not in names:
+                raise ModelError(f"{path.name} lacks tensor {theirs!r}; {_HOW_TO_MAKE_GATES}")
+            found = _sound(theirs, read(theirs)).float()
+            wanted = [1] if theirs.endswith("beta") else [gates.interaction, config.width]
+            if list(found.shape) != wanted:
+                raise ModelError(
+                    f"{path.name}: tensor {theirs!r} has shape {list(found.shape)}, "
+                    f"dcp_config.json says {wanted}"
+                )
+            out[ours] = found
+    return out
+
+
+def _sound(name: str, tensor: Tensor) -> Tensor:
+    """The tensor, copied out of its file. Raises ModelError for a wrong dtype, NaN or infinity."""
+    if tensor.dtype not in _STORED:
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise ModelError(f"tensor {name!r} is {kind}; weights must be float32, bfloat16 or float16")
+    if not bool(torch.isfinite(tensor).all()):
+        raise ModelError(f"tensor {name!r} holds NaN or infinity: the checkpoint is damaged")
+    return tensor.clone()
+
+
+def _check_tokenizer(folder: Path, config: ModelConfig) -> None:
+    """Raises ModelError when the tokenizer knows ids that the model has no embedding for."""
+    path = folder / "tokenizer.json"
+    if not path.exists():
+        return
+    found = _read_json(path)
+    try:
+        vocab = found["model"]["vocab"]
+        ids = list(vocab.values()) if isinstance(vocab, dict) else [len(vocab) - 1]
+        ids += [token["id"] for token in found.get("added_tokens") or ()]
+        largest = max(ids, default=-1)
+    except (KeyError, TypeError, AttributeError):
+        raise ModelError(f"{path} is not a tokenizer that this version can read") from None
+    if largest >= config.vocab:
+        raise ModelError(
+            f"the tokenizer has token id {largest}, but config.json says vocab_size {config.vocab}"
+        )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -175,8 +201,8 @@ def _read_json(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{path.parent} has no {path.name}") from None
-    except (OSError, ValueError) as wrong:
-        raise ModelError(f"{path} cannot be read: {wrong}") from None
+    except (OSError, ValueError, RecursionError) as wrong:
+        raise ModelError(f"{path} cannot be read: {_line(wrong)}") from None
     if not isinstance(found, dict):
         raise ModelError(f"{path} is not a JSON object")
     return found
@@ -187,91 +213,47 @@ def _weight_files(folder: Path) -> list[Path]:
     if single.exists():
         return [single]
     if not index.exists():
+        pickles = sorted(p.name for kind in _PICKLES for p in folder.glob(kind))
+        if pickles:
+            raise ModelError(
+                f"{folder} has only pickled weights ({pickles[0]}), which can run code; load it "
+                "in transformers once and save_pretrained it as safetensors"
+            )
         raise ModelError(f"{folder} has no model.safetensors; save it with save_pretrained first")
-    names = _read_json(index).get("weight_map", {})
-    return [folder / Path(name).name for name in sorted(set(names.values()))]
+    weight_map = _read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise ModelError(f"{index} has no weight_map")
+    # The last part alone: an index must not reach out of its folder.
+    return [folder / Path(str(name)).name for name in sorted(set(map(str, weight_map.values())))]
 
 
-def _read(path: Path) -> Iterator[tuple[str, Tensor]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 -- not a mapping
-                yield name, file.get_tensor(name)
-    except FileNotFoundError:
-        raise ModelError(f"{path} is missing") from None
-    except Exception as wrong:
-        raise ModelError(f"{path} is not a readable safetensors file: {wrong}") from None
+@contextmanager
+def _tensors(files: list[Path]) -> Iterator[tuple[Callable[[str], Tensor], set[str]]]:
+    """Read tensors by name from open safetensors files, one at a time."""
+    with ExitStack() as stack:
+        home: dict[str, Any] = {}
+        for path in files:
+            try:
+                file = stack.enter_context(safe_open(path, framework="pt"))
+                home.update(dict.fromkeys(file.keys(), file))
+            except FileNotFoundError:
+                raise ModelError(f"{path} is missing") from None
+            except Exception as wrong:
+                raise ModelError(
+                    f"{path} is not a readable safetensors file: {_line(wrong)}"
+                ) from None
+        yield lambda name: home[name].get_tensor(name), set(home)
 
 
-def _strip_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """GPT-2 checkpoints come with and without the ``transformer.`` prefix."""
-    if "wte.weight" in tensors:
-        return {f"transformer.{name}": tensor for name, tensor in tensors.items()}
-    return tensors
+def _line(wrong: Exception) -> str:
+    return str(wrong).split("\n", 1)[0]
 
 
 def _sha256(files: list[Path]) -> str:
+    """Of all weight files, one after another."""
     digest = hashlib.sha256()
     for path in files:
-        digest.update(path.read_bytes())
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
     return digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One parameter of ours and the tensors of theirs that it is stacked from, along rows."""
-
-    ours: str
-    theirs: tuple[str, ...]
-    rows: tuple[int, ...]
-    rest: tuple[int, ...]
-    transposed: bool = False
-
-
-def _parts(c: ModelConfig) -> Iterator[_Part]:
-    q, kv = c.heads * c.head_dim, c.kv_heads * c.head_dim
-    norm_parts = ("weight", "bias") if c.norm == "layernorm" else ("weight",)
-
-    def linear(ours: str, theirs: tuple[str, ...], rows: tuple[int, ...], cols: int, bias: bool,
-               transposed: bool = False) -> Iterator[_Part]:  # fmt: skip
-        yield _Part(
-            f"{ours}.weight", tuple(f"{t}.weight" for t in theirs), rows, (cols,), transposed
-        )
-        if bias:
-            yield _Part(f"{ours}.bias", tuple(f"{t}.bias" for t in theirs), rows, ())
-
-    def norm(ours: str, theirs: str, width: int) -> Iterator[_Part]:
-        for kind in norm_parts:
-            yield _Part(f"{ours}.{kind}", (f"{theirs}.{kind}",), (width,), ())
-
-    if c.architecture == "gpt2":
-        yield _Part("embed.weight", ("transformer.wte.weight",), (c.vocab,), (c.width,))
-        yield _Part("position.weight", ("transformer.wpe.weight",), (c.context,), (c.width,))
-        for i in range(c.layers):
-            o, t = f"blocks.{i}", f"transformer.h.{i}"
-            yield from norm(f"{o}.attn_norm", f"{t}.ln_1", c.width)
-            yield from linear(f"{o}.qkv", (f"{t}.attn.c_attn",), (q + 2 * kv,), c.width, True, True)
-            yield from linear(f"{o}.out", (f"{t}.attn.c_proj",), (c.width,), q, True, True)
-            yield from norm(f"{o}.mlp_norm", f"{t}.ln_2", c.width)
-            yield from linear(f"{o}.mlp.up", (f"{t}.mlp.c_fc",), (c.ffn,), c.width, True, True)
-            yield from linear(f"{o}.mlp.down", (f"{t}.mlp.c_proj",), (c.width,), c.ffn, True, True)
-        yield from norm("norm", "transformer.ln_f", c.width)
-    else:
-        yield _Part("embed.weight", ("model.embed_tokens.weight",), (c.vocab,), (c.width,))
-        for i in range(c.layers):
-            o, t = f"blocks.{i}", f"model.layers.{i}"
-            a, m = f"{t}.self_attn", f"{t}.mlp"
-            yield from norm(f"{o}.attn_norm", f"{t}.input_layernorm", c.width)
-            yield from linear(f"{o}.qkv", (f"{a}.q_proj", f"{a}.k_proj", f"{a}.v_proj"),
-                              (q, kv, kv), c.width, c.qkv_bias)  # fmt: skip
-            if c.qk_norm:
-                yield from norm(f"{o}.q_norm", f"{a}.q_norm", c.head_dim)
-                yield from norm(f"{o}.k_norm", f"{a}.k_norm", c.head_dim)
-            yield from linear(f"{o}.out", (f"{a}.o_proj",), (c.width,), q, c.out_bias)
-            yield from norm(f"{o}.mlp_norm", f"{t}.post_attention_layernorm", c.width)
-            yield from linear(f"{o}.mlp.up", (f"{m}.gate_proj", f"{m}.up_proj"), (c.ffn, c.ffn),
-                              c.width, c.mlp_bias)  # fmt: skip
-            yield from linear(f"{o}.mlp.down", (f"{m}.down_proj",), (c.width,), c.ffn, c.mlp_bias)
-        yield from norm("norm", "model.norm", c.width)
-    if not c.tied:
-        yield _Part("unembed.weight", ("lm_head.weight",), (c.vocab,), (c.width,))
