@@ -1,0 +1,144 @@
+"""A headless Chromium, the app served on a free port, and a page that may reach localhost only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.app.fakes import tiny_model
+
+sync_api = pytest.importorskip("playwright.sync_api")
+
+ROOT = Path(__file__).resolve().parents[2]
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in Path(item.path).parents:
+            item.add_marker(pytest.mark.browser)
+
+
+def _chromium() -> str | None:
+    named = os.environ.get("CHROMIUM")
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    return named or next((path for path in map(shutil.which, names) if path), None)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[sync_api.Browser]:
+    """Chromium; where there is none, a skip at home and a failure in CI."""
+    path = _chromium()
+    if path is None:
+        reason = "no Chromium found: install one or set CHROMIUM to its path"
+        if os.environ.get("CI", "").lower() in {"1", "true"}:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_api.sync_playwright() as play:
+        started = play.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def app_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The app with a recording that needs no model, at a free port of this machine."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    models = tiny_model(tmp_path_factory.mktemp("bundle") / "models")
+    environment = os.environ | {
+        "DCP_TEST_MODELS": str(models),
+        "DCP_TEST_PAUSE": "0.03",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+    }
+    log = tmp_path_factory.mktemp("log") / "server.txt"
+    with log.open("w") as out:
+        server = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "streamlit", "run"),
+                str(ROOT / "tests" / "browser" / "served_app.py"),
+                *("--server.port", str(port), "--server.headless", "true"),
+                *("--server.fileWatcherType", "none"),
+            ],
+            cwd=ROOT,
+            env=environment,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            address = f"http://localhost:{port}"
+            _wait_for(f"{address}/_stcore/health", server, log)
+            yield address
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(20)
+
+
+def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(address, timeout=2):
+                return
+        except OSError:
+            assert server.poll() is None, log.read_text()[-2000:]
+            time.sleep(0.1)
+    raise AssertionError("the server did not come up: " + log.read_text()[-2000:])
+
+
+@pytest.fixture
+def window(browser: sync_api.Browser) -> Iterator[Callable[..., sync_api.Page]]:
+    """``window(width, height, dark=False)`` -> a new window with a session of its own.
+
+    A request that leaves localhost, or an uncaught error in the page, fails the test.
+    """
+    left: list[str] = []
+    errors: list[str] = []
+    contexts = []
+
+    def check(route: sync_api.Route) -> None:
+        address = route.request.url
+        if address.split(":")[0] in ("blob", "data", "file") or "//localhost:" in address:
+            route.continue_()
+        else:
+            left.append(address)
+            route.abort()
+
+    def open_window(width: int = 1280, height: int = 1000, dark: bool = False) -> sync_api.Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+        )
+        contexts.append(context)
+        context.route("**/*", check)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        return page
+
+    yield open_window
+    for context in contexts:
+        context.close()
+    assert left == []
+    assert errors == []

@@ -1,0 +1,339 @@
+"""The linked view in a browser: it says what the trace says, and keeps up with the hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dcp.trace import ALIVE, Trace
+from dcp.viewer import static
+from dcp.words import Word, words_of
+from tests.app.conftest import PlainTagger
+from tests.traces import DESIGN, make_trace, random_deaths, random_trace
+
+Page = Any
+HOSTILE = [
+    "<script>",
+    "globalThis.pwned=1",
+    "</script>",
+    ' <img src="x" onerror="globalThis.pwned=1">',
+    " 🙂",
+    " \u202eback",
+    " né",
+    " end",
+]
+
+
+@pytest.fixture
+def show(window: Callable[..., Page], tmp_path: Path) -> Callable[..., Page]:
+    """``show(trace, words=None, **window)`` -> the static page of a trace, painted."""
+
+    def show_one(trace: Trace, words: list[Word] | None = None, **size: Any) -> Page:
+        file = tmp_path / "view.html"
+        found = words_of(trace, PlainTagger()) if words is None else words
+        file.write_text(static.html(trace, found), encoding="utf-8")
+        page = window(**size)
+        page.goto(file.as_uri())
+        until(page, "globalThis.dcpView && dcpView.cost > 0")
+        return page
+
+    return show_one
+
+
+def until(page: Page, found: str, seconds: float = 20) -> None:
+    """Wait for an expression to hold; the page's own policy forbids the usual waiting by eval."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(f"() => Boolean({found})"):
+        assert time.monotonic() < end, f"never: {found}"
+        page.wait_for_timeout(20)
+
+
+def frame(page: Page) -> None:
+    """Wait until everything asked for has been drawn."""
+    page.evaluate("() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))")
+
+
+def at(page: Page, **state: Any) -> None:
+    page.evaluate(
+        "(s) => { Object.assign(dcpView.state, s); dcpView.stale = true; dcpView.draw(); }", state
+    )
+    frame(page)
+
+
+def point(page: Page, layer: int, token: int) -> tuple[float, float]:
+    """Where the cell of a layer and token is on the canvas."""
+    x, y = page.evaluate(
+        """([l, j]) => {
+          const { cw, heat, lh } = dcpView.geo;
+          return [dcpView.X(j) + cw / 2, heat + (l + 0.5) * lh];
+        }""",
+        [layer, token],
+    )
+    return x, y
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 63])
+def test_counts_are_those_of_the_trace(show: Callable[..., Page], tokens: int) -> None:
+    trace = random_trace(3, layers=3, tokens=tokens, prompt_tokens=max(1, tokens // 2))
+    page = show(trace)
+    held = page.evaluate("Array.from(dcpView.counts.held)")
+    assert np.array_equal(np.reshape(held, trace.held().shape), trace.held())
+
+
+def test_words_are_struck_when_their_last_living_token_is_dropped(
+    show: Callable[..., Page],
+) -> None:
+    trace = Trace.load(DESIGN)
+    page = show(trace)
+    words = words_of(trace, PlainTagger())
+    for step, layer in ((60, 1), (150, 3)):
+        at(page, step=step, layer=layer, text="layer")
+        struck = page.eval_on_selector_all(".u.out", "all => all.map((e) => e.textContent)")
+        gone = [
+            w.text
+            for w in words
+            if w.first <= step and (trace.death[layer, w.first : w.last + 1] <= step).all()
+        ]
+        assert struck == gone
+
+
+def test_the_story_tells_each_drop_up_to_the_step(show: Callable[..., Page]) -> None:
+    trace = Trace.load(DESIGN)
+    page = show(trace)
+    token, step = 60, 150
+    at(page, step=step, token=token, layer=2)
+    story = page.inner_text(".story")
+    drops = trace.death[:, token]
+    assert f"Dropped in layer 2 at step {drops[2]}" in story
+    assert f"“{trace.piece(int(drops[2])).strip()}” was read" in story
+    assert f"held in {int((drops > step).sum())} of 6 layers" in story
+    at(page, step=40)
+    assert "will be read at step 60" in page.inner_text(".story")
+
+
+def test_without_a_choice_the_story_tells_what_the_step_dropped(show: Callable[..., Page]) -> None:
+    trace = Trace.load(DESIGN)
+    page = show(trace)
+    layer = 1
+    step = int(np.bincount(trace.death[layer][trace.death[layer] != ALIVE]).argmax())
+    at(page, step=step, layer=layer, token=-1)
+    total = int((trace.death == step).sum())
+    assert f"dropped {total} entries here" in page.inner_text(".story")
+
+
+def test_keys_step_choose_layers_and_clear(show: Callable[..., Page]) -> None:
+    page = show(Trace.load(DESIGN))
+    page.focus(".scrub")
+    at(page, step=100, layer=2, token=-1)
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    state = page.evaluate("dcpView.state")
+    assert (state["step"], state["layer"], state["token"]) == (101, 3, 101)
+    page.keyboard.press("Escape")
+    page.keyboard.press("Shift+ArrowLeft")
+    page.keyboard.press("Home")
+    assert page.evaluate("[dcpView.state.step, dcpView.state.token]") == [0, -1]
+    page.keyboard.press("End")
+    frame(page)
+    assert page.get_attribute(".scrub", "aria-valuenow") == "198"
+
+
+def test_the_handle_is_on_the_shared_axis(show: Callable[..., Page]) -> None:
+    page = show(Trace.load(DESIGN))
+    box = page.locator(".scrub").bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 4, box["y"] + 15)
+    page.mouse.down()
+    for step in (150, 77):
+        x, _ = point(page, 0, step)
+        page.mouse.move(page.locator("canvas").bounding_box()["x"] + x, box["y"] + 15, steps=4)
+        frame(page)
+        assert page.inner_text(".grip") == str(step)
+    page.mouse.up()
+
+
+def test_a_click_on_a_cell_opens_its_layer_and_lights_its_word(show: Callable[..., Page]) -> None:
+    trace = Trace.load(DESIGN)
+    page = show(trace)
+    at(page, step=150, layer=0, token=-1)
+    x, y = point(page, 4, 60)
+    page.click("canvas", position={"x": x, "y": y})
+    frame(page)
+    assert page.evaluate("[dcpView.state.layer, dcpView.state.token]") == [4, 60]
+    assert page.inner_text(".text .sel") == trace.piece(60).strip()
+
+
+def test_hovering_tells_everything_about_a_cell(show: Callable[..., Page]) -> None:
+    trace = Trace.load(DESIGN)
+    page = show(trace)
+    at(page, step=150)
+    x, y = point(page, 2, 60)
+    page.hover("canvas", position={"x": x, "y": y})
+    frame(page)
+    tip = page.inner_text(".tip")
+    death = int(trace.death[2, 60])
+    for part in (
+        "“2005”",
+        "noun",
+        "token 60 · layer 2",
+        "read at step 60",
+        f"dropped at step {death}",
+        trace.piece(death).strip(),
+        "gate logit at the drop",
+        "of this layer’s drops",
+    ):
+        assert part in tip
+
+
+def test_filters_count_only_what_they_let_through(show: Callable[..., Page]) -> None:
+    trace = Trace.load(DESIGN)
+    words = words_of(trace, PlainTagger())
+    page = show(trace, words)
+    page.get_by_role("button", name="punctuation", exact=True).click()
+    frame(page)
+    points = {w.first for w in words if w.pos == "PUNCT"}
+    shown = page.evaluate("Array.from(dcpView.counts.held)")
+    held = np.reshape(shown, (trace.layers, trace.n_queries))
+    for step in (50, 198):
+        wanted = [sum(bool(row[j]) for j in points) for row in trace.visible(step)]
+        assert held[:, step].tolist() == wanted
+
+
+def test_hostile_text_is_shown_and_never_run(show: Callable[..., Page]) -> None:
+    trace = make_trace(HOSTILE, np.full((2, len(HOSTILE)), -1), prompt_tokens=4)
+    page = show(trace)
+    shown = page.eval_on_selector(".text", "(e) => e.textContent")
+    assert shown.replace("the model wrote", "") == trace.text
+    for token in range(len(HOSTILE)):
+        at(page, token=token)
+    assert page.evaluate("globalThis.pwned") is None
+    assert page.locator(".text img, .text script, .story img, .tip img").count() == 0
+
+
+def test_many_requests_are_one_redraw_per_frame(show: Callable[..., Page]) -> None:
+    page = show(Trace.load(DESIGN))
+    drawn = page.evaluate(
+        """async () => {
+          let n = 0; const draw = dcpView.render.bind(dcpView);
+          dcpView.render = (t) => { n++; draw(t); };
+          for (let i = 0; i < 50; i++) dcpView.go(i);
+          await new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)));
+          return [n, dcpView.grip.textContent];
+        }"""
+    )
+    assert drawn == [1, "49"]
+
+
+def test_play_runs_to_the_end_and_stops(show: Callable[..., Page]) -> None:
+    page = show(random_trace(1, tokens=9))
+    page.get_by_role("button", name="Play the run step by step").click()
+    until(page, "dcpView.playing && dcpView.state.step > 0")
+    until(page, "!dcpView.playing && dcpView.state.step === 8")
+
+
+def test_a_growing_run_stays_at_its_newest_step_unless_scrubbed_back(
+    show: Callable[..., Page],
+) -> None:
+    from dcp.viewer.payload import payload
+
+    trace = random_trace(5, tokens=40, prompt_tokens=20)
+
+    def grown(tokens: int, running: bool) -> dict[str, Any]:
+        death = np.where(trace.death[:, :tokens] < tokens - 1, trace.death[:, :tokens], -1)
+        part = make_trace(
+            trace.fragments()[:tokens], death, prompt_tokens=20, n_queries=tokens - (tokens > 20)
+        )
+        return payload(part, run_id="live", running=running, planned=40)
+
+    page = show(trace)
+    for tokens in (20, 25, 30):
+        page.evaluate("(p) => dcpView.update(p)", grown(tokens, True))
+        until(page, "dcpView.state.step === dcpView.run.Q - 1")
+    width = page.evaluate("dcpView.geo.cw")
+    page.focus(".scrub")
+    page.keyboard.press("Home")
+    page.evaluate("(p) => dcpView.update(p)", grown(35, True))
+    frame(page)
+    assert page.evaluate("dcpView.state.step") == 0
+    assert page.evaluate("dcpView.geo.cw") == width
+    page.get_by_role("button", name="newest").click()
+    page.evaluate("(p) => dcpView.update(p)", grown(40, False))
+    until(page, "dcpView.state.step === dcpView.run.Q - 1")
+    assert (
+        page.eval_on_selector(".text", "(e) => e.textContent").replace("the model wrote", "")
+        == trace.text
+    )
+
+
+def test_narrow_and_dark_windows_fit(show: Callable[..., Page]) -> None:
+    page = show(Trace.load(DESIGN), width=420, height=900, dark=True)
+    wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert wide <= 0
+    assert page.get_attribute(".dcp", "data-theme") == "dark"
+    columns = page.eval_on_selector(".tiles", "(e) => getComputedStyle(e).gridTemplateColumns")
+    assert len(columns.split()) == 2
+
+
+def test_text_already_read_keeps_a_contrast_of_four_and_a_half(show: Callable[..., Page]) -> None:
+    for dark in (False, True):
+        page = show(Trace.load(DESIGN), dark=dark)
+        inks = page.evaluate(
+            """() => {
+              const css = getComputedStyle(document.querySelector(".dcp"));
+              return ["--faint", "--panel"].map((k) => css.getPropertyValue(k).trim());
+            }"""
+        )
+        assert contrast(*inks) >= 4.5
+
+
+def contrast(one: str, two: str) -> float:
+    """WCAG contrast of two hex colours."""
+
+    def light(colour: str) -> float:
+        parts = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    high, low = sorted((light(one), light(two)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def large(layers: int, tokens: int) -> Trace:
+    rng = np.random.default_rng(0)
+    death = random_deaths(rng, layers, tokens, tokens)
+    return make_trace([f" w{i % 97}" for i in range(tokens)], death)
+
+
+def test_512_tokens_are_there_within_a_second(show: Callable[..., Page]) -> None:
+    page = show(large(8, 512))
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        page.reload()
+        until(page, "globalThis.dcpView && dcpView.cost > 0")
+        page.evaluate("dcpView.go(256)")
+        frame(page)
+        seconds.append(time.perf_counter() - start)
+    print(f"8 x 512: open and scrub {min(seconds):.2f} s")
+    assert min(seconds) < 1
+
+
+def test_scrubbing_24_by_4096_costs_little_per_frame(show: Callable[..., Page]) -> None:
+    page = show(large(24, 4096))
+    costs = page.evaluate(
+        """async () => {
+          const out = [];
+          for (let i = 0; i < 60; i++) {
+            dcpView.go(2000 + 3 * i);
+            await new Promise((r) => requestAnimationFrame(r));
+            out.push(dcpView.cost);
+          }
+          return out.sort((a, b) => a - b);
+        }"""
+    )
+    print(f"24 x 4096: {costs[30]:.1f} ms a frame (median), {costs[54]:.1f} ms (p90)")
+    assert costs[30] < 40
