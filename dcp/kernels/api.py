@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from dcp.errors import DeviceError
@@ -49,10 +51,21 @@ def resolve(impl: str = "auto", device: str = "cpu") -> str:
             f"implementation {impl!r} is unknown; use auto, {', '.join(IMPLEMENTATIONS)}"
         )
     if impl == "triton":
-        raise DeviceError("impl triton needs a GPU or TRITON_INTERPRET=1; use cpu or reference")
-    if device != "cpu":
+        if not _triton_runs(device):
+            raise DeviceError("impl triton needs a GPU or TRITON_INTERPRET=1; use cpu or reference")
+    elif device != "cpu":
         raise DeviceError(f"impl {impl} runs on cpu, not on {device}")
     return impl
+
+
+def _triton_runs(device: str) -> bool:
+    """On a GPU, or on CPU tensors where the variable was set before triton was first imported."""
+    if device != "cpu":
+        return torch.cuda.is_available()
+    if os.environ.get("TRITON_INTERPRET") != "1":
+        return False
+    interpreted: bool = importlib.import_module("dcp.kernels.triton.common").INTERPRETED
+    return interpreted
 
 
 def kernels(impl: str = "auto", device: str = "cpu") -> Kernels:

@@ -1,0 +1,33 @@
+"""What several of the Triton kernels share: constants, padding, the precision of products.
+
+Knows nothing of gates or attention.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+__all__ = ["ALIVE", "BLOCK", "FAR", "INTERPRETED", "LOG2E", "exact", "padded"]
+
+# Kernels may read a module's constants only where their type says so.
+ALIVE = tl.constexpr(2**31 - 1)
+FAR = tl.constexpr(float("inf"))
+LOG2E = tl.constexpr(1.4426950408889634)
+
+INTERPRETED = bool(triton.knobs.runtime.interpret)
+"""Whether the kernels of this process run in triton's interpreter: settled when they are made."""
+
+BLOCK = 64
+"""Keys that a program looks at together; a page of the pool holds as many or a divisor of it."""
+
+
+def padded(width: int) -> int:
+    """The power of two that holds ``width`` elements, at least 16: what a matrix product takes."""
+    return max(16, triton.next_power_of_2(width))
+
+
+def exact(x: Tensor) -> str:
+    """The precision of products of x: no TF32 for float32; 16-bit inputs have one way only."""
+    return "ieee" if x.element_size() == 4 else "tf32"

@@ -1,0 +1,107 @@
+"""Death times of keys under a chunk of queries, without a chunk x keys matrix.
+
+One program takes a block of keys through the queries in rising order and stops once all of its
+keys are dead. Scores are float32 without TF32: a death hangs on their sign. Says the same as
+`dcp.kernels.reference.death_times` (arXiv 2305.15805, equations 5-6 with the hard gate).
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from dcp.kernels.triton.common import ALIVE, BLOCK, FAR, padded
+
+__all__ = ["death_times", "gate_scores"]
+
+
+@triton.jit
+def scores_kernel(
+    q_int, k_int, z, queries, keys, beta,
+    q_stride, k_stride,
+    R: tl.constexpr, R_PAD: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """z [queries, keys] = q_int k_int^T / sqrt(R) + beta, one tile a program."""
+    c = tl.program_id(0) * BLOCK_Q + tl.arange(0, BLOCK_Q)
+    n = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
+    e = tl.arange(0, R_PAD)
+    c64, n64 = c.to(tl.int64), n.to(tl.int64)
+    q = tl.load(q_int + c64[:, None] * q_stride + e, (c[:, None] < queries) & (e < R), 0.0)
+    k = tl.load(k_int + n64[:, None] * k_stride + e, (n[:, None] < keys) & (e < R), 0.0)
+    root = 1.0 / tl.sqrt(R * 1.0)
+    tile = tl.dot(q, tl.trans(k), input_precision="ieee") * root + beta
+    inside = (c[:, None] < queries) & (n < keys)
+    tl.store(z + c64[:, None] * keys + n64, tile, inside)
+
+
+@triton.jit
+def deaths_kernel(
+    q_int, k_int, q_pos, k_pos, death, margin, queries, keys, beta,
+    q_stride, k_stride,
+    R: tl.constexpr, R_PAD: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """death and margin of one block of keys."""
+    n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
+    e = tl.arange(0, R_PAD)
+    here = n < keys
+    k = tl.load(k_int + n.to(tl.int64)[:, None] * k_stride + e, here[:, None] & (e < R), 0.0)
+    born = tl.load(k_pos + n, here, ALIVE).to(tl.int32)
+    root = 1.0 / tl.sqrt(R * 1.0)
+    died = tl.full([BLOCK_N], ALIVE, tl.int32)
+    low = tl.full([BLOCK_N], FAR, tl.float32)
+    start = 0
+    left = 1
+    while (start < queries) & (left > 0):
+        c = start + tl.arange(0, BLOCK_Q)
+        q = tl.load(
+            q_int + c.to(tl.int64)[:, None] * q_stride + e,
+            (c[:, None] < queries) & (e < R),
+            0.0,
+        )
+        step = tl.load(q_pos + c, c < queries, -1).to(tl.int32)
+        z = tl.dot(k, tl.trans(q), input_precision="ieee") * root + beta
+        asked = (step[None, :] > born[:, None]) & (died == ALIVE)[:, None]
+        first = tl.min(tl.where(asked & (z <= 0.0), step[None, :], ALIVE), axis=1)
+        counted = asked & (step[None, :] <= first[:, None])
+        low = tl.minimum(low, tl.min(tl.where(counted, z, FAR), axis=1))
+        died = tl.minimum(died, first)
+        left = tl.sum(((died == ALIVE) & here).to(tl.int32), axis=0)
+        start += BLOCK_Q
+    tl.store(death + n, died, here)
+    # A key that no query was asked about has no margin.
+    tl.store(margin + n, tl.where(low == FAR, float("nan"), low), here)
+
+
+def gate_scores(q_int: Tensor, k_int: Tensor, beta: float) -> Tensor:
+    """q_int [C, r] and k_int [N, r] float32 -> gate logits z [C, N] float32."""
+    queries, r = q_int.shape
+    keys = len(k_int)
+    z = torch.empty(queries, keys, device=q_int.device)
+    block_q = 16
+    grid = (triton.cdiv(queries, block_q), triton.cdiv(keys, BLOCK))
+    scores_kernel[grid](
+        q_int, k_int, z, queries, keys, beta, q_int.stride(0), k_int.stride(0),
+        R=r, R_PAD=padded(r), BLOCK_Q=block_q, BLOCK_N=BLOCK, num_warps=4,
+    )  # fmt: skip
+    return z
+
+
+def death_times(
+    q_int: Tensor, k_int: Tensor, q_pos: Tensor, k_pos: Tensor, beta: float
+) -> tuple[Tensor, Tensor]:
+    """death [N] int32 and margin [N] float32 of keys k_pos [N] under rising queries q_pos [C].
+
+    q_int [C, r] and k_int [N, r] float32, rows of contiguous elements.
+    """
+    queries, r = q_int.shape
+    keys = len(k_pos)
+    death = torch.empty(keys, dtype=torch.int32, device=q_int.device)
+    margin = torch.empty(keys, dtype=torch.float32, device=q_int.device)
+    deaths_kernel[(triton.cdiv(keys, BLOCK),)](
+        q_int, k_int, q_pos, k_pos, death, margin, queries, keys, beta,
+        q_int.stride(0), k_int.stride(0),
+        R=r, R_PAD=padded(r), BLOCK_Q=64, BLOCK_N=BLOCK, num_warps=4,
+    )  # fmt: skip
+    return death, margin
