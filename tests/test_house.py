@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "policies": ("errors", "trace"),
     "evaluate": ("errors", "config", "tokens", "kernels", "model", "policies"),
     "train": ("errors", "config", "tokens", "kernels", "model", "models", "evaluate", "pos"),
-    "bench": ("errors", "config", "trace", "kernels", "model", "models", "engine", "recorder"),
+    "bench": ("errors", "config", "forced", "model", "models", "engine", "recorder"),
     "words": ("errors", "trace"),
     "pos": ("errors", "trace"),
     "stats": ("errors", "trace", "words", "pos"),

@@ -55,6 +55,11 @@ COMMANDS = {
         "perplexity and bits per byte with hard gates",
         "python -m dcp eval --model dcp-small --file valid.txt --context 512 --gate-shift -2 -1 0",
     ),
+    "bench": (
+        "dcp.cli.bench",
+        "decode speed and memory, arms interleaved in one run",
+        "python -m dcp bench --json > bench.json",
+    ),
     "models": ("dcp.cli.models", "list the bundled models", "python -m dcp models --json"),
 }
 

@@ -1,0 +1,74 @@
+"""Arms that take turns, and what their times say. Knows no model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Arm", "Turns", "take_turns"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One thing to time: ``step`` does one step of work, ``baseline`` names the arm to beat."""
+
+    name: str
+    step: Callable[[], object]
+    baseline: str | None = None
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Milliseconds a step: median, 20th and 80th percentile over rounds; and the speed-up.
+
+    A speed-up is baseline time / own time, taken within each round: both saw the same machine.
+    It is None for an arm without a baseline.
+    """
+
+    name: str
+    ms: float
+    ms_p20: float
+    ms_p80: float
+    baseline: str | None
+    speedup: float | None
+    speedup_p20: float | None
+    speedup_p80: float | None
+
+
+def take_turns(
+    arms: Sequence[Arm],
+    *,
+    rounds: int,
+    steps: int,
+    warm_up: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[Turns]:
+    """Each arm does ``warm_up`` steps untimed, then ``rounds`` turns of ``steps`` timed steps.
+
+    The order turns with the rounds, so that no arm always follows the same one.
+    """
+    for arm in arms:
+        for _ in range(warm_up):
+            arm.step()
+    seconds = np.zeros((len(arms), rounds))
+    for turn in range(rounds):
+        for shift in range(len(arms)):
+            i = (turn + shift) % len(arms)
+            start = clock()
+            for _ in range(steps):
+                arms[i].step()
+            seconds[i, turn] = (clock() - start) / steps
+    of = {arm.name: row for arm, row in zip(arms, seconds, strict=True)}
+    return [_turns(arm, of) for arm in arms]
+
+
+def _turns(arm: Arm, of: dict[str, np.ndarray]) -> Turns:
+    low, middle, high = np.percentile(of[arm.name] * 1e3, [20, 50, 80]).tolist()
+    if arm.baseline is None:
+        return Turns(arm.name, middle, low, high, None, None, None, None)
+    ratio = of[arm.baseline] / of[arm.name]
+    slow, usual, fast = np.percentile(ratio, [20, 50, 80]).tolist()
+    return Turns(arm.name, middle, low, high, arm.baseline, usual, slow, fast)

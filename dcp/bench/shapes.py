@@ -1,0 +1,80 @@
+"""Models to measure: random weights of a known shape, and how many bytes a step must read."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dcp.config import GateConfig, ModelConfig
+from dcp.model.transformer import Transformer
+from dcp.model.weights import LoadedModel, save
+
+__all__ = ["SHAPES", "random_checkpoint", "step_bytes"]
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "gpt2-124m": {
+        "model_type": "gpt2",
+        "architectures": ["GPT2LMHeadModel"],
+        "vocab_size": 50257,
+        "n_positions": 1024,
+        "n_embd": 768,
+        "n_layer": 12,
+        "n_head": 12,
+        "activation_function": "gelu_new",
+        "layer_norm_epsilon": 1e-5,
+        "bos_token_id": 50256,
+        "eos_token_id": 50256,
+    },
+    "tiny": {
+        "model_type": "gpt2",
+        "architectures": ["GPT2LMHeadModel"],
+        "vocab_size": 257,
+        "n_positions": 128,
+        "n_embd": 32,
+        "n_layer": 2,
+        "n_head": 4,
+        "activation_function": "gelu_new",
+        "layer_norm_epsilon": 1e-5,
+        "bos_token_id": 256,
+        "eos_token_id": 256,
+    },
+}
+"""Configurations as ``transformers`` writes them: "gpt2-124m" is measured, "tiny" tries it out."""
+
+
+@contextmanager
+def random_checkpoint(shape: str) -> Iterator[Path]:
+    """A folder with seeded random weights and gates, there until the context ends."""
+    config = ModelConfig.from_hf(SHAPES[shape])
+    interaction = min(64, config.kv_heads * config.head_dim // 4)
+    transformer = Transformer(config, interaction)
+    transformer.initialise(seed=0)
+    with tempfile.TemporaryDirectory(prefix="dcp-bench-") as name:
+        folder = Path(name) / shape
+        save(folder, transformer, SHAPES[shape], GateConfig(interaction), torch.bfloat16)
+        yield folder
+
+
+def step_bytes(model: LoadedModel, weights: str, live: int, *, gates: bool) -> float:
+    """Bytes that one decode step cannot avoid reading; batched rows share the weights.
+
+    Every weight of a matrix product once, the ``live`` bytes of keys and values, and beside each
+    entry its gate key if ``gates`` are scored. Where memory is the bottleneck, the ratio of two of
+    these bounds a speed-up.
+    """
+    c = model.config
+    ups = 2 if c.gated_mlp else 1
+    per_layer = c.width * (c.heads + 2 * c.kv_heads) * c.head_dim
+    per_layer += c.heads * c.head_dim * c.width + (ups + 1) * c.width * c.ffn
+    matrices = c.layers * per_layer + c.vocab * c.width
+    total = float(matrices * {"float32": 4, "bfloat16": 2, "int8": 1}[weights] + live)
+    if gates and model.gates:
+        gate_key = 4 * model.gates.interaction
+        entries = live / (2 * c.kv_heads * c.head_dim * model.dtype.itemsize)
+        total += 2 * c.layers * c.width * gate_key + entries * gate_key
+    return total
