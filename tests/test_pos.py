@@ -13,6 +13,7 @@ import pytest
 from dcp.errors import DataError, RequestError
 from dcp.pos import BUNDLED, GROUPS, UPOS, Tagger, available_taggers, group_of, load_tagger
 from dcp.train import tagger as training
+from dcp.train.treebank import documents, read_conllu
 from dcp.words import words_of
 from tests.traces import design_trace
 
@@ -162,12 +163,12 @@ def treebank(tmp_path: Path) -> Path:
 
 
 def test_multiword_tokens_count_as_their_words(treebank: Path) -> None:
-    first = training.read_conllu(treebank)[0]
+    first = read_conllu(treebank)[0]
     assert first.words == ("I", "do", "n't", "know", ".")
     assert first.pos == ("PRON", "AUX", "PART", "VERB", "PUNCT")
     spelled = "".join(w + " " * s for w, s in zip(first.words, first.spaces, strict=True))
     assert spelled.strip() == first.text
-    assert [len(run) for run in training.documents(training.read_conllu(treebank))] == [2] * 8
+    assert [len(run) for run in documents(read_conllu(treebank))] == [2] * 8
 
 
 def test_training_is_deterministic_and_learns_the_treebank(treebank: Path, tmp_path: Path) -> None:
@@ -188,5 +189,5 @@ def test_a_bad_treebank_is_refused_in_one_line(content: bytes | None, tmp_path: 
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DataError) as error:
-        training.read_conllu(path)
+        read_conllu(path)
     assert "\n" not in str(error.value)

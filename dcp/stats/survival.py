@@ -13,16 +13,14 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from dcp.errors import RequestError
 from dcp.stats.controls import Policy, control_trace
-from dcp.stats.lives import By, Lives, Phase, Pieces, Rule, Sample, observe
+from dcp.stats.estimate import by_cluster, cluster_kind, intervals, median_life, survival
+from dcp.stats.lives import By, Phase, Pieces, Rule, Sample, observe
 
 __all__ = [
-    "BLOCK",
-    "MIN_AT_RISK",
     "MIN_WORDS",
     "drop_curve",
     "drop_table",
@@ -30,16 +28,8 @@ __all__ = [
     "to_records",
 ]
 
-BLOCK = 64
-"""Steps in a block, where one text is its own population."""
-
 MIN_WORDS = 20
 """Groups with fewer words stay blank."""
-
-MIN_AT_RISK = 10
-"""A median with fewer words at risk is not given."""
-
-Floats = npt.NDArray[np.float64]
 
 
 def drop_table(
@@ -81,10 +71,10 @@ def drop_table(
         pieces=pieces,
         rule=rule,
     )
-    drops, risks = _by_cluster(lives, horizon)
-    low, high = _intervals(drops, risks, seed, n_boot)
-    curve = _survival(drops.sum(0), risks.sum(0))
-    label = _label(lives, len(drops))
+    drops, risks = by_cluster(lives, horizon)
+    low, high = intervals(drops, risks, seed, n_boot)
+    curve = survival(drops.sum(0), risks.sum(0))
+    label = cluster_kind(lives, len(drops))
     rows = []
     for g, name in enumerate(lives.names):
         mine = lives.group == g
@@ -110,7 +100,7 @@ def drop_table(
                 "ci_high": high[g, horizon] if interval else np.nan,
                 "interval": interval,
                 "dropped_share": np.nan if blank else float(lives.event[mine].mean()),
-                "median_life": np.nan if blank else _median_life(lives, mine),
+                "median_life": np.nan if blank else median_life(lives, mine),
             }
         )
     return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
@@ -177,10 +167,10 @@ def drop_curve(
         pieces=pieces,
         rule=rule,
     )
-    drops, risks = _by_cluster(lives, ages)
-    low, high = _intervals(drops, risks, seed, n_boot)
-    curve, events, at_risk = _survival(drops.sum(0), risks.sum(0)), drops.sum(0), risks.sum(0)
-    label = _label(lives, len(drops))
+    drops, risks = by_cluster(lives, ages)
+    low, high = intervals(drops, risks, seed, n_boot)
+    curve, events, at_risk = survival(drops.sum(0), risks.sum(0)), drops.sum(0), risks.sum(0)
+    label = cluster_kind(lives, len(drops))
     parts = []
     for g, name in enumerate(lives.names):
         words = len(np.unique(lives.word[lives.group == g]))
@@ -221,72 +211,3 @@ def _check(horizon: int, n_boot: int) -> None:
         raise RequestError(f"horizon {horizon} is too short: it is a number of steps, 1 or more")
     if n_boot < 1:
         raise RequestError(f"{n_boot} resamples are too few: an interval needs 1000 or so")
-
-
-def _label(lives: Lives, clusters: int) -> str:
-    if clusters < 2:
-        return ""
-    return "texts" if lives.texts > 1 else "within this text"
-
-
-def _by_cluster(lives: Lives, ages: int) -> tuple[Floats, Floats]:
-    """(drops, at risk), each [C, G, ages + 1]: counts per cluster, group and age.
-
-    With one text a cluster is a block of steps and gets what happened in it: all that one query
-    drops falls into one block, whatever the age of what it drops.
-    """
-    groups = len(lives.names)
-    blocks = int((lives.born + lives.duration).max(initial=0)) // BLOCK + 1
-    clusters = lives.texts if lives.texts > 1 else blocks
-    drops = np.zeros((clusters, groups, ages + 1))
-    risks = np.zeros_like(drops)
-    for age in range(ages + 1):
-        exposed = (lives.entry < age) & (age <= lives.duration)
-        dropped = exposed & lives.event & (lives.duration == age)
-        cluster = lives.text if lives.texts > 1 else (lives.born + age) // BLOCK
-        cell = cluster * groups + lives.group
-        for counts, which in ((risks, exposed), (drops, dropped)):
-            found = np.bincount(cell[which], minlength=clusters * groups)
-            counts[:, :, age] = found.reshape(clusters, groups)
-    return drops, risks
-
-
-def _survival(drops: Floats, risks: Floats) -> Floats:
-    """Kaplan-Meier along the last axis: the running product of 1 - drops / at risk."""
-    hazard = np.divide(drops, risks, out=np.zeros_like(drops), where=risks > 0)
-    return np.cumprod(1 - hazard, axis=-1)
-
-
-def _intervals(drops: Floats, risks: Floats, seed: int, n_boot: int) -> tuple[Floats, Floats]:
-    """(low, high), each [G, ages]: 95 % of 1 - S over resampled clusters.
-
-    nan for a group found in fewer than two clusters, and at ages that half of the resamples miss.
-    """
-    clusters, groups, ages = drops.shape
-    rng = np.random.default_rng(seed)
-    weights = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=n_boot).astype(float)
-    low, high = np.full((groups, ages), np.nan), np.full((groups, ages), np.nan)
-    spread = (risks.sum(axis=2) > 0).sum(axis=0) >= 2
-    for g in np.flatnonzero(spread):
-        at_risk = weights @ risks[:, g]
-        survival = _survival(weights @ drops[:, g], at_risk)
-        # A resample in which nothing was at risk at some age says nothing from there on.
-        gap = np.logical_or.accumulate((at_risk == 0) & (risks[:, g].sum(0) > 0), axis=1)
-        survival[gap & (survival > 0)] = np.nan
-        told = np.isfinite(survival).mean(axis=0) > 0.5
-        low[g, told], high[g, told] = np.nanpercentile(1 - survival[:, told], [2.5, 97.5], axis=0)
-    return low, high
-
-
-def _median_life(lives: Lives, mine: npt.NDArray[np.bool_]) -> float:
-    """The first age at which half of the group is gone; nan if never, or with few at risk."""
-    longest = int(lives.duration[mine].max())
-    ended = np.bincount(lives.duration[mine], minlength=longest + 1)
-    joined = np.bincount(lives.entry[mine] + 1, minlength=longest + 1)[: longest + 1]
-    drops = np.bincount(lives.duration[mine & lives.event], minlength=longest + 1)
-    risks = np.cumsum(joined) - np.concatenate([[0], np.cumsum(ended)[:-1]])
-    survival = _survival(drops.astype(float), risks.astype(float))
-    reached = np.flatnonzero(survival <= 0.5)
-    if not len(reached) or risks[reached[0]] < MIN_AT_RISK:
-        return float("nan")
-    return float(reached[0])

@@ -15,8 +15,9 @@ import pandas as pd
 
 from dcp.errors import RequestError
 from dcp.pos import UPOS
+from dcp.stats.estimate import BLOCK
 from dcp.stats.lives import Phase, Sample, choice
-from dcp.stats.survival import BLOCK, MIN_WORDS
+from dcp.stats.survival import MIN_WORDS
 from dcp.trace import ALIVE, Trace
 from dcp.words import Word
 

@@ -1,0 +1,99 @@
+"""Kaplan-Meier on lives, and what its intervals resample. Knows arrays alone, no table.
+
+Dimensions: C clusters, G groups, ages 0..A. Intervals are a seeded bootstrap over whole clusters.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from dcp.stats.lives import Lives
+
+__all__ = [
+    "BLOCK",
+    "MIN_AT_RISK",
+    "by_cluster",
+    "cluster_kind",
+    "intervals",
+    "median_life",
+    "survival",
+]
+
+BLOCK = 64
+"""Steps in a block, where one text is its own population."""
+
+MIN_AT_RISK = 10
+"""A median with fewer words at risk is not given."""
+
+Floats = npt.NDArray[np.float64]
+
+
+def cluster_kind(lives: Lives, clusters: int) -> str:
+    """What an interval over these lives resamples, in the words of the tables; "" for nothing."""
+    if clusters < 2:
+        return ""
+    return "texts" if lives.texts > 1 else "within this text"
+
+
+def by_cluster(lives: Lives, ages: int) -> tuple[Floats, Floats]:
+    """(drops, at risk), each [C, G, ages + 1]: counts per cluster, group and age.
+
+    With one text a cluster is a block of steps and gets what happened in it: all that one query
+    drops falls into one block, whatever the age of what it drops.
+    """
+    groups = len(lives.names)
+    blocks = int((lives.born + lives.duration).max(initial=0)) // BLOCK + 1
+    clusters = lives.texts if lives.texts > 1 else blocks
+    drops = np.zeros((clusters, groups, ages + 1))
+    risks = np.zeros_like(drops)
+    for age in range(ages + 1):
+        exposed = (lives.entry < age) & (age <= lives.duration)
+        dropped = exposed & lives.event & (lives.duration == age)
+        cluster = lives.text if lives.texts > 1 else (lives.born + age) // BLOCK
+        cell = cluster * groups + lives.group
+        for counts, which in ((risks, exposed), (drops, dropped)):
+            found = np.bincount(cell[which], minlength=clusters * groups)
+            counts[:, :, age] = found.reshape(clusters, groups)
+    return drops, risks
+
+
+def survival(drops: Floats, risks: Floats) -> Floats:
+    """[..., A]: Kaplan-Meier along the last axis, the running product of 1 - drops / at risk."""
+    hazard = np.divide(drops, risks, out=np.zeros_like(drops), where=risks > 0)
+    return np.cumprod(1 - hazard, axis=-1)
+
+
+def intervals(drops: Floats, risks: Floats, seed: int, n_boot: int) -> tuple[Floats, Floats]:
+    """(low, high), each [G, ages]: 95 % of 1 - S over resampled clusters.
+
+    nan for a group found in fewer than two clusters, and at ages that half of the resamples miss.
+    """
+    clusters, groups, ages = drops.shape
+    rng = np.random.default_rng(seed)
+    weights = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=n_boot).astype(float)
+    low, high = np.full((groups, ages), np.nan), np.full((groups, ages), np.nan)
+    spread = (risks.sum(axis=2) > 0).sum(axis=0) >= 2
+    for g in np.flatnonzero(spread):
+        at_risk = weights @ risks[:, g]
+        kept = survival(weights @ drops[:, g], at_risk)
+        # A resample in which nothing was at risk at some age says nothing from there on.
+        gap = np.logical_or.accumulate((at_risk == 0) & (risks[:, g].sum(0) > 0), axis=1)
+        kept[gap & (kept > 0)] = np.nan
+        told = np.isfinite(kept).mean(axis=0) > 0.5
+        low[g, told], high[g, told] = np.nanpercentile(1 - kept[:, told], [2.5, 97.5], axis=0)
+    return low, high
+
+
+def median_life(lives: Lives, mine: npt.NDArray[np.bool_]) -> float:
+    """The first age at which half of the group is gone; nan if never, or with few at risk."""
+    longest = int(lives.duration[mine].max())
+    ended = np.bincount(lives.duration[mine], minlength=longest + 1)
+    joined = np.bincount(lives.entry[mine] + 1, minlength=longest + 1)[: longest + 1]
+    drops = np.bincount(lives.duration[mine & lives.event], minlength=longest + 1)
+    risks = np.cumsum(joined) - np.concatenate([[0], np.cumsum(ended)[:-1]])
+    kept = survival(drops.astype(float), risks.astype(float))
+    reached = np.flatnonzero(kept <= 0.5)
+    if not len(reached) or risks[reached[0]] < MIN_AT_RISK:
+        return float("nan")
+    return float(reached[0])
