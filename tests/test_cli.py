@@ -307,13 +307,15 @@ def test_a_reader_that_leaves_is_not_an_error() -> None:
 # ---- what reads traces and files
 
 
-def test_commands_work_from_any_directory(tmp_path: Path) -> None:
+def test_commands_work_from_any_directory(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copy(DESIGN, tmp_path / "run.safetensors")
-    done = process("view", "run.safetensors", "--out", "view.html", "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    monkeypatch.chdir(tmp_path)
+    found = json.loads(run("view", "run.safetensors", "--out", "view.html", "--json")[1])
     assert found["out"] == str(tmp_path / "view.html")
     assert (tmp_path / "view.html").stat().st_size == found["bytes"]
+    assert process("models", "--json", cwd=tmp_path).returncode == 0
 
 
 def test_stats_prints_rows(run: Run) -> None:
