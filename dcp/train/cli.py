@@ -9,15 +9,15 @@ from pathlib import Path
 __all__ = ["add_arguments", "run"]
 
 _EXAMPLE = """example, from raw text to a pruned checkpoint:
-  dcp train tokenizer --text train.txt.xz --vocab 8192 --out runs/tokenizer
-  dcp train pack --text train.txt.xz --tokenizer runs/tokenizer --out runs/shards
-  dcp train pretrain --config configs/v1-pretrain.toml --shards runs/shards/train.npy \\
+  python -m dcp train tokenizer --text train.txt.xz --vocab 8192 --out runs/tokenizer
+  python -m dcp train pack --text train.txt.xz --tokenizer runs/tokenizer --out runs/shards
+  python -m dcp train pretrain --config configs/v1-pretrain.toml --shards runs/shards/train.npy \\
       --tokenizer runs/tokenizer --out runs/base
-  dcp train prune --config configs/v1-prune.toml --base runs/base/final \\
+  python -m dcp train prune --config configs/v1-prune.toml --base runs/base/final \\
       --shards runs/shards/train.npy --out runs/pruned
-  dcp train dense --config configs/v1-prune.toml --base runs/base/final \\
+  python -m dcp train dense --config configs/v1-prune.toml --base runs/base/final \\
       --shards runs/shards/train.npy --out runs/dense
-  dcp train calibrate --model runs/pruned/final --dense runs/dense/final --file valid.txt.xz \\
+  python -m dcp train calibrate --model runs/pruned/final --dense runs/dense/final --file valid.txt.xz \\
       --gate-shift -0.1 0 0.1
 """
 

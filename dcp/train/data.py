@@ -94,7 +94,7 @@ class Shards:
             except (OSError, ValueError) as wrong:
                 raise DataError(f"{path} is not a packed shard: {wrong}") from None
             if tokens[-1].dtype != np.uint16 or tokens[-1].ndim != 1 or not len(starts[-1]):
-                raise DataError(f"{path} is not a packed shard; make it with `dcp train pack`")
+                raise DataError(f"{path} is not a packed shard; make it with train pack")
         if not tokens:
             raise DataError("no shards given")
         return cls(tuple(tokens), tuple(starts))

@@ -48,10 +48,10 @@ class SoftGateAttend:
     tokens. ``real`` [B, T] bool marks the tokens that are not padding (padding comes last).
     """
 
-    def __init__(
-        self, alpha: float, real: Tensor, attention: GatedAttention = gated_attention
-    ) -> None:
-        self.alpha, self.attention = alpha, attention
+    def __init__(self, alpha: float, real: Tensor, attention: GatedAttention | None = None) -> None:
+        # Window by window is for a CPU's caches; a GPU wants the whole batch in one launch.
+        by_device = gated_attention if real.device.type == "cpu" else plain_gated_attention
+        self.alpha, self.attention = alpha, attention or by_device
         self.kept: list[Tensor] = []
         length = real.shape[1]
         past = torch.ones(length, length, device=real.device).tril(-1)
