@@ -17,8 +17,8 @@ _EXAMPLE = """example, from raw text to a pruned checkpoint:
       --shards runs/shards/train.npy --out runs/pruned
   python -m dcp train dense --config configs/v1-prune.toml --base runs/base/final \\
       --shards runs/shards/train.npy --out runs/dense
-  python -m dcp train calibrate --model runs/pruned/final --dense runs/dense/final --file valid.txt.xz \\
-      --gate-shift -0.1 0 0.1
+  python -m dcp train calibrate --model runs/pruned/final --dense runs/dense/final \\
+      --file valid.txt.xz --gate-shift -1 1 3
 """
 
 
