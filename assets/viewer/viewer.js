@@ -29,7 +29,7 @@ export function unpack(p) {
     id: p.id, T, L, Q, prompt: p.prompt, text: p.text, running: !!p.running, memory: p.memory || {},
     speed: p.speed || {}, label: p.label || "", nearTie: p.near_tie, names: p.names || {}, groupNames: p.group_names, domain: Math.max(T, p.planned || 0),
     spans: array(p.spans, Int32Array), death: array(p.death, Int32Array), margin: array(p.margin, Float32Array),
-    logprob: array(p.logprob, Float32Array), posNames: p.pos_names, posGroup: p.pos_group,
+    logprob: array(p.logprob, Float32Array), posLabels: p.pos_labels, posGroup: p.pos_group,
     words: array(p.words, Int32Array), wordPos: array(p.word_pos, Uint8Array),
   };
   run.wordOf = new Int32Array(T).fill(-1);
@@ -740,7 +740,7 @@ export class View {
 
   pos(j) {
     const w = this.run.wordOf[j];
-    return w < 0 ? "not tagged" : this.run.posNames[this.run.wordPos[w]].toLowerCase();
+    return w < 0 ? "not tagged" : this.run.posLabels[this.run.wordPos[w]];
   }
 
   drawStory() {

@@ -99,6 +99,7 @@ def payload(
         "words": _pack(spans),
         "word_pos": _pack(np.array([_INDEX[w.pos] for w in tagged], np.uint8)),
         "pos_names": list(UPOS),
+        "pos_labels": [_LABELS[pos] for pos in UPOS],
         "pos_group": [list(GROUPS).index(group_of(pos)) for pos in UPOS],
         "group_names": [name.replace("-", ", ") for name in GROUPS],
         "near_tie": NEAR_TIE,
@@ -116,6 +117,25 @@ def payload(
     }
 
 
+_LABELS = {
+    "NOUN": "noun",
+    "PROPN": "proper noun",
+    "ADJ": "adjective",
+    "VERB": "verb",
+    "AUX": "auxiliary verb",
+    "ADV": "adverb",
+    "ADP": "adposition",
+    "DET": "determiner",
+    "PRON": "pronoun",
+    "CCONJ": "coordinating conjunction",
+    "SCONJ": "subordinating conjunction",
+    "PART": "particle",
+    "PUNCT": "punctuation",
+    "NUM": "number",
+    "SYM": "symbol",
+    "INTJ": "interjection",
+    "X": "other",
+}
 _INDEX = {pos: i for i, pos in enumerate(UPOS)}
 
 

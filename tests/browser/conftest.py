@@ -67,7 +67,7 @@ def app_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     models = tiny_model(tmp_path_factory.mktemp("bundle") / "models")
     environment = os.environ | {
         "DCP_TEST_MODELS": str(models),
-        "DCP_TEST_PAUSE": "0.03",
+        "DCP_TEST_PAUSE": "0.02",
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(ROOT),
     }

@@ -1,0 +1,129 @@
+"""What the page is made of: real runs through the worker, token counts, tails, samples."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import dcp.models
+from dcp.errors import RequestError, TraceError
+from dcp.ui import counting, samples, services
+from dcp.ui.session import Session
+from dcp.ui.worker import Request, Worker
+from dcp.words import words_of
+from tests.app.conftest import PlainTagger, plain_words
+from tests.app.fakes import tiny_model
+from tests.traces import DESIGN
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tiny_model(tmp_path_factory.mktemp("bundle") / "models") / "tiny")
+
+
+def test_a_real_run_goes_through_the_worker(tiny_checkpoint: Callable[..., Path]) -> None:
+    worker = Worker(services.begin, plain_words)
+    model = str(tiny_checkpoint("llama"))
+    request = Request("The keeper wrote it down.", model=model, new_tokens=9, seed=3)
+    job = worker.submit("me", request)
+    end = time.monotonic() + 60
+    while not job.status().settled:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    status = job.status()
+    assert (status.state, status.message) == ("done", "")
+    assert status.trace is not None
+    assert status.trace.tokens - status.trace.prompt_tokens == 9
+    assert status.trace.text.startswith("The keeper wrote it down.")
+    assert status.counters.new_tokens == 9
+    again = worker.submit("me", request)
+    while not again.status().settled:
+        time.sleep(0.02)
+    assert again.status().trace.token_ids.tolist() == status.trace.token_ids.tolist()
+    worker.close()
+
+
+def test_a_folder_that_is_no_model_fails_in_one_line(tmp_path: Path) -> None:
+    worker = Worker(services.begin, plain_words)
+    job = worker.submit("me", Request("Some text.", model=str(tmp_path)))
+    end = time.monotonic() + 60
+    while not job.status().settled:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert job.status().state == "failed"
+    assert "\n" not in job.status().message
+    assert "inside the app" not in job.status().message
+    worker.close()
+
+
+def test_the_session_says_how_a_run_ended(tiny_checkpoint: Callable[..., Path]) -> None:
+    worker = Worker(services.begin, lambda trace: ())
+    request = Request("Some words.", model=str(tiny_checkpoint("llama")), new_tokens=4)
+    session = Session()
+    session.begin(worker.submit(session.owner, request), request)
+    while not session.job.status().settled:
+        time.sleep(0.02)
+    session.end(session.job.status())
+    assert session.job is None
+    assert session.note.startswith("Done: ")
+    assert "4 written." in session.note
+    assert "Parts of speech are not available." in session.note
+    worker.close()
+
+
+@pytest.mark.parametrize("limit", [5, 7, 63, 400])
+def test_the_tail_fits_and_is_an_end_of_the_text(folder: str, limit: int) -> None:
+    text = "word after word, naïve 🙂 café. " * 60
+    tail = counting.tail(folder, text, limit)
+    assert 0 < counting.count(folder, tail) <= limit
+    assert text.endswith(tail)
+
+
+def test_the_tail_begins_at_a_word(folder: str) -> None:
+    text = "understanding " * 100
+    assert counting.tail(folder, text, 40).split()[0] == "understanding"
+
+
+def test_text_without_spaces_has_a_tail_too(folder: str) -> None:
+    text = "x" * 999
+    tail = counting.tail(folder, text, 17)
+    assert text.endswith(tail)
+    assert tail
+
+
+def test_no_room_is_refused(folder: str) -> None:
+    with pytest.raises(RequestError, match="nothing of the text fits"):
+        counting.tail(folder, "some text that is here", 0)
+
+
+def test_the_bundled_sample_loads_with_its_words() -> None:
+    names = samples.sample_names()
+    assert names
+    trace, words = samples.load_sample(names[0])
+    assert trace.tokens > 100
+    assert words
+    assert all(trace.text[word.start : word.end] == word.text for word in words)
+
+
+def test_an_unknown_sample_is_refused() -> None:
+    with pytest.raises(TraceError, match="no sample 'x'"):
+        samples.load_sample("x")
+
+
+def test_words_written_beside_a_sample_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dcp.pos.load_tagger", PlainTagger)
+    monkeypatch.setattr(samples, "FOLDER", tmp_path)
+    (tmp_path / "one.safetensors").write_bytes(DESIGN.read_bytes())
+    samples.write_words(tmp_path / "one.safetensors")
+    trace, words = samples.load_sample("one")
+    assert words == words_of(trace, PlainTagger())
+
+
+def test_the_default_model_is_counted_too(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dcp.models, "BUNDLED", Path(folder).parent)
+    assert counting.count(None, "A text of words.") == counting.count(folder, "A text of words.")

@@ -1,0 +1,260 @@
+"""What a person does in the app, in a real browser: type, generate, slide, stop, save, open."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dcp.trace import Trace
+from tests.traces import DESIGN
+
+Page = Any
+Open = Callable[..., Page]
+
+# The view lives in a shadow root; this finds it from a script.
+VIEW = """[...document.querySelectorAll("[data-testid=stBidiComponentIsolated]")]
+  .map((e) => e.shadowRoot).find((r) => r && r.querySelector(".dcp"))"""
+
+
+@pytest.fixture
+def open_app(window: Callable[..., Page], app_address: str) -> Open:
+    """``open_app(**window)`` -> a new window on the app, painted."""
+
+    def open_one(**size: Any) -> Page:
+        page = window(**size)
+        page.goto(app_address)
+        page.locator(".dcp canvas").wait_for()
+        return page
+
+    return open_one
+
+
+def write(page: Page, text: str) -> None:
+    page.get_by_role("textbox", name="Your text").fill(text)
+    page.get_by_role("textbox", name="Your text").press("Control+Enter")
+
+
+def generate(page: Page) -> None:
+    page.get_by_role("button", name="Generate", exact=True).click()
+
+
+def stream(page: Page, text: str = "Some words about the sea and a boat.") -> None:
+    """Start a run of ``text`` and wait until the model's first words are on the page."""
+    write(page, text)
+    generate(page)
+    page.locator(".dcp .text").get_by_text(text.split()[0]).first.wait_for()
+    page.locator(".text .gen:not(.fut)").first.wait_for()
+
+
+def note(page: Page, starts: str) -> str:
+    """The line above the view, once it starts as wanted."""
+    line = page.locator(".st-key-line").get_by_text(re.compile(f"^{re.escape(starts)}"))
+    line.wait_for()
+    return str(line.inner_text())
+
+
+def step(page: Page) -> int:
+    return int(page.locator(".grip").inner_text())
+
+
+def test_the_first_paint_shows_the_sample(window: Callable[..., Page], app_address: str) -> None:
+    page = window()
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        page.goto(app_address)
+        page.locator(".dcp canvas").wait_for()
+        seconds.append(time.perf_counter() - start)
+    print(f"first paint after {min(seconds):.2f} s (best of 3)")
+    assert page.locator(".tile").count() == 4
+    assert page.locator(".u.out, .u.k1, .u.k2, .u.k3").count() > 0
+    assert min(seconds) < 5
+
+
+def test_the_token_count_follows_the_typing(open_app: Open) -> None:
+    page = open_app()
+    box = page.get_by_role("textbox", name="Your text")
+    box.fill("")
+    box.press_sequentially("one two three", delay=15)
+    page.get_by_text(re.compile(r"^[1-9] tokens; ")).wait_for()
+    box.press_sequentially(" four five six seven eight nine ten eleven twelve", delay=5)
+    page.get_by_text(re.compile(r"^[1-9]\d tokens; ")).wait_for()
+
+
+def test_a_run_streams_in_and_stays(open_app: Open) -> None:
+    page = open_app()
+    page.evaluate(f"() => {{ {VIEW}.querySelector('.dcp').mark = 1; }}")
+    stream(page, "Rivers rose for three days before anyone in the village moved.")
+    first = step(page)
+    page.wait_for_timeout(500)
+    assert step(page) > first
+    assert "tok/s" in page.locator(".tile").nth(2).inner_text()
+    note(page, "Done:")
+    # The same view all along: nothing was taken down and built anew.
+    assert page.evaluate(f"() => {VIEW}.querySelector('.dcp').mark") == 1
+    text = page.locator(".dcp .text").inner_text()
+    assert text.startswith("Rivers rose for three days")
+    assert "the model wrote" in text
+
+
+def test_nothing_moves_while_a_run_streams_in(open_app: Open) -> None:
+    page = open_app(height=1600)
+    stream(page)
+    tops = set()
+    while page.locator(".st-key-line").get_by_text(re.compile("^Writing:")).count():
+        tops.add(round(page.locator(".dcp .stage").bounding_box()["y"]))
+        page.wait_for_timeout(40)
+    note(page, "Done:")
+    tops.add(round(page.locator(".dcp .stage").bounding_box()["y"]))
+    assert len(tops) == 1
+
+
+def test_sliding_back_during_a_run_is_respected(open_app: Open) -> None:
+    page = open_app()
+    page.get_by_role("spinbutton", name="New tokens").fill("400")
+    page.get_by_role("spinbutton", name="New tokens").press("Enter")
+    stream(page)
+    page.locator(".scrub").focus()
+    page.keyboard.press("Home")
+    page.wait_for_timeout(700)
+    assert step(page) == 0
+    page.get_by_role("button", name="newest").click()
+    page.wait_for_timeout(400)
+    assert step(page) > 0
+    page.get_by_role("button", name="Stop", exact=True).click()
+    note(page, "Stopped.")
+
+
+def test_sliding_changes_what_is_struck(open_app: Open) -> None:
+    page = open_app()
+    page.locator(".scrub").focus()
+    page.keyboard.press("Home")
+    page.wait_for_timeout(200)
+    early = page.locator(".u.fut").count()
+    page.keyboard.press("End")
+    page.wait_for_timeout(200)
+    assert page.locator(".u.fut").count() < early
+
+
+def test_stop_half_way_keeps_what_there_is(open_app: Open) -> None:
+    page = open_app()
+    stream(page)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    said = note(page, "Stopped.")
+    written = int(re.search(r"(\d+) written", said)[1])
+    assert 0 < written < 64
+    page.get_by_role("button", name="Generate", exact=True).wait_for()
+    assert page.get_by_role("button", name="Generate", exact=True).is_enabled()
+
+
+def test_two_windows_at_once(open_app: Open) -> None:
+    one, two = open_app(), open_app()
+    write(one, "The first window tells of a lighthouse.")
+    write(two, "The second window tells of a garden.")
+    generate(one)
+    generate(two)
+    note(one, "Done:")
+    note(two, "Done:")
+    assert "lighthouse" in one.locator(".dcp .text").inner_text()
+    assert "garden" in two.locator(".dcp .text").inner_text()
+    assert "garden" not in one.locator(".dcp .text").inner_text()
+
+
+@pytest.mark.parametrize("text", ["", "   "])
+def test_no_text_is_one_clear_line(open_app: Open, text: str) -> None:
+    page = open_app()
+    write(page, text)
+    generate(page)
+    page.get_by_text("There is no text yet").wait_for()
+    write(page, "Now there is.")
+    generate(page)
+    note(page, "Done:")
+    assert page.get_by_text("There is no text yet").count() == 0
+
+
+def test_twenty_thousand_characters_fit_after_one_click(open_app: Open) -> None:
+    page = open_app()
+    write(page, ("A sentence of some length about nothing. " * 500)[:20_000])
+    generate(page)
+    page.get_by_text("ask for fewer new ones").wait_for()
+    page.get_by_role("button", name=re.compile("^Use the last")).click()
+    page.get_by_role("button", name=re.compile("^Use the last")).wait_for(state="detached")
+    generate(page)
+    note(page, "Done:")
+
+
+def test_markup_and_emoji_are_text_and_never_run(open_app: Open) -> None:
+    hostile = (
+        'A 🙂 smile <script>window.pwned=1</script> <img src=x onerror="window.pwned=1"> '
+        "**bold** ![x](http://example.com/x.png) and naïve \u202eback."
+    )
+    page = open_app()
+    write(page, hostile)
+    generate(page)
+    note(page, "Done:")
+    text = page.locator(".dcp .text").evaluate("(e) => e.textContent")
+    assert text.startswith(hostile)
+    assert page.evaluate("window.pwned") is None
+    assert page.locator(".dcp .text img, .dcp .text script, img[src='x']").count() == 0
+    for token in (1, 4, 8):
+        page.locator(".dcp .text [data-t]").nth(token).click()
+        page.locator(".dcp .text [data-t]").nth(token).hover()
+    assert page.evaluate("window.pwned") is None
+
+
+def download(page: Page, name: str) -> bytes:
+    page.get_by_role("tab", name="Take it away").click()
+    with page.expect_download() as coming:
+        page.get_by_role("button", name=name, exact=True).click()
+    return Path(coming.value.path()).read_bytes()
+
+
+def test_what_is_taken_away_is_what_is_shown(open_app: Open, tmp_path: Path) -> None:
+    page = open_app()
+    write(page, "The keeper wrote down the weather.")
+    generate(page)
+    note(page, "Done:")
+    trace = Trace.from_bytes(download(page, "Trace"))
+    assert trace.text.startswith("The keeper wrote down the weather.")
+    table = download(page, "Table").decode()
+    assert table.count("\n") == 1 + trace.layers * trace.tokens
+    assert download(page, "PDF").startswith(b"%PDF")
+    assert download(page, "PNG").startswith(b"\x89PNG")
+    copy = tmp_path / "run.html"
+    copy.write_bytes(download(page, "Page"))
+    page.goto(copy.as_uri())
+    page.locator(".dcp canvas").wait_for()
+    assert "The keeper wrote" in page.locator(".dcp .text").inner_text()
+
+
+def test_a_saved_trace_opens_and_a_damaged_one_is_one_line(open_app: Open, tmp_path: Path) -> None:
+    page = open_app()
+    page.get_by_role("tab", name="Open a saved trace").click()
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(b"\xff" * 4096)
+    page.locator("input[type=file]").set_input_files(str(damaged))
+    page.locator(".st-key-problem").wait_for()
+    assert "Traceback" not in page.locator(".st-key-problem").inner_text()
+    page.locator("input[type=file]").set_input_files(str(DESIGN))
+    note(page, "An opened trace.")
+    assert "Mario Party" in page.locator(".dcp .text").inner_text()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_narrow_windows_do_not_scroll_sideways(open_app: Open, dark: bool) -> None:
+    page = open_app(width=420, height=900, dark=dark)
+    main = page.locator("[data-testid=stMain]")
+    assert main.evaluate("(e) => e.scrollWidth - e.clientWidth") <= 0
+    theme = page.locator(".dcp").get_attribute("data-theme")
+    assert theme == ("dark" if dark else "light")
+
+
+def test_nothing_of_streamlits_own_clutter_is_there(open_app: Open) -> None:
+    page = open_app()
+    assert page.get_by_text("Deploy").count() == 0
+    assert page.locator("[data-testid=stStatusWidget]:visible").count() == 0
