@@ -19,42 +19,26 @@ from dcp.config import Sampling
 
 __all__ = ["log_probabilities", "sample", "uniforms"]
 
-_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
-_KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
-_LOW = np.uint64(0xFFFFFFFF)
-_SHIFT = np.uint64(32)
+_MASK = 2**32 - 1
 
 
 def uniforms(seed: int, rows: Sequence[int], positions: Sequence[int]) -> npt.NDArray[np.float32]:
     """One float32 in [0, 1) for each (row, position): 24 random bits, a multiple of 2**-24."""
-    count = len(rows)
-    zero = np.zeros(count, dtype=np.uint64)
-    counter = (
-        np.asarray(positions, dtype=np.uint64) & _LOW,
-        np.asarray(rows, dtype=np.uint64) & _LOW,
-        zero,
-        zero,
-    )
-    key = (seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF)
-    first = philox(counter, key)[0]
-    return (first >> np.uint64(8)).astype(np.float32) * np.float32(2**-24)
+    key = (seed & _MASK, seed >> 32)
+    words = [
+        philox((position, row, 0, 0), key)[0] for row, position in zip(rows, positions, strict=True)
+    ]
+    return (np.array(words, dtype=np.uint32) >> 8).astype(np.float32) * np.float32(2**-24)
 
 
-def philox(
-    counter: tuple[npt.NDArray[np.uint64], ...], key: tuple[int, int]
-) -> tuple[npt.NDArray[np.uint64], ...]:
+def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
     """Philox 4x32-10: four counter words and two key words (32 bits each) -> four random words."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(10):
-        a, b = c0 * np.uint64(_MULTIPLIERS[0]), c2 * np.uint64(_MULTIPLIERS[1])
-        c0, c1, c2, c3 = (
-            (b >> _SHIFT) ^ c1 ^ np.uint64(k0),
-            b & _LOW,
-            (a >> _SHIFT) ^ c3 ^ np.uint64(k1),
-            a & _LOW,
-        )
-        k0, k1 = (k0 + _KEY_STEPS[0]) & 0xFFFFFFFF, (k1 + _KEY_STEPS[1]) & 0xFFFFFFFF
+        a, b = c0 * 0xD2511F53, c2 * 0xCD9E8D57
+        c0, c1, c2, c3 = (b >> 32) ^ c1 ^ k0, b & _MASK, (a >> 32) ^ c3 ^ k1, a & _MASK
+        k0, k1 = (k0 + 0x9E3779B9) & _MASK, (k1 + 0xBB67AE85) & _MASK
     return c0, c1, c2, c3
 
 

@@ -20,7 +20,7 @@ _QUERY_BLOCK = 128
 
 def gate_scores(q_int: Tensor, k_int: Tensor, beta: float) -> Tensor:
     """q_int [C, r] and k_int [N, r] float32 -> gate logits z [C, N] float32."""
-    return torch.mm(q_int, k_int.t()).mul_(q_int.shape[1] ** -0.5).add_(beta)
+    return torch.addmm(torch.tensor(beta), q_int, k_int.t(), alpha=q_int.shape[1] ** -0.5)
 
 
 def death_times(
@@ -69,9 +69,6 @@ def decode_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     heads, width = q.shape
     kv_heads = k.shape[1]
     # The heads that share a key head become the queries of one batch entry: K and V are not copied.
-    out = F.scaled_dot_product_attention(
-        q.view(1, kv_heads, heads // kv_heads, width),
-        k.transpose(0, 1)[None],
-        v.transpose(0, 1)[None],
-    )
-    return out.reshape(heads, width)
+    grouped = q.reshape(1, kv_heads, heads // kv_heads, width)
+    keys, values = k.transpose(0, 1)[None], v.transpose(0, 1)[None]
+    return F.scaled_dot_product_attention(grouped, keys, values).reshape(heads, width)

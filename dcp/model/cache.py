@@ -109,8 +109,9 @@ class Slots:
         left = self.count - len(dead)
         holes = dead[dead < left]
         if len(holes):
-            last = np.arange(left, self.count)
-            movers = last[~np.isin(last, dead)]
+            stays = np.ones(len(dead), dtype=np.bool_)
+            stays[dead[dead >= left] - left] = False
+            movers = np.flatnonzero(stays) + left
             for some in range(0, len(holes), _MOVED_AT_ONCE):
                 block = slice(some, some + _MOVED_AT_ONCE)
                 into, source = torch.from_numpy(holes[block]), torch.from_numpy(movers[block])

@@ -76,6 +76,8 @@ class CachedAttention:
             None if orders is None else _padded(orders, config.layers, limit)
             for orders, limit in zip(forced, limits, strict=True)
         ]
+        # A full schedule leaves the gates nothing to say; their logits are still computed.
+        self._mixed = [table is not None and bool((table == GATE).any()) for table in self._forced]
         self._log: list[list[tuple[npt.NDArray[np.generic], ...]]] = [[] for _ in limits]
         self._segments: list[tuple[int, slice, int]] = []
 
@@ -100,23 +102,24 @@ class CachedAttention:
         beta: Tensor | None,
     ) -> Tensor:
         """q [1, N, H, d], k and v [1, N, H_kv, d], q_int and k_int [1, N, r] -> [1, N, H, d]."""
-        out = torch.empty_like(q)
+        out = []
         shifted = float(beta) + self.gate_shift if self.gated and beta is not None else 0.0
         for row, part, first in self._segments:
             attend = self._decode if part.stop - part.start == 1 else self._extend
-            attend(
-                row,
-                layer,
-                first,
-                out[0, part],
-                q[0, part],
-                k[0, part],
-                v[0, part],
-                q_int[0, part] if self.gated and q_int is not None else None,
-                k_int[0, part] if self.gated and k_int is not None else None,
-                shifted,
+            out.append(
+                attend(
+                    row,
+                    layer,
+                    first,
+                    q[0, part],
+                    k[0, part],
+                    v[0, part],
+                    q_int[0, part] if self.gated and q_int is not None else None,
+                    k_int[0, part] if self.gated and k_int is not None else None,
+                    shifted,
+                )
             )
-        return out
+        return (out[0] if len(out) == 1 else torch.cat(out))[None]
 
     def take_drops(self, row: int) -> Drops:
         """What died in sequence ``row`` since the last call."""
@@ -145,9 +148,9 @@ class CachedAttention:
             slots.clear()
 
     def _decode(
-        self, row: int, layer: int, position: int, out: Tensor, q: Tensor, k: Tensor, v: Tensor,
+        self, row: int, layer: int, position: int, q: Tensor, k: Tensor, v: Tensor,
         q_int: Tensor | None, k_int: Tensor | None, beta: float,
-    ) -> None:  # fmt: skip
+    ) -> Tensor:  # fmt: skip
         """One query: score and drop first, then its own row, then attention over what is left."""
         slots = self._slots[row][layer]
         n = slots.count
@@ -159,9 +162,9 @@ class CachedAttention:
             dead = self._judge(row, layer, position, slots, np.full(n, np.nan, dtype=np.float32))
         slots.replace(dead, k[0], v[0], None if k_int is None else k_int[0], position)
         n = slots.count
-        out[0] = self.kernels.decode_attention(
+        return self.kernels.decode_attention(
             q[0], slots.k[:, :n].transpose(0, 1), slots.v[:, :n].transpose(0, 1)
-        )
+        )[None]
 
     def _judge(
         self, row: int, layer: int, step: int, slots: Slots, z: npt.NDArray[np.float32]
@@ -173,8 +176,13 @@ class CachedAttention:
             dies = z <= 0
         else:
             orders = forced[layer, slots.positions[:n]]
-            z = np.where(orders == GATE, z, np.nan)
-            dies = (z <= 0) | ((orders != GATE) & (orders <= step))
+            dies = orders <= step
+            if self._mixed[row]:
+                by_gate = orders == GATE
+                dies = np.where(by_gate, z <= 0, dies)
+                z = np.where(by_gate, z, np.nan)
+            else:
+                z = np.full(n, np.nan, dtype=np.float32)
         margins = slots.margins[:n]
         np.fmin(margins, z, out=margins)
         dead = np.flatnonzero(dies)
@@ -183,9 +191,9 @@ class CachedAttention:
         return dead
 
     def _extend(
-        self, row: int, layer: int, first: int, out: Tensor, q: Tensor, k: Tensor, v: Tensor,
+        self, row: int, layer: int, first: int, q: Tensor, k: Tensor, v: Tensor,
         q_int: Tensor | None, k_int: Tensor | None, beta: float,
-    ) -> None:  # fmt: skip
+    ) -> Tensor:  # fmt: skip
         """A chunk of queries: its rows join the survivors, attention obeys deaths inside the chunk,
         and only then do the dead leave."""
         slots = self._slots[row][layer]
@@ -203,7 +211,7 @@ class CachedAttention:
             ordered = torch.where(orders < first + len(q), orders, ALIVE)
             death = torch.where(orders == GATE, death, ordered)
             margin = torch.where(orders == GATE, margin, torch.nan)
-        out[:] = self.kernels.extend_attention(
+        out = self.kernels.extend_attention(
             q,
             slots.k[:, :n].transpose(0, 1),
             slots.v[:, :n].transpose(0, 1),
@@ -217,6 +225,7 @@ class CachedAttention:
         if len(dead):
             self._note(row, layer, slots.positions[dead], death.numpy()[dead], margin.numpy()[dead])
             slots.drop(dead)
+        return out
 
     def _note(self, row: int, layer: int, *columns: npt.NDArray[np.generic]) -> None:
         self._log[row].append((np.full(len(columns[0]), layer), *columns))
