@@ -116,9 +116,12 @@ function ranks(run) {
   for (let l = 0; l < L; l++) {
     const row = Array.from({ length: T }, (_, j) => j).filter((j) => margin[l * T + j] === margin[l * T + j]);
     row.sort((a, b) => margin[l * T + a] - margin[l * T + b]);
-    row.forEach((j, i) => { close[l * T + j] = Math.round(255 * (1 - i / Math.max(1, row.length - 1))); });
-    const take = (alive) => Float32Array.from(row.filter((j) => (death[l * T + j] === ALIVE) === alive), (j) => margin[l * T + j]);
-    dropped.push(take(false)); kept.push(take(true));
+    const [gone, alive] = [row.filter((j) => death[l * T + j] !== ALIVE), row.filter((j) => death[l * T + j] === ALIVE)];
+    // What is dropped later is nearest of all; the rest is ranked by how near its gate came.
+    for (const j of gone) close[l * T + j] = 255;
+    alive.forEach((j, i) => { close[l * T + j] = Math.round(220 * (1 - i / Math.max(1, alive.length - 1))); });
+    dropped.push(Float32Array.from(gone, (j) => margin[l * T + j]));
+    kept.push(Float32Array.from(alive, (j) => margin[l * T + j]));
   }
   return { dropped, kept, close };
 }
@@ -340,7 +343,7 @@ export class View {
     const scale = {
       state: [item("", "var(--held)", "held")],
       age: [item("ramp", "linear-gradient(90deg, var(--young), var(--old))", "held: newest to oldest")],
-      close: [item("ramp", "linear-gradient(90deg, var(--safe), var(--close))", "held: far from to near a drop (percentile of the gate logit in its layer)")],
+      close: [item("ramp", "linear-gradient(90deg, var(--safe), var(--close))", "held: far from to near a drop (smallest gate logit, ranked in its layer; deepest: dropped later)")],
     }[this.state.colour];
     this.keys.replaceChildren(...scale, item("", "var(--drop)", "dropped at this step"), item("thin", "var(--gone)", "dropped earlier"), item("edge", "var(--by)", "read when the chosen one was dropped"));
   }

@@ -110,6 +110,8 @@ def drop_rate_chart(table: pd.DataFrame, names: Sequence[str] = UPOS) -> go.Figu
             "categoryorder": "array",
             "categoryarray": tags,
             "tickfont": {"size": 12},
+            "tickvals": tags,
+            "ticktext": [tag.replace("-", ", ") for tag in tags],
         },
         hoverlabel={"align": "left"},
     )

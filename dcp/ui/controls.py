@@ -7,7 +7,7 @@ import streamlit as st
 from dcp.errors import DcpError, RequestError
 from dcp.models import ModelInfo, list_models
 from dcp.ui import counting
-from dcp.ui.component import hear_typing
+from dcp.ui.count_line import LABEL, count_line, named
 from dcp.ui.examples import EXAMPLES
 from dcp.ui.look import problem
 from dcp.ui.services import worker
@@ -16,9 +16,6 @@ from dcp.ui.settings import Settings
 from dcp.ui.worker import Request
 
 __all__ = ["ask"]
-
-LABEL = "Your text"
-_PRIVACY = "Text stays in this session's memory and is not stored."
 
 
 def ask(session: Session, limits: Settings) -> None:
@@ -36,7 +33,7 @@ def ask(session: Session, limits: Settings) -> None:
         label_visibility="collapsed",
     )
     st.text_area(LABEL, key="text", height=132, on_change=_take_text, label_visibility="collapsed")
-    _count_line(models, limits)
+    count_line(models, limits)
     _settings(models, limits)
     active = session.job is not None
     go, halt, _ = st.columns([1, 1, 5], vertical_alignment="center")
@@ -91,71 +88,6 @@ def _take_text() -> None:
     st.session_state["latest"] = st.session_state["text"]
 
 
-def _take_draft() -> None:
-    draft = st.session_state["ear"].get("draft")
-    if isinstance(draft, str):
-        st.session_state["latest"] = draft
-
-
-@st.fragment
-def _count_line(models: list[ModelInfo], limits: Settings) -> None:
-    """The token count while typing, and one click that makes a long text fit."""
-    _count(models, limits)
-    with st.container(key="ear-box"):
-        hear_typing(LABEL, "ear", _take_draft)
-
-
-def _count(models: list[ModelInfo], limits: Settings) -> None:
-    state = st.session_state
-    left, right = st.columns([3, 1], vertical_alignment="center")
-    text = str(state["latest"])
-    info = _info(models, state.get("model"))
-    new = int(state.get("new_tokens") or 0)
-    if info is None:
-        left.caption(f"{len(text):,} characters · {_PRIVACY}")
-        return
-    try:
-        tokens = counting.count(str(info.path), text[: limits.characters]) if text.strip() else 0
-    except DcpError:
-        left.caption(_PRIVACY)
-        return
-    room = info.context - new
-    fits = f"{tokens:,} tokens; {room:,} fit beside {new} new ones · {_PRIVACY}"
-    many = f":orange[{tokens:,} tokens are too many:] {room:,} fit beside {new} new ones."
-    left.caption(fits if tokens <= room else many)
-    if tokens > room > 0:
-        right.button(
-            f"Use the last {room:,} tokens",
-            key="cut",
-            width="stretch",
-            on_click=_take_tail,
-            args=(str(info.path), text[-limits.characters :], room),
-        )
-        if state.pop("was_cut", False):
-            st.rerun()
-    elif state.pop("was_cut", False):
-        st.rerun()
-
-
-def _take_tail(model: str, text: str, room: int) -> None:
-    state = st.session_state
-    try:
-        state["text"] = state["latest"] = counting.tail(model, text, room)
-    except DcpError as error:
-        state["session"].error = str(error)
-    else:
-        state["session"].error = ""
-    # The text box is outside of the fragment that the button is in.
-    state["was_cut"] = True
-
-
-def _info(models: list[ModelInfo], name: str | None) -> ModelInfo | None:
-    for model in models:
-        if name is None or model.name == name:
-            return model
-    return None
-
-
 def _settings(models: list[ModelInfo], limits: Settings) -> None:
     """The row of settings; their values are in the session's state."""
     state = st.session_state
@@ -170,7 +102,7 @@ def _settings(models: list[ModelInfo], limits: Settings) -> None:
         if limits.public
         else "A bundled model; or type a checkpoint folder or a Hugging Face Hub id.",
     )
-    info = _info(models, model) if model else None
+    info = named(models, model) if model else None
     most = min(limits.new_tokens, info.context - 1 if info else limits.new_tokens)
     if state.get("new_tokens") is None or state["new_tokens"] > most:
         state["new_tokens"] = min(64, most)
@@ -243,7 +175,7 @@ def _check(limits: Settings) -> Request:
         raise RequestError(
             f"The text has {len(text):,} characters; at most {limits.characters:,} are read here."
         )
-    info = _info(list_models(), model) if model else None
+    info = named(list_models(), model) if model else None
     if info is None and (limits.public or not model):
         raise RequestError("Choose one of the bundled models: there is none of that name here.")
     if info is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -30,6 +30,10 @@ _SOURCES: dict[Phase, str] = {
 }
 
 
+Pieces = Literal["single", "multi", "all"]
+_PIECES: dict[Pieces, str] = {"single": "one token", "multi": "several tokens", "all": "any length"}
+
+
 def panels(session: Session, limits: Settings) -> None:
     """The tabs under the view, about the trace that is shown."""
     speech, files, opened = st.tabs(["Parts of speech", "Take it away", "Open a saved trace"])
@@ -53,7 +57,7 @@ def _speech(session: Session) -> None:
         except DcpError as error:
             problem(str(error))
             return
-    one, two, three, four = st.columns([2, 2.1, 1.5, 0.9], vertical_alignment="bottom")
+    one, two, three, four = st.columns([1.7, 2.1, 1.5, 1.1], vertical_alignment="bottom")
     longest = max(2, min(256, trace.n_queries - 1))
     horizon = one.slider(
         "Horizon: dropped within how many steps",
@@ -73,13 +77,15 @@ def _speech(session: Session) -> None:
     )
     grain = three.radio("Shown as", ["five groups", "17 tags"], key="grain", horizontal=True)
     grouped = grain == "five groups"
+    pieces = four.selectbox("Made of", list(_PIECES), format_func=_PIECES.__getitem__, key="pieces")
     layer = four.selectbox(
-        "Layer",
+        "In",
         [None, *range(trace.layers)],
-        format_func=lambda i: "all" if i is None else str(i),
+        format_func=lambda i: "all layers" if i is None else f"layer {i}",
         key="layer",
     )
-    table = _table(session.shown, trace, session.words, horizon, source, layer, grouped)
+    ask = Question(horizon, source, pieces, layer, grouped)
+    table = _table(session.shown, trace, session.words, ask)
     if table.empty:
         st.caption("No words here: choose another source.")
         return
@@ -90,12 +96,14 @@ def _speech(session: Session) -> None:
         theme="streamlit",
     )
     st.caption(
-        "Single-token words of this one text; a word is dropped in a layer when its last token is. "
+        f"Words of this one text that are {_PIECES[pieces]}; a word is dropped in a layer when its "
+        "last living token is. "
         "Bars are 95 % intervals within this text (blocks of 64 steps, resampled); groups of fewer "
         "than 20 words stay blank. English tags by a tagger that reads the whole text, so also "
         "words that the model had not seen yet."
     )
-    with st.expander("The same as a table"):
+    # Shown on demand: the table's code is half a megabyte that the first paint need not wait for.
+    if st.toggle("Show the same as a table", key="as_table"):
         st.dataframe(table, hide_index=True, width="stretch", column_config=_COLUMNS)
 
 
@@ -110,27 +118,36 @@ _COLUMNS: dict[str, Any] = {
 }
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def _table(
-    shown: str,
-    _trace: Trace,
-    _words: Sequence[Word],
-    horizon: int,
-    source: Phase,
-    layer: int | None,
-    grouped: bool,
-) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Question:
+    """What the statistics are asked."""
+
+    horizon: int
+    source: Phase
+    pieces: Pieces
+    layer: int | None
+    grouped: bool
+
+
+@st.cache_data(max_entries=64, show_spinner=False, hash_funcs={Question: repr})
+def _table(shown: str, _trace: Trace, _words: Sequence[Word], ask: Question) -> pd.DataFrame:
     """`drop_table` of one trace; ``shown`` stands for trace and words in the cache's key."""
     from dcp.stats import drop_table
 
     # One text is short: five groups reach the twenty words that a figure needs where tags do not.
     first = {name: tags[0] for name, tags in GROUPS.items()}
-    if grouped:
+    if ask.grouped:
         _words = [replace(w, pos=first[group_of(w.pos)]) if w.pos else w for w in _words]
     table = drop_table(
-        [(_trace, _words)], by="pos", horizon=horizon, source=source, layer=layer, n_boot=1000
+        [(_trace, _words)],
+        by="pos",
+        horizon=ask.horizon,
+        source=ask.source,
+        layer=ask.layer,
+        pieces=ask.pieces,
+        n_boot=1000,
     )
-    if grouped:
+    if ask.grouped:
         table["group"] = table["group"].replace({tag: name for name, tag in first.items()})
     return table
 

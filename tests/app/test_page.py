@@ -285,6 +285,7 @@ def test_the_statistics_are_those_of_dcp_stats(open_page: Open) -> None:
     finish(press(page, "generate"))
     page.radio(key="grain").set_value("17 tags").run()
     page.slider(key="horizon").set_value(16).run()
+    page.toggle(key="as_table").set_value(True).run()
     shown = page.dataframe[0].value
     run = session(page)
     wanted = drop_table([(run.trace, run.words)], by="pos", horizon=16, source="prompt")
@@ -296,12 +297,14 @@ def test_the_statistics_are_those_of_dcp_stats(open_page: Open) -> None:
 def test_every_setting_of_the_statistics_changes_them(open_page: Open) -> None:
     page = open_page()
     finish(press(page, "generate"))
+    page.toggle(key="as_table").set_value(True).run()
     tables = [page.dataframe[0].value]
     for change in (
         lambda: page.slider(key="horizon").set_value(5),
         lambda: page.radio(key="source").set_value("both"),
         lambda: page.radio(key="grain").set_value("17 tags"),
         lambda: page.selectbox(key="layer").set_value(0),
+        lambda: page.selectbox(key="pieces").set_value("all"),
     ):
         change().run()
         tables.append(page.dataframe[0].value)
