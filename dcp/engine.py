@@ -14,6 +14,8 @@ token drawn last is never read: it has no life yet.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +30,7 @@ from dcp.engine_request import Finish, Memory, Request, RowStep, Step
 from dcp.forced import ForcedDeaths
 from dcp.kernels import ALIVE, api
 from dcp.model.cached import CachedAttention
+from dcp.model.paged import PagedAttention
 from dcp.model.weights import LoadedModel
 from dcp.sampling import log_probabilities, sample
 
@@ -41,9 +44,13 @@ class Engine:
     """A loaded model and the implementation it runs on."""
 
     def __init__(self, model: LoadedModel, impl: str = "auto") -> None:
-        """Raises DeviceError when ``impl`` cannot run here."""
-        self.model = model
-        self.kernels = api.kernels(impl)
+        """Raises DeviceError when ``impl`` cannot run here. A GPU gets a copy of the weights."""
+        device = api.device_of(impl)
+        self.kernels = api.kernels(impl, device)
+        if device != "cpu":
+            moved = copy.deepcopy(model.transformer).to(device)
+            model = dataclasses.replace(model, transformer=moved)
+        self.model, self.device = model, torch.device(device)
         model.transformer.fuse()
 
     @property
@@ -110,15 +117,19 @@ class Run(Iterator[Step]):
         self.interrupted = False
         self._transformer = engine.model.transformer
         config, gates, dtype = engine.model.config, engine.model.gates, engine.model.dtype
-        self._cache = CachedAttention(
-            config,
-            engine.kernels,
-            dtype,
-            request.lengths,
-            interaction=gates.interaction if gates and request.prune else 0,
-            gate_shift=request.gate_shift,
-            forced=request.deaths,
-        )
+        self._device = engine.device
+        interaction = gates.interaction if gates and request.prune else 0
+        self._cache: CachedAttention | PagedAttention
+        if engine.kernels.pool is None:
+            self._cache = CachedAttention(
+                config, engine.kernels, dtype, request.lengths, interaction=interaction,
+                gate_shift=request.gate_shift, forced=request.deaths,
+            )  # fmt: skip
+        else:
+            self._cache = PagedAttention(
+                config, engine.kernels, dtype, engine.device, request.lengths,
+                interaction=interaction, gate_shift=request.gate_shift, forced=request.deaths,
+            )  # fmt: skip
         self._dense_token_bytes = (
             2 * config.layers * config.kv_heads * config.head_dim * dtype.itemsize
         )
@@ -208,7 +219,7 @@ class Run(Iterator[Step]):
             made = at[i] - len(self.request.prompts[row])
             if made < len(self.request.forced[row]):
                 tokens[i], drawn[i] = self.request.forced[row][made], False
-        scores = log_probabilities(logits, torch.tensor(tokens)).tolist()
+        scores = log_probabilities(logits, self._ids(tokens)).tolist()
         parts = []
         for i, row in enumerate(rows):
             self._tokens[row].append(tokens[i])
@@ -226,11 +237,14 @@ class Run(Iterator[Step]):
         positions = [p for _, first, stop in spans for p in range(first, stop)]
         self._cache.begin(spans)
         hidden = self._transformer.hidden(
-            torch.tensor(ids)[None], torch.tensor(positions)[None], self._cache, self._cache.gated
+            self._ids(ids)[None], self._ids(positions)[None], self._cache, self._cache.gated
         )
         for row, _, stop in spans:
             self._read[row] = stop
         return hidden[0]
+
+    def _ids(self, numbers: Sequence[int]) -> Tensor:
+        return torch.tensor(numbers, device=self._device)
 
     def _scores(self, hidden: Tensor, following: Sequence[int]) -> list[float]:
         """Log-probs of the tokens that follow the first positions of hidden [n, D]."""
@@ -238,7 +252,7 @@ class Run(Iterator[Step]):
             return [math.nan] * len(following)
         scores: list[float] = []
         for start in range(0, len(following), _SCORED_AT_ONCE):
-            wanted = torch.tensor(following[start : start + _SCORED_AT_ONCE])
+            wanted = self._ids(following[start : start + _SCORED_AT_ONCE])
             logits = self._transformer.head(hidden[start : start + len(wanted)])
             scores += log_probabilities(logits, wanted).tolist()
         return scores

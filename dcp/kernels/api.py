@@ -9,13 +9,14 @@ import importlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dcp.errors import DeviceError
 
-__all__ = ["IMPLEMENTATIONS", "Kernels", "kernels", "resolve"]
+__all__ = ["IMPLEMENTATIONS", "Kernels", "device_of", "kernels", "resolve"]
 
 IMPLEMENTATIONS = ("reference", "cpu", "triton")
 
@@ -30,6 +31,7 @@ class Kernels:
     extend_attention  q [C, H, d], k and v [N, H_kv, d], q_pos [C], k_pos [N], death [N]
                       -> [C, H, d]
     decode_attention  q [H, d], k and v [N, H_kv, d] -> [H, d]
+    pool              makes a `dcp.kernels.triton.pool.Pool`; None where rows live on the host
     """
 
     name: str
@@ -37,6 +39,7 @@ class Kernels:
     death_times: Callable[[Tensor, Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
     extend_attention: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
     decode_attention: Callable[[Tensor, Tensor, Tensor], Tensor]
+    pool: Callable[..., Any] | None = None
 
 
 def resolve(impl: str = "auto", device: str = "cpu") -> str:
@@ -56,6 +59,11 @@ def resolve(impl: str = "auto", device: str = "cpu") -> str:
     elif device != "cpu":
         raise DeviceError(f"impl {impl} runs on cpu, not on {device}")
     return impl
+
+
+def device_of(impl: str) -> str:
+    """Where ``impl`` runs best on this machine: triton on the GPU if there is one."""
+    return "cuda" if impl == "triton" and torch.cuda.is_available() else "cpu"
 
 
 def _triton_runs(device: str) -> bool:
@@ -78,4 +86,5 @@ def kernels(impl: str = "auto", device: str = "cpu") -> Kernels:
         module.death_times,
         module.extend_attention,
         module.decode_attention,
+        getattr(module, "make_pool", None),
     )

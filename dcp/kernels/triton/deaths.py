@@ -12,9 +12,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from dcp.kernels.triton.common import ALIVE, BLOCK, FAR, padded
+from dcp.kernels.triton.common import ALIVE, BLOCK, FAR, Paged, padded, places
 
-__all__ = ["death_times", "gate_scores"]
+__all__ = ["death_times", "gate_scores", "launch_deaths"]
 
 
 @triton.jit
@@ -38,30 +38,39 @@ def scores_kernel(
 
 @triton.jit
 def deaths_kernel(
-    q_int, k_int, q_pos, k_pos, death, margin, queries, keys, beta,
+    q_int, k_int, q_pos, k_pos, death, margin, counts, table, queries, keys, beta,
     q_stride, k_stride,
-    R: tl.constexpr, R_PAD: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_N: tl.constexpr,
+    R: tl.constexpr, SLICE: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_N: tl.constexpr,
+    PAGE: tl.constexpr, PAGED: tl.constexpr,
 ):  # fmt: skip
-    """death and margin of one block of keys."""
+    """death and margin of one block of keys; in pages, counts says how many keys there are."""
     n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
-    e = tl.arange(0, R_PAD)
+    if PAGED:
+        keys = tl.load(counts)
     here = n < keys
-    k = tl.load(k_int + n.to(tl.int64)[:, None] * k_stride + e, here[:, None] & (e < R), 0.0)
-    born = tl.load(k_pos + n, here, ALIVE).to(tl.int32)
+    place = places(n, here, table, PAGE, PAGED)
+    born = tl.load(k_pos + place, here, ALIVE).to(tl.int32)
     root = 1.0 / tl.sqrt(R * 1.0)
     died = tl.full([BLOCK_N], ALIVE, tl.int32)
     low = tl.full([BLOCK_N], FAR, tl.float32)
     start = 0
-    left = 1
+    left = tl.sum(here.to(tl.int32), axis=0)
     while (start < queries) & (left > 0):
         c = start + tl.arange(0, BLOCK_Q)
-        q = tl.load(
-            q_int + c.to(tl.int64)[:, None] * q_stride + e,
-            (c[:, None] < queries) & (e < R),
-            0.0,
-        )
-        step = tl.load(q_pos + c, c < queries, -1).to(tl.int32)
-        z = tl.dot(k, tl.trans(q), input_precision="ieee") * root + beta
+        asking = c < queries
+        step = tl.load(q_pos + c, asking, -1).to(tl.int32)
+        z = tl.zeros([BLOCK_N, BLOCK_Q], tl.float32)
+        # A slice at a time: a float32 product keeps its operands in registers.
+        for part in range(0, R, SLICE):
+            e = part + tl.arange(0, SLICE)
+            q = tl.load(
+                q_int + c.to(tl.int64)[None, :] * q_stride + e[:, None],
+                asking[None, :] & (e < R)[:, None],
+                0.0,
+            )
+            k = tl.load(k_int + place[:, None] * k_stride + e, here[:, None] & (e < R), 0.0)
+            z += tl.dot(k, q, input_precision="ieee")
+        z = z * root + beta
         asked = (step[None, :] > born[:, None]) & (died == ALIVE)[:, None]
         first = tl.min(tl.where(asked & (z <= 0.0), step[None, :], ALIVE), axis=1)
         counted = asked & (step[None, :] <= first[:, None])
@@ -95,13 +104,23 @@ def death_times(
 
     q_int [C, r] and k_int [N, r] float32, rows of contiguous elements.
     """
-    queries, r = q_int.shape
     keys = len(k_pos)
     death = torch.empty(keys, dtype=torch.int32, device=q_int.device)
     margin = torch.empty(keys, dtype=torch.float32, device=q_int.device)
-    deaths_kernel[(triton.cdiv(keys, BLOCK),)](
-        q_int, k_int, q_pos, k_pos, death, margin, queries, keys, beta,
-        q_int.stride(0), k_int.stride(0),
-        R=r, R_PAD=padded(r), BLOCK_Q=64, BLOCK_N=BLOCK, num_warps=4,
-    )  # fmt: skip
+    launch_deaths(q_int, k_int, q_pos, k_pos, beta, death, margin, keys)
     return death, margin
+
+
+def launch_deaths(
+    q_int: Tensor, k_int: Tensor, q_pos: Tensor, k_pos: Tensor, beta: float,
+    death: Tensor, margin: Tensor, keys: int, paged: Paged | None = None,
+) -> None:  # fmt: skip
+    """``death_times`` into death, margin [at least keys]. With ``paged``, k_int and k_pos are the
+    pool's and ``keys`` is the most there can be."""
+    count, table, page = paged or (death, death, 1)
+    deaths_kernel[(triton.cdiv(keys, BLOCK),)](
+        q_int, k_int, q_pos, k_pos, death, margin, count, table, len(q_int), keys, beta,
+        q_int.stride(0), k_int.stride(0),
+        R=q_int.shape[1], SLICE=16, BLOCK_Q=32, BLOCK_N=BLOCK,
+        PAGE=page, PAGED=paged is not None, num_warps=4,
+    )  # fmt: skip

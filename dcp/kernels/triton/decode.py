@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from dcp.kernels.triton.common import BLOCK, FAR, LOG2E, exact, padded
+from dcp.kernels.triton.common import BLOCK, FAR, LOG2E, exact, padded, places
 
 __all__ = ["decode_attention", "paged_decode_attention"]
 
@@ -55,10 +55,7 @@ def split_kernel(
     for block in range(split * share, tl.minimum((split + 1) * share, blocks)):
         n = block * BLOCK_N + tl.arange(0, BLOCK_N)
         here = n < live
-        place = n.to(tl.int64)
-        if PAGED:
-            page = tl.load(pages + n // PAGE, here, 0)
-            place = page.to(tl.int64) * PAGE + n % PAGE
+        place = places(n, here, pages, PAGE, PAGED)
         key = tl.load(k + place[:, None] * k_row + e, here[:, None] & within, 0.0)
         value = tl.load(v + place[:, None] * v_row + e, here[:, None] & within, 0.0)
         if GROUP == 1:
@@ -111,7 +108,7 @@ def splits_for(queries: int, kv_heads: int, most: int, processors: int) -> int:
     never more than there can be blocks of rows. Fixed by shapes alone, so a graph can keep it."""
     wanted = 2 * processors // max(1, queries * kv_heads)
     wanted = min(wanted, triton.cdiv(most, BLOCK), 64)
-    return 1 << max(0, wanted.bit_length() - 1)
+    return int(1 << max(0, wanted.bit_length() - 1))
 
 
 def _attend(

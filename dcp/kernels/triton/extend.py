@@ -9,20 +9,22 @@ Says the same as `dcp.kernels.reference.extend_attention` (arXiv 2305.15805, equ
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from dcp.kernels.triton.common import ALIVE, BLOCK, FAR, LOG2E, exact, padded
+from dcp.kernels.triton.common import ALIVE, FAR, LOG2E, Paged, exact, padded, places
 
-__all__ = ["extend_attention"]
+__all__ = ["extend_attention", "launch_extend"]
 
 
 @triton.jit
 def classify_kernel(
-    q_pos, k_pos, death, visits, counts, queries, keys, blocks,
-    BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr,
+    q_pos, k_pos, death, visits, counts, live, table, queries, keys, blocks,
+    BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr, PAGE: tl.constexpr, PAGED: tl.constexpr,
 ):  # fmt: skip
     """Lists the blocks of keys that one block of queries must visit.
 
@@ -30,6 +32,8 @@ def classify_kernel(
     counts [query blocks, 2] int32.
     """
     own = tl.program_id(0)
+    if PAGED:
+        keys = tl.load(live)
     c = own * BLOCK_C + tl.arange(0, BLOCK_C)
     inside = c < queries
     step = tl.load(q_pos + c, inside, 0).to(tl.int32)
@@ -38,10 +42,10 @@ def classify_kernel(
     opened = visits + own.to(tl.int64) * 2 * blocks
     n_open = 0
     n_mixed = 0
-    for block in range(blocks):
+    for block in range(tl.cdiv(keys, BLOCK_N)):
         n = block * BLOCK_N + tl.arange(0, BLOCK_N)
         here = n < keys
-        born = tl.load(k_pos + n, here, 0).to(tl.int32)
+        born = tl.load(k_pos + places(n, here, table, PAGE, PAGED), here, 0).to(tl.int32)
         dies = tl.load(death + n, here, 0)
         seen = here & (born <= last) & (dies > first)
         throughout = here & (born <= first) & (dies > last)
@@ -72,15 +76,17 @@ def _fold(scores, v, acc, top, total, PRECISION: tl.constexpr):
 
 @triton.jit
 def extend_kernel(
-    q, k, v, q_pos, k_pos, death, visits, counts, out, queries, keys, blocks,
+    q, k, v, q_pos, k_pos, death, visits, counts, live, table, out, queries, keys, blocks,
     q_row, q_head, k_row, k_head, v_row, v_head, o_row, o_head,
     GROUP: tl.constexpr, WIDTH: tl.constexpr, WIDTH_PAD: tl.constexpr,
     BLOCK_C: tl.constexpr, GROUP_PAD: tl.constexpr, BLOCK_N: tl.constexpr,
-    PRECISION: tl.constexpr,
+    PAGE: tl.constexpr, PAGED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Queries BLOCK_C x heads of one key head, as one tile of BLOCK_C * GROUP_PAD rows."""
     own = tl.program_id(0)
     kv_head = tl.program_id(1)
+    if PAGED:
+        keys = tl.load(live)
     m = tl.arange(0, BLOCK_C * GROUP_PAD)
     c = own * BLOCK_C + m // GROUP_PAD
     g = m % GROUP_PAD
@@ -100,19 +106,21 @@ def extend_kernel(
     visits += own.to(tl.int64) * 2 * blocks
 
     for i in range(tl.load(counts + own * 2)):
-        n = (tl.load(visits + i) * BLOCK_N + tl.arange(0, BLOCK_N)).to(tl.int64)
-        key = tl.load(k + n[None, :] * k_row + e[:, None], within[:, None], 0.0)
-        value = tl.load(v + n[:, None] * v_row + e, within, 0.0)
+        n = tl.load(visits + i) * BLOCK_N + tl.arange(0, BLOCK_N)
+        place = places(n, n < keys, table, PAGE, PAGED)
+        key = tl.load(k + place[None, :] * k_row + e[:, None], within[:, None], 0.0)
+        value = tl.load(v + place[:, None] * v_row + e, within, 0.0)
         scores = tl.dot(query, key, input_precision=PRECISION) * scale
         acc, top, total = _fold(scores, value, acc, top, total, PRECISION)
 
     for i in range(tl.load(counts + own * 2 + 1)):
-        n = (tl.load(visits + blocks + i) * BLOCK_N + tl.arange(0, BLOCK_N)).to(tl.int64)
+        n = tl.load(visits + blocks + i) * BLOCK_N + tl.arange(0, BLOCK_N)
         here = n < keys
-        born = tl.load(k_pos + n, here, ALIVE).to(tl.int32)
+        place = places(n, here, table, PAGE, PAGED)
+        born = tl.load(k_pos + place, here, ALIVE).to(tl.int32)
         dies = tl.load(death + n, here, 0)
-        key = tl.load(k + n[None, :] * k_row + e[:, None], within[:, None] & here, 0.0)
-        value = tl.load(v + n[:, None] * v_row + e, here[:, None] & within, 0.0)
+        key = tl.load(k + place[None, :] * k_row + e[:, None], within[:, None] & here, 0.0)
+        value = tl.load(v + place[:, None] * v_row + e, here[:, None] & within, 0.0)
         visible = (born <= step[:, None]) & (step[:, None] < dies)
         scores = tl.dot(query, key, input_precision=PRECISION) * scale
         scores = tl.where(visible, scores, -FAR)
@@ -123,13 +131,26 @@ def extend_kernel(
     tl.store(place, acc.to(out.dtype.element_ty), real[:, None] & within)
 
 
-def tile(group: int, width: int, element: int) -> tuple[int, int]:
-    """(queries, padded group) of a tile: about 128 rows, fewer for wide heads and float32."""
-    rows = 128 if padded(width) * element <= 256 else 64
-    if padded(width) * element > 512:
-        rows = 32
+class Tile(NamedTuple):
+    """A tile of ``queries`` x ``group`` (a power of two) rows against ``keys`` keys."""
+
+    queries: int
+    group: int
+    keys: int
+    warps: int
+
+
+def tile(group: int, width: int, element: int) -> Tile:
+    """The largest tile that spills no registers on sm_80 and sm_90 (see the compiled table)."""
+    wide = padded(width)
+    if element == 2:
+        rows, keys, warps = (128, 64, 4 if wide <= 64 else 8) if wide <= 128 else (64, 32, 8)
+    elif wide <= 64:
+        rows, keys, warps = 64, 32, 8
+    else:
+        rows, keys, warps = 32, 32 if wide <= 128 else 16, 8
     group_pad = triton.next_power_of_2(group)
-    return max(1, rows // group_pad, 16 // group_pad), group_pad
+    return Tile(max(1, rows // group_pad), group_pad, keys, warps)
 
 
 def extend_attention(
@@ -139,23 +160,34 @@ def extend_attention(
 
     d from 1 to 256; float32, bfloat16 or float16, elements of a head contiguous.
     """
+    return launch_extend(q, k, v, q_pos, k_pos, death, len(k))
+
+
+def launch_extend(
+    q: Tensor, k: Tensor, v: Tensor, q_pos: Tensor, k_pos: Tensor, death: Tensor,
+    keys: int, paged: Paged | None = None,
+) -> Tensor:  # fmt: skip
+    """``extend_attention`` over ``keys`` rows. With ``paged``, k, v and k_pos are the pool's, death
+    is by row of the sequence, and ``keys`` is the most rows there can be."""
     queries, heads, width = q.shape
-    keys, kv_heads, _ = k.shape
+    kv_heads = k.shape[1]
+    count, table, page = paged or (death, death, 1)
     out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
-    block_c, group_pad = tile(heads // kv_heads, width, q.element_size())
-    parts, blocks = triton.cdiv(queries, block_c), triton.cdiv(keys, BLOCK)
+    size = tile(heads // kv_heads, width, q.element_size())
+    parts, blocks = triton.cdiv(queries, size.queries), triton.cdiv(keys, size.keys)
     visits = torch.empty(parts, 2, blocks, dtype=torch.int32, device=q.device)
     counts = torch.empty(parts, 2, dtype=torch.int32, device=q.device)
     classify_kernel[(parts,)](
-        q_pos, k_pos, death, visits, counts, queries, keys, blocks,
-        BLOCK_C=block_c, BLOCK_N=BLOCK, num_warps=2,
+        q_pos, k_pos, death, visits, counts, count, table, queries, keys, blocks,
+        BLOCK_C=size.queries, BLOCK_N=size.keys, PAGE=page, PAGED=paged is not None, num_warps=2,
     )  # fmt: skip
     extend_kernel[(parts, kv_heads)](
-        q, k, v, q_pos, k_pos, death, visits, counts, out, queries, keys, blocks,
+        q, k, v, q_pos, k_pos, death, visits, counts, count, table, out, queries, keys, blocks,
         q.stride(0), q.stride(1), k.stride(0), k.stride(1), v.stride(0), v.stride(1),
         out.stride(0), out.stride(1),
         GROUP=heads // kv_heads, WIDTH=width, WIDTH_PAD=padded(width),
-        BLOCK_C=block_c, GROUP_PAD=group_pad, BLOCK_N=BLOCK, PRECISION=exact(q),
-        num_warps=4, num_stages=2,
+        BLOCK_C=size.queries, GROUP_PAD=size.group, BLOCK_N=size.keys,
+        PAGE=page, PAGED=paged is not None, PRECISION=exact(q),
+        num_warps=size.warps, num_stages=2,
     )  # fmt: skip
     return out

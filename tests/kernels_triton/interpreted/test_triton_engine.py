@@ -1,36 +1,81 @@
-"""The bundled model, end to end in the interpreter: ``triton`` says what ``reference`` says."""
+"""Whole runs in the interpreter: ``triton`` and its paged pool say what ``reference`` says."""
 
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 import torch
 
 from dcp.config import Sampling
 from dcp.engine import Engine
+from dcp.errors import DcpError
+from dcp.forced import ForcedDeaths
 from dcp.model.weights import load
 from dcp.models import find
 
-IDS = [3 + 197 * i % 8000 for i in range(23)]
+ALIVE = 2**31 - 1
 
 
-def traced(impl: str, dtype: torch.dtype = torch.float32):
-    engine = Engine(load(find(None), dtype), impl)
-    run = engine.run([IDS, IDS[4:9]], new_tokens=5, sampling=Sampling(seed=3), chunk=16)
-    steps = list(run)
-    scores = [part.logprobs for step in steps for part in step.rows]
-    tokens = [part.tokens.tolist() for step in steps for part in step.rows]
-    return tokens, scores, [run.lives(0), run.lives(1)]
-
-
-def test_tokens_and_deaths_are_equal_and_scores_in_budget():
-    tokens, scores, lives = traced("triton")
-    tokens_too, expected, lives_too = traced("reference")
-    assert tokens == tokens_too
-    for found, wanted in zip(scores, expected, strict=True):
-        torch.testing.assert_close(
-            torch.from_numpy(found), torch.from_numpy(wanted), rtol=0, atol=1e-4, equal_nan=True
+def compare(folder: Path, prompts: list[list[int]], **request) -> list:
+    """Run both, hold them against each other, and give the deaths [L, T] of each row."""
+    told = []
+    for impl in ("triton", "reference"):
+        run = Engine(load(folder), impl).run(
+            prompts, sampling=Sampling(seed=3), new_tokens=4, **request
         )
+        steps = [(part, step.phase) for step in run for part in step.rows]
+        told.append((steps, [run.lives(row) for row in range(len(prompts))]))
+    (steps, lives), (steps_too, lives_too) = told
+    for (part, phase), (part_too, phase_too) in zip(steps, steps_too, strict=True):
+        assert phase == phase_too
+        assert part.tokens.tolist() == part_too.tokens.tolist()
+        assert part.memory.live == part_too.memory.live
+        assert part.memory.peak >= part.memory.held > part.memory.live
+        assert drops(part) == drops(part_too)
+        close(part.logprobs, part_too.logprobs)
     for (death, margin), (death_too, margin_too) in zip(lives, lives_too, strict=True):
         assert (death == death_too).all()
-        assert (death != 2**31 - 1).any()
-        torch.testing.assert_close(
-            torch.from_numpy(margin), torch.from_numpy(margin_too), rtol=0, atol=1e-4,
-            equal_nan=True,
-        )  # fmt: skip
+        close(margin, margin_too)
+    return [death for death, _ in lives]
+
+
+def drops(part) -> set[tuple[int, int, int]]:
+    d = part.drops
+    return set(zip(d.layer.tolist(), d.position.tolist(), d.step.tolist(), strict=True))
+
+
+def close(found, wanted) -> None:
+    torch.testing.assert_close(
+        torch.from_numpy(found), torch.from_numpy(wanted), rtol=0, atol=1e-4, equal_nan=True
+    )
+
+
+def test_the_bundled_model_forgets_the_same() -> None:
+    try:
+        folder = find(None)
+    except DcpError:
+        pytest.skip("no bundled model in this checkout")
+    ids = [3 + 197 * i % 8000 for i in range(36)]
+    deaths = compare(folder, [ids], chunk=32)
+    assert (deaths[0] != ALIVE).any()
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "qwen3"])
+def test_ragged_batches_and_any_chunk(tiny_checkpoint: Callable[..., Path], architecture) -> None:
+    prompts = [list(range(40, 77)), [5], [9, 8, 7, 200]]
+    deaths = compare(tiny_checkpoint(architecture), prompts, chunk=9)
+    assert (deaths[0] != ALIVE).any()
+
+
+def test_orders_overrule_the_gates(tiny_checkpoint: Callable[..., Path]) -> None:
+    orders = ForcedDeaths.none(3, 20).keep(2).drop(3, 7, layer=1).drop(11, 14)
+    prompts = [list(range(60, 72)), list(range(9))]
+    deaths = compare(tiny_checkpoint("llama"), prompts, deaths=[orders, None], chunk=8)
+    assert (deaths[0][:, 2] == ALIVE).all()
+    assert deaths[0][1, 3] == 7
+    assert (deaths[0][:, 11] == 14).all()
+
+
+def test_with_the_gates_off_nothing_dies(tiny_checkpoint: Callable[..., Path]) -> None:
+    deaths = compare(tiny_checkpoint("llama"), [list(range(60, 72))], prune=False)
+    assert (deaths[0] == ALIVE).all()
