@@ -269,7 +269,7 @@ SPOILED = [
     ("llama", lambda f: (f / "config.json").write_bytes(b"\xff\xfe"), "cannot be read"),
     ("llama", without("config.json"), "has no config.json"),
     ("llama", without("model.safetensors"), "no model.safetensors"),
-    ("llama", without("dcp.safetensors"), "has no gates"),
+    ("llama", without("dcp.safetensors"), "has no dcp.safetensors, so no gates"),
     ("llama", without("dcp_config.json"), "python -m dcp train prune"),
     ("llama", pickle_only, "pickled weights"),
     ("llama", damaged_index, "gone.safetensors is missing"),

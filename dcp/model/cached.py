@@ -79,17 +79,14 @@ class CachedAttention:
         # A full schedule leaves the gates nothing to say; their logits are still computed.
         self._mixed = [table is not None and bool((table == GATE).any()) for table in self._forced]
         self._log: list[list[tuple[npt.NDArray[np.generic], ...]]] = [[] for _ in limits]
-        self._segments: list[tuple[int, slice, int]] = []
+        self._segments: list[tuple[int, int, int]] = []
 
     def begin(self, spans: Sequence[tuple[int, int, int]]) -> None:
         """Say what the next forward pass carries: (sequence, first position, past last), in order.
 
         The tokens of the spans lie one after another in the flat batch.
         """
-        self._segments, start = [], 0
-        for row, first, stop in spans:
-            self._segments.append((row, slice(start, start + stop - first), first))
-            start += stop - first
+        self._segments = [(row, first, stop - first) for row, first, stop in spans]
 
     def __call__(
         self,
@@ -102,23 +99,16 @@ class CachedAttention:
         beta: Tensor | None,
     ) -> Tensor:
         """q [1, N, H, d], k and v [1, N, H_kv, d], q_int and k_int [1, N, r] -> [1, N, H, d]."""
+        shifted = float(beta) + self.gate_shift if beta is not None else 0.0
+        sizes = [size for _, _, size in self._segments]
+        pieces = [
+            [None] * len(sizes) if whole is None else torch.split(whole[0], sizes)
+            for whole in (q, k, v, q_int, k_int)
+        ]
         out = []
-        shifted = float(beta) + self.gate_shift if self.gated and beta is not None else 0.0
-        for row, part, first in self._segments:
-            attend = self._decode if part.stop - part.start == 1 else self._extend
-            out.append(
-                attend(
-                    row,
-                    layer,
-                    first,
-                    q[0, part],
-                    k[0, part],
-                    v[0, part],
-                    q_int[0, part] if self.gated and q_int is not None else None,
-                    k_int[0, part] if self.gated and k_int is not None else None,
-                    shifted,
-                )
-            )
+        for (row, first, size), *tensors in zip(self._segments, *pieces, strict=True):
+            attend = self._decode if size == 1 else self._extend
+            out.append(attend(row, layer, first, shifted, *tensors))
         return (out[0] if len(out) == 1 else torch.cat(out))[None]
 
     def take_drops(self, row: int) -> Drops:
@@ -148,8 +138,8 @@ class CachedAttention:
             slots.clear()
 
     def _decode(
-        self, row: int, layer: int, position: int, q: Tensor, k: Tensor, v: Tensor,
-        q_int: Tensor | None, k_int: Tensor | None, beta: float,
+        self, row: int, layer: int, position: int, beta: float, q: Tensor, k: Tensor, v: Tensor,
+        q_int: Tensor | None, k_int: Tensor | None,
     ) -> Tensor:  # fmt: skip
         """One query: score and drop first, then its own row, then attention over what is left."""
         slots = self._slots[row][layer]
@@ -175,24 +165,25 @@ class CachedAttention:
         if forced is None:
             dies = z <= 0
         else:
-            orders = forced[layer, slots.positions[:n]]
+            orders = forced[layer].take(slots.positions[:n])
             dies = orders <= step
-            if self._mixed[row]:
+            if not self._mixed[row]:
+                z = slots.margins[:n]
+            else:
                 by_gate = orders == GATE
                 dies = np.where(by_gate, z <= 0, dies)
                 z = np.where(by_gate, z, np.nan)
-            else:
-                z = np.full(n, np.nan, dtype=np.float32)
         margins = slots.margins[:n]
         np.fmin(margins, z, out=margins)
+        if not dies.any():
+            return _NOBODY
         dead = np.flatnonzero(dies)
-        if len(dead):
-            self._note(row, layer, slots.positions[dead], np.full(len(dead), step), z[dead])
+        self._note(row, layer, slots.positions[dead], np.full(len(dead), step), z[dead])
         return dead
 
     def _extend(
-        self, row: int, layer: int, first: int, q: Tensor, k: Tensor, v: Tensor,
-        q_int: Tensor | None, k_int: Tensor | None, beta: float,
+        self, row: int, layer: int, first: int, beta: float, q: Tensor, k: Tensor, v: Tensor,
+        q_int: Tensor | None, k_int: Tensor | None,
     ) -> Tensor:  # fmt: skip
         """A chunk of queries: its rows join the survivors, attention obeys deaths inside the chunk,
         and only then do the dead leave."""

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dcp.config import ModelConfig
+from dcp.model.linear import Linear, product
 
 __all__ = ["Attend", "Transformer"]
 
@@ -55,7 +56,7 @@ class Transformer(nn.Module):
             _Block(config, layer, interaction) for layer in range(config.layers)
         )
         self.norm = _norm(config, config.width)
-        self.unembed = nn.Linear(config.width, config.vocab, bias=False)
+        self.unembed = Linear(config.width, config.vocab, bias=False)
         if config.tied:
             self.unembed.weight = self.embed.weight
         self._rope: tuple[Tensor, Tensor] | None = None
@@ -136,16 +137,16 @@ class _Block(nn.Module):
         self.layer = layer
         self.heads, self.kv_heads, self.head_dim = c.heads, c.kv_heads, c.head_dim
         self.attn_norm = _norm(c, c.width)
-        self.qkv = nn.Linear(c.width, (c.heads + 2 * c.kv_heads) * c.head_dim, bias=c.qkv_bias)
-        self.out = nn.Linear(c.heads * c.head_dim, c.width, bias=c.out_bias)
+        self.qkv = Linear(c.width, (c.heads + 2 * c.kv_heads) * c.head_dim, bias=c.qkv_bias)
+        self.out = Linear(c.heads * c.head_dim, c.width, bias=c.out_bias)
         self.q_norm = _norm(c, c.head_dim) if c.qk_norm else None
         self.k_norm = _norm(c, c.head_dim) if c.qk_norm else None
         self.mlp_norm = _norm(c, c.width)
         self.mlp = _Mlp(c)
         self.interaction = interaction
         if interaction:
-            self.q_int = nn.Linear(c.width, interaction, bias=False)
-            self.k_int = nn.Linear(c.width, interaction, bias=False)
+            self.q_int = Linear(c.width, interaction, bias=False)
+            self.k_int = Linear(c.width, interaction, bias=False)
             self.beta = nn.Parameter(torch.zeros(1))
         self._joint: tuple[Tensor, Tensor | None] | None = None
 
@@ -174,7 +175,7 @@ class _Block(nn.Module):
         if not (gated and self.interaction):
             return self.qkv(h), None, None
         if self._joint is not None and not self.training:
-            joint = F.linear(h, *self._joint)
+            joint = product(h, *self._joint)
             r = self.interaction
             return joint[..., : -2 * r], joint[..., -2 * r : -r], joint[..., -r:]
         with torch.autocast(h.device.type, enabled=False):
@@ -203,8 +204,8 @@ class _Mlp(nn.Module):
     def __init__(self, c: ModelConfig) -> None:
         super().__init__()
         self.activation, self.gated = c.activation, c.gated_mlp
-        self.up = nn.Linear(c.width, c.ffn * (2 if c.gated_mlp else 1), bias=c.mlp_bias)
-        self.down = nn.Linear(c.ffn, c.width, bias=c.mlp_bias)
+        self.up = Linear(c.width, c.ffn * (2 if c.gated_mlp else 1), bias=c.mlp_bias)
+        self.down = Linear(c.ffn, c.width, bias=c.mlp_bias)
 
     def forward(self, x: Tensor) -> Tensor:
         up = self.up(x)

@@ -146,7 +146,7 @@ def load(
 def _gate_config(folder: Path) -> GateConfig:
     for name in ("dcp_config.json", "dcp.safetensors"):
         if not (folder / name).exists():
-            raise ModelError(f"{folder} has no gates ({name} is missing); {_HOW_TO_MAKE_GATES}")
+            raise ModelError(f"{folder} has no {name}, so no gates; {_HOW_TO_MAKE_GATES}")
     return GateConfig.from_json(_read_json(folder / "dcp_config.json"))
 
 
