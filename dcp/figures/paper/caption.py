@@ -1,0 +1,73 @@
+"""Captions for review: model, weights, texts, counts, intervals, tagger, choice of text."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from dcp.figures.paper.request import Options, Subject
+from dcp.pos import BUNDLED
+
+__all__ = ["caption", "counted", "intervals", "of_source", "tagged"]
+
+
+def caption(subject: Subject, *sentences: str) -> str:
+    """``sentences`` on what is drawn, then on what it was drawn from."""
+    return " ".join(sentence for sentence in (*sentences, *_origin(subject)) if sentence)
+
+
+def _origin(subject: Subject) -> tuple[str, str, str]:
+    meta, traces = subject.trace.meta, subject.traces
+    context = max(trace.tokens for trace in traces)
+    limit = f" (the model's limit is {meta['context']})" if meta.get("context") else ""
+    prompt = sum(trace.prompt_tokens for trace in traces)
+    generated = sum(trace.tokens for trace in traces) - prompt
+    return (
+        f"Model {meta['model']}, weights sha256 {meta['weights_sha256'][:12]}, gate shift "
+        f"{meta['gate_shift']:g}, {meta['dtype']}.",
+        f"{counted(len(traces), 'text')}: {prompt:,} prompt and {generated:,} generated tokens, "
+        f"context up to {context:,} tokens{limit}.",
+        f"Choice of text: {subject.chosen.rstrip('.')}."
+        if subject.chosen
+        else "How the text was chosen is not recorded.",
+    )
+
+
+def counted(n: int, noun: str) -> str:
+    """
+    >>> counted(1, "text"), counted(1200, "text")
+    ('1 text', '1,200 texts')
+    """
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
+def of_source(options: Options) -> str:
+    """Where the words were born, to follow "words"."""
+    return {
+        "prompt": "of the prompt",
+        "generated": "that the model wrote",
+        "both": "of prompt and continuation pooled",
+    }[options.source]
+
+
+def intervals(table: pd.DataFrame, options: Options) -> str:
+    """How the intervals of ``table`` were made, from its column ``interval``."""
+    kinds = set(table["interval"]) - {""}
+    if not kinds:
+        return "No intervals: there are fewer than two texts or blocks of 64 steps to resample."
+    over = "texts" if kinds == {"texts"} else "blocks of 64 steps, within this text only"
+    return (
+        f"95 % intervals: cluster bootstrap over {over}, layers resampled together "
+        f"({options.n_boot:,} resamples, seed {options.seed})."
+    )
+
+
+def tagged(subject: Subject) -> str:
+    """Which tagger, how good, and what it sees."""
+    if subject.tagger is None:
+        return ""
+    of = "the UD English EWT development set" if subject.tagger == BUNDLED else "its own test set"
+    right = f", {subject.accuracy:.1%} right on {of}" if subject.accuracy is not None else ""
+    return (
+        f"Universal parts of speech (English) by {subject.tagger}{right}; it reads the whole text, "
+        "so words too that the model had not seen yet."
+    )

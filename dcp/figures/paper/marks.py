@@ -1,0 +1,116 @@
+"""Pieces that several figures share: cells, the seam, layer ticks, text that fonts can draw."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.font_manager import FontProperties, findfont, get_font
+
+from dcp.figures.paper.presets import Page
+from dcp.figures.paper.style import INK, SOFT
+from dcp.trace import Trace
+
+__all__ = ["cells", "layer_ticks", "readable", "row_height", "seam"]
+
+VECTOR_CELLS = 2500
+"""Up to so many cells are drawn as vectors, above it as one image without smoothing."""
+
+
+def cells(
+    axes: Axes,
+    values: npt.NDArray[Any],
+    *,
+    cmap: Any,
+    limits: tuple[float, float],
+    first: float = 0,
+) -> Any:
+    """Draw ``values`` [rows, columns], row 0 on top, cell (r, c) around (``first`` + c, r)."""
+    rows, columns = values.shape
+    left, right = first - 0.5, first + columns - 0.5
+    look: dict[str, Any] = {"cmap": cmap, "vmin": limits[0], "vmax": limits[1]}
+    if values.size > VECTOR_CELLS:
+        extent = (left, right, rows - 0.5, -0.5)
+        drawn: Any = axes.imshow(
+            values, aspect="auto", interpolation="nearest", extent=extent, **look
+        )
+    else:
+        # Hairlines of the page would shine through between cells that only touch.
+        roomy = columns <= 60
+        drawn = axes.pcolormesh(
+            np.linspace(left, right, columns + 1),
+            np.arange(rows + 1) - 0.5,
+            values,
+            edgecolors="white" if roomy else "face",
+            linewidth=0.4 if roomy else 0.35,
+            **look,
+        )
+    axes.set_xlim(left, right)
+    axes.set_ylim(rows - 0.5, -0.5)
+    return drawn
+
+
+def seam(axes: Axes, trace: Trace, page: Page, named: bool = True, right: float = np.inf) -> None:
+    """A line where the continuation begins, if there is one left of ``right``, with both names."""
+    at = trace.prompt_tokens - 0.5
+    if not 0 < trace.prompt_tokens < min(trace.tokens, right):
+        return
+    axes.axvline(at, color=INK, lw=0.6)
+    if not named:
+        return
+    place: dict[str, Any] = {
+        "xycoords": axes.get_xaxis_transform(),
+        "textcoords": "offset points",
+        "va": "bottom",
+        "fontsize": page.small - 0.5,
+        "color": SOFT,
+        "annotation_clip": False,
+    }
+    low, high = axes.get_xlim()
+    share = (at - low) / (high - low)
+    if share > 0.15:
+        axes.annotate("prompt", (at, 1), xytext=(-3, 1), ha="right", **place)
+    # The name of a short continuation would leave the page; the line alone stays.
+    room = 0.12 if page.width > 4.5 else 0.2
+    if 1 - share > room:
+        axes.annotate("generated", (at, 1), xytext=(3, 1), ha="left", **place)
+
+
+def layer_ticks(axes: Axes, layers: int, height: float, page: Page, which: str = "y") -> None:
+    """A tick per layer on ``which`` axis, thinned where ``height`` inches have no room for all."""
+    fit = max(int(height * 72 / (page.small * 1.25)), 2)
+    stride = next(s for s in (1, 2, 4, 5, 10, 20, 50, 100, 1000) if layers / s <= fit)
+    set_ticks = axes.set_yticks if which == "y" else axes.set_xticks
+    set_ticks(range(0, layers, stride))
+
+
+def row_height(rows: int, page: Page) -> float:
+    """Inches of all ``rows`` of a grid: a line of type each, thinner where there are many."""
+    return rows * float(np.clip(2.4 / max(rows, 1), 0.045, page.size * 1.7 / 72))
+
+
+def readable(text: str, page: Page) -> str:
+    """``text`` as the page's fonts can draw it: line breaks as ↵, what has no glyph as □."""
+    fonts = [_characters(family) for family in page.families]
+    shown = []
+    for character in text:
+        if character == "\n":
+            shown.append("↵")
+        elif unicodedata.category(character) in ("Mn", "Me", "Cf"):
+            # Joiners and combining marks alone have no width of their own: leave them out.
+            continue
+        elif character.isspace():
+            shown.append(" ")
+        else:
+            drawn = character.isprintable() and any(ord(character) in font for font in fonts)
+            shown.append(character if drawn else "□")
+    return "".join(shown)
+
+
+@lru_cache(maxsize=8)
+def _characters(family: str) -> frozenset[int]:
+    return frozenset(get_font(findfont(FontProperties(family=family))).get_charmap())

@@ -1,0 +1,72 @@
+"""What is being read when others are dropped, by part of speech. Kind "triggers"."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from dcp.errors import RequestError
+from dcp.figures.paper.caption import caption, counted, intervals, tagged
+from dcp.figures.paper.presets import Page
+from dcp.figures.paper.request import Drawing, Options, Subject
+from dcp.figures.paper.speech import rows
+from dcp.figures.paper.style import GONE, INK, SOFT, drawing, figure
+from dcp.figures.paper.survival import too_few
+from dcp.stats import trigger_table
+from dcp.stats.survival import MIN_WORDS
+
+__all__ = ["triggers"]
+
+
+def triggers(subject: Subject, options: Options, page: Page) -> Drawing:
+    """Drops per query over the mean query, by the part of speech read, with interval and null.
+
+    Raises RequestError where no part of speech has enough queries or nothing is dropped.
+    """
+    data = trigger_table(
+        subject.samples,
+        source=options.source,
+        layer=options.layer,
+        seed=options.seed,
+        n_boot=options.n_boot,
+    )
+    if not (data["queries"] >= MIN_WORDS).any():
+        raise RequestError(too_few("triggers", subject, options, "queries"))
+    if not data["ratio"].notna().any():
+        raise RequestError("triggers: nothing is dropped in the steps asked for")
+    with drawing(page):
+        drawn = figure(page, len(data) * page.size * 1.75 / 72 + 0.75)
+        axes = drawn.subplots()
+        for y, row in enumerate(data.to_dict("records")):
+            if np.isfinite(row["null_low"]):
+                axes.barh(y, row["null_high"] - row["null_low"], 0.62, row["null_low"], color=GONE)
+        axes.axvline(1, color=SOFT, lw=0.6, zorder=1)
+        rows(axes, data, "ratio", page, "queries")
+        axes.set_xlim(left=0)
+        axes.set_xlabel("drops per query, over the mean")
+        handles = [
+            Line2D([], [], marker="o", ms=3.6, lw=1, color=INK, label="when read"),
+            Patch(color=GONE, label="shuffled labels (95 %)"),
+        ]
+        axes.legend(
+            handles=handles, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), handletextpad=0.4
+        )
+    where = {
+        "prompt": "in the prompt",
+        "generated": "in the continuation",
+        "both": "in prompt and continuation pooled",
+    }[options.source]
+    layer = "mean of layers" if options.layer is None else f"layer {options.layer}"
+    words = caption(
+        subject,
+        f"Entries dropped when a token of a word is read, over those of the mean query ({layer}; "
+        f"queries {where}); 1 is an ordinary query. Bars: 95 % of the same when the labels are "
+        "shuffled among the queries of a text.",
+        f"{counted(int(data['queries'].sum()), 'query').replace('querys', 'queries')}; parts of "
+        f"speech with under {MIN_WORDS} queries stay blank. A word dropped when another is read "
+        "need not be dropped because of it.",
+        intervals(data[data["ratio"].notna()], options),
+        tagged(subject),
+    )
+    return Drawing("triggers", page, drawn, data, words)
