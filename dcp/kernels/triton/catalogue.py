@@ -11,6 +11,7 @@ from functools import partial
 import torch
 
 from dcp.kernels import triton as ops
+from dcp.kernels.triton.training import gated_attention
 
 __all__ = ["CATALOGUE"]
 
@@ -63,8 +64,19 @@ def _pool(
         pool.extend(0, rows[:1], 0, 0, steps, q, k, k, gate, gate, 0.5, None)
 
 
+def _training(heads: int, kv_heads: int, width: int, r: int, dtype: torch.dtype) -> None:
+    """A training step near alpha 1 and one far from it."""
+    for alpha in (1.0001, 4.0):
+        q = torch.empty(2, heads, 128, width, dtype=dtype, requires_grad=True)
+        q_int = torch.empty(2, 128, r, requires_grad=True)
+        out, kept = gated_attention(
+            q, q, q, q_int, q_int, torch.empty(1), torch.empty(2, 128, 128), alpha
+        )
+        (out.float().sum() + kept).backward()
+
+
 CATALOGUE: Mapping[str, Callable[[], None]] = {
     f"{job.__name__.strip('_')}:{name}": partial(job, *shape)
-    for job in (_prompt, _single, _pool)
+    for job in (_prompt, _single, _pool, _training)
     for name, shape in SHAPES.items()
 } | {"pool:long": partial(_pool, *SHAPES["gpt2-medium"], most=16384)}

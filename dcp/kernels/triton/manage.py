@@ -5,8 +5,9 @@ token takes the first freed row, the last rows move into the other holes, so liv
 first ones; pages left empty go back to the pool; deaths go to a log. Nothing leaves the device.
 A chunk of a prompt is settled by the same program once `deaths` has marked its rows.
 
-Pages come from and go to a ring of a power of two: two counters that only grow, so a page given back in a launch is
-never taken in the same launch as long as the free pages before it cover all it can take.
+Pages come from and go to a ring, a power of two long, by two counters that only grow: a page given
+back in a launch is never taken in the same launch, as long as the free pages before it cover all
+it can take.
 """
 
 from __future__ import annotations

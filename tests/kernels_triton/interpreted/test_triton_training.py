@@ -1,0 +1,86 @@
+"""Soft-gated attention and its gradients against the plain autograd form in float64."""
+
+import numpy as np
+import pytest
+import torch
+import triton
+import triton.language as tl
+
+from dcp.kernels.triton.soft_gate import gate
+from dcp.kernels.triton.training import gated_attention
+from dcp.train.objective import plain_gated_attention
+
+
+@triton.jit
+def gate_kernel(z, log_p, slope, count, a, NEAR_ONE: tl.constexpr, BLOCK: tl.constexpr):
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    found = gate(tl.load(z + i, i < count, 0.0), a, NEAR_ONE)
+    tl.store(log_p + i, found[0], i < count)
+    tl.store(slope + i, found[1], i < count)
+
+
+def solved(z: np.ndarray, alpha: float) -> tuple[np.ndarray, np.ndarray]:
+    """σ_α(z) and its slope in float64, by bisection on the log-odds."""
+    a, size = alpha - 1, np.abs(z)
+    low, high = np.zeros_like(z), np.full_like(z, 700.0)
+    for _ in range(200):
+        s = (low + high) / 2
+        log_p = -np.log1p(np.exp(-s))
+        over = np.expm1(a * log_p) - np.expm1(a * (log_p - s)) >= a * size
+        low, high = np.where(over, low, s), np.where(over, s, high)
+    p = 1 / (1 + np.exp(-s))
+    q = np.exp(-s) * p
+    with np.errstate(divide="ignore"):
+        slope = np.where(a * size < 1, 1 / (p ** (a - 1) + q ** (a - 1)), 0.0)
+    p, q = np.where(a * size < 1, p, 1.0), np.where(a * size < 1, q, 0.0)
+    return np.where(z < 0, q, p), slope
+
+
+@pytest.mark.parametrize("alpha", [1 + 1e-6, 1.2, 1.499, 1.5, 2.0, 2.7, 5.0, 8.0, 16.0])
+def test_the_gate_is_exact_to_float32(alpha):
+    reach = min(1.2 / (alpha - 1), 20.0)
+    z = np.concatenate((np.linspace(-reach, reach, 1501), [0.0, 1e-7, -1e-7])).astype(np.float32)
+    wanted, wanted_slope = solved(z.astype(np.float64), alpha)
+    given = torch.from_numpy(z)
+    log_p, slope = torch.full_like(given, torch.nan), torch.full_like(given, torch.nan)
+    gate_kernel[(2,)](given, log_p, slope, len(z), alpha - 1, NEAR_ONE=alpha < 1.5, BLOCK=1024)
+    p = log_p.double().exp().numpy()
+    assert np.abs(p - wanted).max() < 1e-6
+    # dp/dz; where p is under the floor the logarithm's slope is the floor's. At the edge of the
+    # band the slope jumps to 0, and whether float32 z is inside is a matter of rounding.
+    clear = np.abs(np.abs(z) * (alpha - 1) - 1) > 1e-5
+    found = slope.double().numpy() * p
+    assert np.abs(found - wanted_slope)[clear].max() < 2e-3 * wanted_slope.max() + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("alpha", "length"), [(1 + 1e-6, 1), (1 + 1e-6, 35), (1.3, 35), (2.0, 35), (8.0, 67)]
+)
+def test_output_and_gradients_equal_the_plain_form(alpha, length):
+    g = torch.Generator().manual_seed(length)
+    q, k, v, grad = torch.randn(4, 2, 2, length, 24, generator=g)
+    q_int, k_int = torch.randn(2, 2, length, 8, generator=g)
+    if alpha > 4:
+        q_int = q_int * 0.2
+    beta = torch.tensor([2.0 if alpha < 1.5 else 0.1 if alpha < 4 else 0.05])
+    pairs = torch.ones(2, length, length).tril(-1)
+    pairs[1, length // 2 :] = 0
+    given = (q, k, v, q_int, k_int, beta)
+    wide = run(plain_gated_attention, torch.float64, alpha, given, pairs, grad)
+    plain = run(plain_gated_attention, torch.float32, alpha, given, pairs, grad)
+    fused = run(gated_attention, torch.float32, alpha, given, pairs, grad)
+    for name in wide:
+        scale = float(wide[name].abs().max()) + 1
+        allowed = 2 * float((plain[name] - wide[name]).abs().max()) + 2e-5 * scale
+        found = float((fused[name].double() - wide[name]).abs().max())
+        assert found <= allowed, (name, found, allowed)
+
+
+def run(attention, dtype, alpha, given, pairs, grad):
+    inputs = [x.to(dtype).requires_grad_() for x in given]
+    out, kept = attention(*inputs, pairs.to(dtype), alpha)
+    ((out * grad.to(dtype)).sum() + 0.7 * kept).backward()
+    names = ("dq", "dk", "dv", "dq_int", "dk_int", "dbeta")
+    return {"out": out.detach(), "kept": kept.detach()} | {
+        name: x.grad for name, x in zip(names, inputs, strict=True)
+    }
