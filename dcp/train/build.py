@@ -79,9 +79,11 @@ def _llama_config(s: TrainSettings, tokenizer: Path) -> dict[str, Any]:
 
 def optimizers(s: TrainSettings, transformer: Transformer) -> list[torch.optim.Optimizer]:
     """Muon for the blocks' matrices, AdamW for embeddings, norms, biases and gates."""
-    matrices, gates, rest, plain = [], [], [], []
+    matrices, gates, betas, rest, plain = [], [], [], [], []
     for name, p in transformer.named_parameters():
-        if "_int." in name or name.endswith(".beta"):
+        if name.endswith(".beta"):
+            betas.append(p)
+        elif "_int." in name:
             gates.append(p)
         elif name.startswith("blocks.") and p.ndim == 2:
             matrices.append(p)
@@ -93,6 +95,8 @@ def optimizers(s: TrainSettings, transformer: Transformer) -> list[torch.optim.O
         {"params": rest, "lr": s.lr, "weight_decay": s.weight_decay},
         {"params": plain, "lr": s.lr, "weight_decay": 0.0},
         {"params": gates, "lr": s.gate_lr, "weight_decay": 0.0},
+        # One number against r · D: what turns the projections slowly would not move β at all.
+        {"params": betas, "lr": 10 * s.gate_lr, "weight_decay": 0.0},
     ]
     return [
         torch.optim.Muon(

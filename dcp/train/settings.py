@@ -23,7 +23,7 @@ class TrainSettings:
 
     Stages: ``pretrain`` (no gates, packed windows), ``prune`` (soft gates, single documents),
     ``dense`` (the twin: as prune, without gates). Matrices are trained by Muon at ``muon_lr``,
-    the rest by AdamW at ``lr``, gate projections by AdamW at ``gate_lr``.
+    the rest by AdamW at ``lr``, gate projections at ``gate_lr``, β at ten times that.
     """
 
     stage: Stage = "pretrain"
