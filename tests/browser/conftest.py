@@ -133,7 +133,7 @@ def window(browser: sync_api.Browser) -> Iterator[Callable[..., sync_api.Page]]:
         contexts.append(context)
         context.route("**/*", check)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
         return page
 

@@ -51,6 +51,14 @@ def stream(page: Page, text: str = "Some words about the sea and a boat.") -> No
     page.locator(".text .gen:not(.fut)").first.wait_for()
 
 
+def ask_for(page: Page, tokens: int) -> None:
+    """Set the number of new tokens."""
+    box = page.get_by_role("spinbutton", name="New tokens")
+    box.fill(str(tokens))
+    box.press("Enter")
+    page.get_by_text(f"beside {tokens} new ones").wait_for()
+
+
 def note(page: Page, starts: str) -> str:
     """The line above the view, once it starts as wanted."""
     line = page.locator(".st-key-line").get_by_text(re.compile(f"^{re.escape(starts)}"))
@@ -111,13 +119,13 @@ def test_nothing_moves_while_a_run_streams_in(open_app: Open) -> None:
         page.wait_for_timeout(40)
     note(page, "Done:")
     tops.add(round(page.locator(".dcp .stage").bounding_box()["y"]))
-    assert len(tops) == 1
+    # A device pixel of rounding is not a move.
+    assert max(tops) - min(tops) <= 1
 
 
 def test_sliding_back_during_a_run_is_respected(open_app: Open) -> None:
     page = open_app()
-    page.get_by_role("spinbutton", name="New tokens").fill("400")
-    page.get_by_role("spinbutton", name="New tokens").press("Enter")
+    ask_for(page, 400)
     stream(page)
     page.locator(".scrub").focus()
     page.keyboard.press("Home")
@@ -143,11 +151,12 @@ def test_sliding_changes_what_is_struck(open_app: Open) -> None:
 
 def test_stop_half_way_keeps_what_there_is(open_app: Open) -> None:
     page = open_app()
+    ask_for(page, 400)
     stream(page)
     page.get_by_role("button", name="Stop", exact=True).click()
     said = note(page, "Stopped.")
     written = int(re.search(r"(\d+) written", said)[1])
-    assert 0 < written < 64
+    assert 0 < written < 400
     page.get_by_role("button", name="Generate", exact=True).wait_for()
     assert page.get_by_role("button", name="Generate", exact=True).is_enabled()
 
