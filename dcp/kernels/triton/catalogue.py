@@ -22,6 +22,8 @@ SHAPES = {
     "llama-1b": (32, 8, 64, 64, HALF),
     "wide": (8, 1, 256, 64, HALF),
     "odd": (6, 2, 80, 40, torch.float16),
+    "llama-8b": (32, 8, 128, 128, HALF),
+    "broad-full": (4, 2, 128, 64, FULL),
     "mini": (4, 4, 64, 64, FULL),
     "wide-full": (8, 1, 256, 64, FULL),
 }
@@ -79,4 +81,5 @@ CATALOGUE: Mapping[str, Callable[[], None]] = {
     f"{job.__name__.strip('_')}:{name}": partial(job, *shape)
     for job in (_prompt, _single, _pool, _training)
     for name, shape in SHAPES.items()
+    if (job, name) != (_training, "wide-full")
 } | {"pool:long": partial(_pool, *SHAPES["gpt2-medium"], most=16384)}

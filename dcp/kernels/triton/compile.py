@@ -1,6 +1,6 @@
 """Compiles every kernel as it is launched, without a GPU, and reads what it needs of the card.
 
-    python -m dcp.kernels.triton.compile --arch 80 90 --out table.json
+    python -m dcp.kernels.triton.compile --arch 80 90 --out docs/gpu/resources.json
 
 Launches are caught on their way to the device: what is compiled is what would run, arguments
 specialised as the runtime does (a 1 becomes a constant, a multiple of 16 says so). Must run in a
@@ -14,8 +14,9 @@ import argparse
 import json
 import re
 import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-__all__ = ["Launch", "Resources", "caught", "compiled", "main"]
+__all__ = ["Launch", "Resources", "caught", "compiled", "launches", "main"]
 
 _TYPES = {
     torch.float32: "*fp32",
@@ -140,32 +141,39 @@ def _usage(cubin: bytes) -> dict[str, int]:
     return {key: int(value) for key, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", said)}
 
 
-def main(arguments: list[str] | None = None) -> None:
+def launches(parts: list[str] | None = None) -> dict[str, Launch]:
+    """Every launch of the catalogue, or of some of its parts, by name."""
     from dcp.kernels.triton.catalogue import CATALOGUE
 
+    with caught() as found:
+        for part, run in CATALOGUE.items():
+            if parts is None or part in parts:
+                run()
+    return found
+
+
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m dcp.kernels.triton.compile")
     parser.add_argument("--arch", type=int, nargs="+", default=[80, 90])
-    parser.add_argument("--only", nargs="*", default=None, help="parts of the catalogue")
+    parser.add_argument("--parts", nargs="+", default=None, help="of the catalogue, default all")
     parser.add_argument("--list", action="store_true", help="name the launches, compile nothing")
-    parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--out", type=Path, default=None, help="default: standard output")
     options = parser.parse_args(arguments)
-    table: dict[str, dict[str, Any]] = {}
-    for part, launch_all in _chosen(CATALOGUE, options.only):
-        with caught() as launches:
-            launch_all()
-        for name, launch in launches.items():
+    found = launches(options.parts)
+    table: dict[str, dict[str, Any]] = {name: {} for name in sorted(found)}
+    if not options.list:
+        for i, name in enumerate(table, 1):
             for arch in options.arch:
-                entry = {} if options.list else asdict(compiled(launch, arch))
-                table[f"sm_{arch} {part} {name}"] = entry
-                print(f"sm_{arch} {part} {name} {entry}", flush=True)
+                table[name][f"sm_{arch}"] = asdict(compiled(found[name], arch))
+            print(f"{i}/{len(table)} {name} {table[name]}", file=sys.stderr, flush=True)
+    lines = ",\n".join(
+        f"  {json.dumps(name)}: {json.dumps(entry)}" for name, entry in table.items()
+    )
+    text = f'{{\n "triton": {json.dumps(triton.__version__)},\n "launches": {{\n{lines}\n }}\n}}\n'
     if options.out:
-        options.out.write_text(json.dumps(table, indent=1) + "\n")
-
-
-def _chosen(
-    catalogue: Mapping[str, Callable[[], None]], only: list[str] | None
-) -> list[tuple[str, Callable[[], None]]]:
-    return [(part, run) for part, run in catalogue.items() if only is None or part in only]
+        options.out.write_text(text)
+    else:
+        print(text, end="")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from dcp.errors import DeviceError
 from dcp.kernels.triton.common import FAR, LOG2E, exact, padded
 from dcp.kernels.triton.soft_gate import gate, log_interaction_kernel, logit_tile
 
@@ -196,11 +197,28 @@ def logits_kernel(
         tl.store(log_i + place, tl.where(later, reaching * slope, 0.0), inside)
 
 
-def _tile(width: int, element: int) -> dict[str, int]:
+def tile(kernel: str, width: int, element: int) -> dict[str, int]:
     """Block sizes that spill no registers (see the compiled table)."""
-    if element == 2:
-        return {"BLOCK_T": 64, "BLOCK_J": 64 if padded(width) <= 64 else 32, "num_warps": 4}
-    return {"BLOCK_T": 32, "BLOCK_J": 32 if padded(width) <= 64 else 16, "num_warps": 4}
+    wide = padded(width)
+    sizes = (_HALF if element == 2 else _FULL)[kernel]
+    queries, keys, warps = sizes[0 if wide <= 64 else 1 if wide <= 128 else 2]
+    return {"BLOCK_T": queries, "BLOCK_J": keys, "num_warps": warps}
+
+
+# Queries, keys and warps of a tile for heads of up to 64, 128 and 256 elements.
+_Tiles = tuple[tuple[int, int, int], ...]
+_HALF: dict[str, _Tiles] = {
+    "forward": ((64, 64, 4), (64, 32, 4), (64, 32, 8)),
+    "keys": ((64, 64, 4), (64, 32, 4), (32, 32, 8)),
+    "queries": ((64, 64, 4), (64, 32, 4), (64, 32, 8)),
+    "logits": ((64, 32, 8), (64, 32, 8), (64, 32, 8)),
+}
+_FULL: dict[str, _Tiles] = {
+    "forward": ((32, 32, 4), (32, 32, 8)),
+    "keys": ((32, 32, 8), (16, 16, 8)),
+    "queries": ((32, 32, 4), (32, 32, 8)),
+    "logits": ((32, 32, 4), (32, 16, 8)),
+}
 
 
 class _GatedAttention(torch.autograd.Function):
@@ -214,7 +232,7 @@ class _GatedAttention(torch.autograd.Function):
         log_i, kept = _log_interaction(q_int, k_int, beta, pairs, alpha)
         out = torch.empty_like(v)
         lse = torch.empty(batch, heads, length, device=q.device)
-        sizes = _tile(width, q.element_size())
+        sizes = tile("forward", width, q.element_size())
         forward_kernel[(triton.cdiv(length, sizes["BLOCK_T"]), batch * heads)](
             q, k, v, log_i, out, lse, heads, length,
             WIDTH=width, WIDTH_PAD=padded(width), PRECISION=exact(q), num_stages=2, **sizes,
@@ -231,20 +249,24 @@ class _GatedAttention(torch.autograd.Function):
         delta = (grad.float() * out.float()).sum(dim=-1)
         log_i, _ = _log_interaction(q_int, k_int, beta, pairs, ctx.alpha)
         dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
-        sizes = _tile(width, q.element_size())
         shape = {"WIDTH": width, "WIDTH_PAD": padded(width), "PRECISION": exact(q)}
-        options = shape | sizes | {"num_stages": 2}
+        sizes = tile("keys", width, q.element_size())
         keys_kernel[(triton.cdiv(length, sizes["BLOCK_J"]), batch * heads)](
-            q, k, v, log_i, grad, lse, delta, dk, dv, heads, length, **options
-        )
+            q, k, v, log_i, grad, lse, delta, dk, dv, heads, length,
+            num_stages=2, **shape, **sizes,
+        )  # fmt: skip
+        sizes = tile("queries", width, q.element_size())
         queries_kernel[(triton.cdiv(length, sizes["BLOCK_T"]), batch * heads)](
-            q, k, v, log_i, grad, lse, delta, dq, heads, length, **options
-        )
+            q, k, v, log_i, grad, lse, delta, dq, heads, length,
+            num_stages=2, **shape, **sizes,
+        )  # fmt: skip
         r = q_int.shape[-1]
+        sizes = tile("logits", width, q.element_size())
+        # One stage: it writes the tiles of log I that it reads.
         logits_kernel[(triton.cdiv(length, sizes["BLOCK_J"]), batch)](
             q, k, v, q_int, k_int, beta, pairs, log_i, grad, grad_kept.float(), lse, delta,
             heads, length, ctx.alpha - 1.0,
-            R=r, SLICE=16, NEAR_ONE=ctx.alpha < 1.5, **options,
+            R=r, SLICE=16, NEAR_ONE=ctx.alpha < 1.5, num_stages=1, **shape, **sizes,
         )  # fmt: skip
         dz = log_i
         dq_int = torch.bmm(dz, k_int).mul_(r**-0.5)
@@ -277,5 +299,10 @@ def gated_attention(
     q, k, v [B, H, T, d] of one dtype; q_int, k_int [B, T, r] float32; beta [1] float32;
     pairs [B, T, T] float32, 1 where a pair (t, j < t) counts, else 0; 1 <= alpha <= 16.
     Returns out [B, H, T, d] in v's dtype and kept [] float32, the sum of I over counted pairs.
+    Raises DeviceError for float32 heads of more than 128 elements: no tile fits the registers.
     """
+    if q.element_size() == 4 and q.shape[-1] > 128:
+        raise DeviceError(
+            f"float32 heads of {q.shape[-1]} elements cannot be trained in Triton; use bfloat16"
+        )
     return _GatedAttention.apply(q, k, v, q_int, k_int, beta, pairs, alpha)  # type: ignore[no-any-return]
