@@ -65,14 +65,14 @@ def ages(subject: Subject, options: Options, page: Page) -> Drawing:
         axes.set_axisbelow(True)
         axes.set_xlabel("age when dropped (steps since it was read)")
         axes.set_ylabel("layer")
-        layer_ticks(axes, layers, tall, page)
+        named = layer_ticks(axes, layers, tall, page)
         axes.tick_params(axis="y", length=0)
         place: dict[str, Any] = {
             "xycoords": axes.get_yaxis_transform(),
             "textcoords": "offset points",
         }
         for layer, rest in zip(data["layer"], data["never"], strict=True):
-            if layer in axes.get_yticks():
+            if layer in named:
                 axes.annotate(
                     f"{rest:.0%}", (1, layer), xytext=(3, 0), va="center",
                     fontsize=page.small, **place,

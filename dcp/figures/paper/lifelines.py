@@ -12,6 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.lines import Line2D
 
 from dcp.figures.paper.caption import caption
+from dcp.figures.paper.marks import whole_ticks
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.style import DROP, GONE, HELD, INK, drawing, figure
@@ -19,8 +20,7 @@ from dcp.trace import ALIVE, Trace
 
 __all__ = ["lifelines", "mask"]
 
-_REACH = LinearSegmentedColormap.from_list("reach", [GONE, HELD])
-_REACH.set_bad("#ffffff")
+_REACH = LinearSegmentedColormap.from_list("reach", [GONE, HELD], bad="#ffffff")
 _BLOCKS = 768
 """Rows and columns of a mask at most; above it a cell is the share visible in a block."""
 
@@ -64,6 +64,7 @@ def lifelines(subject: Subject, options: Options, page: Page) -> Drawing:
         axes.set_xlim(-0.5, trace.n_queries + 0.5)
         axes.set_ylim(trace.tokens - 0.5, -0.5)
         axes.set_xlabel("step")
+        whole_ticks(axes, "both")
         axes.set_ylabel("token")
         axes.set_title(f"layer {layer}", loc="left")
         handles = [
@@ -110,7 +111,7 @@ def mask(subject: Subject, options: Options, page: Page) -> Drawing:
             image = axes.imshow(picture, interpolation="nearest", extent=extent, **look)
             axes.set_title(f"layer {layer}: {kept[layer]:.0%} kept", fontsize=page.small, pad=2)
             axes.spines[["left", "bottom"]].set_visible(False)
-            axes.locator_params(nbins=4)
+            axes.locator_params(nbins=4, integer=True)
             if 0 < trace.prompt_tokens < trace.n_queries:
                 axes.axhline(trace.prompt_tokens - 0.5, color=INK, lw=0.5)
         for axes in grid.flat[len(layers) :]:

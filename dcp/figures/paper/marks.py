@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from dcp.figures.paper.presets import Page
 from dcp.figures.paper.style import INK, SOFT
 from dcp.trace import Trace
 
-__all__ = ["cells", "layer_ticks", "readable", "row_height", "seam"]
+__all__ = ["cells", "layer_ticks", "readable", "row_height", "seam", "whole_ticks"]
 
 VECTOR_CELLS = 2500
 """Up to so many cells are drawn as vectors, above it as one image without smoothing."""
@@ -80,12 +80,21 @@ def seam(axes: Axes, trace: Trace, page: Page, named: bool = True, right: float 
         axes.annotate("generated", (at, 1), xytext=(3, 1), ha="left", **place)
 
 
-def layer_ticks(axes: Axes, layers: int, height: float, page: Page, which: str = "y") -> None:
-    """A tick per layer on ``which`` axis, thinned where ``height`` inches have no room for all."""
+def layer_ticks(axes: Axes, layers: int, height: float, page: Page, which: str = "y") -> range:
+    """A tick per layer on ``which`` axis, thinned where ``height`` inches have no room for all.
+
+    Returns the layers that have one.
+    """
     fit = max(int(height * 72 / (page.small * 1.25)), 2)
     stride = next(s for s in (1, 2, 4, 5, 10, 20, 50, 100, 1000) if layers / s <= fit)
-    set_ticks = axes.set_yticks if which == "y" else axes.set_xticks
-    set_ticks(range(0, layers, stride))
+    named = range(0, layers, stride)
+    (axes.set_yticks if which == "y" else axes.set_xticks)(named)
+    return named
+
+
+def whole_ticks(axes: Axes, which: Literal["x", "y", "both"] = "x") -> None:
+    """Ticks at whole numbers only: there is no step 2.5."""
+    axes.locator_params(which, integer=True)
 
 
 def row_height(rows: int, page: Page) -> float:

@@ -5,17 +5,32 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.ticker import PercentFormatter
 
 from dcp.errors import RequestError
 from dcp.figures.paper.caption import caption
-from dcp.figures.paper.marks import cells, layer_ticks, row_height, seam
+from dcp.figures.paper.marks import cells, layer_ticks, row_height, seam, whole_ticks
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
-from dcp.figures.paper.style import BLUE, DROP, INK, RAMP, SOFT, depth_colour, drawing, figure
+from dcp.figures.paper.style import (
+    BLUE,
+    DEPTH,
+    DROP,
+    INK,
+    RAMP,
+    SOFT,
+    depth_colour,
+    drawing,
+    figure,
+)
 from dcp.trace import Trace
 
 __all__ = ["depth", "held", "sparsity"]
+
+_NAMED_LINES = 12
+"""Lines that have their layer at the end; more have a scale of colours."""
 
 
 def held(subject: Subject, options: Options, page: Page) -> Drawing:
@@ -36,7 +51,14 @@ def held(subject: Subject, options: Options, page: Page) -> Drawing:
         axes.set_xlabel("step")
         axes.set_ylabel("entries held in a layer")
         axes.legend(loc="upper left")
-        _name_ends(axes, entries[:, -1], height - 0.5, page)
+        whole_ticks(axes, "both")
+        if trace.layers <= _NAMED_LINES:
+            _name_ends(axes, entries[:, -1], height - 0.5, page)
+        else:
+            depths = ScalarMappable(Normalize(0, trace.layers - 1), DEPTH)
+            bar = drawn.colorbar(depths, ax=axes, aspect=25, pad=0.02)
+            bar.set_label("layer")
+            bar.outline.set_visible(False)
         seam(axes, trace, page)
     at, step = np.divmod(np.arange(entries.size), entries.shape[1])
     data = pd.DataFrame(
@@ -50,7 +72,7 @@ def held(subject: Subject, options: Options, page: Page) -> Drawing:
     words = caption(
         subject,
         "Entries (keys and values of one token) that each layer holds when a step's token has been "
-        "read; numbers at the right name the layers. Dashed: a run that drops nothing.",
+        "read; the right margin names the layers. Dashed: a run that drops nothing.",
         f"At the end {mean[-1]:.0f} of {trace.n_queries:,} are held, mean over "
         f"{trace.layers} layers.",
     )
@@ -59,13 +81,8 @@ def held(subject: Subject, options: Options, page: Page) -> Drawing:
 
 def _name_ends(axes: Axes, ends: np.ndarray, height: float, page: Page) -> None:
     """The number of each layer at the end of its line, moved apart where lines meet."""
-    top = axes.get_ylim()[1]
-    gap = top * (page.small * 1.05 / 72) / height
-    fit = max(int(top / gap), 1)
-    shown = np.arange(len(ends))
-    if len(ends) > fit:
-        shown = np.unique(np.linspace(0, len(ends) - 1, fit).astype(int))
-    order = shown[np.argsort(ends[shown], kind="stable")]
+    gap = axes.get_ylim()[1] * (page.small * 1.05 / 72) / height
+    order = np.argsort(ends, kind="stable")
     at = ends[order].astype(float)
     for i in range(1, len(at)):
         at[i] = max(at[i], at[i - 1] + gap)
@@ -117,6 +134,7 @@ def sparsity(subject: Subject, options: Options, page: Page) -> Drawing:
         above.set_ylabel("mean")
         drawn_cells = cells(below, share, cmap=RAMP, limits=(0, 1), first=1)
         below.set_ylabel("layer")
+        whole_ticks(below)
         below.set_xlabel("context length (tokens before the step)")
         layer_ticks(below, trace.layers, tall, page)
         below.tick_params(axis="y", length=0)

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from dcp.errors import RequestError
 from dcp.figures.paper.caption import caption
-from dcp.figures.paper.marks import cells, layer_ticks, readable, row_height, seam
+from dcp.figures.paper.marks import cells, layer_ticks, readable, row_height, seam, whole_ticks
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.style import DROP, GONE, HELD, INK, SOFT, STATES, drawing, figure
@@ -23,6 +23,7 @@ __all__ = ["heatmap", "overview", "overview_figure", "span_of", "step_of"]
 _NAMES = ("not read yet", "dropped earlier", "held", "dropped at this step")
 _STEPS = "step (position of the token that is read)"
 _NAMED_TOKENS = 40
+_LONGEST = 14
 
 
 def step_of(trace: Trace, step: int | None) -> int:
@@ -50,12 +51,13 @@ def heatmap(subject: Subject, options: Options, page: Page) -> Drawing:
     at, (first, last) = step_of(trace, options.step), span_of(trace, options.span)
     with drawing(page):
         tall = row_height(trace.layers, page)
-        few = last - first < _NAMED_TOKENS
-        drawn = figure(page, tall + 0.62 + (0.45 if few else 0))
+        names = [] if last - first >= _NAMED_TOKENS else _names(trace, first, last, page)
+        longest = max(map(len, names), default=0)
+        drawn = figure(page, tall + 0.62 + longest * page.small * 0.55 / 72)
         axes = drawn.subplots()
-        state = _grid(axes, trace, at, page, tall, first, last)
+        state, named = _grid(axes, trace, at, page, tall, first, last)
         held = (state == 2).sum(1)
-        for layer in range(0, trace.layers, int(axes.get_yticks()[1:2].sum()) or 1):
+        for layer in named:
             axes.annotate(
                 str(held[layer]),
                 (1, layer),
@@ -70,16 +72,16 @@ def heatmap(subject: Subject, options: Options, page: Page) -> Drawing:
             "held",
             (1, 1),
             xycoords="axes fraction",
-            xytext=(3, 2),
+            xytext=(3, 4),
             textcoords="offset points",
             fontsize=page.small,
             color=HELD,
         )
-        if few:
-            names = [readable(piece.strip() or piece, page) for piece in trace.pieces()]
-            axes.set_xticks(range(first, last + 1), names[first : last + 1], rotation=90)
+        if names:
+            axes.set_xticks(range(first, last + 1), names, rotation=90)
         else:
             axes.set_xlabel("token (position)")
+            whole_ticks(axes)
         seam(axes, trace, page, named=False, right=last + 1)
     row, token = np.divmod(np.arange(state.size), state.shape[1])
     data = pd.DataFrame(
@@ -100,6 +102,12 @@ def heatmap(subject: Subject, options: Options, page: Page) -> Drawing:
         else "",
     )
     return Drawing("heatmap", page, drawn, data, words)
+
+
+def _names(trace: Trace, first: int, last: int, page: Page) -> list[str]:
+    """What stands under the columns: the tokens, long ones cut."""
+    names = [readable(piece.strip() or piece, page) for piece in trace.pieces()[first : last + 1]]
+    return [name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…" for name in names]
 
 
 def overview(subject: Subject, options: Options, page: Page) -> Drawing:
@@ -138,7 +146,8 @@ def overview_figure(trace: Trace, step: int, page: Page) -> Figure:
 
 def _grid(
     axes: Axes, trace: Trace, at: int, page: Page, tall: float, first: int, last: int
-) -> np.ndarray:
+) -> tuple[np.ndarray, range]:
+    """Draw the cells; returns the states and the layers that have a tick."""
     state = _states(trace, at)[:, first : last + 1]
     cells(axes, state, cmap=STATES, limits=(-0.5, 3.5), first=first)
     # A cross on what goes now, so that the colour is not alone; a dot of ink where cells are thin.
@@ -147,16 +156,17 @@ def _grid(
     size = float(np.clip(min(wide, tall * 60 / trace.layers) * 0.5, 0.8, 3))
     axes.plot(token + first, layer, ls="", marker="x", ms=size, mew=0.5, color=INK)
     axes.set_ylabel("layer")
-    layer_ticks(axes, trace.layers, tall, page)
+    named = layer_ticks(axes, trace.layers, tall, page)
     axes.tick_params(axis="y", length=0)
     handles: list[Any] = [
         Patch(color=HELD, label="held"),
         Patch(color=DROP, label="dropped now" if page.width < 4.5 else _NAMES[3]),
         Patch(color=GONE, label="dropped" if page.width < 4.5 else _NAMES[1]),
     ]
-    axes.legend(handles=handles, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
+    narrow = {"columnspacing": 0.7, "handlelength": 0.9} if page.width < 4.5 else {}
+    axes.legend(handles=handles, ncols=3, loc="lower right", bbox_to_anchor=(1, 1), **narrow)
     axes.set_title(f"step {at}", loc="left")
-    return state
+    return state, named
 
 
 def _states(trace: Trace, at: int) -> np.ndarray:
@@ -176,5 +186,6 @@ def _held(axes: Any, trace: Trace, at: int) -> None:
     axes.axvline(at, color=SOFT, lw=0.6, ls=(0, (1, 2)))
     axes.set_ylabel("entries, all layers")
     axes.set_xlabel(_STEPS)
+    whole_ticks(axes)
     axes.set_ylim(bottom=0)
     axes.legend(loc="upper left")

@@ -21,7 +21,7 @@ from dcp.figures.paper.presets import PLAIN, Page
 from dcp.pos import GROUPS
 
 __all__ = [
-    *("BLUE", "DROP", "GONE", "HELD", "INK", "SOFT"),
+    *("BLUE", "DEPTH", "DROP", "GONE", "HELD", "INK", "SOFT"),
     *("GROUP_COLOURS", "GROUP_MARKERS", "RAMP", "STATES"),
     *("Format", "depth_colour", "drawing", "figure", "render"),
 ]
@@ -34,12 +34,13 @@ DROP = "#d55e00"
 GROUP_COLOURS = dict(zip(GROUPS, (BLUE, "#009e73", "#b87a00", "#16181d", "#b0568a"), strict=True))
 """Blue, bluish green, orange, black, reddish purple; orange and purple a little darker."""
 GROUP_MARKERS = dict(zip(GROUPS, "oDsX^", strict=True))
-RAMP = LinearSegmentedColormap.from_list("dcp", ["#f4f2ee", "#7fb2d6", BLUE, "#002a47"])
+RAMP = LinearSegmentedColormap.from_list(
+    "dcp", ["#f4f2ee", "#7fb2d6", BLUE, "#002a47"], bad="#ffffff"
+)
 """Shares from 0 to 1, light to dark: it reads in grey."""
-RAMP.set_bad("#ffffff")
 STATES = ListedColormap(["#ffffff", GONE, HELD, DROP])
 """Not read yet, dropped earlier, held, dropped at this step."""
-_DEPTH = LinearSegmentedColormap.from_list("depth", ["#e69f00", "#009e73", BLUE, "#3a1d5c"])
+DEPTH = LinearSegmentedColormap.from_list("depth", ["#e69f00", "#009e73", BLUE, "#3a1d5c"])
 
 # matplotlib's settings are one for the whole process, and a server draws from many threads.
 _ONE_AT_A_TIME = RLock()
@@ -102,7 +103,7 @@ def figure(page: Page, height: float) -> Figure:
 
 def depth_colour(layer: int, layers: int) -> Any:
     """A colour for a layer, from the first (light) to the last (dark)."""
-    return _DEPTH(layer / max(layers - 1, 1))
+    return DEPTH(layer / max(layers - 1, 1))
 
 
 def render(

@@ -198,9 +198,9 @@ def _print(axes: Axes, placed: _Placed, leading: float, page: Page) -> None:
 
 
 def _legend(axes: Axes, base: float, leading: float, page: Page, one: bool, ghosts: bool) -> None:
-    names = [("kept", 0.0), ("dropped", 1.0)]
-    if not one:
-        names = [("kept in all layers", 0.0), ("dropped in half", 0.5), ("dropped in all", 1.0)]
+    names = [("dropped by", 0.0), ("no layer", 0.0), ("half", 0.5), ("all", 1.0)]
+    if one:
+        names = [("kept", 0.0), ("dropped", 1.0)]
     if ghosts:
         names.append(("not read yet", np.nan))
     small = Page(page.width, page.small, page.families)
