@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 # Before torch is imported anywhere: on shared cores spinning threads cost two to three times.
@@ -13,10 +12,6 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 import streamlit as st
 
 from dcp.ui.look import style
-
-# The inference thread gives up the lock at every operation; with the default of 5 ms it would wait
-# that long for each one whenever a page is being drawn.
-sys.setswitchinterval(0.0002)
 
 PAGES = Path(__file__).resolve().parent / "pages"
 

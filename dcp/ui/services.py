@@ -20,6 +20,7 @@ from dcp.words import Word
 
 if TYPE_CHECKING:
     from dcp.models import OpenModel
+    from dcp.pos import Tagger
 
 __all__ = ["begin", "tag", "warm", "worker"]
 
@@ -71,22 +72,27 @@ def _set_apart() -> None:
     gc.freeze()
 
 
-# Two sessions that ask for the same model at once must not load it twice.
-_OPENING = threading.Lock()
+# Two that ask for the same model or tagger at once must not load it twice.
+_OPENING, _TAGGING = threading.Lock(), threading.Lock()
 
 
 def tag(trace: Trace) -> Sequence[Word]:
     """The words of a trace by the default tagger. Raises RequestError where there is none."""
-    from dcp.pos import load_tagger
     from dcp.words import words_of
 
-    return words_of(trace, load_tagger())
+    return words_of(trace, _tagger())
+
+
+def _tagger() -> Tagger:
+    from dcp.pos import load_tagger
+
+    with _TAGGING:
+        return load_tagger()
 
 
 @st.cache_resource(show_spinner=False)
 def warm() -> threading.Thread:
     """Load what the first run will need, once, after the first page has been painted."""
-    from dcp.pos import load_tagger
 
     def load() -> None:
         time.sleep(1.5)
@@ -94,7 +100,7 @@ def warm() -> threading.Thread:
         with suppress(DcpError):
             _open(None)
         with suppress(DcpError):
-            load_tagger()
+            _tagger()
         _set_apart()
 
     thread = threading.Thread(target=load, name="warm-up", daemon=True)

@@ -60,7 +60,7 @@ def _progress(status: Status, planned: int) -> str:
     if status.trace is None:
         return "Loading the model and reading your text."
     if not status.active:
-        return "Naming the parts of speech."
+        return f"{status.message or 'Written.'} Naming the parts of speech."
     new = status.trace.tokens - status.trace.prompt_tokens
     return f"Writing: {max(0, new)} of {planned} tokens."
 
