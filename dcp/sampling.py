@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dcp.config import Sampling
 
-__all__ = ["log_probabilities", "sample", "uniforms"]
+__all__ = ["draw", "log_probabilities", "sample", "uniforms"]
 
 _MASK = 2**32 - 1
 
@@ -53,9 +53,17 @@ def sample(
 ) -> Tensor:
     """Draw one token per row of logits [B, V] -> [B] int64.
 
-    ``rows`` and ``positions`` [B] name the uniform of each draw. Temperature 0 takes the largest
-    logit, the lowest id among equals. Otherwise temperature, then the top_k largest (lowest ids
-    among equals), then the fewest of those that hold top_p of the probability.
+    ``rows`` and ``positions`` [B] name the uniform of each draw.
+    """
+    return draw(logits, sampling, torch.from_numpy(uniforms(sampling.seed, rows, positions)))
+
+
+def draw(logits: Tensor, sampling: Sampling, uniform: Tensor) -> Tensor:
+    """One token per row of logits [B, V] by the uniforms [B] float32 -> [B] int64.
+
+    Temperature 0 takes the largest logit, the lowest id among equals. Otherwise temperature, then
+    the top_k largest (lowest ids among equals), then the fewest of those that hold top_p of the
+    probability.
     """
     logits = logits.float()
     if sampling.temperature == 0:
@@ -66,9 +74,8 @@ def sample(
     if sampling.top_k or sampling.top_p < 1:
         weights = weights * _kept(weights, sampling)
     cdf = weights.cumsum(dim=1)
-    uniform = torch.from_numpy(uniforms(sampling.seed, rows, positions)).to(logits.device)
     # The first entry above the target always carries weight, so a filtered token is never drawn.
-    target = (uniform * cdf[:, -1])[:, None]
+    target = (uniform.to(logits.device) * cdf[:, -1])[:, None]
     drawn = torch.searchsorted(cdf, target, right=True)[:, 0]
     # u * total can round up to the total itself: then the last token that carries weight.
     last = torch.searchsorted(cdf, cdf[:, -1:].contiguous())[:, 0]

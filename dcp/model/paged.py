@@ -57,7 +57,7 @@ class PagedAttention:
         )
         self.gated, self.gate_shift = interaction > 0, gate_shift
         self._device = device
-        self._orders = _orders(forced, config.layers, max(limits), device)
+        self.orders = _orders(forced, config.layers, max(limits), device)
         self._betas: dict[int, float] = {}
         self._counts, self._free = self.pool.state()
         self._peak = [0] * len(limits)
@@ -114,7 +114,7 @@ class PagedAttention:
                 k[0, part].contiguous(), v[0, part].contiguous(),
                 None if q_int is None else q_int[0, part],
                 None if k_int is None else k_int[0, part],
-                shifted, self._orders,
+                shifted, self.orders,
             )  # fmt: skip
         if self._single is not None:
             at, rows, steps = self._single
@@ -122,9 +122,21 @@ class PagedAttention:
                 layer, rows, steps, q[0, at], k[0, at], v[0, at],
                 None if q_int is None else q_int[0, at],
                 None if k_int is None else k_int[0, at],
-                shifted, self._orders,
+                shifted, self.orders,
             )  # fmt: skip
         return out
+
+    def require(self, steps: int) -> None:
+        """Raises DeviceError unless the pool can hold ``steps`` more tokens of every sequence,
+        should nothing die. Waits for the device."""
+        self._stale = True
+        self._refresh()
+        more = torch.full((self._counts.shape[1],), steps, dtype=torch.int32)
+        self.pool.require(self._counts, self._free, more)
+
+    def touched(self) -> None:
+        """Say that the pool was changed without `begin`."""
+        self._stale = True
 
     def take_drops(self, row: int) -> Drops:
         """What died in sequence ``row`` since the last call."""

@@ -10,7 +10,7 @@ Method: Anagnostidis et al., arXiv 2305.15805, section 3.1 (interaction projecti
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -183,6 +183,11 @@ class _Block(nn.Module):
             q_int = F.linear(wide, self.q_int.weight.float())
             k_int = F.linear(wide, self.k_int.weight.float())
         return self.qkv(h), q_int, k_int
+
+    def _apply(self, *args: Any, **options: Any) -> Any:
+        """Weights that move or change type leave their joint product behind."""
+        self._joint = None
+        return super()._apply(*args, **options)  # type: ignore[no-untyped-call]
 
     def fuse(self) -> None:
         if self._joint is not None or not self.interaction:

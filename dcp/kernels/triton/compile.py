@@ -166,10 +166,8 @@ def main(arguments: list[str] | None = None) -> None:
             for arch in options.arch:
                 table[name][f"sm_{arch}"] = asdict(compiled(found[name], arch))
             print(f"{i}/{len(table)} {name} {table[name]}", file=sys.stderr, flush=True)
-    lines = ",\n".join(
-        f"  {json.dumps(name)}: {json.dumps(entry)}" for name, entry in table.items()
-    )
-    text = f'{{\n "triton": {json.dumps(triton.__version__)},\n "launches": {{\n{lines}\n }}\n}}\n'
+    rows = ",\n".join(f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in table.items())
+    text = f'{{"triton": "{triton.__version__}", "launches": {{\n{rows}\n}}}}\n'
     if options.out:
         options.out.write_text(text)
     else:

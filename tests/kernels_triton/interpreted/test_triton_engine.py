@@ -10,6 +10,8 @@ from dcp.config import Sampling
 from dcp.engine import Engine
 from dcp.errors import DcpError
 from dcp.forced import ForcedDeaths
+from dcp.model.graph import DecodeGraph
+from dcp.model.paged import PagedAttention
 from dcp.model.weights import load
 from dcp.models import find
 
@@ -79,3 +81,36 @@ def test_orders_overrule_the_gates(tiny_checkpoint: Callable[..., Path]) -> None
 def test_with_the_gates_off_nothing_dies(tiny_checkpoint: Callable[..., Path]) -> None:
     deaths = compare(tiny_checkpoint("llama"), [list(range(60, 72))], prune=False)
     assert (deaths[0] == ALIVE).all()
+
+
+def test_a_step_that_needs_no_host_draws_the_same_tokens(
+    tiny_checkpoint: Callable[..., Path],
+) -> None:
+    model = load(tiny_checkpoint("llama"))
+    prompts = [list(range(40, 57)), list(range(9))]
+    sampling = Sampling(seed=5, top_k=20)
+    engine = Engine(model, "triton")
+    run = engine.run(prompts, sampling=sampling, new_tokens=6)
+    expected = [part.tokens[0] for step in run if step.phase == "generate" for part in step.rows]
+    attention = PagedAttention(
+        model.config, engine.kernels, torch.float32, torch.device("cpu"), [23, 15],
+        interaction=model.gates.interaction, forced=[None, None],
+    )  # fmt: skip
+    with torch.inference_mode():
+        for row, prompt in enumerate(prompts):
+            attention.begin([(row, 0, len(prompt) - 1)])
+            ids = torch.tensor([prompt[:-1]])
+            model.transformer.hidden(ids, torch.arange(len(prompt) - 1)[None], attention)
+    graph = DecodeGraph(
+        model.transformer, attention, torch.tensor([prompt[-1] for prompt in prompts]),
+        torch.tensor([len(prompt) - 1 for prompt in prompts]), sampling, 6,
+        [float(block.beta) for block in model.transformer.blocks],
+    )  # fmt: skip
+    graph.run(2)
+    graph.run(4)
+    assert graph.drawn.flatten().tolist() == expected
+    for row in (0, 1):
+        drops = attention.take_drops(row)
+        death, _ = run.lives(row)
+        assert (death[drops.layer, drops.position] == drops.step).all()
+        assert len(drops.step) == (death != ALIVE).sum()
