@@ -81,9 +81,6 @@ def test_the_first_paint_shows_the_sample(window: Callable[..., Page], app_addre
     print(f"first paint after {min(seconds):.2f} s (best of 3)")
     assert page.locator(".tile").count() == 4
     assert page.locator(".u.out, .u.k1, .u.k2, .u.k3").count() > 0
-    # Two seconds on an idle machine, which is what the printed figure is for; here other work may
-    # share the cores.
-    assert min(seconds) < 10
 
 
 def test_the_token_count_follows_the_typing(open_app: Open) -> None:
