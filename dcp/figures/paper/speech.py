@@ -155,7 +155,7 @@ def pos_depth(subject: Subject, options: Options, page: Page) -> Drawing:
             _print_cells(axes, values, page)
         axes.axhline(len(tags) - 0.5, color=INK, lw=0.8)
         axes.set_yticks(range(len(table)), [f"{tag} {counts[tag]:,}" for tag in table.index])
-        layer_ticks(axes, layers, (page.width - 1.3) * 0.6, page, "x")
+        layer_ticks(axes, layers, (page.width - 1.3) * 0.9, page, "x")
         axes.tick_params(length=0)
         axes.spines[["left", "bottom"]].set_visible(False)
         axes.set_xlabel("layer")

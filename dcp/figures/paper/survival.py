@@ -62,7 +62,9 @@ def survival(subject: Subject, options: Options, page: Page) -> Drawing:
     columns = min(len(panels), 3 if page.width > 4.5 else 2)
     rows = -(-len(panels) // columns)
     with drawing(page):
-        drawn = figure(page, 0.3 + rows * (1.55 if page.width > 4.5 else 1.4))
+        # The longest legend takes the upper half of its panel at most.
+        longest = max(len(tags) for tags in panels.values()) * page.small * 1.3 / 72
+        drawn = figure(page, 0.3 + rows * (0.25 + max(1.2, longest / 0.55)))
         grid = drawn.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         for (name, tags), axes in zip(panels.items(), grid.flat, strict=False):
             for tag, curve in curves.items():
@@ -82,7 +84,9 @@ def survival(subject: Subject, options: Options, page: Page) -> Drawing:
                     label=f"{tag} {int(curve['words'].iloc[0]):,}",
                 )  # fmt: skip
             axes.set_title(name.replace("-", ", "), loc="left")
-            axes.legend(loc="upper right", handlelength=1.8, labelspacing=0.25)
+            late = max(curves[tag]["survival"].iloc[-1] for tag in tags)
+            corner = "upper right" if late < 0.5 else "lower left"
+            axes.legend(loc=corner, handlelength=1.8, labelspacing=0.2)
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
         # A column whose last panel is missing has its ages under the panel above.
