@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
 
 from dcp.errors import RequestError
 from dcp.figures import paper
@@ -147,6 +148,22 @@ def test_an_image_of_cells_is_not_smoothed(trace: Trace) -> None:
     figure = draw_one("heatmap", wide).figure
     assert figure.axes[0].images[0].get_interpolation() == "nearest"
     assert b"/Interpolate true" not in render(figure, "pdf", PAGE)
+
+
+def test_more_columns_than_a_printer_shows_are_averaged_and_none_is_skipped() -> None:
+    death = np.full((2, 4001), -1)
+    death[0, 1000:2000], death[1, ::2] = 4000, 4000
+    death[1, -1] = -1
+    drawing = draw_one("heatmap", make_trace([" x"] * 4001, death))
+    assert "Colours are averages: 1,500 columns show 4,001 positions." in drawing.caption
+    drawn = np.asarray(drawing.figure.axes[0].images[0].get_array())
+    assert 0 <= drawn.min() <= drawn.max() <= 1
+    held, dropped = (np.array(to_rgba(colour)) for colour in ("#0072b2", "#d55e00"))
+    for row, share in enumerate((1000 / 4001, 2000 / 4001)):
+        mean = drawn[row].mean(axis=0)
+        assert mean == pytest.approx(share * dropped + (1 - share) * held, abs=1e-9)
+    assert drawn[0, 500] == pytest.approx(dropped)
+    assert drawn[0, 100] == pytest.approx(held)
 
 
 @pytest.mark.parametrize(("kind", "form"), [("mask", "png"), ("pos", "svg"), ("text", "pdf")])

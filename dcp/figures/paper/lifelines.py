@@ -46,7 +46,8 @@ def lifelines(subject: Subject, options: Options, page: Page) -> Drawing:
             LineCollection(
                 list(segments),
                 colors=HELD,
-                linewidths=float(np.clip(room * 0.75, 0.25, 3)),
+                # So many lines that they touch: as wide as they are, so that ink is their share.
+                linewidths=float(np.clip(room * 0.75, min(room, 0.25), 3)),
                 capstyle="butt",
                 rasterized=len(born) > 2500,
             )
@@ -56,8 +57,8 @@ def lifelines(subject: Subject, options: Options, page: Page) -> Drawing:
             born[dropped],
             ls="",
             marker="|",
-            ms=float(np.clip(room * 1.6, 1.6, 5)),
-            mew=0.7,
+            ms=float(np.clip(room * 1.6, 1.6, 5)) if room > 0.15 else 0.6,
+            mew=0.7 if room > 0.15 else 0.3,
             color=DROP,
             rasterized=len(born) > 2500,
         )

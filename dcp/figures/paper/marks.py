@@ -9,16 +9,19 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.style import INK, SOFT
 from dcp.trace import Trace
 
-__all__ = ["cells", "layer_ticks", "readable", "row_height", "seam", "whole_ticks"]
+__all__ = ["cells", "layer_ticks", "pooled", "readable", "row_height", "seam", "whole_ticks"]
 
 VECTOR_CELLS = 2500
 """Up to so many cells are drawn as vectors, above it as one image without smoothing."""
+COLUMNS = 1500
+"""More columns than these are averaged: a printer would show some and skip others."""
 
 
 def cells(
@@ -29,14 +32,22 @@ def cells(
     limits: tuple[float, float],
     first: float = 0,
 ) -> Any:
-    """Draw ``values`` [rows, columns], row 0 on top, cell (r, c) around (``first`` + c, r)."""
+    """Draw ``values`` [rows, columns], row 0 on top, cell (r, c) around (``first`` + c, r).
+
+    Of more than ``COLUMNS`` columns the averages are drawn: of numbers, or, where the values are
+    integers that name states, of their colours.
+    """
     rows, columns = values.shape
     left, right = first - 0.5, first + columns - 0.5
     look: dict[str, Any] = {"cmap": cmap, "vmin": limits[0], "vmax": limits[1]}
     if values.size > VECTOR_CELLS:
         extent = (left, right, rows - 0.5, -0.5)
+        shown = values
+        if columns > COLUMNS:
+            states = np.issubdtype(values.dtype, np.integer)
+            shown = _averaged(cmap(Normalize(*limits)(values)) if states else values)
         drawn: Any = axes.imshow(
-            values, aspect="auto", interpolation="nearest", extent=extent, **look
+            shown, aspect="auto", interpolation="nearest", extent=extent, **look
         )
     else:
         # Hairlines of the page would shine through between cells that only touch.
@@ -52,6 +63,26 @@ def cells(
     axes.set_xlim(left, right)
     axes.set_ylim(rows - 0.5, -0.5)
     return drawn
+
+
+def pooled(columns: int) -> str:
+    """What a caption says of cells whose columns `cells` averages; "" for fewer."""
+    if columns <= COLUMNS:
+        return ""
+    return f"Colours are averages: {COLUMNS:,} columns show {columns:,} positions."
+
+
+def _averaged(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """``values`` [rows, columns, ...] with ``COLUMNS`` columns, each the mean over its width."""
+    columns = values.shape[1]
+    total = np.cumsum(np.insert(values.astype(float), 0, 0, axis=1), axis=1)
+    edges = np.linspace(0, columns, COLUMNS + 1)
+    whole = np.minimum(edges.astype(int), columns - 1)
+    part = (edges - whole).reshape(-1, *[1] * (values.ndim - 2))
+    reached = total[:, whole] * (1 - part) + total[:, whole + 1] * part
+    mean = np.diff(reached, axis=1) * (COLUMNS / columns)
+    # Rounding must not leave the range that colours have.
+    return np.asarray(np.clip(mean, values.min(), values.max()), np.float64)
 
 
 def seam(axes: Axes, trace: Trace, page: Page, named: bool = True, right: float = np.inf) -> None:

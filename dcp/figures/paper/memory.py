@@ -11,7 +11,7 @@ from matplotlib.ticker import PercentFormatter
 
 from dcp.errors import RequestError
 from dcp.figures.paper.caption import caption
-from dcp.figures.paper.marks import cells, layer_ticks, row_height, seam, whole_ticks
+from dcp.figures.paper.marks import cells, layer_ticks, pooled, row_height, seam, whole_ticks
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.style import (
@@ -153,6 +153,7 @@ def sparsity(subject: Subject, options: Options, page: Page) -> Drawing:
         "(above).",
         f"At the last step (context {trace.n_queries - 1:,}) the mean is "
         f"{trace.sparsity_at_end():.1%}; the mean over steps is {trace.sparsity_mean_steps():.1%}.",
+        pooled(share.shape[1]),
     )
     return Drawing("sparsity", page, drawn, data, words)
 

@@ -12,7 +12,15 @@ from matplotlib.patches import Patch
 
 from dcp.errors import RequestError
 from dcp.figures.paper.caption import caption
-from dcp.figures.paper.marks import cells, layer_ticks, readable, row_height, seam, whole_ticks
+from dcp.figures.paper.marks import (
+    cells,
+    layer_ticks,
+    pooled,
+    readable,
+    row_height,
+    seam,
+    whole_ticks,
+)
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.style import DROP, GONE, HELD, INK, SOFT, STATES, drawing, figure
@@ -97,6 +105,7 @@ def heatmap(subject: Subject, options: Options, page: Page) -> Drawing:
         f"What each layer still holds when step {at} has been read ({shown}).",
         "A dropped token is out of reach of every later token in that layer.",
         "Numbers at the right: tokens held in the layer, of those shown.",
+        pooled(state.shape[1]),
         "Vertical line: where the continuation begins."
         if trace.tokens > trace.prompt_tokens
         else "",
@@ -126,6 +135,7 @@ def overview(subject: Subject, options: Options, page: Page) -> Drawing:
         subject,
         f"Above: what each layer holds when step {at} has been read.",
         "Below: entries held in all layers at every step, beside a run that drops nothing.",
+        pooled(trace.tokens),
     )
     return Drawing("overview", page, overview_figure(trace, at, page), data, words)
 
