@@ -31,14 +31,14 @@ def figure(*words: str) -> int:
 def test_the_report_tells_how_to_make_the_figure_again(
     saved: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--kind", "text", "--style", "acl", "--width", "text", "--step", "63", "--span", "9"]
-    words += ["99", "--chosen", "drawn with seed 2", "--out", "fig.pdf", "--json"]
+    words = ["--kind", "text", "--style", "acl", "--width", "text", "--step", "63", "--span", "50"]
+    words += ["69", "--chosen", "drawn with seed 2", "--out", "fig.pdf", "--json"]
     assert figure(*words, "--data", "fig.csv", "--caption", "fig.txt") == 0
     report = json.loads(capsys.readouterr().out)
     first = (saved / "fig.pdf").read_bytes()
     assert report["width_in"] == 6.3
     assert report["bytes"] == len(first)
-    assert report["rows"] == len(pd.read_csv(saved / "fig.csv")) == 91
+    assert report["rows"] == len(pd.read_csv(saved / "fig.csv")) == 20
     assert report["caption"] == (saved / "fig.txt").read_text().rstrip("\n")
     assert "Choice of text: drawn with seed 2." in report["caption"]
     # Strangers read the metadata of a paper's figures: no folder of this machine is in it.
