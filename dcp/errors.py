@@ -1,8 +1,8 @@
 """Every error this package raises on purpose, in one tree.
 
-    DcpError                what a person did or has can be mended; the message is one line that says how
-    |-- RequestError        a bad request: empty text, text longer than the context, negative lengths
-    |-- ModelError          a checkpoint that cannot be used: missing, unsupported, misshapen, NaN
+    DcpError                  a person can mend it; the message is one line that says how
+    |-- RequestError        a bad request: no text, a text longer than the context, …
+    |-- ModelError          an unusable checkpoint: missing, unsupported, misshapen, NaN
     |-- TraceError          a trace file that is damaged, hostile or of an unknown format
     |-- DeviceError         the asked-for implementation or device is not there
     `-- DataError           training or evaluation data that cannot be read or is too little
