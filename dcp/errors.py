@@ -1,6 +1,6 @@
 """Every error this package raises on purpose, in one tree.
 
-    DcpError                  a person can mend it; the message is one line that says how
+    DcpError                a person can mend it; the message is one line that says how
     |-- RequestError        a bad request: no text, a text longer than the context, …
     |-- ModelError          an unusable checkpoint: missing, unsupported, misshapen, NaN
     |-- TraceError          a trace file that is damaged, hostile or of an unknown format
