@@ -2,12 +2,13 @@
 # make test   the whole test suite
 # make lint   ruff and strict mypy
 # make bench  the speed table (two cores, arms interleaved)
-# make gpu    the tests that need an NVIDIA GPU
+# make gpu    PART=1 of 7: tests and measurements on an NVIDIA GPU, results to OUT
 #
 # PYTHON=python3.12 picks the interpreter, WORKERS=4 the number of test processes.
 
 PYTHON ?= python3
 WORKERS ?= 2
+PART ?= 1
 VENV := .venv
 PY := $(VENV)/bin/python
 APP_READY := $(VENV)/.ready-app
@@ -30,9 +31,21 @@ lint: $(DEV_READY)
 bench: $(APP_READY)
 	@OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 $(PY) -m dcp bench
 
-gpu: $(DEV_READY)
-	@if ls tests/gpu/test_*.py >/dev/null 2>&1; then $(PY) -m pytest tests/gpu; \
-	else echo "make gpu: there are no GPU tests yet (tests/gpu is missing); the engine runs on CPU" >&2; exit 2; fi
+# Installs nothing: PYTHON must have torch with CUDA, triton, transformers, numpy, safetensors,
+# pytest, pytest-timeout and hypothesis (matplotlib for the plot). Each part takes under 9 minutes.
+gpu: export OUT ?= docs/gpu
+gpu:
+	@mkdir -p "$$OUT"
+	@case "$(PART)" in \
+	1) $(PYTHON) -m pytest tests/gpu -W default -p no:cacheprovider --junitxml="$$OUT/tests.xml" ;; \
+	2) $(PYTHON) -m benchmarks.gpu.attention ;; \
+	3) $(PYTHON) -m benchmarks.gpu.decode gpt2-medium ;; \
+	4) $(PYTHON) -m benchmarks.gpu.decode llama-1b ;; \
+	5) $(PYTHON) -m benchmarks.gpu.decode transformers ;; \
+	6) $(PYTHON) -m benchmarks.gpu.training ;; \
+	7) $(PYTHON) -m benchmarks.gpu.plot ;; \
+	*) echo "make gpu PART=1..7: tests, attention, decoding (3 to 5), training, plot" >&2; exit 2 ;; \
+	esac
 
 install: $(APP_READY)
 install-dev: $(DEV_READY)

@@ -61,17 +61,17 @@ class DecodeGraph:
         self._step = torch.zeros(1, dtype=torch.int64, device=device)
         self._graph: torch.cuda.CUDAGraph | None = None
 
-    @torch.inference_mode()
     def run(self, steps: int) -> None:
         """Go on for ``steps``. Raises DeviceError before a step that the pool could not hold."""
         for i in range(steps):
             if i % _LOOK_EVERY == 0:
                 self._attention.require(min(_LOOK_EVERY, steps - i))
-            self._one()
-            self.done += 1
+            self.step()
         self._attention.touched()
 
-    def _one(self) -> None:
+    @torch.inference_mode()
+    def step(self) -> None:
+        """One step, without a look at the pool."""
         if self._tokens.device.type != "cuda":
             self._read_and_draw()
         elif self._graph is not None:
@@ -88,6 +88,7 @@ class DecodeGraph:
             with torch.cuda.graph(self._graph):
                 self._read_and_draw()
             self._graph.replay()
+        self.done += 1
 
     def _read_and_draw(self) -> None:
         steps = self._positions.to(torch.int32)

@@ -84,7 +84,7 @@ def test_a_step_never_waits_for_the_device() -> None:
     torch.cuda.set_sync_debug_mode("error")
     try:
         for _ in range(8):
-            graph._one()
+            graph.step()
     finally:
         torch.cuda.set_sync_debug_mode("default")
     torch.cuda.synchronize()

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from dcp.kernels.triton.common import ALIVE, BLOCK, FAR, Paged, padded, places
+from dcp.kernels.triton.common import ALIVE, BLOCK, FAR, Paged, places
 
 __all__ = ["death_times", "gate_scores", "launch_deaths"]
 
@@ -21,17 +21,21 @@ __all__ = ["death_times", "gate_scores", "launch_deaths"]
 def scores_kernel(
     q_int, k_int, z, queries, keys, beta,
     q_stride, k_stride,
-    R: tl.constexpr, R_PAD: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_N: tl.constexpr,
+    R: tl.constexpr, SLICE: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """z [queries, keys] = q_int k_int^T / sqrt(R) + beta, one tile a program."""
     c = tl.program_id(0) * BLOCK_Q + tl.arange(0, BLOCK_Q)
     n = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
-    e = tl.arange(0, R_PAD)
     c64, n64 = c.to(tl.int64), n.to(tl.int64)
-    q = tl.load(q_int + c64[:, None] * q_stride + e, (c[:, None] < queries) & (e < R), 0.0)
-    k = tl.load(k_int + n64[:, None] * k_stride + e, (n[:, None] < keys) & (e < R), 0.0)
-    root = 1.0 / tl.sqrt(R * 1.0)
-    tile = tl.dot(q, tl.trans(k), input_precision="ieee") * root + beta
+    tile = tl.zeros([BLOCK_Q, BLOCK_N], tl.float32)
+    for part in range(0, R, SLICE):
+        e = part + tl.arange(0, SLICE)
+        q = tl.load(q_int + c64[:, None] * q_stride + e, (c[:, None] < queries) & (e < R), 0.0)
+        k = tl.load(
+            k_int + n64[None, :] * k_stride + e[:, None], (n < keys) & (e < R)[:, None], 0.0
+        )
+        tile += tl.dot(q, k, input_precision="ieee")
+    tile = tile / tl.sqrt(R * 1.0) + beta
     inside = (c[:, None] < queries) & (n < keys)
     tl.store(z + c64[:, None] * keys + n64, tile, inside)
 
@@ -92,7 +96,7 @@ def gate_scores(q_int: Tensor, k_int: Tensor, beta: float) -> Tensor:
     grid = (triton.cdiv(queries, block_q), triton.cdiv(keys, BLOCK))
     scores_kernel[grid](
         q_int, k_int, z, queries, keys, beta, q_int.stride(0), k_int.stride(0),
-        R=r, R_PAD=padded(r), BLOCK_Q=block_q, BLOCK_N=BLOCK, num_warps=4,
+        R=r, SLICE=16, BLOCK_Q=block_q, BLOCK_N=BLOCK, num_warps=4,
     )  # fmt: skip
     return z
 

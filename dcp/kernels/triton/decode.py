@@ -111,6 +111,11 @@ def splits_for(queries: int, kv_heads: int, most: int, processors: int) -> int:
     return int(1 << max(0, wanted.bit_length() - 1))
 
 
+def _block(group: int, width: int, element: int) -> int:
+    """Rows at a time: exact float32 products of wide heads keep few of them in registers."""
+    return 16 if group > 1 and padded(width) * element > 512 else BLOCK
+
+
 def _attend(
     q: Tensor, k: Tensor, v: Tensor, rows: Tensor, counts: Tensor, table: Tensor | None,
     page: int, splits: int, out: Tensor,
@@ -125,8 +130,9 @@ def _attend(
         q.stride(0), q.stride(1), k.stride(0), k.stride(1), v.stride(0), v.stride(1),
         0 if table is None else table.stride(0),
         GROUP=group, GROUP_PAD=1 if group == 1 else padded(group),
-        WIDTH=width, WIDTH_PAD=padded(width), BLOCK_N=BLOCK, PAGE=page,
-        PAGED=table is not None, SPLITS=splits, PRECISION=exact(q), num_warps=4, num_stages=3,
+        WIDTH=width, WIDTH_PAD=padded(width), BLOCK_N=_block(group, width, q.element_size()),
+        PAGE=page, PAGED=table is not None, SPLITS=splits, PRECISION=exact(q),
+        num_warps=4, num_stages=3,
     )  # fmt: skip
     join_kernel[(queries, heads)](
         partial, lse, out, out.stride(0), out.stride(1),

@@ -148,7 +148,7 @@ def tile(group: int, width: int, element: int) -> Tile:
     elif wide <= 64:
         rows, keys, warps = 64, 32, 8
     else:
-        rows, keys, warps = 32, 32 if wide <= 128 else 16, 8
+        rows, keys, warps = 32, 16, 8
     group_pad = triton.next_power_of_2(group)
     return Tile(max(1, rows // group_pad), group_pad, keys, warps)
 
