@@ -51,7 +51,7 @@ class Recorder:
         self._model, self._sampling, self._gate_shift = model, sampling, gate_shift
         self._prompt_tokens, self._truncated = len(prompt), truncated
         engine = Engine(model.loaded, impl)
-        self._impl = engine.impl
+        self._impl, self._device = engine.impl, engine.device.type
         self._run = engine.run(
             [prompt.ids.tolist()],
             new_tokens=new_tokens,
@@ -176,7 +176,7 @@ class Recorder:
                 "top_p": self._sampling.top_p,
             },
             "dtype": self._model.dtype,
-            "device": "cpu",
+            "device": self._device,
             "impl": self._impl,
             "versions": {
                 "dcp": __version__,

@@ -20,7 +20,12 @@ _QUERY_BLOCK = 128
 
 def gate_scores(q_int: Tensor, k_int: Tensor, beta: float) -> Tensor:
     """q_int [C, r] and k_int [N, r] float32 -> gate logits z [C, N] float32."""
-    return torch.addmm(torch.tensor(beta), q_int, k_int.t(), alpha=q_int.shape[1] ** -0.5)
+    z = torch.mm(q_int, k_int.t())
+    # In place by numpy: for one query this is all overhead, and torch has more of it.
+    values = z.numpy()
+    values *= q_int.shape[1] ** -0.5
+    values += beta
+    return z
 
 
 def death_times(

@@ -24,7 +24,7 @@ def split_kernel(
     q_batch, q_head, k_row, k_head, v_row, v_head, table_row,
     GROUP: tl.constexpr, GROUP_PAD: tl.constexpr, WIDTH: tl.constexpr, WIDTH_PAD: tl.constexpr,
     BLOCK_N: tl.constexpr, PAGE: tl.constexpr, PAGED: tl.constexpr, SPLITS: tl.constexpr,
-    PRECISION: tl.constexpr,
+    STAGES: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """One (query, key head, split): its share of the blocks of live rows.
 
@@ -52,7 +52,10 @@ def split_kernel(
     k += kv_head * k_head
     v += kv_head * v_head
     pages = table + row.to(tl.int64) * table_row
-    for block in range(split * share, tl.minimum((split + 1) * share, blocks)):
+    # Said here, stages hold for products that are sums too.
+    for block in tl.range(
+        split * share, tl.minimum((split + 1) * share, blocks), num_stages=STAGES
+    ):
         n = block * BLOCK_N + tl.arange(0, BLOCK_N)
         here = n < live
         place = places(n, here, pages, PAGE, PAGED)
@@ -132,7 +135,7 @@ def _attend(
         GROUP=group, GROUP_PAD=1 if group == 1 else padded(group),
         WIDTH=width, WIDTH_PAD=padded(width), BLOCK_N=_block(group, width, q.element_size()),
         PAGE=page, PAGED=table is not None, SPLITS=splits, PRECISION=exact(q),
-        num_warps=4, num_stages=3,
+        STAGES=3, num_warps=4,
     )  # fmt: skip
     join_kernel[(queries, heads)](
         partial, lse, out, out.stride(0), out.stride(1),

@@ -24,7 +24,8 @@ __all__ = ["extend_attention", "launch_extend"]
 @triton.jit
 def classify_kernel(
     q_pos, k_pos, death, visits, counts, live, table, queries, keys, blocks,
-    BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr, PAGE: tl.constexpr, PAGED: tl.constexpr,
+    BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr, AT_ONCE: tl.constexpr,
+    PAGE: tl.constexpr, PAGED: tl.constexpr,
 ):  # fmt: skip
     """Lists the blocks of keys that one block of queries must visit.
 
@@ -42,21 +43,23 @@ def classify_kernel(
     opened = visits + own.to(tl.int64) * 2 * blocks
     n_open = 0
     n_mixed = 0
-    for block in range(tl.cdiv(keys, BLOCK_N)):
-        n = block * BLOCK_N + tl.arange(0, BLOCK_N)
+    total = tl.cdiv(keys, BLOCK_N)
+    for start in range(0, total, AT_ONCE):
+        block = start + tl.arange(0, AT_ONCE)
+        n = block[:, None] * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
         here = n < keys
         born = tl.load(k_pos + places(n, here, table, PAGE, PAGED), here, 0).to(tl.int32)
         dies = tl.load(death + n, here, 0)
         seen = here & (born <= last) & (dies > first)
         throughout = here & (born <= first) & (dies > last)
-        whole = tl.sum(throughout.to(tl.int32), axis=0) == BLOCK_N
-        some = tl.max(seen.to(tl.int32), axis=0) > 0
-        if whole:
-            tl.store(opened + n_open, block)
-            n_open += 1
-        elif some:
-            tl.store(opened + blocks + n_mixed, block)
-            n_mixed += 1
+        whole = tl.sum(throughout.to(tl.int32), axis=1) == BLOCK_N
+        some = (tl.max(seen.to(tl.int32), axis=1) > 0) & (whole == 0)
+        rank = n_open + tl.cumsum(whole.to(tl.int32), axis=0) - 1
+        tl.store(opened + rank, block, whole)
+        n_open += tl.sum(whole.to(tl.int32), axis=0)
+        rank = n_mixed + tl.cumsum(some.to(tl.int32), axis=0) - 1
+        tl.store(opened + blocks + rank, block, some)
+        n_mixed += tl.sum(some.to(tl.int32), axis=0)
     tl.store(counts + own * 2, n_open)
     tl.store(counts + own * 2 + 1, n_mixed)
 
@@ -179,7 +182,8 @@ def launch_extend(
     counts = torch.empty(parts, 2, dtype=torch.int32, device=q.device)
     classify_kernel[(parts,)](
         q_pos, k_pos, death, visits, counts, count, table, queries, keys, blocks,
-        BLOCK_C=size.queries, BLOCK_N=size.keys, PAGE=page, PAGED=paged is not None, num_warps=2,
+        BLOCK_C=size.queries, BLOCK_N=size.keys, AT_ONCE=16,
+        PAGE=page, PAGED=paged is not None, num_warps=4,
     )  # fmt: skip
     extend_kernel[(parts, kv_heads)](
         q, k, v, q_pos, k_pos, death, visits, counts, count, table, out, queries, keys, blocks,
