@@ -24,6 +24,7 @@ ROOMS = {
     "trace_file": "trace",
     "trace_frame": "trace",
     "spans": "tokens",
+    "engine_graph": "engine",
     "engine_request": "engine",
 }
 READERS = ("trace", "words", "pos", "stats", "figures", "viewer")

@@ -17,7 +17,7 @@ import torch
 from benchmarks.gpu import common
 from benchmarks.gpu.common import CUDA, HALF, Report, Shape, spread
 from dcp.config import Sampling
-from dcp.model.graph import DecodeGraph
+from dcp.engine_graph import DecodeGraph
 
 DROPS = (0.0, 0.5, 0.8, 0.95)
 CONTEXTS, BATCHES = (1024, 4096, 16384), (1, 16, 64)

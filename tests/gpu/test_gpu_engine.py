@@ -8,8 +8,8 @@ import torch
 
 from dcp.config import Sampling
 from dcp.engine import Engine
+from dcp.engine_graph import DecodeGraph
 from dcp.errors import DcpError, DeviceError
-from dcp.model.graph import DecodeGraph
 from dcp.model.paged import PagedAttention
 from dcp.model.weights import LoadedModel, load
 from dcp.models import find

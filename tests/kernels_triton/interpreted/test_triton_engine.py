@@ -8,9 +8,9 @@ import torch
 
 from dcp.config import Sampling
 from dcp.engine import Engine
+from dcp.engine_graph import DecodeGraph
 from dcp.errors import DcpError
 from dcp.forced import ForcedDeaths
-from dcp.model.graph import DecodeGraph
 from dcp.model.paged import PagedAttention
 from dcp.model.weights import load
 from dcp.models import find
