@@ -261,8 +261,9 @@ class Run(Iterator[Step]):
         self, row: int, tokens: Sequence[int], scores: Sequence[float], ended: Finish | None
     ) -> RowStep:
         drops = self._cache.take_drops(row)
-        self._death[row][drops.layer, drops.position] = drops.step
-        self._margin[row][drops.layer, drops.position] = drops.margin
+        if len(drops.step):
+            self._death[row][drops.layer, drops.position] = drops.step
+            self._margin[row][drops.layer, drops.position] = drops.margin
         bytes_of = self._cache.memory(row)
         if ended is not None:
             self._cache.margins(row, self._margin[row])

@@ -9,15 +9,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from dcp.model.cache import Meter, Slots
+from dcp.model.cache import Meter, Slots, bits
 
 KV_HEADS, D, R, LIMIT = 2, 3, 5, 10_000
 
 
-def row(position: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def row(position: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Key, value and gate key that tell which token they belong to."""
-    k = torch.arange(KV_HEADS * D, dtype=torch.float32).view(KV_HEADS, D) + 100.0 * position
-    return k, -k, torch.full((R,), float(position))
+    k = np.arange(KV_HEADS * D, dtype=np.float32).reshape(KV_HEADS, D) + 100 * position
+    return k, -k, np.full(R, position, dtype=np.float32)
 
 
 class CacheMachine(RuleBasedStateMachine):
@@ -36,8 +36,8 @@ class CacheMachine(RuleBasedStateMachine):
     @rule(size=st.integers(1, 90))
     def append(self, size: int) -> None:
         positions = list(range(self.next, self.next + size))
-        k, v, k_int = (torch.stack(part) for part in zip(*map(row, positions), strict=True))
-        self.slots.append(k, v, k_int, torch.tensor(positions, dtype=torch.int32))
+        k, v, k_int = (np.stack(part) for part in zip(*map(row, positions), strict=True))
+        self.slots.append(k, v, k_int, self.next)
         self.alive.update(positions)
         self.next += size
 
@@ -74,9 +74,9 @@ class CacheMachine(RuleBasedStateMachine):
         assert sorted(held) == sorted(self.alive)
         for i, position in enumerate(held):
             k, v, k_int = row(position)
-            assert torch.equal(self.slots.k[:, i], k)
-            assert torch.equal(self.slots.v[:, i], v)
-            assert torch.equal(self.slots.k_int[i], k_int)
+            np.testing.assert_array_equal(self.slots.k[i], k)
+            np.testing.assert_array_equal(self.slots.v[i], v)
+            np.testing.assert_array_equal(self.slots.k_int[i], k_int)
             margin = self.slots.margins[i]
             assert np.isnan(margin) or margin == position
 
@@ -97,8 +97,8 @@ TestCacheMachine.settings = settings(
 
 def test_capacity_never_passes_the_limit():
     slots = Slots(1, 8, 0, torch.bfloat16, limit=70, meter=Meter())
-    k = torch.zeros(63, 1, 8, dtype=torch.bfloat16)
-    slots.append(k, k, None, torch.arange(63, dtype=torch.int32))
+    k = bits(torch.zeros(63, 1, 8, dtype=torch.bfloat16))
+    slots.append(k, k, None, 0)
     assert slots.capacity == 70
     for position in range(63, 70):
         slots.replace(np.array([], dtype=np.int64), k[0], k[0], None, position)
@@ -107,15 +107,14 @@ def test_capacity_never_passes_the_limit():
 
 def test_memory_leaves_the_process_when_tokens_die():
     process = psutil.Process()
-    k = torch.randn(64, 8, 64)
+    k, k_int = bits(torch.randn(64, 8, 64)), bits(torch.randn(64, 64))
     meter = Meter()
     layers = [Slots(8, 64, 64, torch.float32, 4096, meter) for _ in range(12)]
     gc.collect()
     before = process.memory_info().rss
     for slots in layers:
         for start in range(0, 1000, 64):
-            positions = torch.arange(start, start + 64, dtype=torch.int32)
-            slots.append(k, k, torch.randn(64, 64), positions)
+            slots.append(k, k, k_int, start)
     full = process.memory_info().rss - before
     assert full > 0.9 * sum(slots.count * slots.row_bytes for slots in layers)
     rng = np.random.default_rng(0)

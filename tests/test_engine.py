@@ -215,12 +215,11 @@ def test_any_permutation_of_the_slots_changes_nothing(models):
     np.testing.assert_allclose(logprobs_of(steps, 0), logprobs_of(expected, 0), atol=BUDGET, rtol=0)
 
 
-@torch.inference_mode()
 def shuffle(slots: cache.Slots, g: np.random.Generator) -> None:
     n = slots.count
     order = g.permutation(n)
-    slots.kv[:, :, :n] = slots.kv[:, :, :n][:, :, torch.from_numpy(order)]
-    slots.k_int[:n] = slots.k_int[:n][torch.from_numpy(order)]
+    for table in (slots.k.numpy(), slots.v.numpy(), slots.k_int.numpy()):
+        table[:n] = table[:n][order]
     slots.positions[:n] = slots.positions[:n][order]
     slots.margins[:n] = slots.margins[:n][order]
 

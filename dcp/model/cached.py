@@ -21,11 +21,15 @@ from dcp.config import ModelConfig
 from dcp.forced import GATE, ForcedDeaths
 from dcp.kernels import ALIVE
 from dcp.kernels.api import Kernels
-from dcp.model.cache import Meter, Slots
+from dcp.model.cache import Bits, Meter, Slots, bits
 
 __all__ = ["CacheBytes", "CachedAttention", "Drops"]
 
-_NOBODY = np.empty(0, dtype=np.int64)
+Indices = npt.NDArray[np.int64]
+_NOBODY: Indices = np.empty(0, dtype=np.int64)
+
+Rows = tuple[Bits, Bits, Bits | None]
+"""New rows for the cache: k and v [C, H_kv, d], k_int [C, r]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +40,14 @@ class Drops:
     position: npt.NDArray[np.int32]
     step: npt.NDArray[np.int32]
     margin: npt.NDArray[np.float32]
+
+
+_Deaths = tuple[
+    int, npt.NDArray[np.int32], npt.NDArray[np.int32] | np.int32, npt.NDArray[np.float32]
+]
+"""Layer, positions, steps and margins of tokens that died together."""
+_NONE = np.empty(0, dtype=np.int32)
+_NO_DROPS = Drops(_NONE, _NONE, _NONE, np.empty(0, dtype=np.float32))
 
 
 @dataclass(frozen=True)
@@ -78,7 +90,7 @@ class CachedAttention:
         ]
         # A full schedule leaves the gates nothing to say; their logits are still computed.
         self._mixed = [table is not None and bool((table == GATE).any()) for table in self._forced]
-        self._log: list[list[tuple[npt.NDArray[np.generic], ...]]] = [[] for _ in limits]
+        self._log: list[list[_Deaths]] = [[] for _ in limits]
         self._segments: list[tuple[int, int, int]] = []
 
     def begin(self, spans: Sequence[tuple[int, int, int]]) -> None:
@@ -100,26 +112,38 @@ class CachedAttention:
     ) -> Tensor:
         """q [1, N, H, d], k and v [1, N, H_kv, d], q_int and k_int [1, N, r] -> [1, N, H, d]."""
         shifted = float(beta) + self.gate_shift if beta is not None else 0.0
-        sizes = [size for _, _, size in self._segments]
-        pieces = [
-            [None] * len(sizes) if whole is None else torch.split(whole[0], sizes)
-            for whole in (q, k, v, q_int, k_int)
-        ]
-        out = []
-        for (row, first, size), *tensors in zip(self._segments, *pieces, strict=True):
+        queries, gates = q[0], None if q_int is None else q_int[0]
+        new = (bits(k[0]), bits(v[0]), None if k_int is None else bits(k_int[0]))
+        out, start = [], 0
+        for row, first, size in self._segments:
+            part = slice(start, start + size)
             attend = self._decode if size == 1 else self._extend
-            out.append(attend(row, layer, first, shifted, *tensors))
+            out.append(
+                attend(
+                    row,
+                    layer,
+                    first,
+                    queries[part],
+                    None if gates is None else gates[part],
+                    shifted,
+                    (new[0][part], new[1][part], None if new[2] is None else new[2][part]),
+                )
+            )
+            start += size
         return (out[0] if len(out) == 1 else torch.cat(out))[None]
 
     def take_drops(self, row: int) -> Drops:
         """What died in sequence ``row`` since the last call."""
         log, self._log[row] = self._log[row], []
-        columns = [np.concatenate(c) for c in zip(*log, strict=True)] or [_NOBODY] * 4
+        if not log:
+            return _NO_DROPS
+        layers, positions, steps, margins = zip(*log, strict=True)
+        sizes = [len(p) for p in positions]
         return Drops(
-            columns[0].astype(np.int32),
-            columns[1].astype(np.int32),
-            columns[2].astype(np.int32),
-            columns[3].astype(np.float32),
+            np.repeat(np.asarray(layers, dtype=np.int32), sizes),
+            np.concatenate(positions),
+            np.concatenate([np.broadcast_to(s, n) for s, n in zip(steps, sizes, strict=True)]),
+            np.concatenate(margins),
         )
 
     def margins(self, row: int, into: npt.NDArray[np.float32]) -> None:
@@ -138,8 +162,8 @@ class CachedAttention:
             slots.clear()
 
     def _decode(
-        self, row: int, layer: int, position: int, beta: float, q: Tensor, k: Tensor, v: Tensor,
-        q_int: Tensor | None, k_int: Tensor | None,
+        self, row: int, layer: int, position: int, q: Tensor, q_int: Tensor | None, beta: float,
+        new: Rows,
     ) -> Tensor:  # fmt: skip
         """One query: score and drop first, then its own row, then attention over what is left."""
         slots = self._slots[row][layer]
@@ -150,46 +174,42 @@ class CachedAttention:
             dead = self._judge(row, layer, position, slots, z)
         elif n and self._forced[row] is not None:
             dead = self._judge(row, layer, position, slots, np.full(n, np.nan, dtype=np.float32))
+        k, v, k_int = new
         slots.replace(dead, k[0], v[0], None if k_int is None else k_int[0], position)
         n = slots.count
-        return self.kernels.decode_attention(
-            q[0], slots.k[:, :n].transpose(0, 1), slots.v[:, :n].transpose(0, 1)
-        )[None]
+        return self.kernels.decode_attention(q[0], slots.k[:n], slots.v[:n])[None]
 
     def _judge(
         self, row: int, layer: int, step: int, slots: Slots, z: npt.NDArray[np.float32]
-    ) -> npt.NDArray[np.int64]:
+    ) -> Indices:
         """Rows that the query at ``step`` drops; notes margins and deaths."""
-        n = slots.count
+        positions, margins = slots.positions[: slots.count], slots.margins[: slots.count]
         forced = self._forced[row]
         if forced is None:
             dies = z <= 0
+            np.fmin(margins, z, out=margins)
         else:
-            orders = forced[layer].take(slots.positions[:n])
+            orders = forced[layer].take(positions)
             dies = orders <= step
-            if not self._mixed[row]:
-                z = slots.margins[:n]
-            else:
+            if self._mixed[row]:
                 by_gate = orders == GATE
                 dies = np.where(by_gate, z <= 0, dies)
-                z = np.where(by_gate, z, np.nan)
-        margins = slots.margins[:n]
-        np.fmin(margins, z, out=margins)
-        if not dies.any():
-            return _NOBODY
-        dead = np.flatnonzero(dies)
-        self._note(row, layer, slots.positions[dead], np.full(len(dead), step), z[dead])
+                np.fmin(margins, z, out=margins, where=by_gate)
+        dead = dies.nonzero()[0]
+        if len(dead):
+            # What dies by its gate has just had its smallest logit: margins hold it.
+            self._log[row].append((layer, positions[dead], np.int32(step), margins[dead]))
         return dead
 
     def _extend(
-        self, row: int, layer: int, first: int, beta: float, q: Tensor, k: Tensor, v: Tensor,
-        q_int: Tensor | None, k_int: Tensor | None,
+        self, row: int, layer: int, first: int, q: Tensor, q_int: Tensor | None, beta: float,
+        new: Rows,
     ) -> Tensor:  # fmt: skip
         """A chunk of queries: its rows join the survivors, attention obeys deaths inside the chunk,
         and only then do the dead leave."""
         slots = self._slots[row][layer]
         steps = torch.arange(first, first + len(q), dtype=torch.int32)
-        slots.append(k, v, k_int, steps)
+        slots.append(*new, first)
         n = slots.count
         positions = torch.from_numpy(slots.positions[:n])
         death = torch.full((n,), ALIVE, dtype=torch.int32)
@@ -202,24 +222,16 @@ class CachedAttention:
             ordered = torch.where(orders < first + len(q), orders, ALIVE)
             death = torch.where(orders == GATE, death, ordered)
             margin = torch.where(orders == GATE, margin, torch.nan)
-        out = self.kernels.extend_attention(
-            q,
-            slots.k[:, :n].transpose(0, 1),
-            slots.v[:, :n].transpose(0, 1),
-            steps,
-            positions,
-            death,
-        )
+        out = self.kernels.extend_attention(q, slots.k[:n], slots.v[:n], steps, positions, death)
         margins = slots.margins[:n]
         np.fmin(margins, margin.numpy(), out=margins)
         dead = np.flatnonzero(death.numpy() != ALIVE)
         if len(dead):
-            self._note(row, layer, slots.positions[dead], death.numpy()[dead], margin.numpy()[dead])
+            self._log[row].append(
+                (layer, slots.positions[dead], death.numpy()[dead], margin.numpy()[dead])
+            )
             slots.drop(dead)
         return out
-
-    def _note(self, row: int, layer: int, *columns: npt.NDArray[np.generic]) -> None:
-        self._log[row].append((np.full(len(columns[0]), layer), *columns))
 
 
 def _padded(orders: ForcedDeaths, layers: int, tokens: int) -> npt.NDArray[np.int32]:

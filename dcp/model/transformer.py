@@ -85,9 +85,8 @@ class Transformer(nn.Module):
         return self.unembed(hidden)  # type: ignore[no-any-return]
 
     def fuse(self) -> None:
-        """Make Q, K, V and both gate projections one float32 matrix product, for inference.
-
-        The separate weights become views of the joint one, so nothing is held twice.
+        """For inference: make both gate projections, and Q, K, V where they are float32 too, one
+        matrix product. The separate weights become views of the joint one, nothing is held twice.
         """
         for block in self.blocks:
             assert isinstance(block, _Block)
@@ -174,10 +173,12 @@ class _Block(nn.Module):
         """
         if not (gated and self.interaction):
             return self.qkv(h), None, None
+        r = self.interaction
         if self._joint is not None and not self.training:
-            joint = product(h, *self._joint)
-            r = self.interaction
-            return joint[..., : -2 * r], joint[..., -2 * r : -r], joint[..., -r:]
+            joint = product(h.float(), *self._joint)
+            alone = joint.shape[-1] == 2 * r
+            mixed = self.qkv(h) if alone else joint[..., : -2 * r]
+            return mixed, joint[..., -2 * r : -r], joint[..., -r:]
         with torch.autocast(h.device.type, enabled=False):
             wide = h.float()
             q_int = F.linear(wide, self.q_int.weight.float())
@@ -192,16 +193,16 @@ class _Block(nn.Module):
     def fuse(self) -> None:
         if self._joint is not None or not self.interaction:
             return
-        if not isinstance(self.qkv, nn.Linear) or self.qkv.weight.dtype != torch.float32:
-            return
-        linears: tuple[nn.Linear, ...] = (self.qkv, self.q_int, self.k_int)
+        linears: tuple[nn.Linear, ...] = (self.q_int, self.k_int)
+        bias = None
+        if isinstance(self.qkv, nn.Linear) and self.qkv.weight.dtype == torch.float32:
+            linears = (self.qkv, *linears)
+            if self.qkv.bias is not None:
+                bias = torch.cat((self.qkv.bias.data, torch.zeros(2 * self.interaction)))
         joint = torch.cat([linear.weight.data for linear in linears])
         views = torch.split(joint, [len(linear.weight) for linear in linears])
         for linear, view in zip(linears, views, strict=True):
             linear.weight = nn.Parameter(view, requires_grad=False)
-        bias = None
-        if self.qkv.bias is not None:
-            bias = torch.cat((self.qkv.bias.data, joint.new_zeros(2 * self.interaction)))
         self._joint = (joint, bias)
 
 
