@@ -20,10 +20,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["AlphaSigmoid", "alpha_sigmoid", "log_gate_and_slope", "log_interaction", "sum_later"]
+__all__ = [
+    "AlphaSigmoid",
+    "alpha_sigmoid",
+    "attention_bias",
+    "log_gate_and_slope",
+    "log_interaction",
+    "sum_later",
+]
 
 _CELLS = 65536
 _FAR = 24.0  # the logistic is within 4e-11 of 1 here
+_CLOSED = -20.0
 _TINY = 1e-12  # an exactly closed gate in the log: it attends to nothing, its gradient is finite
 
 
@@ -109,6 +117,17 @@ def log_gate_and_slope(z: Tensor, sigmoid: AlphaSigmoid, future: Tensor) -> tupl
     slope = sigmoid.slope(z, p)
     slope.div_(p.clamp_(min=_TINY)).masked_fill_(future, 0.0)
     return p.log_().masked_fill_(future, 0.0), slope
+
+
+def attention_bias(log_i: Tensor) -> Tensor:
+    """log I [..., T, T] -> what is added to the scores: -inf in the future and where I < 2e-9.
+
+    A closed gate must be out of reach. As a finite penalty, even exp(-27), it is one that the
+    model learns to outbid with large scores, and the hard gate then takes away what it lives on.
+    """
+    length = log_i.shape[-1]
+    future = torch.ones(length, length, dtype=torch.bool, device=log_i.device).triu(1)
+    return log_i.masked_fill(future | (log_i < _CLOSED), -torch.inf)
 
 
 def sum_later(grad: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dcp.train.alpha_sigmoid import AlphaSigmoid, log_gate_and_slope, sum_later
+from dcp.train.alpha_sigmoid import AlphaSigmoid, attention_bias, log_gate_and_slope, sum_later
 
 __all__ = ["gated_attention"]
 
@@ -57,7 +57,6 @@ class _GatedAttention(torch.autograd.Function):
         shares = torch.empty(batch, length, length, device=q.device)
         out = torch.empty_like(v)
         future = torch.ones(length, length, dtype=torch.bool, device=q.device).triu()
-        beyond = future.triu(1)
         scale, r = width**-0.5, q_int.shape[-1]
         for b in range(batch):
             z = torch.addmm(beta, q_int[b], k_int[b].t(), alpha=r**-0.5)
@@ -65,8 +64,7 @@ class _GatedAttention(torch.autograd.Function):
             slopes[b] = slope
             log_i = log_i.cumsum(dim=0)
             torch.mul(log_i.exp(), pairs[b], out=shares[b])
-            log_i.masked_fill_(beyond, -torch.inf)
-            scores = ((q[b] * scale) @ k[b].transpose(1, 2)).float().add_(log_i)
+            scores = ((q[b] * scale) @ k[b].transpose(1, 2)).float().add_(attention_bias(log_i))
             weights[b] = torch.softmax(scores, dim=-1)
             torch.bmm(weights[b], v[b], out=out[b])
         ctx.save_for_backward(q, k, v, q_int, k_int, weights, slopes, shares, out)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dcp.train.alpha_sigmoid import log_interaction
+from dcp.train.alpha_sigmoid import attention_bias, log_interaction
 from dcp.train.gated_attention import gated_attention
 
 __all__ = ["CausalAttend", "SoftGateAttend", "language_model_loss", "plain_gated_attention"]
@@ -95,9 +95,8 @@ def plain_gated_attention(
     z = q_int @ k_int.transpose(1, 2) / math.sqrt(q_int.shape[-1]) + beta
     log_i = log_interaction(z, alpha)
     kept = (log_i.exp() * pairs).sum()
-    future = torch.ones(z.shape[-2:], dtype=torch.bool, device=z.device).triu(1)
     scores = (q @ k.transpose(2, 3)).float() * q.shape[-1] ** -0.5
-    weights = torch.softmax(scores + log_i.masked_fill(future, -torch.inf)[:, None], dim=-1)
+    weights = torch.softmax(scores + attention_bias(log_i)[:, None], dim=-1)
     return weights.to(v.dtype) @ v, kept
 
 
