@@ -17,4 +17,19 @@ PAGES = Path(__file__).resolve().parent / "pages"
 
 st.set_page_config(page_title="What a language model forgets", page_icon="◧", layout="wide")
 style()
-st.navigation([st.Page(PAGES / "explore.py", title="Explore", default=True)], position="top").run()
+PAGES_IN_ORDER = {
+    "explore": "Explore",
+    "speech": "Parts of speech",
+    "put_back": "Put it back",
+    "compare": "Compare",
+    "cost": "Cost",
+    "figures": "Figures",
+    "method": "Method",
+}
+st.navigation(
+    [
+        st.Page(PAGES / f"{name}.py", title=title, default=name == "explore")
+        for name, title in PAGES_IN_ORDER.items()
+    ],
+    position="top",
+).run()
