@@ -1,4 +1,4 @@
-"""What all sessions of one server share: the worker and the way it starts runs and tags words."""
+"""What all sessions of one server share: the worker, how it starts runs and tasks, tags words."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
 
-from dcp.errors import DcpError
+from dcp.errors import DcpError, RequestError
+from dcp.models import list_models
 from dcp.trace import Trace
 from dcp.ui.settings import Settings
+from dcp.ui.task import Report, Task
 from dcp.ui.worker import Recording, Request, Worker
 from dcp.words import Word
 
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from dcp.models import OpenModel
     from dcp.pos import Tagger
 
-__all__ = ["begin", "tag", "warm", "worker"]
+__all__ = ["ask", "begin", "tag", "warm", "worker"]
+
+T = TypeVar("T")
 
 
 @st.cache_resource(show_spinner=False)
@@ -46,6 +50,26 @@ def begin(request: Request, leave: Callable[[], bool]) -> Recording:
         gate_shift=request.gate_shift,
         cancel=leave,
     )
+
+
+def ask(
+    owner: str,
+    model: str | None,
+    task: Callable[[OpenModel, Report], T],
+    limits: Settings,
+) -> Task[T]:
+    """Put work with a model in the line of all runs; poll the `Task` that comes back.
+
+    ``model`` None is the default one; a public server opens none but the bundled ones.
+    """
+
+    def do(report: Report) -> T:
+        if limits.public and model is not None and model not in {m.name for m in list_models()}:
+            raise RequestError("only the bundled models run here; choose one of them")
+        report.progress(0, "Loading the model.")
+        return task(_open(model), report)
+
+    return worker(limits).ask(owner, do)
 
 
 def _open(name: str | None) -> OpenModel:

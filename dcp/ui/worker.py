@@ -1,8 +1,8 @@
-"""Runs jobs in threads of their own, in the order they came: the page only looks on.
+"""Runs jobs and tasks in threads of their own, in the order they came: the page only looks on.
 
-A job is one request of one session; asking anew replaces the session's former job. Pages poll
-`Job.status`; a job that nobody polls any more is stopped, because its reader has left. Knows no
-streamlit, no model and no tagger: it is given what to call.
+A job is one run of one session, a task other work of a model for it; asking anew replaces the
+session's former job or task. Pages poll their status; what nobody polls any more is stopped,
+because its reader has left. Knows no streamlit, no model and no tagger: it is given what to call.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from dcp.errors import DcpError
 from dcp.trace import Trace
+from dcp.ui.task import Report, Task
+from dcp.ui.turn import Leave, Turn
 from dcp.words import Word
 
 __all__ = ["Job", "Recording", "Request", "State", "Status", "Worker"]
 
 State = Literal["queued", "preparing", "running", "done", "stopped", "failed"]
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
@@ -47,6 +50,7 @@ class Recording(Protocol):
 
 Begin = Callable[[Request, Callable[[], bool]], Recording]
 Tag = Callable[[Trace], Sequence[Word]]
+TagLater = Callable[[Trace], Future[Sequence[Word]]]
 
 
 @dataclass(frozen=True)
@@ -75,17 +79,17 @@ class Status:
         return self.state in ("queued", "preparing", "running")
 
 
-class Job:
-    """One request and how far it is. Made by `Worker.submit`; safe to use from any thread."""
+class Job(Turn):
+    """One request and how far it is. Made by `Worker.submit`."""
 
-    def __init__(self, request: Request, ahead: Callable[[Job], int]) -> None:
+    def __init__(
+        self, request: Request, begin: Begin, words: TagLater, ahead: Callable[[Turn], int]
+    ) -> None:
+        super().__init__(ahead)
         self.request = request
-        self._ahead = ahead
-        self._lock = threading.Lock()
+        self._begin, self._words = begin, words
         self._status = Status("queued")
-        self._stop = threading.Event()
         self._wanted = True
-        self._seen = time.monotonic()
 
     def status(self) -> Status:
         """How far it is. Asking also says that somebody is still looking."""
@@ -94,18 +98,35 @@ class Job:
             status = self._status
         return replace(status, ahead=self._ahead(self)) if status.state == "queued" else status
 
-    def cancel(self) -> None:
-        """Stop at the next step, or never start."""
-        self._stop.set()
+    def work(self, leave: Leave) -> None:
+        """Run to the end, keeping what has happened so far for whoever looks."""
+        self._set(state="preparing")
+        recording = self._begin(self.request, leave)
+        early: Future[Sequence[Word]] | None = None
+        trace: Trace | None = None
+        for _ in recording:
+            if self._take_wish():
+                trace = recording.trace()
+                self._set(state="running", trace=trace, counters=recording.counters())
+                if early is None:
+                    early = self._words(trace)
+                elif early.done():
+                    self._set(words=early.result())
+            if leave():
+                break
+        state: State = "stopped" if leave.why else "done"
+        if trace is None and leave.why:
+            self._set(state=state, message=leave.why, settled=True)
+            return
+        trace = recording.trace()
+        self._set(state=state, message=leave.why, trace=trace, counters=recording.counters())
+        self._set(words=self._words(trace).result(), settled=True)
 
-    @property
-    def cancelled(self) -> bool:
-        """Whether `cancel` was called."""
-        return self._stop.is_set()
+    def fail(self, message: str) -> None:
+        self._set(state="failed", message=message, settled=True)
 
-    def _unseen_for(self) -> float:
-        with self._lock:
-            return time.monotonic() - self._seen
+    def drop(self, message: str) -> None:
+        self._set(state="stopped", message=message, settled=True)
 
     def _take_wish(self) -> bool:
         with self._lock:
@@ -119,13 +140,13 @@ class Job:
 
 @dataclass
 class Worker:
-    """A line of jobs and the threads that work on it.
+    """A line of jobs and tasks, and the threads that work on it.
 
     begin         starts a run; given the request and a function that says whether to stop
     tag           words of a trace; a failure leaves the words empty
-    threads       jobs at the same time
-    seconds       longest a job may take, None for no limit
-    idle_seconds  longest a job may go unpolled
+    threads       turns at the same time
+    seconds       longest a turn may take, None for no limit
+    idle_seconds  longest a turn may go unpolled
     """
 
     begin: Begin
@@ -133,8 +154,8 @@ class Worker:
     threads: int = 1
     seconds: float | None = None
     idle_seconds: float = 90.0
-    _line: list[Job] = field(default_factory=list, init=False)
-    _of: dict[str, Job] = field(default_factory=dict, init=False)
+    _line: list[Turn] = field(default_factory=list, init=False)
+    _of: dict[tuple[str, type[Turn]], Turn] = field(default_factory=dict, init=False)
     _change: threading.Condition = field(default_factory=threading.Condition, init=False)
     _closed: bool = field(default=False, init=False)
 
@@ -145,29 +166,38 @@ class Worker:
 
     def submit(self, owner: str, request: Request) -> Job:
         """Put a request in the line; the owner's former job, if any, is stopped."""
-        job = Job(request, self._place)
-        with self._change:
-            former = self._of.get(owner)
-            if former is not None:
-                former.cancel()
-            self._of[owner] = job
-            self._line.append(job)
-            self._change.notify()
+        job = Job(request, self.begin, self._tag_later, self._place)
+        self._enter(owner, job)
         return job
 
+    def ask(self, owner: str, do: Callable[[Report], T]) -> Task[T]:
+        """Put a task in the same line; the owner's former task, if any, is stopped."""
+        task = Task(do, self._place)
+        self._enter(owner, task)
+        return task
+
     def close(self) -> None:
-        """Stop all jobs and threads."""
+        """Stop all turns and threads."""
         with self._change:
             self._closed = True
-            for job in [*self._line, *self._of.values()]:
-                job.cancel()
+            for turn in [*self._line, *self._of.values()]:
+                turn.cancel()
             self._change.notify_all()
         self._tagging.shutdown(wait=False, cancel_futures=True)
 
-    def _place(self, job: Job) -> int:
+    def _enter(self, owner: str, turn: Turn) -> None:
+        with self._change:
+            former = self._of.get((owner, type(turn)))
+            if former is not None:
+                former.cancel()
+            self._of[owner, type(turn)] = turn
+            self._line.append(turn)
+            self._change.notify()
+
+    def _place(self, turn: Turn) -> int:
         with self._change:
             waiting = [other for other in self._line if not other.cancelled]
-            return waiting.index(job) if job in waiting else 0
+            return waiting.index(turn) if turn in waiting else 0
 
     def _work(self) -> None:
         while True:
@@ -176,59 +206,25 @@ class Worker:
                     self._change.wait()
                 if self._closed:
                     return
-                job = self._line.pop(0)
-            self._run(job)
+                turn = self._line.pop(0)
+            self._run(turn)
             with self._change:
-                self._of = {owner: other for owner, other in self._of.items() if other is not job}
+                self._of = {whose: other for whose, other in self._of.items() if other is not turn}
 
-    def _run(self, job: Job) -> None:
-        if job.cancelled or job._unseen_for() > self.idle_seconds:
-            job._set(state="stopped", message="Stopped before it began.", settled=True)
+    def _run(self, turn: Turn) -> None:
+        if turn.cancelled or turn.unseen_for() > self.idle_seconds:
+            turn.drop("Stopped before it began.")
             return
-        job._set(state="preparing")
         try:
-            self._record(job)
+            turn.work(Leave(turn, self.seconds, self.idle_seconds))
         except DcpError as error:
-            job._set(state="failed", message=str(error), settled=True)
+            turn.fail(str(error))
         except Exception as error:
             _log.exception("a run failed")
-            message = f"The run failed inside the app ({type(error).__name__}); the log says why."
-            job._set(state="failed", message=message, settled=True)
+            turn.fail(f"The run failed inside the app ({type(error).__name__}); the log says why.")
 
-    def _record(self, job: Job) -> None:
-        began = time.monotonic()
-        why = ""
-
-        def leave() -> bool:
-            nonlocal why
-            if job.cancelled:
-                why = "Stopped."
-            elif self.seconds is not None and time.monotonic() - began > self.seconds:
-                why = f"Stopped after {self.seconds:.0f} seconds, the limit of this server."
-            elif job._unseen_for() > self.idle_seconds:
-                why = "Stopped: nobody was looking any more."
-            return bool(why)
-
-        recording = self.begin(job.request, leave)
-        early: Future[Sequence[Word]] | None = None
-        trace: Trace | None = None
-        for _ in recording:
-            if job._take_wish():
-                trace = recording.trace()
-                job._set(state="running", trace=trace, counters=recording.counters())
-                if early is None:
-                    early = self._tagging.submit(self._words, trace)
-                elif early.done():
-                    job._set(words=early.result())
-            if leave():
-                break
-        state: State = "stopped" if why else "done"
-        if trace is None and why:
-            job._set(state=state, message=why, settled=True)
-            return
-        trace = recording.trace()
-        job._set(state=state, message=why, trace=trace, counters=recording.counters())
-        job._set(words=self._tagging.submit(self._words, trace).result(), settled=True)
+    def _tag_later(self, trace: Trace) -> Future[Sequence[Word]]:
+        return self._tagging.submit(self._words, trace)
 
     def _words(self, trace: Trace) -> Sequence[Word]:
         try:

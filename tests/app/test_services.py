@@ -5,13 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import dcp.models
 from dcp.errors import RequestError, TraceError
+from dcp.models import OpenModel
 from dcp.ui import counting, samples, services
 from dcp.ui.session import Session
+from dcp.ui.settings import Settings
+from dcp.ui.task import Report, Task, TaskStatus
 from dcp.ui.worker import Request, Worker
 from dcp.words import words_of
 from tests.app.conftest import PlainTagger, plain_words
@@ -57,6 +61,38 @@ def test_a_folder_that_is_no_model_fails_in_one_line(tmp_path: Path) -> None:
     assert "\n" not in job.status().message
     assert "inside the app" not in job.status().message
     worker.close()
+
+
+def over(task: Task[Any]) -> TaskStatus[Any]:
+    end = time.monotonic() + 60
+    while task.status().active:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return task.status()
+
+
+def test_a_task_is_given_the_model_it_asked_for(tiny_checkpoint: Callable[..., Path]) -> None:
+    limits = Settings(workers=1)
+    model = str(tiny_checkpoint("llama"))
+
+    def layers(opened: OpenModel, report: Report) -> int:
+        report.progress(0.5, "counting")
+        return opened.info.layers
+
+    status = over(services.ask("me", model, layers, limits))
+    assert (status.state, status.line) == ("done", "counting")
+    assert status.result == dcp.models.describe(Path(model)).layers
+    services.worker(limits).close()
+    services.worker.clear()
+
+
+def test_a_public_server_opens_no_folder_for_a_task(tiny_checkpoint: Callable[..., Path]) -> None:
+    limits = Settings(public=True, workers=1)
+    status = over(services.ask("me", str(tiny_checkpoint("llama")), lambda m, r: 1, limits))
+    assert status.state == "failed"
+    assert "only the bundled models" in status.message
+    services.worker(limits).close()
+    services.worker.clear()
 
 
 def test_the_session_says_how_a_run_ended(tiny_checkpoint: Callable[..., Path]) -> None:

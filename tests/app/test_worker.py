@@ -13,6 +13,7 @@ import pytest
 from dcp.errors import RequestError
 from dcp.trace import Trace
 from dcp.ui.settings import Settings, read
+from dcp.ui.task import Report, Task, TaskStatus
 from dcp.ui.worker import Job, Request, Status, Worker
 from dcp.words import Word
 from tests.traces import make_trace
@@ -185,6 +186,120 @@ def test_a_failing_tagger_costs_only_the_words(caplog: pytest.LogCaptureFixture)
     status = settled(stage.worker.submit("me", Request("fine")))
     assert (status.state, list(status.words)) == ("done", [])
     stage.worker.close()
+
+
+class Held:
+    """A task that takes one step whenever ``go`` is released, and gives the steps it took."""
+
+    def __init__(self, n: int = 3) -> None:
+        self.go, self.n, self.begun = threading.Semaphore(0), n, threading.Event()
+
+    def __call__(self, report: Report) -> int:
+        self.begun.set()
+        for i in range(self.n):
+            while not self.go.acquire(timeout=0.02):
+                report.check()
+            report.progress((i + 1) / self.n, f"step {i + 1}")
+        return self.n
+
+
+def over(task: Task[Any]) -> TaskStatus[Any]:
+    until(lambda: not task.status().active)
+    return task.status()
+
+
+def test_a_task_leaves_its_result_and_says_how_far_it_is(stage: Stage) -> None:
+    held = Held()
+    task = stage.worker.ask("me", held)
+    held.go.release()
+    half = until(lambda: (s := task.status()).share and s)
+    assert (half.state, half.share, half.line) == ("running", 1 / 3, "step 1")
+    held.go.release(2)
+    status = over(task)
+    assert (status.state, status.result, status.message) == ("done", 3, "")
+
+
+def test_runs_and_tasks_wait_in_one_line(stage: Stage) -> None:
+    run = stage.worker.submit("me", Request("held"))
+    until(lambda: stage.begun)
+    held = [Held() for _ in range(3)]
+    tasks = [stage.worker.ask(f"s{i}", held[i]) for i in range(3)]
+    assert [task.status().position for task in tasks] == [0, 1, 2]
+    assert {task.status().state for task in tasks} == {"waiting"}
+    tasks[0].cancel()
+    assert [task.status().position for task in tasks[1:]] == [0, 1]
+    stage.begun[0].go.release(3)
+    assert settled(run).state == "done"
+    for one in held:
+        one.go.release(3)
+    assert [over(task).state for task in tasks] == ["stopped", "done", "done"]
+    assert not held[0].begun.is_set()
+
+
+def test_a_new_task_takes_the_place_of_the_former_but_of_no_run() -> None:
+    stage = Stage(threads=3)
+    run = stage.worker.submit("me", Request("held"))
+    first, second = Held(), Held()
+    former = stage.worker.ask("me", first)
+    until(first.begun.is_set)
+    latter = stage.worker.ask("me", second)
+    assert over(former).state == "stopped"
+    assert (run.status().active, latter.status().active) == (True, True)
+    second.go.release(3)
+    assert over(latter).result == 3
+    stage.worker.close()
+
+
+def test_a_task_is_stopped_by_its_reader_by_time_and_by_silence(stage: Stage) -> None:
+    task = stage.worker.ask("me", Held())
+    until(lambda: task.status().state == "running")
+    task.cancel()
+    assert (over(task).state, over(task).message) == ("stopped", "Stopped.")
+    limited = Stage(seconds=0.1)
+    assert "limit of this server" in over(limited.worker.ask("me", Held())).message
+    limited.worker.close()
+    lonely, idle = Held(), Stage(idle_seconds=0.15)
+    task = idle.worker.ask("me", lonely)
+    until(lonely.begun.is_set)
+    time.sleep(0.4)
+    assert "nobody was looking" in task.status().message
+    idle.worker.close()
+
+
+def test_a_task_that_ends_in_spite_of_a_stop_keeps_what_it_gave(stage: Stage) -> None:
+    def partly(report: Report) -> list[int]:
+        done = []
+        while not report.cancelled():
+            done.append(len(done))
+            report.progress(2.0, "on and on")
+            time.sleep(0.01)
+        return done
+
+    task = stage.worker.ask("me", partly)
+    until(lambda: task.status().line)
+    assert task.status().share == 1.0
+    task.cancel()
+    status = over(task)
+    assert status.state == "stopped"
+    assert status.result
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(RequestError("ask for less"), "ask for less"), (KeyError("deep"), "KeyError")],
+)
+def test_a_failing_task_says_one_line_and_the_line_moves_on(
+    stage: Stage, error: Exception, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def bad(report: Report) -> None:
+        raise error
+
+    status = over(stage.worker.ask("me", bad))
+    assert status.state == "failed"
+    assert said in status.message
+    assert "\n" not in status.message
+    held = Held(0)
+    assert over(stage.worker.ask("me", held)).result == 0
 
 
 def test_public_mode_tightens_every_limit() -> None:

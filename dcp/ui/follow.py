@@ -1,0 +1,48 @@
+"""How far a task is, on the page: its place in the line, a bar, and a way to stop it."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import streamlit as st
+
+from dcp.ui.look import problem
+from dcp.ui.task import Task, TaskStatus
+
+__all__ = ["follow"]
+
+T = TypeVar("T")
+_EVERY = 0.3
+
+
+def follow(task: Task[T], key: str) -> T | None:
+    """Show a task until it settles, looking again by itself; then its result, or why there is none.
+
+    The page runs again once when the task has settled. ``key`` names the Stop button.
+    """
+    status = task.status()
+    if status.active:
+        st.fragment(_look, run_every=_EVERY)(task, key)
+        return None
+    if status.state == "failed":
+        problem(status.message)
+    elif status.state == "stopped":
+        st.caption(status.message)
+    return status.result
+
+
+def _look(task: Task[Any], key: str) -> None:
+    status = task.status()
+    if not status.active:
+        st.rerun()
+    left, right = st.columns([6, 1], vertical_alignment="center")
+    left.progress(status.share, text=_line(status))
+    right.button("Stop", key=f"{key}-stop", on_click=task.cancel, width="stretch")
+
+
+def _line(status: TaskStatus[Any]) -> str:
+    if status.state == "running":
+        return status.line or "Working."
+    if status.position == 0:
+        return "You are next."
+    return f"Waiting in line: {status.position} before you."

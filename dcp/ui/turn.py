@@ -1,0 +1,70 @@
+"""A place in the worker's line: it can be cancelled, and it knows whether somebody still looks.
+
+Knows nothing of what is done when the turn comes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+__all__ = ["Leave", "Turn"]
+
+
+class Turn:
+    """One entry of the line; safe to use from any thread. ``ahead`` tells its place."""
+
+    def __init__(self, ahead: Callable[[Turn], int]) -> None:
+        self._ahead = ahead
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._seen = time.monotonic()
+
+    def cancel(self) -> None:
+        """Stop at the next step, or never start."""
+        self._stop.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._stop.is_set()
+
+    def unseen_for(self) -> float:
+        """Seconds since somebody asked for its status last."""
+        with self._lock:
+            return time.monotonic() - self._seen
+
+    def work(self, leave: Leave) -> None:
+        """Do what there is to do; called once, in a thread of the worker."""
+        raise NotImplementedError
+
+    def fail(self, message: str) -> None:
+        """Settle as failed, for the reason in ``message``."""
+        raise NotImplementedError
+
+    def drop(self, message: str) -> None:
+        """Settle as stopped before it began."""
+        raise NotImplementedError
+
+
+class Leave:
+    """Whether a turn should end now: asked between steps. ``why`` keeps the reason it gave.
+
+    seconds       longest a turn may take, None for no limit
+    idle_seconds  longest it may go unseen
+    """
+
+    def __init__(self, turn: Turn, seconds: float | None, idle_seconds: float) -> None:
+        self._turn, self._seconds, self._idle_seconds = turn, seconds, idle_seconds
+        self._began = time.monotonic()
+        self.why = ""
+
+    def __call__(self) -> bool:
+        if self._turn.cancelled:
+            self.why = "Stopped."
+        elif self._seconds is not None and time.monotonic() - self._began > self._seconds:
+            self.why = f"Stopped after {self._seconds:.0f} seconds, the limit of this server."
+        elif self._turn.unseen_for() > self._idle_seconds:
+            self.why = "Stopped: nobody was looking any more."
+        return bool(self.why)
