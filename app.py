@@ -11,7 +11,9 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import streamlit as st
 
+from dcp.ui.links import follow
 from dcp.ui.look import style
+from dcp.ui.session import current
 
 PAGES = Path(__file__).resolve().parent / "pages"
 
@@ -26,10 +28,12 @@ PAGES_IN_ORDER = {
     "figures": "Figures",
     "method": "Method",
 }
-st.navigation(
+page = st.navigation(
     [
         st.Page(PAGES / f"{name}.py", title=title, default=name == "explore")
         for name, title in PAGES_IN_ORDER.items()
     ],
     position="top",
-).run()
+)
+follow(current())
+page.run()

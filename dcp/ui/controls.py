@@ -21,18 +21,30 @@ __all__ = ["ask"]
 def ask(session: Session, limits: Settings) -> None:
     """Draw the form; on Generate, check the request and put it in the line."""
     state = st.session_state
-    state.setdefault("text", EXAMPLES["A lighthouse"])
+    if "text" not in state:
+        asked = st.query_params.get("preset", "")
+        if asked and asked not in EXAMPLES:
+            st.toast("There is no such example: the link was followed in part.")
+        state["text"] = EXAMPLES.get(asked, EXAMPLES["A lighthouse"])
     state.setdefault("latest", state["text"])
     state.setdefault("new_tokens", min(64, limits.new_tokens))
     models = _models()
     st.pills(
         "Begin with an example",
         list(EXAMPLES),
-        key="example",
+        key="preset",
         on_change=_take_example,
         label_visibility="collapsed",
+        bind="query-params",
     )
-    st.text_area(LABEL, key="text", height=132, on_change=_take_text, label_visibility="collapsed")
+    st.text_area(
+        LABEL,
+        key="text",
+        height=132,
+        on_change=_take_text,
+        label_visibility="collapsed",
+        persist_state="session",
+    )
     count_line(models, limits)
     _settings(models, limits)
     active = session.job is not None
@@ -79,7 +91,7 @@ def _models() -> list[ModelInfo]:
 
 
 def _take_example() -> None:
-    chosen = st.session_state["example"]
+    chosen = st.session_state["preset"]
     if chosen is not None:
         st.session_state["text"] = st.session_state["latest"] = EXAMPLES[chosen]
 
@@ -98,6 +110,7 @@ def _settings(models: list[ModelInfo], limits: Settings) -> None:
         key="model",
         accept_new_options=not limits.public,
         placeholder="no model is bundled here" if not models else "choose a model",
+        persist_state="session",
         help="A pruned language model that comes with the app."
         if limits.public
         else "A bundled model; or type a checkpoint folder or a Hugging Face Hub id.",
@@ -112,6 +125,7 @@ def _settings(models: list[ModelInfo], limits: Settings) -> None:
         most,
         step=16,
         key="new_tokens",
+        persist_state="session",
         help="How many tokens the model writes after yours. 0 only reads your text.",
     )
     with columns[2]:
@@ -123,10 +137,17 @@ def _settings(models: list[ModelInfo], limits: Settings) -> None:
         0.8,
         0.05,
         key="temperature",
+        persist_state="session",
         help="How freely the next token is drawn; 0 always takes the most likely one.",
     )
     columns[4].number_input(
-        "Seed", 0, 2**31 - 1, 0, key="seed", help="The same seed draws the same tokens again."
+        "Seed",
+        0,
+        2**31 - 1,
+        0,
+        key="seed",
+        persist_state="session",
+        help="The same seed draws the same tokens again.",
     )
 
 
@@ -160,6 +181,7 @@ def _dial(info: ModelInfo | None) -> None:
         order,
         format_func=label,
         key="gate_shift",
+        persist_state="session",
         help=f"Share of earlier tokens dropped, as measured on validation text with a context of "
         f"{longest} tokens; shorter texts drop less. It shifts every gate by the same amount.",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -29,6 +29,8 @@ class Session:
     shown   names what is shown; the view keeps its step while it stays the same
     note    one line about what is shown
     error   one line about what went wrong last
+    layer, step, token  what the reader looks at, on every page; None before anything was chosen
+    address  what the page's address says of them
     """
 
     owner: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -40,6 +42,18 @@ class Session:
     shown: str = "nothing"
     note: str = ""
     error: str = ""
+    layer: int | None = None
+    step: int | None = None
+    token: int | None = None
+    address: Mapping[str, str] = field(default_factory=dict)
+
+    def has(self, part: str, value: int | None) -> bool:
+        """Whether the trace that is shown has this "layer", "step" or "token"."""
+        if self.trace is None or value is None:
+            return False
+        trace = self.trace
+        ends = {"layer": trace.layers, "step": trace.n_queries, "token": trace.tokens}
+        return 0 <= value < ends[part]
 
     def begin(self, job: Job, request: Request) -> None:
         """A run was put in the line."""
@@ -55,6 +69,7 @@ class Session:
                 self.note = status.message
             return
         self.trace, self.words, self.origin = status.trace, status.words, "run"
+        self._leave_place()
         new = status.trace.tokens - status.trace.prompt_tokens
         read = f"{status.trace.prompt_tokens} tokens read, {new} written."
         self.note = f"{status.message} {read}" if status.message else f"Done: {read}"
@@ -67,6 +82,11 @@ class Session:
         """Put a trace on the page that was not made here."""
         self.trace, self.words, self.origin, self.note = trace, words, origin, note
         self.shown, self.error = f"{origin}-{secrets.token_hex(4)}", ""
+        self._leave_place()
+
+    def _leave_place(self) -> None:
+        """Another trace: what was chosen in the former one means nothing here."""
+        self.layer = self.step = self.token = None
 
 
 def current() -> Session:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -42,7 +42,7 @@ def pause(request: pytest.FixtureRequest) -> float:
 def open_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pause: float
 ) -> Iterator[Callable[..., AppTest]]:
-    """``open_page(public=False)`` -> the app as one browser window sees it, run once."""
+    """``open_page(public=False, address={})`` -> the app as one window sees it, run once."""
     monkeypatch.setattr(dcp.models, "BUNDLED", tiny_model(tmp_path / "models"))
     monkeypatch.setattr(
         dcp.ui.services, "begin", lambda ask, leave: FakeRecording(ask, leave, pause)
@@ -52,12 +52,15 @@ def open_page(
     monkeypatch.setattr(dcp.ui.services, "warm", lambda: None)
     dcp.ui.services.worker.clear()
 
-    def open_one(public: bool = False) -> AppTest:
+    def open_one(public: bool = False, address: Mapping[str, str] | None = None) -> AppTest:
         limits: Settings = read({"DCP_PUBLIC": "1"} if public else {})
         settings.cache_clear()
         monkeypatch.setenv("DCP_PUBLIC", "1" if public else "")
         assert settings() == limits
-        return AppTest.from_file(str(ROOT / "app.py"), default_timeout=30).run()
+        page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30)
+        for name, value in (address or {}).items():
+            page.query_params[name] = value
+        return page.run()
 
     yield open_one
     for limits in (read({}), read({"DCP_PUBLIC": "1"})):
