@@ -19,11 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import threshold
 
 __all__ = [
     "AlphaSigmoid",
     "alpha_sigmoid",
     "attention_bias",
+    "exp_",
     "log_gate_and_slope",
     "log_interaction",
     "sum_later",
@@ -32,6 +34,7 @@ __all__ = [
 _CELLS = 65536
 _FAR = 24.0  # the logistic is within 4e-11 of 1 here
 _CLOSED = -20.0
+_LEAST = 1e-35
 _TINY = 1e-12  # an exactly closed gate in the log: it attends to nothing, its gradient is finite
 
 
@@ -71,21 +74,22 @@ class AlphaSigmoid:
     def probability(self, z: Tensor) -> Tensor:
         """p = σ_α(z), elementwise; z float32 or float64 of any shape."""
         a = self.alpha - 1.0
-        x = z.abs() if a < 1 else (z.abs() * a).pow_(1 / a)
-        x = (x * (_CELLS / self.reach)).clamp_(max=float(_CELLS))
+        # exp(log) is ten times as fast as pow on a CPU, copysign and mul as where.
+        x = z.abs() if a < 1 else (z.abs() * a).log_().mul_(1 / a).exp_()
+        x = x.mul_(_CELLS / self.reach).clamp_(max=float(_CELLS)).flatten()
         cell = x.to(torch.int32).clamp_(max=_CELLS - 1)
         table = self.table.to(z)
-        left = table[cell]
-        p = left + (table[cell + 1] - left) * (x - cell)
-        return torch.where(z < 0, 1 - p, p)
+        p = table.diff().index_select(0, cell).mul_(x - cell)
+        p = p.add_(table.index_select(0, cell)).view(z.shape)
+        return torch.copysign(p.sub_(0.5), z).add_(0.5)
 
     def slope(self, z: Tensor, p: Tensor) -> Tensor:
         """dp/dz = 1 / (p^(α-2) + (1-p)^(α-2)) inside the band, 0 outside. p as from z."""
         a = self.alpha - 1.0
-        inside = z.abs() * a < 1
-        # At p in {0, 1} and α < 2 the sum is infinite and the slope rightly 0.
-        slope = 1 / (p.pow(a - 1) + (1 - p).pow(a - 1))
-        return torch.where(inside, slope, torch.zeros_like(slope))
+        inside = (z.abs() * a < 1).to(z.dtype)
+        # At p in {0, 1} and α < 2 the sum is as good as infinite and the slope rightly 0.
+        powers = [exp_(side.clamp(min=_LEAST).log_().mul_(a - 1)) for side in (p, 1 - p)]
+        return inside.div_(powers[0].add_(powers[1]))
 
 
 class _AlphaSigmoidFunction(torch.autograd.Function):
@@ -108,26 +112,34 @@ def alpha_sigmoid(z: Tensor, alpha: float) -> Tensor:
     return _AlphaSigmoidFunction.apply(z, alpha)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def log_gate_and_slope(z: Tensor, sigmoid: AlphaSigmoid, future: Tensor) -> tuple[Tensor, Tensor]:
-    """log σ_α(z) and its derivative in z for one window; z, future [T, T]; 0 where ``future``.
+def exp_(x: Tensor) -> Tensor:
+    """exp in place, at least 2e-35: on a CPU, results too small to be normal take 150 times as
+    long."""
+    return x.clamp_(min=-80.0).exp_()
 
-    A closed gate counts as log 1e-12: finite, so that gradients stay finite.
+
+def log_gate_and_slope(z: Tensor, sigmoid: AlphaSigmoid, past: Tensor) -> tuple[Tensor, Tensor]:
+    """log σ_α(z) and its derivative in z; z, past [T, N] float32, past 1 where j < t, else 0.
+
+    Both are 0 where ``past`` is. A closed gate counts as log 1e-12: gradients stay finite.
     """
     p = sigmoid.probability(z)
     slope = sigmoid.slope(z, p)
-    slope.div_(p.clamp_(min=_TINY)).masked_fill_(future, 0.0)
-    return p.log_().masked_fill_(future, 0.0), slope
+    slope.div_(p.clamp_(min=_TINY)).mul_(past)
+    return p.log_().mul_(past), slope
 
 
 def attention_bias(log_i: Tensor) -> Tensor:
-    """log I [..., T, T] -> what is added to the scores: -inf in the future and where I < 2e-9.
+    """log I [..., T, N] -> what is added to the scores: -inf in the future and where I < 2e-9.
+
+    The T queries are the last of the N tokens.
 
     A closed gate must be out of reach. As a finite penalty, even exp(-27), it is one that the
     model learns to outbid with large scores, and the hard gate then takes away what it lives on.
     """
-    length = log_i.shape[-1]
-    future = torch.ones(length, length, dtype=torch.bool, device=log_i.device).triu(1)
-    return log_i.masked_fill(future | (log_i < _CLOSED), -torch.inf)
+    first = log_i.shape[-1] - log_i.shape[-2]
+    future = torch.full(log_i.shape[-2:], -torch.inf, device=log_i.device).triu(first + 1)
+    return threshold(log_i, _CLOSED, -torch.inf) + future
 
 
 def sum_later(grad: Tensor) -> Tensor:
@@ -144,9 +156,9 @@ class _LogInteraction(torch.autograd.Function):
     def forward(ctx: Any, z: Tensor, alpha: float) -> Tensor:
         sigmoid = AlphaSigmoid.of(alpha)
         out, slopes = torch.empty_like(z), torch.empty_like(z)
-        future = torch.ones(z.shape[-2:], dtype=torch.bool, device=z.device).triu()
+        past = torch.ones(z.shape[-2:], dtype=z.dtype, device=z.device).tril(-1)
         for gate, result, slope in zip(z, out, slopes, strict=True):
-            log_p, slope[:] = log_gate_and_slope(gate, sigmoid, future)
+            log_p, slope[:] = log_gate_and_slope(gate, sigmoid, past)
             torch.cumsum(log_p, dim=0, out=result)
         ctx.save_for_backward(slopes)
         return out

@@ -1,5 +1,6 @@
 """Soft-gated attention with its gradient written out: the same result as the plain autograd form
-in `dcp.train.objective`, one window at a time so that the [T, T] intermediates stay in cache.
+in `dcp.train.objective`. One window at a time and 128 queries at a time, so that intermediates stay
+in cache and the future, half of every [T, T], is not computed.
 
 out = softmax(Q Kᵀ / sqrt(d) + log I) V,  log I[t, j] = sum over n = j+1 … t of log σ_α(z[n, j]),
 z = q_int k_intᵀ / sqrt(r) + β  (arXiv 2305.15805, equations 4-6).
@@ -8,12 +9,19 @@ Knows nothing of layers, data or schedules.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dcp.train.alpha_sigmoid import AlphaSigmoid, attention_bias, log_gate_and_slope, sum_later
+from dcp.train.alpha_sigmoid import (
+    AlphaSigmoid,
+    attention_bias,
+    exp_,
+    log_gate_and_slope,
+    sum_later,
+)
 
 __all__ = ["gated_attention"]
 
@@ -37,6 +45,9 @@ def gated_attention(
     return _GatedAttention.apply(q, k, v, q_int, k_int, beta, pairs, alpha)  # type: ignore[no-any-return, no-untyped-call]
 
 
+_ROWS = 128
+
+
 class _GatedAttention(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -51,47 +62,59 @@ class _GatedAttention(torch.autograd.Function):
         alpha: float,
     ) -> tuple[Tensor, Tensor]:
         sigmoid = AlphaSigmoid.of(alpha)
-        batch, heads, length, width = q.shape
-        weights = torch.empty(batch, heads, length, length, dtype=v.dtype, device=q.device)
-        slopes = torch.empty(batch, length, length, device=q.device)
-        shares = torch.empty(batch, length, length, device=q.device)
-        out = torch.empty_like(v)
-        future = torch.ones(length, length, dtype=torch.bool, device=q.device).triu()
-        scale, r = width**-0.5, q_int.shape[-1]
-        for b in range(batch):
-            z = torch.addmm(beta, q_int[b], k_int[b].t(), alpha=r**-0.5)
-            log_i, slope = log_gate_and_slope(z, sigmoid, future)
-            slopes[b] = slope
-            log_i = log_i.cumsum(dim=0)
-            torch.mul(log_i.exp(), pairs[b], out=shares[b])
-            scores = ((q[b] * scale) @ k[b].transpose(1, 2)).float().add_(attention_bias(log_i))
-            weights[b] = torch.softmax(scores, dim=-1)
-            torch.bmm(weights[b], v[b], out=out[b])
-        ctx.save_for_backward(q, k, v, q_int, k_int, weights, slopes, shares, out)
-        return out, shares.sum()
+        out, kept = torch.empty_like(v), torch.zeros((), device=q.device)
+        scale, root = q.shape[-1] ** -0.5, q_int.shape[-1] ** -0.5
+        blocks = [
+            (rows, last, torch.ones(last - rows.start, last, device=q.device).tril(rows.start - 1))
+            for rows, last in _blocks(q.shape[2])
+        ]
+        saved = []
+        for b in range(q.shape[0]):
+            so_far = torch.zeros(q.shape[2], device=q.device)
+            for rows, last, past in blocks:
+                z = torch.addmm(beta, q_int[b, rows], k_int[b, :last].t(), alpha=root)
+                log_p, slope = log_gate_and_slope(z, sigmoid, past)
+                log_i = log_p.cumsum(dim=0).add_(so_far[:last])
+                so_far[:last] = log_i[-1]
+                share = exp_(log_i.clone()).mul_(pairs[b, rows, :last])
+                kept += share.sum()
+                scores = ((q[b, :, rows] * scale) @ k[b, :, :last].transpose(1, 2)).float()
+                weights = torch.softmax(scores.add_(attention_bias(log_i)), dim=-1).to(v.dtype)
+                out[b, :, rows] = weights @ v[b, :, :last]
+                saved.append((weights, slope, share))
+        ctx.save_for_backward(q, k, v, q_int, k_int, out)
+        ctx.saved = saved
+        return out, kept
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, grad_kept: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, q_int, k_int, weights, slopes, shares, out = ctx.saved_tensors
+        q, k, v, q_int, k_int, out = ctx.saved_tensors
         scale, root = q.shape[-1] ** -0.5, q_int.shape[-1] ** -0.5
-        dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
-        dq_int, dk_int = torch.empty_like(q_int), torch.empty_like(k_int)
+        dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        dq_int, dk_int = torch.empty_like(q_int), torch.zeros_like(k_int)
         dbeta = torch.zeros(1, device=q.device)
         grad = grad.to(v.dtype)
-        for b in range(q.shape[0]):
-            torch.bmm(weights[b].transpose(1, 2), grad[b], out=dv[b])
-            # d scores = w (d w - sum(w d w)), and sum(w d w) = <grad, out>.
-            d_scores = (grad[b] @ v[b].transpose(1, 2)).float()
-            d_scores -= (grad[b].float() * out[b].float()).sum(-1, keepdim=True)
-            d_scores *= weights[b]
-            d_log_i = torch.addcmul(d_scores.sum(0), shares[b], grad_kept)
-            low = d_scores.to(q.dtype)
-            torch.bmm(low, k[b], out=dq[b])
-            torch.bmm(low.transpose(1, 2), q[b], out=dk[b])
-            dz = sum_later(d_log_i).mul_(slopes[b])
-            dbeta += dz.sum()
-            torch.mm(dz, k_int[b], out=dq_int[b])
-            torch.mm(dz.t(), q_int[b], out=dk_int[b])
+        blocks, saved = list(_blocks(q.shape[2])), ctx.saved
+        for b in reversed(range(q.shape[0])):
+            later = torch.zeros(q.shape[2], device=q.device)
+            for rows, last in reversed(blocks):
+                weights, slope, share = saved.pop()
+                above = grad[b, :, rows]
+                dv[b, :, :last] += weights.transpose(1, 2) @ above
+                # d scores = w (d w - sum(w d w)), and sum(w d w) = <grad, out>.
+                d_scores = (above @ v[b, :, :last].transpose(1, 2)).float()
+                d_scores -= (above.float() * out[b, :, rows].float()).sum(-1, keepdim=True)
+                d_scores *= weights
+                d_log_i = torch.addcmul(d_scores.sum(0), share, grad_kept)
+                low = d_scores.to(q.dtype)
+                dq[b, :, rows] = low @ k[b, :, :last]
+                dk[b, :, :last] += low.transpose(1, 2) @ q[b, :, rows]
+                d_log_p = sum_later(d_log_i).add_(later[:last])
+                later[:last] = d_log_p[0]
+                dz = d_log_p.mul_(slope)
+                dbeta += dz.sum()
+                dq_int[b, rows] = dz @ k_int[b, :last]
+                dk_int[b, :last].addmm_(dz.t(), q_int[b, rows])
         return (
             dq.mul_(scale),
             dk.mul_(scale),
@@ -102,3 +125,10 @@ class _GatedAttention(torch.autograd.Function):
             None,
             None,
         )
+
+
+def _blocks(length: int) -> Iterator[tuple[slice, int]]:
+    """Rows of queries, and how many keys they can reach."""
+    for first in range(0, length, _ROWS):
+        last = min(first + _ROWS, length)
+        yield slice(first, last), last

@@ -24,7 +24,7 @@ from dcp.train.build import optimizers as make_optimizers
 from dcp.train.data import Shards
 from dcp.train.objective import CausalAttend, SoftGateAttend, language_model_loss
 from dcp.train.run_folder import Log, check_disk, checkpoint, find_last, restore, save_model
-from dcp.train.schedule import alpha_at, learning_rate_at
+from dcp.train.schedule import alpha_at, learning_rate_at, shift_at
 from dcp.train.settings import TrainSettings
 
 __all__ = ["train"]
@@ -78,7 +78,8 @@ def train(
             for optimizer, rates in zip(optimizers, peak, strict=True):
                 for group, lr in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = lr * rate
-            loss, kept = _accumulate(settings, data, forward, accelerator, step, alpha)
+            shift = shift_at(step, settings.seed, settings.shifts)
+            loss, kept = _accumulate(settings, data, forward, accelerator, step, alpha, shift)
             norm = accelerator.clip_grad_norm_(model.parameters(), settings.clip)
             if not math.isfinite(loss) or not math.isfinite(float(norm)):
                 raise DataError(
@@ -89,7 +90,7 @@ def train(
                 optimizer.step()
                 optimizer.zero_grad()
             speed = settings.batch * settings.length / (time.perf_counter() - began)
-            log.row(step, loss, alpha, rate, float(norm), speed, kept)
+            log.row(step, loss, alpha, shift, rate, float(norm), speed, kept)
             bar.update()
             bar.set_postfix(loss=f"{loss:.3f}", tok_s=f"{speed:.0f}", refresh=False)
             if main and ((step + 1) % settings.save_every == 0 or step + 1 == settings.steps):
@@ -108,8 +109,10 @@ def _accumulate(
     accelerator: Any,
     step: int,
     alpha: float,
+    shift: float,
 ) -> tuple[float, list[float]]:
     """Gradients of one step; returns the LM loss (nats) and the kept share of each layer."""
+    gated = settings.stage == "prune" and math.isfinite(shift)
     share = settings.batch // accelerator.num_processes
     deal = data.packed if settings.stage == "pretrain" else data.single
     rank_seed = settings.seed * 1000 + accelerator.process_index
@@ -120,7 +123,7 @@ def _accumulate(
         ids, targets = micro[:, :-1].to(accelerator.device), micro[:, 1:].to(accelerator.device)
         real = ids >= 0
         positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-        attend = SoftGateAttend(alpha, real) if settings.stage == "prune" else CausalAttend()
+        attend = SoftGateAttend(alpha, real, shift=shift) if gated else CausalAttend()
         hook: Any = attend
         if isinstance(attend, SoftGateAttend):
             # The gates' table changes every step: traced, it would be compiled anew each time.
@@ -130,11 +133,13 @@ def _accumulate(
         loss = total = language_model_loss(logits, targets)
         if isinstance(attend, SoftGateAttend):
             kept = torch.stack(attend.kept)
-            total = loss + settings.gamma * kept.mean()
+            total = loss + settings.gamma * math.exp(-settings.tilt * shift) * kept.mean()
             kept_sum = [s + float(k) for s, k in zip(kept_sum, kept.detach(), strict=True)]
         accelerator.backward(total / len(micros))
         loss_sum += float(loss.detach())
     n = len(micros)
+    if not gated:
+        kept_sum = [float(n)] * len(kept_sum)
     return loss_sum / n, [k / n for k in kept_sum] if settings.stage == "prune" else []
 
 

@@ -46,12 +46,19 @@ class SoftGateAttend:
 
     One object per forward pass: ``kept`` collects each layer's mean I over pairs j < t of real
     tokens. ``real`` [B, T] bool marks the tokens that are not padding (padding comes last).
+    ``shift`` is added to every β.
     """
 
-    def __init__(self, alpha: float, real: Tensor, attention: GatedAttention | None = None) -> None:
+    def __init__(
+        self,
+        alpha: float,
+        real: Tensor,
+        attention: GatedAttention | None = None,
+        shift: float = 0.0,
+    ) -> None:
         # Window by window is for a CPU's caches; a GPU wants the whole batch in one launch.
         by_device = gated_attention if real.device.type == "cpu" else plain_gated_attention
-        self.alpha, self.attention = alpha, attention or by_device
+        self.alpha, self.shift, self.attention = alpha, shift, attention or by_device
         self.kept: list[Tensor] = []
         length = real.shape[1]
         past = torch.ones(length, length, device=real.device).tril(-1)
@@ -76,7 +83,9 @@ class SoftGateAttend:
         if groups > 1:
             k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
         with torch.autocast(q.device.type, enabled=False):
-            out, kept = self.attention(q, k, v, q_int, k_int, beta, self._pairs, self.alpha)
+            out, kept = self.attention(
+                q, k, v, q_int, k_int, beta + self.shift, self._pairs, self.alpha
+            )
         self.kept.append(kept / self._count)
         return out.transpose(1, 2)
 

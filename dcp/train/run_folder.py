@@ -89,7 +89,7 @@ def restore(last: Path, optimizers: Sequence[Any]) -> int:
 
 
 class Log:
-    """``log.csv``, one row a step: LM loss, α, rate, gradient norm, speed, kept share a layer."""
+    """``log.csv``, a row a step: LM loss, α, gate shift, rate, gradient norm, speed, kept."""
 
     def __init__(self, path: Path, layers: int, first: int, enabled: bool) -> None:
         self._path, self._layers, self._first, self._enabled = path, layers, first, enabled
@@ -98,7 +98,7 @@ class Log:
         if self._enabled:
             # Rows after the checkpoint that a run resumes from would be there twice.
             kept = self._path.read_text().splitlines()[1 : self._first + 1] if self._first else []
-            head = ["step", "lm_loss", "alpha", "rate", "grad_norm", "tokens_per_second"]
+            head = ["step", "lm_loss", "alpha", "shift", "rate", "grad_norm", "tokens_per_second"]
             head += [f"kept_{layer}" for layer in range(self._layers)]
             self._file = self._path.open("w", newline="", encoding="utf-8")
             self._file.writelines(line + "\n" for line in [",".join(head), *kept])
@@ -110,13 +110,14 @@ class Log:
         step: int,
         loss: float,
         alpha: float,
+        shift: float,
         rate: float,
         norm: float,
         speed: float,
         kept: Sequence[float],
     ) -> None:
         if self._enabled:
-            numbers = (loss, alpha, rate, norm, speed, *kept)
+            numbers = (loss, alpha, shift, rate, norm, speed, *kept)
             self._writer.writerow([step, *(f"{n:.6g}" for n in numbers)])
             self._file.flush()
 

@@ -1,4 +1,4 @@
-"""Schedules: learning rate (warm-up, constant, linear decay) and α (cosine from 1 to 8).
+"""Schedules: learning rate (warm-up, constant, linear decay), α (cosine from 1 to 8), gate shift.
 
 A constant middle makes a run extensible: the total may be set when the run is resumed, and the
 result is the same as if it had been known from the start. Pure functions of the step.
@@ -7,8 +7,10 @@ result is the same as if it had been known from the start. Pure functions of the
 from __future__ import annotations
 
 import math
+import random
+from collections.abc import Sequence
 
-__all__ = ["alpha_at", "learning_rate_at"]
+__all__ = ["alpha_at", "learning_rate_at", "shift_at"]
 
 
 def learning_rate_at(step: int, steps: int, warmup: int, decay: int) -> float:
@@ -22,3 +24,8 @@ def alpha_at(step: int, steps: int, first: float = 1.0, last: float = 8.0) -> fl
     """Cosine from ``first`` to ``last``: slow at both ends (arXiv 2305.15805, appendix)."""
     progress = min(1.0, max(0.0, step / max(1, steps)))
     return last + (first - last) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def shift_at(step: int, seed: int, shifts: Sequence[float]) -> float:
+    """The gate shift of ``step``: one of ``shifts``, the same for equal (step, seed)."""
+    return random.Random(f"{seed} {step}").choice(shifts)

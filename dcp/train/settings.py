@@ -5,6 +5,7 @@ Knows nothing of how it is done. Every key can be overridden on the command line
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -24,6 +25,11 @@ class TrainSettings:
     Stages: ``pretrain`` (no gates, packed windows), ``prune`` (soft gates, single documents),
     ``dense`` (the twin: as prune, without gates). Matrices are trained by Muon at ``muon_lr``,
     the rest by AdamW at ``lr``, gate projections at ``gate_lr``, β at ten times that.
+
+    shifts  what a pruning step may add to β, drawn anew each step, so that the gate shift becomes
+            a dial that the weights know; inf is a step without gates
+    tilt    a step at shift δ weighs the kept share by γ · exp(-tilt · δ): who wants fewer entries
+            pays more for each
     """
 
     stage: Stage = "pretrain"
@@ -49,6 +55,8 @@ class TrainSettings:
     alpha_first: float = 1.0
     alpha_last: float = 8.0
     beta: float = 4.0
+    shifts: tuple[float, ...] = (0.0,)
+    tilt: float = 0.0
     seed: int = 0
     save_every: int = 100
     precision: Literal["no", "bf16"] = "bf16"
@@ -61,6 +69,8 @@ class TrainSettings:
             raise RequestError(f"batch {self.batch} must be a multiple of micro {self.micro}")
         if self.length > self.context:
             raise RequestError(f"length {self.length} is longer than the context {self.context}")
+        if not self.shifts or any(not s > -math.inf for s in self.shifts):
+            raise RequestError("shifts must be numbers or inf, at least one")
         if self.stage not in ("pretrain", "prune", "dense"):
             raise RequestError(f"stage must be pretrain, prune or dense, not {self.stage!r}")
 
@@ -81,6 +91,8 @@ class TrainSettings:
         if unknown := sorted(set(found) - known):
             raise RequestError(f"unknown setting {unknown[0]!r}; known: {', '.join(sorted(known))}")
         try:
+            if "shifts" in found:
+                found["shifts"] = tuple(float(shift) for shift in found["shifts"])
             return replace(cls(), **found)
-        except TypeError as wrong:
+        except (TypeError, ValueError) as wrong:
             raise RequestError(f"a setting has the wrong type: {wrong}") from None

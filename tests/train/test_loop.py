@@ -16,6 +16,7 @@ from dcp.errors import DataError, RequestError
 from dcp.model.weights import load
 from dcp.train.data import pack_file
 from dcp.train.loop import train
+from dcp.train.schedule import shift_at
 from dcp.train.settings import TrainSettings
 from dcp.train.tokenizer import train_tokenizer
 
@@ -136,3 +137,39 @@ def test_unknown_settings_are_named(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="multiple of micro"):
         TrainSettings(batch=5, micro=2)
     assert TrainSettings.read(None, steps=7, gamma=None).steps == 7
+
+
+def test_the_shift_is_drawn_anew_each_step_and_a_step_at_infinity_keeps_all(
+    corpus: Path, base: Path, tmp_path: Path
+) -> None:
+    shards, shifts = [corpus / "shard.npy"], (-1.5, 0.0, np.inf)
+    settings = replace(TINY, stage="prune", steps=12, shifts=shifts)
+    train(settings, shards, corpus, tmp_path / "run", init=base)
+    rows = [r.split(",") for r in (tmp_path / "run" / "log.csv").read_text().splitlines()]
+    column = rows[0].index("shift")
+    drawn = [float(row[column]) for row in rows[1:]]
+    assert set(drawn) == set(shifts)
+    assert drawn == [shift_at(step, settings.seed, shifts) for step in range(12)]
+    for row, shift in zip(rows[1:], drawn, strict=True):
+        shares = [float(share) for share in row[rows[0].index("kept_0") :]]
+        assert (shares == [1, 1]) == np.isinf(shift)
+
+
+def test_tilt_makes_sparser_steps_pay_more_for_what_they_keep(
+    corpus: Path, base: Path, tmp_path: Path
+) -> None:
+    plain = replace(TINY, stage="prune", steps=16, shifts=(-2.0,), gamma=0.5, gate_lr=0.01)
+    kept = []
+    for name, tilt in (("even", 0.0), ("tilted", 2.0)):
+        settings = replace(plain, tilt=tilt)
+        train(settings, [corpus / "shard.npy"], corpus, tmp_path / name, init=base)
+        last = (tmp_path / name / "log.csv").read_text().splitlines()[-1].split(",")
+        kept.append(sum(float(share) for share in last[-2:]))
+    assert kept[1] < kept[0]
+
+
+def test_settings_refuse_shifts_that_are_no_shifts(tmp_path: Path) -> None:
+    for wrong in ("[]", "[nan]", "[-inf]", '["a"]', "3"):
+        (tmp_path / "s.toml").write_text(f"shifts = {wrong}")
+        with pytest.raises(RequestError, match=r"shifts|wrong type"):
+            TrainSettings.read(tmp_path / "s.toml")

@@ -26,7 +26,7 @@ def inputs(length: int, alpha: float, batch: int = 3) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("alpha", [1.0, 1.5, 3.0, 8.0])
-@pytest.mark.parametrize("length", [1, 17, 63])
+@pytest.mark.parametrize("length", [1, 17, 63, 300])
 def test_fused_attention_equals_plain_autograd(alpha: float, length: int) -> None:
     args = inputs(length, alpha)
     pairs = torch.ones(length, length).tril(-1).expand(3, -1, -1)
