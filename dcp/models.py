@@ -29,6 +29,10 @@ __all__ = ["ModelInfo", "OpenModel", "describe", "find", "list_models", "open_mo
 BUNDLED = Path(__file__).resolve().parent.parent / "assets" / "models"
 DTYPES = ("float32", "bfloat16", "int8")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+# What everybody calls them, and where the Hub keeps them.
+_SHORT_IDS = {
+    name: f"openai-community/{name}" for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
+} | {"distilgpt2": "distilbert/distilgpt2"}
 _HUB_FILES = ("*.json", "*.safetensors", "tokenizer.model", "merges.txt")
 _HEADER_LIMIT = 100 * 2**20
 
@@ -86,8 +90,9 @@ def find(name: str | Path | None = None) -> Path:
             raise ModelError(f"{path} is a file; give the checkpoint folder that it is in")
     except (OSError, ValueError, RuntimeError) as wrong:
         raise ModelError(f"model path cannot be read: {wrong}") from None
-    if _HUB_ID.fullmatch(str(name)):
-        return _download(str(name))
+    hub_id = _SHORT_IDS.get(str(name), str(name))
+    if _HUB_ID.fullmatch(hub_id):
+        return _download(hub_id)
     raise ModelError(
         f"no model {str(name)!r}: neither bundled ({names}) nor a folder nor a Hub id owner/name"
     )

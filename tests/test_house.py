@@ -26,6 +26,7 @@ ROOMS = {
     "spans": "tokens",
     "engine_graph": "engine",
     "engine_request": "engine",
+    "rescore_reader": "rescore",
 }
 READERS = ("trace", "words", "pos", "stats", "figures", "viewer")
 # What each room may import when it is imported, in reading order: ARCHITECTURE.md in full.
@@ -40,9 +41,18 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "sampling": ("errors", "config"),
     "engine": ("errors", "config", "forced", "kernels", "model", "sampling"),
     "models": ("errors", "config", "model", "tokens"),
+    "importer": ("errors", "config", "model"),
     "meter": ("engine",),
     "recorder": ("meter", "errors", "config", "trace", "tokens", "model", "models", "engine"),
+    "whatif": ("errors", "forced", "trace"),
+    "rescore": (
+        *("errors", "forced", "trace", "tokens", "model", "sampling", "models", "engine"),
+        "whatif",
+    ),
+    "replay": ("errors", "trace", "models", "engine"),
     "policies": ("errors", "trace"),
+    "cost": ("trace",),
+    "measure": ("cost", "errors", "config", "trace", "forced", "models", "engine"),
     "evaluate": ("errors", "config", "tokens", "kernels", "model", "policies"),
     "train": ("errors", "config", "tokens", "kernels", "model", "models", "evaluate", "pos"),
     "bench": ("errors", "config", "forced", "model", "models", "engine", "recorder"),
@@ -52,7 +62,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "figures": ("errors", "trace", "words", "pos", "stats"),
     "viewer": ("errors", "trace", "words", "pos"),
     "cli": ("errors",),
-    "ui": ("errors", "config", "models", "tokens", "recorder", *READERS),
+    "ui": ("errors", "config", "models", "tokens", "recorder", "cost", *READERS),
 }
 # Imports inside functions may go back up the street only here, each for its reason.
 LAZY_BACKWARDS = {

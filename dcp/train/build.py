@@ -34,6 +34,10 @@ def build(
         return transformer, hf_config, None
     has_gates = (start / "dcp_config.json").exists()
     loaded = load(start, gates=wants and has_gates)
+    if settings.length > loaded.config.context:
+        raise RequestError(
+            f"length {settings.length} is longer than the base's context {loaded.config.context}"
+        )
     hf_config = json.loads((start / "config.json").read_text(encoding="utf-8"))
     transformer, gates = loaded.transformer, loaded.gates
     if wants and gates is None:

@@ -1,9 +1,13 @@
-"""The ``train`` command: tokenizer, pack, pretrain, prune, dense, calibrate. Parses, delegates."""
+"""The ``train`` command: tokenizer, pack, pretrain, prune, dense, calibrate, import.
+
+Parses and delegates.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 __all__ = ["add_arguments", "run"]
@@ -11,14 +15,17 @@ __all__ = ["add_arguments", "run"]
 _EXAMPLE = """example, from raw text to a pruned checkpoint:
   python -m dcp train tokenizer --text train.txt.xz --vocab 8192 --out runs/tokenizer
   python -m dcp train pack --text train.txt.xz --tokenizer runs/tokenizer --out runs/shards
-  python -m dcp train pretrain --config configs/v1-pretrain.toml --shards runs/shards/train.npy \\
+  python -m dcp train pretrain --config configs/v1-pretrain.toml --shards runs/shards \\
       --tokenizer runs/tokenizer --out runs/base
   python -m dcp train prune --config configs/v1-prune.toml --base runs/base/final \\
-      --shards runs/shards/train.npy --out runs/pruned
+      --shards runs/shards --out runs/pruned
   python -m dcp train dense --config configs/v1-prune.toml --base runs/base/final \\
-      --shards runs/shards/train.npy --out runs/dense
+      --shards runs/shards --out runs/dense
   python -m dcp train calibrate --model runs/pruned/final --dense runs/dense/final \\
       --file valid.txt.xz --gate-shift -1 1 3
+any other base, and a checkpoint of the paper's public code:
+  python -m dcp train prune --base gpt2 --data train.txt.xz --out runs/gpt2-pruned
+  python -m dcp train import --checkpoint last_model.pt --tokenizer gpt2 --out imported
 """
 
 
@@ -37,6 +44,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pack.add_argument("--text", type=Path, nargs="+", required=True, metavar="FILE")
     pack.add_argument("--tokenizer", type=Path, required=True, metavar="DIR")
     pack.add_argument("--out", type=Path, required=True, metavar="DIR")
+    pack.add_argument("--xz", action="store_true", help="compressed shards of at most 9 MB")
+
+    foreign = stages.add_parser("import", help="read a checkpoint of the paper's public code")
+    foreign.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="its .pt")
+    foreign.add_argument(
+        "--tokenizer", required=True, metavar="DIR", help="folder or Hub id of its tokenizer"
+    )
+    foreign.add_argument("--out", type=Path, required=True, metavar="DIR")
+    foreign.add_argument(
+        "--heads", type=int, metavar="H", help="when the run's config.json is not beside it"
+    )
 
     dial = stages.add_parser("calibrate", help="measure the sparsity dial of a pruned model")
     dial.add_argument("--model", type=Path, required=True, metavar="DIR")
@@ -53,9 +71,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         stage = stages.add_parser(name, help=summary)
         stage.add_argument("--config", type=Path, metavar="TOML", help="settings of the run")
-        stage.add_argument("--shards", type=Path, nargs="+", required=True, metavar="NPY")
+        source = stage.add_mutually_exclusive_group(required=True)
+        source.add_argument(
+            "--shards", type=Path, nargs="+", metavar="NPY", help="packed text, or folders of it"
+        )
+        source.add_argument(
+            "--data", type=Path, nargs="+", metavar="TEXT", help="text, packed into DIR/shards"
+        )
         stage.add_argument("--tokenizer", type=Path, metavar="DIR", help="default: the base's")
-        stage.add_argument("--base", type=Path, metavar="DIR", help="start from these weights")
+        stage.add_argument(
+            "--base", metavar="M", help="start from these weights: a folder or a Hub id"
+        )
         stage.add_argument("--out", type=Path, required=True, metavar="DIR")
         stage.add_argument("--resume", action="store_true", help="go on from DIR/last")
         stage.add_argument("--compile", action="store_true", help="use torch.compile")
@@ -70,12 +96,14 @@ def run(args: argparse.Namespace) -> int:
         train_tokenizer(args.text, args.vocab, args.out, args.characters)
         return 0
     if args.stage == "pack":
-        from dcp.train.data import pack_file
+        _pack(args.text, args.tokenizer, args.out, xz=args.xz)
+        return 0
+    if args.stage == "import":
+        from dcp.importer import import_checkpoint
+        from dcp.models import find
 
-        for i, source in enumerate(args.text):
-            name = source.name.split(".")[0]
-            tokens = pack_file(source, args.tokenizer, args.out / f"{name}.npy", seed=i)
-            print(f"{name}: {tokens} tokens", file=sys.stderr)
+        import_checkpoint(args.checkpoint, find(args.tokenizer), args.out, heads=args.heads)
+        print(args.out)
         return 0
     if args.stage == "calibrate":
         import json
@@ -105,17 +133,55 @@ def run(args: argparse.Namespace) -> int:
         gamma=args.gamma,
         seed=args.seed,
     )
-    tokenizer = args.tokenizer or args.base
+    base = None
+    if args.base is not None:
+        from dcp.models import find
+
+        base = find(args.base)
+    tokenizer = args.tokenizer or base
     if tokenizer is None:
         raise RequestError("give --tokenizer DIR, or --base DIR to use its tokenizer")
+    shards = args.shards or [_packed_data(args.data, tokenizer, args.out, args.resume)]
     final = train(
         settings,
-        args.shards,
+        shards,
         tokenizer,
         args.out,
-        init=args.base,
+        init=base,
         resume=args.resume,
         compiled=args.compile,
     )
     print(final)
     return 0
+
+
+def _packed_data(texts: Sequence[Path], tokenizer: Path, out: Path, resume: bool) -> Path:
+    """``out/shards``, packed from ``texts`` unless a run that is resumed has done so."""
+    import os
+    import shutil
+
+    from dcp.errors import RequestError
+    from dcp.train.run_folder import find_last
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RequestError("several processes cannot pack --data; use train pack, then --shards")
+    shards, fresh = out / "shards", out / "shards.new"
+    if find_last(out).is_dir() and (shards.is_dir() or not resume):
+        return shards  # the trainer refuses or resumes the run that is here
+    for stale in (shards, fresh):
+        shutil.rmtree(stale, ignore_errors=True)
+    _pack(texts, tokenizer, fresh)
+    fresh.rename(shards)
+    return shards
+
+
+def _pack(texts: Sequence[Path], tokenizer: Path, out: Path, *, xz: bool = False) -> None:
+    from dcp.errors import RequestError
+    from dcp.train.data import pack_file
+
+    names = [source.name.split(".")[0] for source in texts]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise RequestError(f"two texts are named {twice[0]!r}: their shards would be one file")
+    for i, (source, name) in enumerate(zip(texts, names, strict=True)):
+        tokens = pack_file(source, tokenizer, out / f"{name}.npy", seed=i, xz=xz)
+        print(f"{name}: {tokens} tokens", file=sys.stderr)

@@ -9,10 +9,20 @@ import json
 import lzma
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from dcp.errors import DataError
+from dcp.errors import DataError, ModelError
 
-__all__ = ["END_OF_TEXT", "read_documents", "train_tokenizer"]
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+__all__ = [
+    "END_OF_TEXT",
+    "end_of_text",
+    "open_tokenizer",
+    "read_documents",
+    "train_tokenizer",
+]
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -36,6 +46,46 @@ def read_documents(path: Path) -> Iterator[list[str]]:
         raise DataError(f"cannot read text from {path}: {wrong}") from None
     if paragraphs:
         yield paragraphs
+
+
+def open_tokenizer(folder: Path) -> Tokenizer:
+    """The fast tokenizer of a checkpoint or tokenizer folder, whole texts in, no padding.
+
+    Raises ModelError.
+    """
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
+    if not path.exists():
+        raise ModelError(f"{folder} has no tokenizer.json; save its fast tokenizer there")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    # `tokenizers` raises plain Exception for every kind of broken file.
+    except Exception as wrong:
+        raise ModelError(f"{path} is not a readable tokenizer: {wrong}") from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def end_of_text(folder: Path, tokenizer: Tokenizer) -> int:
+    """The id that ends a document: ours by name, else the eos token that the folder names.
+
+    Raises ModelError when there is none.
+    """
+    names: list[Any] = [END_OF_TEXT]
+    for file, key in (("tokenizer_config.json", "eos_token"), ("config.json", "eos_token_id")):
+        try:
+            names.append(json.loads((folder / file).read_text(encoding="utf-8")).get(key))
+        except (OSError, ValueError, AttributeError):
+            continue
+    for name in names:
+        name = name.get("content") if isinstance(name, dict) else name
+        found = tokenizer.token_to_id(name) if isinstance(name, str) else name
+        found = found[0] if isinstance(found, list) and found else found
+        if isinstance(found, int):
+            return found
+    raise ModelError(f"{folder} names no end-of-text token (eos_token in tokenizer_config.json)")
 
 
 def train_tokenizer(

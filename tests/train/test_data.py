@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import lzma
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dcp.errors import DataError
+from dcp.errors import DataError, ModelError
 from dcp.tokens import Tokenizer
+from dcp.train import data
 from dcp.train.data import Shards, pack_file
+from dcp.train.loop import train
 from dcp.train.schedule import alpha_at, learning_rate_at
+from dcp.train.settings import TrainSettings
 from dcp.train.tokenizer import END_OF_TEXT, read_documents, train_tokenizer
 
 WORDS = [
@@ -86,10 +90,91 @@ def test_damaged_data_is_refused_in_one_line(tmp_path: Path, packed: Path) -> No
     (tmp_path / "bad.xz").write_bytes(b"not xz")
     with pytest.raises(DataError, match="not a packed shard"):
         Shards.open([tmp_path / "bad.npy"])
+    (tmp_path / "bad.npy.xz").write_bytes(b"not xz")
+    with pytest.raises(DataError, match="not a packed shard"):
+        Shards.open([tmp_path / "bad.npy.xz"])
+    np.save(tmp_path / "odd.npy", np.zeros(9, dtype=np.uint16))
+    np.save(tmp_path / "odd.starts.npy", np.asarray([0, 9]))
+    with pytest.raises(DataError, match=r"odd\.npy is not a packed shard"):
+        Shards.open([tmp_path / "odd.npy"])
+    with pytest.raises(DataError, match="no shards given"):
+        Shards.open([])
     with pytest.raises(DataError, match="cannot read text"):
         list(read_documents(tmp_path / "bad.xz"))
     with pytest.raises(DataError, match="shorter than one window"):
         Shards.open([packed / "shard.npy"]).packed(1, 10**6, 0, 0)
+
+
+def test_xz_shards_hold_the_same_documents_in_even_parts(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Shards.open([packed / "shard.npy"])
+    monkeypatch.setattr(data, "PART_BYTES", plain.total * 2 // 3)
+    for folder in ("a", "b"):
+        out = tmp_path / folder / "shard.npy"
+        assert pack_file(packed / "text.txt.xz", packed, out, seed=5, xz=True) == plain.total
+    files = sorted((tmp_path / "a").iterdir())
+    assert len(files) == 8
+    assert [f.read_bytes() for f in files] == [
+        f.read_bytes() for f in sorted((tmp_path / "b").iterdir())
+    ]
+    shards = Shards.open([tmp_path / "a"])
+    assert np.array_equal(np.concatenate(shards.tokens), plain.tokens[0])
+    firsts = np.cumsum([0, *map(len, shards.tokens[:-1])])
+    starts = np.concatenate([s + f for s, f in zip(shards.starts, firsts, strict=True)])
+    assert np.array_equal(starts, plain.starts[0])
+    assert min(map(len, shards.tokens)) > 0.7 * plain.total / 4
+
+
+def test_one_part_deals_the_same_windows_as_the_plain_shard(packed: Path, tmp_path: Path) -> None:
+    pack_file(packed / "text.txt.xz", packed, tmp_path / "shard.npy", seed=5, xz=True)
+    plain, small = Shards.open([packed / "shard.npy"]), Shards.open([tmp_path])
+    assert np.array_equal(plain.single(5, 63, 1, 2), small.single(5, 63, 1, 2))
+    assert np.array_equal(plain.packed(5, 63, 1, 2), small.packed(5, 63, 1, 2))
+
+
+def test_a_training_step_runs_from_xz_shards_as_from_plain_ones(
+    packed: Path, tmp_path: Path
+) -> None:
+    pack_file(packed / "text.txt.xz", packed, tmp_path / "xz" / "shard.npy", seed=5, xz=True)
+    settings = TrainSettings(
+        layers=1, width=16, heads=1, kv_heads=1, ffn=16, context=31, length=31, batch=1,
+        micro=1, steps=1, warmup=0, decay=0, precision="no",
+    )  # fmt: skip
+    runs = [
+        train(settings, [shards], packed, tmp_path / name)
+        for name, shards in (("plain", packed / "shard.npy"), ("small", tmp_path / "xz"))
+    ]
+    first, second = ((run / "model.safetensors").read_bytes() for run in runs)
+    assert first == second
+
+
+def test_a_vocabulary_past_two_bytes_is_packed_in_four(packed: Path, tmp_path: Path) -> None:
+    big = json.loads((packed / "tokenizer.json").read_text())
+    big["added_tokens"] += [
+        {**big["added_tokens"][0], "id": 300 + i, "content": f"<{i}>"} for i in range(2**16)
+    ]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(big))
+    (tmp_path / "text.txt").write_text(f"the old sea <{2**16 - 1}> ran")
+    pack_file(tmp_path / "text.txt", tmp_path, tmp_path / "shard.npy")
+    (tokens,) = Shards.open([tmp_path / "shard.npy"]).tokens
+    assert tokens.dtype == np.uint32
+    assert 300 + 2**16 - 1 in tokens
+
+
+def test_documents_end_with_the_eos_token_that_the_tokenizer_folder_names(
+    packed: Path, tmp_path: Path
+) -> None:
+    other = (packed / "tokenizer.json").read_text().replace(END_OF_TEXT, "</s>")
+    (tmp_path / "tokenizer.json").write_text(other)
+    with pytest.raises(ModelError, match="names no end-of-text token"):
+        pack_file(packed / "text.txt.xz", tmp_path, tmp_path / "shard.npy")
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": {"content": "</s>"}}')
+    pack_file(packed / "text.txt.xz", tmp_path, tmp_path / "shard.npy")
+    (tokens,) = Shards.open([tmp_path / "shard.npy"]).tokens
+    assert tokens[-1] == Tokenizer.load(tmp_path).id_of("</s>")
+    with pytest.raises(ModelError, match=r"no tokenizer\.json"):
+        pack_file(packed / "text.txt.xz", tmp_path / "none", tmp_path / "shard.npy")
 
 
 def test_learning_rate_rises_stays_and_falls_to_nothing() -> None:
