@@ -10,7 +10,6 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import dcp.models
-import dcp.ui.panels
 import dcp.ui.services
 from dcp.trace import Trace
 from dcp.ui.settings import Settings, read, settings
@@ -48,7 +47,6 @@ def open_page(
         dcp.ui.services, "begin", lambda ask, leave: FakeRecording(ask, leave, pause)
     )
     monkeypatch.setattr(dcp.ui.services, "tag", plain_words)
-    monkeypatch.setattr(dcp.ui.panels, "tag", plain_words)
     monkeypatch.setattr(dcp.ui.services, "warm", lambda: None)
     dcp.ui.services.worker.clear()
 

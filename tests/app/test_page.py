@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -276,40 +275,6 @@ def test_an_unknown_model_is_one_line_and_the_page_lives(
     assert problems(page) == ["no model 'x': neither bundled (tiny) nor a folder nor a Hub id"]
     assert session(page).origin == "sample"
     assert view(page)["tokens"] == session(page).trace.tokens
-
-
-def test_the_statistics_are_those_of_dcp_stats(open_page: Open) -> None:
-    from dcp.stats import drop_table
-
-    page = open_page()
-    finish(press(page, "generate"))
-    page.radio(key="grain").set_value("17 tags").run()
-    page.slider(key="horizon").set_value(16).run()
-    page.toggle(key="as_table").set_value(True).run()
-    shown = page.dataframe[0].value
-    run = session(page)
-    wanted = drop_table([(run.trace, run.words)], by="pos", horizon=16, source="prompt")
-    assert shown["group"].tolist() == wanted["group"].tolist()
-    assert np.array_equal(shown["drop_rate"], wanted["drop_rate"], equal_nan=True)
-    assert np.array_equal(shown["ci_low"], wanted["ci_low"], equal_nan=True)
-
-
-def test_every_setting_of_the_statistics_changes_them(open_page: Open) -> None:
-    page = open_page()
-    finish(press(page, "generate"))
-    page.toggle(key="as_table").set_value(True).run()
-    tables = [page.dataframe[0].value]
-    for change in (
-        lambda: page.slider(key="horizon").set_value(5),
-        lambda: page.radio(key="source").set_value("both"),
-        lambda: page.radio(key="grain").set_value("17 tags"),
-        lambda: page.selectbox(key="layer").set_value(0),
-        lambda: page.selectbox(key="pieces").set_value("all"),
-    ):
-        change().run()
-        tables.append(page.dataframe[0].value)
-    for before, after in pairwise(tables):
-        assert not before.equals(after)
 
 
 def test_every_kind_of_file_is_offered_when_a_run_is_there(open_page: Open) -> None:
