@@ -24,6 +24,8 @@ ROOMS = {
     "trace_file": "trace",
     "trace_frame": "trace",
     "spans": "tokens",
+    "evaluate_score": "evaluate",
+    "evaluate_windows": "evaluate",
     "engine_graph": "engine",
     "engine_request": "engine",
     "rescore_reader": "rescore",
@@ -62,7 +64,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "figures": ("errors", "trace", "words", "pos", "stats"),
     "viewer": ("errors", "trace", "words", "pos"),
     "cli": ("errors",),
-    "ui": ("errors", "config", "models", "tokens", "recorder", "cost", *READERS),
+    "ui": ("errors", "config", "models", "tokens", "recorder", "cost", "whatif", *READERS),
 }
 # Imports inside functions may go back up the street only here, each for its reason.
 LAZY_BACKWARDS = {

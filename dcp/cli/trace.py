@@ -48,6 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stop-at-eos", action="store_true", help="end where the model ends its text"
     )
+    parser.add_argument(
+        "--gates-off",
+        action="store_true",
+        help="read the text again with the gates off: what dropping cost at each token",
+    )
     parser.add_argument("--out", type=output, metavar="RUN", help="save the trace there")
     add_json(parser)
 
@@ -71,6 +76,11 @@ def run(args: argparse.Namespace) -> int:
         truncate=args.truncate,
         stop_at_eos=args.stop_at_eos,
     )
+    if args.gates_off:
+        from dcp.models import open_model
+        from dcp.rescore import gates_off
+
+        trace = gates_off(open_model(args.model, args.dtype), trace)
     if args.out is not None:
         trace.save(args.out)
     if args.json:
@@ -105,7 +115,21 @@ def summary(trace: Trace, out: Path | None) -> dict[str, Any]:
         "impl": meta["impl"],
         "device": meta["device"],
         "truncated": meta["truncated"],
+        "gates_off": _gates_off(trace),
         "out": None if out is None else str(out.resolve()),
+    }
+
+
+def _gates_off(trace: Trace) -> dict[str, Any] | None:
+    """Means over tokens of what ``--gates-off`` adds; None without it, or for a single token."""
+    if trace.kl is None or trace.gates_off_logprob is None or trace.lost_attention is None:
+        return None
+    if trace.tokens < 2:
+        return None
+    return {
+        "kl": float(trace.kl[1:].mean()),
+        "logprob_difference": float((trace.gates_off_logprob - trace.logprob)[1:].mean()),
+        "lost_attention_per_layer": trace.lost_attention[:, : trace.n_queries].mean(axis=1),
     }
 
 
@@ -127,3 +151,8 @@ def _show(trace: Trace, out: Path | None) -> None:
         f"; cache {memory['kv_bytes_held'] / 1e6:.2f} MB held, "
         f"{memory['kv_bytes_dense'] / 1e6:.2f} MB if dense" + (f"; saved {out}" if out else "")
     )
+    if off := found["gates_off"]:
+        note(
+            f"gates off, same tokens: KL {off['kl']:.4f} nats a token, the actual token "
+            f"{off['logprob_difference']:+.4f} nats likelier"
+        )
