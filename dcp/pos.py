@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUNDLED",
+    "CLASSES",
     "GROUPS",
     "UPOS",
     "Tagger",
     "available_taggers",
+    "class_of",
     "group_of",
     "load_tagger",
     "open_pipeline",
@@ -47,6 +49,13 @@ GROUPS = {
 }
 """Five groups of tags that share a colour, in the order charts show them."""
 
+CLASSES = {
+    "content": ("NOUN", "PROPN", "ADJ", "VERB", "ADV", "INTJ"),
+    "function": ("ADP", "DET", "PRON", "CCONJ", "SCONJ", "PART", "AUX", "NUM"),
+    "neither": ("PUNCT", "SYM", "X"),
+}
+"""Content words, function words and the rest: the open, closed and other tags of UD version 2."""
+
 BUNDLED = "dcp-ewt"
 """The name of the bundled tagger."""
 
@@ -56,6 +65,11 @@ _FOLDER = Path(__file__).resolve().parent.parent / "assets" / "pos"
 def group_of(pos: str) -> str:
     """The group of ``GROUPS`` that a tag belongs to; an unknown tag is of "number-other"."""
     return next((name for name, tags in GROUPS.items() if pos in tags), "number-other")
+
+
+def class_of(pos: str) -> str:
+    """The class of ``CLASSES`` that a tag belongs to; an unknown tag is of "neither"."""
+    return next((name for name, tags in CLASSES.items() if pos in tags), "neither")
 
 
 class Tagger:

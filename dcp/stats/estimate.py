@@ -5,6 +5,8 @@ Dimensions: C clusters, G groups, ages 0..A. Intervals are a seeded bootstrap ov
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -42,15 +44,34 @@ def by_cluster(lives: Lives, ages: int) -> tuple[Floats, Floats]:
     With one text a cluster is a block of steps and gets what happened in it: all that one query
     drops falls into one block, whatever the age of what it drops.
     """
+    return _by_text(lives, ages) if lives.texts > 1 else _by_block(lives, ages)
+
+
+def _by_text(lives: Lives, ages: int) -> tuple[Floats, Floats]:
+    shape = (lives.texts, len(lives.names), ages + 2)
+    cell = (lives.text * shape[1] + lives.group) * shape[2]
+
+    def count(age: npt.NDArray[np.int64], which: npt.NDArray[np.bool_] | None = None) -> Floats:
+        # What lies beyond the last age is counted there, and cut off.
+        at = cell + np.minimum(age, ages + 1)
+        found = np.bincount(at if which is None else at[which], minlength=math.prod(shape))
+        return found.reshape(shape)[:, :, : ages + 1].astype(float)
+
+    drops = count(lives.duration, lives.event)
+    joined, left = count(lives.entry + 1), count(lives.duration + 1)
+    return drops, np.cumsum(joined - left, axis=2)
+
+
+def _by_block(lives: Lives, ages: int) -> tuple[Floats, Floats]:
     groups = len(lives.names)
     blocks = int((lives.born + lives.duration).max(initial=0)) // BLOCK + 1
-    clusters = lives.texts if lives.texts > 1 else blocks
+    clusters = blocks * (int(lives.sample.max(initial=0)) + 1)
     drops = np.zeros((clusters, groups, ages + 1))
     risks = np.zeros_like(drops)
     for age in range(ages + 1):
         exposed = (lives.entry < age) & (age <= lives.duration)
         dropped = exposed & lives.event & (lives.duration == age)
-        cluster = lives.text if lives.texts > 1 else (lives.born + age) // BLOCK
+        cluster = lives.sample * blocks + (lives.born + age) // BLOCK
         cell = cluster * groups + lives.group
         for counts, which in ((risks, exposed), (drops, dropped)):
             found = np.bincount(cell[which], minlength=clusters * groups)

@@ -7,7 +7,7 @@ A word alive at the end is censored there, not dead. Knows words and traces; com
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
@@ -15,23 +15,43 @@ import numpy as np
 import numpy.typing as npt
 
 from dcp.errors import RequestError
-from dcp.pos import UPOS
+from dcp.pos import CLASSES, GROUPS, UPOS, class_of, group_of
 from dcp.stats.frequency import BANDS, band_of
 from dcp.trace import ALIVE, Trace
 from dcp.words import Word
 
-__all__ = ["BY", "By", "Lives", "Phase", "Pieces", "Rule", "Sample", "choice", "observe"]
+__all__ = [
+    "BY",
+    "PIECES",
+    "TAGGED",
+    "By",
+    "Lives",
+    "Phase",
+    "Pieces",
+    "Rule",
+    "Sample",
+    "choice",
+    "group_index",
+    "observe",
+    "texts_of",
+]
 
 Sample = tuple[Trace, Sequence[Word]]
 """One text: its trace and the words of that trace."""
 
-By = Literal["pos", "layer", "position", "frequency"]
+By = Literal["pos", "group", "class", "pieces", "layer", "position", "frequency"]
 Phase = Literal["prompt", "generated", "both"]
 Pieces = Literal["single", "multi", "all"]
 Rule = Literal["last", "any"]
 BY: tuple[By, ...] = get_args(By)
 
 Ints = npt.NDArray[np.int64]
+
+PIECES = ("single", "multi")
+"""Words of one token and of several."""
+
+TAGGED: tuple[By, ...] = ("pos", "group", "class")
+"""Groupings that rest on the tagger; their words are of one token unless asked otherwise."""
 
 _POSITIONS = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 
@@ -40,8 +60,10 @@ _POSITIONS = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 class Lives:
     """One entry per word and layer that was at risk for at least one step; N entries.
 
-    text      [N] int64  which sample
+    sample    [N] int64  which sample
+    text      [N] int64  which text: windows of one document (``meta["document"]``) share it
     word      [N] int64  which word, numbered through all samples
+    layer     [N] int64
     group     [N] int64  index into ``names``
     born      [N] int64  step of the word's last token
     entry     [N] int64  age (steps) from behind which it is observed; -1: from its birth on
@@ -49,11 +71,13 @@ class Lives:
     event     [N] bool   whether it was dropped then
     tokens    [N] int64  how many tokens carry the word
     names                the groups' names, in the order charts show them
-    texts                how many samples there are
+    texts                how many texts there are
     """
 
+    sample: Ints
     text: Ints
     word: Ints
+    layer: Ints
     group: Ints
     born: Ints
     entry: Ints
@@ -62,6 +86,21 @@ class Lives:
     tokens: Ints
     names: tuple[str | int, ...]
     texts: int
+
+    def only(self, chosen: npt.NDArray[np.bool_]) -> Lives:
+        """The lives where ``chosen`` [N] is true, of the same texts."""
+        columns = {name: getattr(self, name)[chosen] for name in _COLUMNS}
+        return replace(self, **columns)
+
+    def grouped(self, names: tuple[str | int, ...], group: Ints) -> Lives:
+        """The same lives in other groups: ``group`` [N] holds indices into ``names``."""
+        return replace(self, names=names, group=group)
+
+
+_COLUMNS = (
+    *("sample", "text", "word", "layer", "group"),
+    *("born", "entry", "duration", "event", "tokens"),
+)
 
 
 def choice(name: str, value: str, options: Sequence[str]) -> None:
@@ -82,13 +121,14 @@ def observe(
 ) -> Lives:
     """The lives of all complete words of ``samples``, grouped.
 
-    by          "pos" | "layer" | "position" (context length at birth) | "frequency" (per million
-                words of English; words with a letter only)
+    by          "pos" | "group" (five groups of tags) | "class" (content or function words) |
+                "pieces" (one token or several) | "layer" | "position" (context length at birth) |
+                "frequency" (per million words of English; words with a letter only)
     source      where the word's last token was born
     dropped_in  the phase under observation: with "prompt", a word still alive at the end of the
                 prompt is censored there; with "generated", words are observed from then on
     layer       one layer, or None for all
-    pieces      words of one token, of several, or all; None: "single" for "pos", else "all"
+    pieces      words of one token, of several, or all; None: "single" by tags, else "all"
     rule        "last": a word is dropped with its last living token; "any": with its first token
 
     Raises RequestError for an unknown choice or layer.
@@ -97,7 +137,7 @@ def observe(
     choice("source", source, get_args(Phase))
     choice("phase", dropped_in, get_args(Phase))
     choice("rule", rule, get_args(Rule))
-    pieces = pieces or ("single" if by == "pos" else "all")
+    pieces = pieces or ("single" if by in TAGGED else "all")
     choice("pieces", pieces, get_args(Pieces))
     if not samples:
         raise RequestError("no trace given: statistics need at least one")
@@ -105,22 +145,34 @@ def observe(
         if layer is not None and not 0 <= layer < trace.layers:
             raise RequestError(f"no layer {layer}: this trace has layers 0 to {trace.layers - 1}")
     names = _names(by, samples)
+    texts = texts_of(samples)
     columns, numbered = [], 0
     for number, (trace, words) in enumerate(samples):
         chosen = [word for word in words if _wanted(word, source, pieces)]
         block = _one_text(trace, chosen, layer, rule, dropped_in)
         block["group"] = _groups(by, names, chosen, block)
-        block["text"] = np.full(len(block["word"]), number, np.int64)
+        block["sample"] = np.full(len(block["word"]), number, np.int64)
+        block["text"] = np.full(len(block["word"]), texts[number], np.int64)
         # One that ends at age 0 without a drop was never at risk.
         observed = (block["duration"] > block["entry"]) & (block["group"] >= 0)
         observed &= block["event"] | (block["duration"] >= 1)
         block["word"] = block["word"] + numbered
         numbered += len(chosen)
-        columns.append({key: value[observed] for key, value in block.items() if key != "layer"})
+        columns.append({key: value[observed] for key, value in block.items()})
     joined: dict[str, Any] = {
         key: np.concatenate([column[key] for column in columns]) for key in columns[0]
     }
-    return Lives(names=names, texts=len(samples), **joined)
+    return Lives(names=names, texts=int(texts.max()) + 1, **joined)
+
+
+def texts_of(samples: Sequence[Sample]) -> Ints:
+    """[samples] int64: the text that each belongs to, numbered from 0 in order of appearance.
+
+    A sample is a text of its own unless its trace names the document that it is a window of.
+    """
+    seen: dict[Any, int] = {}
+    keys = (trace.meta.get("document", i) for i, (trace, _) in enumerate(samples))
+    return np.array([seen.setdefault(key, len(seen)) for key in keys], np.int64)
 
 
 def _wanted(word: Word, source: Phase, pieces: Pieces) -> bool:
@@ -166,14 +218,13 @@ def _one_text(
 
 
 def _names(by: By, samples: Sequence[Sample]) -> tuple[str | int, ...]:
-    if by == "pos":
-        return UPOS
     if by == "layer":
         return tuple(range(max(trace.layers for trace, _ in samples)))
-    if by == "frequency":
-        return BANDS
-    lows = (0, *_POSITIONS)
-    return (*(f"{a}-{b - 1}" for a, b in pairwise(lows)), f"{lows[-1]}+")
+    if by == "position":
+        lows = (0, *_POSITIONS)
+        return (*(f"{a}-{b - 1}" for a, b in pairwise(lows)), f"{lows[-1]}+")
+    fixed = {"pos": UPOS, "group": GROUPS, "class": CLASSES, "pieces": PIECES, "frequency": BANDS}
+    return tuple(fixed[by])
 
 
 def _groups(
@@ -184,9 +235,17 @@ def _groups(
         return np.asarray(block["layer"], np.int64)
     if by == "position":
         return np.asarray(np.searchsorted(_POSITIONS, block["born"], side="right"), np.int64)
-    if by == "pos":
-        index = {name: i for i, name in enumerate(names)}
-        each = np.array([index.get(word.pos, -1) for word in words], np.int64)
-    else:
+    if by == "pieces":
+        return np.asarray(block["tokens"] > 1, np.int64)
+    if by == "frequency":
         each = np.array([band_of(word.text) for word in words], np.int64)
+    else:
+        each = np.array([group_index(by, names, word.pos) for word in words], np.int64)
     return np.asarray(each[block["word"]], np.int64)
+
+
+def group_index(by: By, names: Sequence[str | int], pos: str) -> int:
+    """Where a tag stands among ``names`` when words are grouped by "pos", "group" or "class"."""
+    if pos not in UPOS:
+        return -1
+    return names.index({"group": group_of, "class": class_of}.get(by, str)(pos))

@@ -15,21 +15,19 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from dcp.errors import RequestError
 from dcp.stats.controls import Policy, control_trace
-from dcp.stats.estimate import by_cluster, cluster_kind, intervals, median_life, survival
+from dcp.stats.estimate import by_cluster, cluster_kind, intervals, survival
 from dcp.stats.lives import By, Phase, Pieces, Rule, Sample, observe
+from dcp.stats.rates import MIN_WORDS, check_boot, check_horizon, rates, rates_by_layer
 
 __all__ = [
     "MIN_WORDS",
     "drop_curve",
     "drop_table",
+    "drop_table_by_layer",
     "drop_table_with_controls",
     "to_records",
 ]
-
-MIN_WORDS = 20
-"""Groups with fewer words stay blank."""
 
 
 def drop_table(
@@ -61,7 +59,6 @@ def drop_table(
     Estimates are nan for groups of fewer than 20 words; `to_records` makes them null. The other
     parameters are those of `dcp.stats.observe`. Raises RequestError for a bad one.
     """
-    _check(horizon, n_boot)
     lives = observe(
         samples,
         by=by,
@@ -71,57 +68,22 @@ def drop_table(
         pieces=pieces,
         rule=rule,
     )
-    drops, risks = by_cluster(lives, horizon)
-    low, high = intervals(drops, risks, seed, n_boot)
-    curve = survival(drops.sum(0), risks.sum(0))
-    label = cluster_kind(lives, len(drops))
-    rows = []
-    for g, name in enumerate(lives.names):
-        mine = lives.group == g
-        if not mine.any():
-            continue
-        words, where = np.unique(lives.word[mine], return_index=True)
-        blank = len(words) < MIN_WORDS
-        at_risk = int(risks[:, g, horizon].sum())
-        seen = at_risk > 0 or curve[g, horizon] == 0
-        interval = label if seen and not blank and np.isfinite(low[g, horizon]) else ""
-        rows.append(
-            {
-                "group": name,
-                "source": source,
-                "words": len(words),
-                "tokens": int(lives.tokens[mine][where].sum()),
-                "texts": len(np.unique(lives.text[mine])),
-                "at_risk": at_risk,
-                "events": int(drops[:, g].sum()),
-                "horizon": horizon,
-                "drop_rate": 1 - curve[g, horizon] if seen and not blank else np.nan,
-                "ci_low": low[g, horizon] if interval else np.nan,
-                "ci_high": high[g, horizon] if interval else np.nan,
-                "interval": interval,
-                "dropped_share": np.nan if blank else float(lives.event[mine].mean()),
-                "median_life": np.nan if blank else median_life(lives, mine),
-            }
-        )
-    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
+    return rates(lives, [horizon], source=source, seed=seed, n_boot=n_boot)
 
 
-_COLUMNS = {
-    "group": object,
-    "source": object,
-    "words": "int64",
-    "tokens": "int64",
-    "texts": "int64",
-    "at_risk": "int64",
-    "events": "int64",
-    "horizon": "int64",
-    "drop_rate": "float64",
-    "ci_low": "float64",
-    "ci_high": "float64",
-    "interval": object,
-    "dropped_share": "float64",
-    "median_life": "float64",
-}
+def drop_table_by_layer(
+    samples: Sequence[Sample],
+    by: By = "pos",
+    *,
+    horizon: int = 32,
+    source: Phase = "prompt",
+    pieces: Pieces | None = None,
+    seed: int = 0,
+    n_boot: int = 1000,
+) -> pd.DataFrame:
+    """`drop_table` of every layer, one under the other; column ``layer`` tells which."""
+    lives = observe(samples, by=by, source=source, pieces=pieces)
+    return rates_by_layer(lives, [horizon], source=source, seed=seed, n_boot=n_boot)
 
 
 def drop_table_with_controls(
@@ -157,7 +119,8 @@ def drop_curve(
     group, source, words, age (steps), survival, ci_low, ci_high, interval, at_risk, events (at this
     age). A curve ends where nothing is at risk any more; groups under 20 words are left out.
     """
-    _check(ages, n_boot)
+    check_horizon(ages)
+    check_boot(n_boot)
     lives = observe(
         samples,
         by=by,
@@ -204,10 +167,3 @@ def to_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
         {key: None if pd.isna(value) else value for key, value in row.items()}
         for row in frame.astype(object).to_dict("records")
     ]
-
-
-def _check(horizon: int, n_boot: int) -> None:
-    if horizon < 1:
-        raise RequestError(f"horizon {horizon} is too short: it is a number of steps, 1 or more")
-    if n_boot < 1:
-        raise RequestError(f"{n_boot} resamples are too few: an interval needs 1000 or so")

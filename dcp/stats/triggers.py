@@ -14,10 +14,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from dcp.errors import RequestError
-from dcp.pos import UPOS
+from dcp.pos import CLASSES, GROUPS, UPOS
 from dcp.stats.estimate import BLOCK
-from dcp.stats.lives import Phase, Sample, choice
-from dcp.stats.survival import MIN_WORDS
+from dcp.stats.lives import TAGGED, By, Phase, Sample, choice, group_index, texts_of
+from dcp.stats.rates import MIN_WORDS
 from dcp.trace import ALIVE, Trace
 from dcp.words import Word
 
@@ -29,17 +29,19 @@ Ints = npt.NDArray[np.int64]
 
 def trigger_table(
     samples: Sequence[Sample],
+    by: By = "pos",
     *,
     source: Phase = "prompt",
     layer: int | None = None,
     seed: int = 0,
     n_boot: int = 1000,
 ) -> pd.DataFrame:
-    """One row per part of speech of the token being read, in the order of ``UPOS``.
+    """One row per part of speech of the token being read (``by``: "pos", "group" or "class").
 
     group, source, queries, texts
     drops_per_query   entries dropped when such a token is read, mean over layers
-    ratio             that over the mean of all queries: 1 is an ordinary query
+    base_rate         entries dropped by a query of any kind, mean over layers: the same in all rows
+    ratio             the one over the other: 1 is an ordinary query
     ci_low, ci_high   95 % interval of ``ratio``: resampled texts, or blocks of 64 steps of one text
     interval          "texts" | "within this text" | ""
     null_low, null_high  95 % of ``ratio`` when labels are shuffled among the queries of a text
@@ -48,18 +50,25 @@ def trigger_table(
     for groups of fewer than 20 queries and where nothing was dropped. Raises RequestError.
     """
     choice("source", source, get_args(Phase))
+    choice("grouping", by, TAGGED)
     if not samples or n_boot < 1:
         raise RequestError("triggers need at least one trace and one resample")
-    runs = [_queries(trace, words, source, layer) for trace, words in samples]
-    one = len(runs) == 1
-    blocks = int(runs[0][2].max(initial=0)) // BLOCK + 1
-    clusters = blocks if one else len(runs)
-    groups = len(UPOS)
+    names = {"pos": UPOS, "group": tuple(GROUPS), "class": tuple(CLASSES)}[by]
+    tag_to_group = np.array([group_index(by, names, tag) for tag in UPOS])
+    runs = []
+    for trace, words in samples:
+        drops, tags, steps = _queries(trace, words, source, layer)
+        runs.append((drops, tag_to_group[tags], steps))
+    texts = texts_of(samples)
+    one = int(texts.max()) == 0
+    blocks = max(int(steps.max(initial=0)) for _, _, steps in runs) // BLOCK + 1
+    clusters = blocks * len(runs) if one else int(texts.max()) + 1
+    groups = len(names)
     sums, counts = np.zeros((clusters, groups)), np.zeros((clusters, groups))
     rng = np.random.default_rng(seed)
     shuffled = np.zeros((n_boot, groups))
-    for text, (drops, labels, steps) in enumerate(runs):
-        cluster = steps // BLOCK if one else np.full(len(steps), text)
+    for i, (drops, labels, steps) in enumerate(runs):
+        cluster = i * blocks + steps // BLOCK if one else np.full(len(steps), texts[i])
         np.add.at(sums, (cluster, labels), drops)
         np.add.at(counts, (cluster, labels), 1)
         mixed = rng.permuted(np.broadcast_to(drops, (n_boot, len(drops))), axis=1)
@@ -77,11 +86,12 @@ def trigger_table(
         floor, top = np.percentile(null[:, g], [2.5, 97.5]) if enough[g] else (np.nan, np.nan)
         rows.append(
             {
-                "group": UPOS[g],
+                "group": names[g],
                 "source": source,
                 "queries": int(total[g]),
-                "texts": sum(bool((labels == g).any()) for _, labels, _ in runs),
+                "texts": len({t for t, run in zip(texts, runs, strict=True) if g in run[1]}),
                 "drops_per_query": sums[:, g].sum() / total[g] if enough[g] else np.nan,
+                "base_rate": sums.sum() / total.sum(),
                 "ratio": ratio[g] if enough[g] else np.nan,
                 "ci_low": low,
                 "ci_high": high,
@@ -90,7 +100,7 @@ def trigger_table(
                 "null_high": top,
             }
         )
-    columns = ["group", "source", "queries", "texts", "drops_per_query", "ratio"]
+    columns = ["group", "source", "queries", "texts", "drops_per_query", "base_rate", "ratio"]
     return pd.DataFrame(
         rows, columns=[*columns, "ci_low", "ci_high", "interval", "null_low", "null_high"]
     )
@@ -99,7 +109,7 @@ def trigger_table(
 def _queries(
     trace: Trace, words: Sequence[Word], source: Phase, layer: int | None
 ) -> tuple[Floats, Ints, Ints]:
-    """(drops, label, step) of each query that stands in a complete word; mean drops over layers."""
+    """(drops, tag, step) of each query that stands in a complete word; mean drops over layers."""
     if layer is not None and not 0 <= layer < trace.layers:
         raise RequestError(f"no layer {layer}: this trace has layers 0 to {trace.layers - 1}")
     label = np.full(trace.tokens, -1, np.int64)

@@ -1,0 +1,212 @@
+"""The adjusted effect of a part of speech: a discrete-time hazard model beside the raw rates.
+
+Raw rates mix what a word is with how common it is, how it is cut, how old it is and how much
+context there is. The model is logistic in all of these at once (Singer & Willett 1993; statsmodels'
+GLM on the counts of `dcp.stats.person_period`), with errors that are robust to whatever goes on
+inside a text. Raw and adjusted rates are in the same unit, drops per step at risk.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dcp.errors import RequestError
+from dcp.pos import CLASSES, GROUPS, UPOS
+from dcp.stats.frequency import BANDS
+from dcp.stats.lives import TAGGED, By, Phase, Sample, choice, group_index
+from dcp.stats.person_period import Cells, count
+from dcp.stats.rates import MIN_WORDS
+
+__all__ = ["MIN_CLUSTERS", "hazard_table"]
+
+MIN_CLUSTERS = 10
+"""Robust errors from fewer texts (or blocks) are far too small, so they are not given."""
+
+MIN_EVENTS = 5
+"""Neighbouring classes of a covariate are joined until each has so many drops and survivals."""
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+def hazard_table(
+    samples: Sequence[Sample],
+    by: By = "pos",
+    *,
+    source: Phase = "prompt",
+    layer: int | None = None,
+) -> pd.DataFrame:
+    """One row per group of tags that occurs (``by``: "pos", "group" or "class").
+
+    group, source, tokens, texts
+    at_risk, events      token-layer-steps at risk, drops
+    raw                  drops per step at risk: events / at_risk
+    adjusted             the same as if every token at risk had this tag, all else as it was: the
+                         model's mean over frequency (log, to the decade), place in the word, age,
+                         step and, with ``layer`` None, layer
+    raw_low, raw_high, adjusted_low, adjusted_high   95 %, robust to dependence within clusters
+    base_rate            drops per step at risk of all groups together
+    interval             "texts" | "within this text" | "" (fewer than ten clusters)
+
+    Words without a letter count as of mean frequency. Groups of fewer than 20 tokens, and those in
+    which nothing or everything is dropped, stay blank and out of the model. Raises RequestError.
+    """
+    choice("grouping", by, TAGGED)
+    choice("source", source, get_args(Phase))
+    if not samples:
+        raise RequestError("no trace given: statistics need at least one")
+    for trace, _ in samples:
+        if layer is not None and not 0 <= layer < trace.layers:
+            raise RequestError(f"no layer {layer}: this trace has layers 0 to {trace.layers - 1}")
+    names = {"pos": UPOS, "group": tuple(GROUPS), "class": tuple(CLASSES)}[by]
+    cells = count(samples, source=source, layer=layer)
+    of_tag = np.array([group_index(by, names, tag) for tag in UPOS])
+    group = of_tag[cells.levels[:, 1]]
+    risk = np.bincount(cells.cell, cells.at_risk, len(group))
+    drops = np.bincount(cells.cell, cells.drops, len(group))
+    tokens = np.bincount(of_tag, cells.tokens, len(names)).astype(np.int64)
+    at_risk = np.bincount(group, risk, len(names))
+    events = np.bincount(group, drops, len(names))
+    told = (tokens >= MIN_WORDS) & (events > 0) & (events < at_risk)
+    raw, adjusted = np.full((3, len(names)), np.nan), np.full((3, len(names)), np.nan)
+    label = ""
+    if told.any():
+        fit = told[group]
+        data = _Data(cells, fit, group[fit], risk[fit], drops[fit])
+        clusters = data.clusters()
+        if clusters >= MIN_CLUSTERS:
+            label = "texts" if cells.texts > 1 else "within this text"
+        raw[:, told] = _standardised(data, _groups_only(data), clusters)
+        adjusted[:, told] = _standardised(data, _all_covariates(data, layer is None), clusters)
+    rows = [
+        {
+            "group": names[g],
+            "source": source,
+            "tokens": int(tokens[g]),
+            "texts": cells.texts,
+            "at_risk": int(at_risk[g]),
+            "events": int(events[g]),
+            "raw": raw[0, g],
+            "raw_low": raw[1, g],
+            "raw_high": raw[2, g],
+            "adjusted": adjusted[0, g],
+            "adjusted_low": adjusted[1, g],
+            "adjusted_high": adjusted[2, g],
+            "base_rate": events.sum() / at_risk.sum(),
+            "interval": label if np.isfinite(adjusted[1, g]) else "",
+        }
+        for g in np.flatnonzero(at_risk)
+    ]
+    return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+_COLUMNS = [
+    *("group", "source", "tokens", "texts", "at_risk", "events", "raw", "raw_low", "raw_high"),
+    *("adjusted", "adjusted_low", "adjusted_high", "base_rate", "interval"),
+]
+
+
+@dataclass(frozen=True, eq=False)
+class _Data:
+    """The K cells that are in the model; ``fit`` says which of all cells they are."""
+
+    cells: Cells
+    fit: npt.NDArray[np.bool_]
+    group: Ints
+    risk: Floats
+    drops: Floats
+
+    @property
+    def levels(self) -> Ints:
+        return self.cells.levels[self.fit]
+
+    def clusters(self) -> int:
+        """Clusters that hold at least one of the cells."""
+        return len(np.unique(self.cells.cluster[self.fit[self.cells.cell]]))
+
+    def scores(self, design: Floats, hazard: Floats) -> Floats:
+        """[C, P]: the score of each cluster, the sum of (drops - expected drops) times design."""
+        from scipy.sparse import coo_array
+
+        inside = self.fit[self.cells.cell]
+        cell = (np.cumsum(self.fit) - 1)[self.cells.cell[inside]]
+        rest = self.cells.drops[inside] - self.cells.at_risk[inside] * hazard[cell]
+        shape = (self.cells.clusters, len(design))
+        matrix = coo_array((rest, (self.cells.cluster[inside], cell)), shape=shape)
+        return np.asarray(matrix.tocsr() @ design)
+
+
+def _groups_only(data: _Data) -> Floats:
+    return np.asarray(np.unique(data.group)[None] == data.group[:, None], np.float64)
+
+
+def _all_covariates(data: _Data, with_layer: bool) -> Floats:
+    """[K, P]: a column for each group, then those of the covariates, each less its first class."""
+    layer, _, place, band, age, step = data.levels.T
+    known = band >= 0
+    mean = np.average(band[known], weights=data.risk[known]) if known.any() else 0.0
+    columns = [_groups_only(data), np.where(known, band - mean, 0.0)[:, None] / (len(BANDS) - 1)]
+    for values in (place, age, step, *((layer,) if with_layer else ())):
+        joined = _joined(values, data)
+        columns.append(np.asarray(np.unique(joined)[None, 1:] == joined[:, None], np.float64))
+    return np.concatenate(columns, axis=1)
+
+
+def _joined(values: Ints, data: _Data) -> Ints:
+    """``values`` with neighbours made one class until each has enough drops and survivals."""
+    classes = np.unique(values)
+    drops = np.array([data.drops[values == value].sum() for value in classes])
+    kept = np.array([data.risk[values == value].sum() for value in classes]) - drops
+    into, have, number = np.zeros(len(classes), np.int64), np.zeros(2), 0
+    for i in range(len(classes)):
+        into[i] = number
+        have += drops[i], kept[i]
+        if (have >= MIN_EVENTS).all():
+            have, number = np.zeros(2), number + 1
+    if have.any() and number:
+        into[into == number] = number - 1
+    return np.asarray(into[np.searchsorted(classes, values)], np.int64)
+
+
+def _standardised(data: _Data, design: Floats, clusters: int) -> Floats:
+    """[3, G]: for each group the mean hazard over all cells, and its 95 % interval (or nan)."""
+    from scipy.special import expit, logit
+    from scipy.stats import t
+    from statsmodels.genmod.families import Binomial
+    from statsmodels.genmod.generalized_linear_model import GLM
+
+    groups = len(np.unique(data.group))
+    counts = np.stack([data.drops, data.risk - data.drops], axis=1)
+    with warnings.catch_warnings():
+        # What does not converge is left blank below; statsmodels says so on stderr as well.
+        warnings.simplefilter("ignore")
+        model = GLM(counts, design, family=Binomial()).fit(maxiter=50)
+    out = np.full((3, groups), np.nan)
+    if not model.converged:
+        return out
+    beta = np.asarray(model.params)
+    hazard = np.asarray(expit(design @ beta))
+    scores = data.scores(design, hazard)
+    bread = np.asarray(model.normalized_cov_params)
+    spread = bread @ (scores.T @ scores) @ bread * clusters / max(clusters - 1, 1)
+    share = data.risk / data.risk.sum()
+    other = design.copy()
+    for g in range(groups):
+        other[:, :groups] = np.arange(groups) == g
+        there = np.asarray(expit(other @ beta))
+        mean = share @ there
+        out[0, g] = mean
+        if clusters < MIN_CLUSTERS:
+            continue
+        slope = (share * there * (1 - there)) @ other
+        error = np.sqrt(slope @ spread @ slope) / (mean * (1 - mean))
+        reach = t.ppf(0.975, clusters - 1) * error
+        out[1:, g] = expit(logit(mean) + np.array([-reach, reach]))
+    return out
