@@ -358,8 +358,8 @@ export class View {
     this.run = unpack(payload);
     const { run, state } = this;
     if (fresh) {
-      Object.assign(state, { token: -1, follow: run.running, groups: 0 }, payload.at || {});
-      if (!payload.at || payload.at.step === undefined) state.step = run.running ? 0 : run.Q - 1;
+      Object.assign(state, { token: -1, follow: run.running, groups: 0, placed: null });
+      state.step = run.running ? 0 : run.Q - 1;
       if (state.layer < 0 || state.layer >= run.L) state.layer = Math.min(run.L - 1, Math.floor(run.L / 2));
       Object.assign(state, remembered.get(run.id));
       remembered.set(run.id, state);
@@ -374,8 +374,39 @@ export class View {
     this.recount();
     this.legend();
     this.say();
+    if (fresh || run.running || wasRunning) this.reported = this.where();
+    this.place(payload.at);
     this.stale = true;
     this.draw();
+  }
+
+  /** Go where the page asks; a place already followed is not asked for again. */
+  place(at) {
+    const { run, state } = this;
+    if (!at || at.n === state.placed || run.running) return;
+    state.placed = at.n;
+    if (at.layer >= 0 && at.layer < run.L) state.layer = at.layer;
+    if (at.token !== undefined) state.token = at.token >= 0 && at.token < run.T ? at.token : -1;
+    if (at.step >= 0 && at.step < run.Q) this.go(at.step);
+    this.told = "";
+    this.reported = this.where();
+  }
+
+  where() {
+    const { layer, step, token } = this.state;
+    return JSON.stringify({ layer, step, token: token < 0 ? null : token });
+  }
+
+  /** Tell the page where we are, a moment after the hand has rested; never while the film runs. */
+  settle() {
+    clearTimeout(this.resting);
+    if (this.playing || this.dragging || !this.options.report) return;
+    this.resting = setTimeout(() => {
+      const here = this.where();
+      if (this.playing || this.dragging || this.run.running || here === this.reported) return;
+      this.reported = here;
+      this.options.report(JSON.parse(here));
+    }, 300);
   }
 
   say() {
@@ -489,7 +520,7 @@ export class View {
     this.draw();
   }
 
-  stop() { this.playing = 0; this.showPlay(); }
+  stop() { this.playing = 0; this.showPlay(); this.settle(); }
 
   showPlay() {
     const on = !!this.playing;
@@ -532,7 +563,7 @@ export class View {
     for (const el of [canvas, scrub]) el.addEventListener("keydown", (e) => this.key(e));
     scrub.addEventListener("pointerdown", (e) => { scrub.setPointerCapture(e.pointerId); scrub.focus({ preventScroll: true }); this.dragging = true; drag(e); e.preventDefault(); });
     scrub.addEventListener("pointermove", (e) => { if (this.dragging) drag(e); });
-    for (const end of ["pointerup", "pointercancel"]) scrub.addEventListener(end, () => { this.dragging = false; });
+    for (const end of ["pointerup", "pointercancel"]) scrub.addEventListener(end, () => { this.dragging = false; this.settle(); });
     scrub.addEventListener("dblclick", () => this.zoom(1e-9));
     canvas.addEventListener("pointermove", (e) => { if (e.pointerType !== "touch" || e.buttons) this.point(...at(e)); });
     canvas.addEventListener("pointerleave", () => { this.hover = null; this.draw(); });
@@ -586,6 +617,7 @@ export class View {
   // ---- drawing
 
   draw() {
+    this.settle();
     if (!this.frame && this.run) this.frame = requestAnimationFrame((now) => { this.frame = 0; this.render(now); });
   }
 
@@ -1156,6 +1188,13 @@ export function mount(root, payload, options = {}) {
 
 const views = new WeakMap();
 
+/** The same payload again, as after a report: nothing to unpack, nothing to redraw. */
+function alike(a, b) {
+  if (!a || !b || a === b) return a === b;
+  const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
+  return [...keys].every((k) => a[k] === b[k] || (typeof a[k] === "object" && JSON.stringify(a[k]) === JSON.stringify(b[k])));
+}
+
 function streamlitTheme(parent) {
   const host = parent.host || parent, value = getComputedStyle(host).getPropertyValue("--st-background-color").trim();
   const m = value.match(/^#([0-9a-f]{6})$/i);
@@ -1163,15 +1202,16 @@ function streamlitTheme(parent) {
 }
 
 /** Streamlit component: called again with every new payload; the view and its state stay. */
-export default function component({ parentElement, data }) {
+export default function component({ parentElement, data, setStateValue }) {
   let view = views.get(parentElement);
   if (!view || !view.box.isConnected) {
     view = new View(parentElement, { theme: streamlitTheme(parentElement) });
     views.set(parentElement, view);
   }
+  view.options.report = (at) => setStateValue("at", at);
   const theme = streamlitTheme(parentElement);
   if (theme !== view.options.theme) view.theme(theme);
-  if (data && data !== view.data) { view.data = data; view.update(data); }
+  if (data && !alike(data, view.data)) { view.data = data; view.update(data); }
   // Streamlit may run this clean-up for a call that a newer one has overtaken: only a view that has
   // left the page goes.
   return () => setTimeout(() => { if (!view.box.isConnected) view.destroy(); }, 1000);

@@ -5,7 +5,7 @@ Both send their script with the page: no package manifest, no request to another
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,27 @@ __all__ = ["hear_typing", "linked_view"]
 _TYPING = Path(__file__).resolve().parent.parent.parent / "assets" / "viewer" / "typing.js"
 
 
-def linked_view(data: dict[str, Any], key: str) -> None:
-    """Show a payload of `dcp.viewer.payload`; the view keeps its step and layer between calls."""
-    _view()(data=data, key=key)
+def _nothing(place: Mapping[str, int | None]) -> None:
+    """Nobody listens."""
+
+
+def linked_view(
+    data: dict[str, Any], key: str, on_place: Callable[[Mapping[str, int | None]], None] = _nothing
+) -> None:
+    """Show a payload of `dcp.viewer.payload`; its step, layer and zoom stay between calls.
+
+    data["at"] = {"layer", "step", "token", "n"} sends the view to a place, once for each new ``n``.
+    A moment after a click, a key or the end of a scrub, never while a run or its film plays, the
+    view reports where it is: ``on_place({"layer": int, "step": int, "token": int | None})``. The
+    report reruns the fragment that the view stands in; the same payload sent again draws nothing.
+    """
+
+    def changed() -> None:
+        place = st.session_state[key].get("at")
+        if place:
+            on_place(place)
+
+    _view()(data=data, key=key, on_at_change=changed)
 
 
 def hear_typing(label: str, key: str, on_change: Callable[[], None]) -> None:

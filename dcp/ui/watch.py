@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
 from dcp.ui.component import linked_view
+from dcp.ui.links import point
 from dcp.ui.session import Session
 from dcp.ui.worker import Status
 from dcp.viewer.payload import Speed, payload
 
 __all__ = ["EVERY", "watch"]
+
+_ASKED, _KNOWN = "view asked", "view known"
 
 EVERY = 0.25
 """Seconds between two looks at a run."""
@@ -26,7 +31,9 @@ def _look(session: Session) -> None:
     if session.job is None:
         _line(session.note)
         if session.trace is not None:
-            linked_view(payload(session.trace, session.words, run_id=session.shown), "view")
+            at = _place(session)
+            data = payload(session.trace, session.words, run_id=session.shown, at=at)
+            linked_view(data, "view", partial(_went, session))
         return
     status = session.job.status()
     if status.settled:
@@ -46,6 +53,27 @@ def _look(session: Session) -> None:
         linked_view(data, "view")
     elif session.trace is not None:
         linked_view(payload(session.trace, session.words, run_id="before"), "view")
+
+
+def _went(session: Session, place: Mapping[str, int | None]) -> None:
+    """The hand moved the view; the view needs no telling where it is."""
+    session.token = place["token"]
+    point(session, layer=place["layer"], step=place["step"])
+    st.session_state[_KNOWN] = _where(session)
+
+
+def _place(session: Session) -> dict[str, int | None]:
+    """Where the page wants the view: numbered anew when somebody else than the view moved it."""
+    state, now = st.session_state, _where(session)
+    asked: dict[str, int | None] = state.get(_ASKED, {})
+    if now != state.get(_KNOWN):
+        asked = now | {"n": (asked.get("n") or 0) + 1}
+        state[_ASKED], state[_KNOWN] = asked, now
+    return asked
+
+
+def _where(session: Session) -> dict[str, int | None]:
+    return {"layer": session.layer, "step": session.step, "token": session.token}
 
 
 def _line(text: str) -> None:

@@ -7,7 +7,7 @@ Offsets are handed over in UTF-16 code units, because that is how JavaScript ind
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -61,12 +61,15 @@ def payload(
     running: bool = False,
     planned: int | None = None,
     speed: Speed | None = None,
+    at: Mapping[str, int | None] | None = None,
 ) -> dict[str, Any]:
     """The JSON object of one trace. ``words`` may cover the text in part, or not at all.
 
     run_id   names the run: the view keeps its step and layer while the id stays the same
     running  more will come; ``planned`` tokens in all, so that the axis does not rescale
     speed    counters; by default those the trace itself recorded
+    at       where to look: ``layer``, ``step``, ``token`` (None or absent leaves it), and ``n``:
+             the view goes there once for each new ``n``
 
     >>> payload(trace)["tokens"] == trace.tokens
     True
@@ -114,6 +117,7 @@ def payload(
             "process": speed.process,
         },
         "label": _label(trace),
+        "at": {key: value for key, value in (at or {}).items() if value is not None},
     }
 
 
