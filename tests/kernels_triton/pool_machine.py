@@ -16,8 +16,9 @@ from dcp.kernels.triton.common import INTERPRETED
 from dcp.kernels.triton.pool import Pool, PoolShape
 
 LAYERS, SEQUENCES, PAGE, PAGES = 2, 3, 4, 40
+# One more: a step of all sequences has a lane to spare.
 SHAPE = PoolShape(
-    layers=LAYERS, sequences=SEQUENCES, kv_heads=2, head_dim=5, interaction=3, most=90,
+    layers=LAYERS, sequences=SEQUENCES + 1, kv_heads=2, head_dim=5, interaction=3, most=90,
     pages=PAGES, page=PAGE,
 )  # fmt: skip
 DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
@@ -51,18 +52,18 @@ class PoolMachine(RuleBasedStateMachine):
     def fits(self, tokens: list[int]) -> bool:
         """Whether the step may go: the pool's own refusal must say the same as counting."""
         counts, free = self.pool.state()
-        more = torch.tensor(tokens)
+        more = torch.tensor([*tokens, 0])
         held = sum(-(-len(rows) // PAGE) for layer in self.live for rows in layer)
         then = sum(
             -(-(len(rows) + tokens[b]) // PAGE)
             for layer in self.live
             for b, rows in enumerate(layer)
         )
-        if then > PAGES:
+        if then > self.pool.shape.pages:
             with pytest.raises(DeviceError):
                 self.pool.require(counts, free, more)
             return False
-        assert free == PAGES - held
+        assert free == self.pool.shape.pages - held
         self.pool.require(counts, free, more)
         return max(self.next[b] + tokens[b] for b in range(SEQUENCES)) <= SHAPE.most
 
@@ -83,10 +84,13 @@ class PoolMachine(RuleBasedStateMachine):
             beta = self.threshold(layer, rows, queries, drop)
             kv = torch.stack([named(layer, b, t) for b, t in zip(rows, steps, strict=True)])
             self.remember(layer, rows, steps, queries, beta)
-            self.pool.decode(
-                layer, ints(*rows), ints(*steps), torch.zeros_like(kv), kv, -kv,
-                queries, gates, beta, None,
+            # Nobody reads in the last lane: what comes with it must go nowhere.
+            given = [torch.cat((x, torch.full_like(x[:1], math.nan))) for x in (kv, queries, gates)]
+            out = self.pool.decode(
+                layer, ints(*rows, -1), ints(*steps, 0), torch.zeros_like(given[0]), given[0],
+                -given[0], given[1], given[2], beta, None,
             )  # fmt: skip
+            assert bool((out[-1] == 0).all())
             for b, t, gate in zip(rows, steps, gates, strict=True):
                 self.live[layer][b][t] = [gate, math.nan]
         for b in rows:
@@ -116,6 +120,11 @@ class PoolMachine(RuleBasedStateMachine):
                 self.remember(layer, [b], [first + i], queries[i : i + 1], beta)
                 self.live[layer][b][first + i] = [gates[i], math.nan]
         self.next[b] += tokens
+
+    @rule(more=st.integers(1, 5))
+    def grow(self, more) -> None:
+        if self.pool.shape.pages < 2 * PAGES:
+            self.pool.grow(self.pool.shape.pages + more)
 
     @rule(b=st.integers(0, SEQUENCES - 1))
     def release(self, b) -> None:
@@ -176,7 +185,7 @@ class PoolMachine(RuleBasedStateMachine):
                 )
         taken, given = pool.ends.tolist()
         free = [int(pool.ring[i % len(pool.ring)]) for i in range(taken, given)]
-        assert sorted(owned + free) == list(range(s.pages))
+        assert sorted(owned + free) == list(range(pool.shape.pages))
 
     @invariant()
     def the_log_names_the_dead(self) -> None:

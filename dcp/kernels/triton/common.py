@@ -9,7 +9,18 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["ALIVE", "BLOCK", "FAR", "INTERPRETED", "LOG2E", "Paged", "exact", "padded", "places"]
+__all__ = [
+    "ALIVE",
+    "BLOCK",
+    "FAR",
+    "INTERPRETED",
+    "LOG2E",
+    "Paged",
+    "copy_rows",
+    "exact",
+    "padded",
+    "places",
+]
 
 # Kernels may read a module's constants only where their type says so.
 ALIVE = tl.constexpr(2**31 - 1)
@@ -43,3 +54,12 @@ def places(n, here, table, PAGE: tl.constexpr, PAGED: tl.constexpr):
     if PAGED:
         place = tl.load(table + n // PAGE, here, 0).to(tl.int64) * PAGE + n % PAGE
     return place
+
+
+@triton.jit
+def copy_rows(source, target, mask, WIDTH: tl.constexpr, SLICE: tl.constexpr):
+    """Rows of WIDTH elements from pointers source [m] to target [m], where mask."""
+    for start in range(0, WIDTH, SLICE):
+        e = start + tl.arange(0, SLICE)
+        inside = mask[:, None] & (e < WIDTH)
+        tl.store(target[:, None] + e, tl.load(source[:, None] + e, inside), inside)

@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from dcp.kernels.triton.common import BLOCK, FAR, LOG2E, exact, padded, places
+from dcp.kernels.triton.common import BLOCK, FAR, INTERPRETED, LOG2E, exact, padded, places
 
 __all__ = ["decode_attention", "paged_decode_attention"]
 
@@ -34,7 +34,7 @@ def split_kernel(
     kv_head = tl.program_id(1)
     split = tl.program_id(2)
     row = tl.load(rows + item)
-    live = tl.load(counts + row)
+    live = tl.load(counts + row, row >= 0, 0)
     blocks = tl.cdiv(live, BLOCK_N)
     share = tl.cdiv(blocks, SPLITS)
     e = tl.arange(0, WIDTH_PAD)
@@ -156,7 +156,8 @@ def paged_decode_attention(
     q: Tensor, k: Tensor, v: Tensor, rows: Tensor, counts: Tensor, table: Tensor, page: int,
     splits: int,
 ) -> Tensor:  # fmt: skip
-    """q [n, H, d] -> [n, H, d]: query i attends to all live rows of sequence rows[i].
+    """q [n, H, d] -> [n, H, d]: query i attends to all live rows of sequence rows[i]; zeros where
+    that is -1.
 
     k, v [pages * page, H_kv, d]; rows [n] int32; counts [B] int32 live rows; table [B, most pages]
     int32, the pages of each sequence in order.
@@ -166,7 +167,8 @@ def paged_decode_attention(
 
 
 def processors(device: torch.device) -> int:
-    """Multiprocessors of a GPU; 1 for the interpreter, which runs programs one after another."""
+    """Multiprocessors of a GPU; 1 for the interpreter, which runs programs one after another.
+    A process that only compiles is told of an H200's."""
     if device.type != "cuda":
-        return 1
+        return 1 if INTERPRETED else 132
     return int(torch.cuda.get_device_properties(device).multi_processor_count)

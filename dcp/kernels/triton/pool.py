@@ -1,130 +1,53 @@
-"""The keys and values that live, in pages of one pool shared by all layers and sequences.
+"""The keys and values that live, in pages of one pool shared by all layers and sequences, and what
+a layer does with them: a decoding step, a chunk of a prompt.
 
-All tables are on the device and no operation waits for it: a step's work is launched with sizes
-that are known beforehand, and counts are read where they are used. Only `state` and `drained` bring
-numbers to the host. Knows nothing of models or of how deaths are decided.
+No operation waits for the device: work is launched with sizes that are known beforehand, and counts
+are read where they are used. Knows nothing of models.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import triton
 from torch import Tensor
 
-from dcp.errors import DeviceError
 from dcp.kernels.triton.common import BLOCK, padded
 from dcp.kernels.triton.deaths import launch_deaths
 from dcp.kernels.triton.decode import paged_decode_attention, processors, splits_for
 from dcp.kernels.triton.extend import launch_extend
-from dcp.kernels.triton.manage import fill_kernel, reserve_kernel, score_kernel, settle_kernel
+from dcp.kernels.triton.manage import move_kernel, score_kernel, settle_kernel
+from dcp.kernels.triton.pages import fill_kernel, reserve_kernel
+from dcp.kernels.triton.store import Deaths, PoolShape, Store
 
 __all__ = ["Deaths", "Pool", "PoolShape", "make_pool"]
 
-_ALONE = 4096
-"""Rows up to which one program scores a sequence while it settles it."""
-_SLICE = 64
+# Rows that a program moves together; a row goes in pieces of at most so many elements.
+_MOVED = 4
+_PIECE = 1024
+# Marks of the dead that a settling program looks at together.
+_MARKS = 512
 
 
-class Deaths(NamedTuple):
-    """Entries of the log: layer, sequence, position, step int32 [n], margin float32 [n]."""
-
-    layer: Tensor
-    sequence: Tensor
-    position: Tensor
-    step: Tensor
-    margin: Tensor
-
-
-@dataclass(frozen=True)
-class PoolShape:
-    """pages of ``page`` rows for ``layers`` x ``sequences``, of at most ``most`` rows each."""
-
-    layers: int
-    sequences: int
-    kv_heads: int
-    head_dim: int
-    interaction: int
-    most: int
-    pages: int
-    page: int = 32
-
-    @property
-    def most_pages(self) -> int:
-        return -(-self.most // self.page)
-
-
-class Pool:
-    """The pool and what can be done to it.
-
-    k, v        [pages * page, H_kv, d]           keys and values
-    k_int       [pages * page, r] float32         gate keys
-    positions   [pages * page] int32              the token in each row
-    margins     [pages * page] float32            its smallest gate logit so far, nan before any
-    table       [L, B, most pages] int32          the pages of each sequence, in order
-    counts      [L, B] int32                      live rows of each; the first ones of its pages
-    ring, ends  [a power of two] int32, [2] int64  free pages lie at ends[0] … ends[1], around
-    """
+class Pool(Store):
+    """A `Store` and the two operations on it."""
 
     def __init__(self, shape: PoolShape, dtype: torch.dtype, device: torch.device) -> None:
-        s = shape
-        self.shape, self.device = shape, device
-        rows = s.pages * s.page
-        self.k = torch.empty(rows, s.kv_heads, s.head_dim, dtype=dtype, device=device)
-        self.v = torch.empty_like(self.k)
-        self.k_int = torch.empty(rows, s.interaction, device=device)
-        self.positions = torch.empty(rows, dtype=torch.int32, device=device)
-        self.margins = torch.empty(rows, device=device)
-        self.table = torch.zeros(
-            s.layers, s.sequences, s.most_pages, dtype=torch.int32, device=device
-        )
-        self.counts = torch.zeros(s.layers, s.sequences, dtype=torch.int32, device=device)
-        self.ring = torch.arange(triton.next_power_of_2(s.pages), dtype=torch.int32, device=device)
-        self.ends = torch.tensor([0, s.pages], device=device)
-        # A row dies once: twice the rows is more than can die between two drainings a step apart.
-        entries = triton.next_power_of_2(2 * rows)
-        self.log = torch.empty(entries, 4, dtype=torch.int32, device=device)
-        self.log_margins = torch.empty(entries, device=device)
-        self.logged = torch.zeros(1, dtype=torch.int64, device=device)
-        self._drained = 0
-        scratch = (s.sequences, s.most)
+        super().__init__(shape, dtype, device)
+        scratch = (shape.sequences, shape.most)
         self._death = torch.empty(scratch, dtype=torch.int32, device=device)
         self._low = torch.empty(scratch, device=device)
         self._holes = torch.empty(scratch, dtype=torch.int32, device=device)
-        self._splits = splits_for(s.sequences, s.kv_heads, s.most, processors(device))
-
-    @property
-    def gated(self) -> bool:
-        return self.shape.interaction > 0
-
-    @property
-    def page_bytes(self) -> int:
-        """Bytes of one page, gate keys and tables included."""
-        row = 2 * self.k[0].nbytes + 4 * self.shape.interaction + 4 + 4
-        return self.shape.page * row
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of the key and value of one row."""
-        return 2 * int(self.k[0].nbytes)
-
-    def state(self) -> tuple[Tensor, int]:
-        """counts [L, B] int32 on the host, and free pages. Waits for the device."""
-        taken, given = self.ends.tolist()
-        return self.counts.cpu(), given - taken
-
-    def require(self, counts: Tensor, free: int, more: Tensor) -> None:
-        """Raises DeviceError unless ``free`` pages do for ``more`` [B] rows in every layer on top
-        of ``counts`` [L, B], should nothing die."""
-        page = self.shape.page
-        wanted = int(((counts + more + page - 1) // page - (counts + page - 1) // page).sum())
-        if wanted > free:
-            raise DeviceError(
-                f"the pool for keys and values is full: the next step can need {wanted} pages of "
-                f"{page} rows and {free} are free; use a smaller batch, shorter texts or more pages"
-            )
+        self._moves = torch.empty(shape.sequences, dtype=torch.int32, device=device)
+        self._processors = processors(device)
+        width = shape.kv_heads * shape.head_dim
+        self._rows = {
+            "WIDTH": width,
+            "R": shape.interaction,
+            "PAGE": shape.page,
+            "SLICE": min(_PIECE, padded(width)),
+            "BLOCK_M": _MOVED,
+            "R_PAD": padded(shape.interaction),
+        }
 
     def decode(
         self, layer: int, rows: Tensor, steps: Tensor, q: Tensor, k: Tensor, v: Tensor,
@@ -132,31 +55,26 @@ class Pool:
     ) -> Tensor:  # fmt: skip
         """One token of each of n sequences: who dies, then its own row, then attention.
 
-        rows, steps [n] int32; q [n, H, d], k and v [n, H_kv, d], q_int and k_int [n, r] float32;
-        orders [L, B, tokens] int32 overrule the gates where not -1. Returns [n, H, d].
+        rows, steps [n] int32, rows -1 where nobody reads; q [n, H, d], k and v [n, H_kv, d], q_int
+        and k_int [n, r] float32; orders [L, B, tokens] int32 overrule the gates where not -1.
+        Returns [n, H, d], zeros where nobody reads.
         """
         s = self.shape
-        gated = q_int is not None
-        judged = gated or orders is not None
-        alone = s.most <= _ALONE
-        q_int = self.k_int if q_int is None else q_int
-        k_int = self.k_int if k_int is None else k_int
-        orders = self.counts if orders is None else orders
-        forced = orders is not self.counts
-        if judged and not alone:
+        judged = q_int is not None or orders is not None
+        if judged:
+            queries = self.k_int if q_int is None else q_int
+            told = self.counts if orders is None else orders
             score_kernel[(len(rows), triton.cdiv(s.most, BLOCK))](
-                rows, steps, self.counts, self.table, q_int, self.k_int, self.positions,
-                self.margins, orders, self._death, self._low, layer, beta,
-                q_int.stride(0), s.sequences, s.most_pages, orders.shape[-1], s.most,
+                rows, steps, self.counts, self.table, queries, self.k_int, self.positions,
+                self.margins, told, self._death, self._low, layer, float(beta),
+                queries.stride(0), s.sequences, s.most_pages, told.shape[-1], s.most,
                 R=s.interaction, R_PAD=padded(s.interaction), PAGE=s.page, BLOCK_N=BLOCK,
-                GATED=gated, FORCED=forced, num_warps=4,
+                GATED=q_int is not None, FORCED=orders is not None, num_warps=4,
             )  # fmt: skip
-        self._settle(
-            layer, rows, steps, q_int, k, v, k_int, beta, orders,
-            NEW=1, JUDGE=judged and alone, MARKED=judged and not alone, GATED=gated, FORCED=forced,
-        )  # fmt: skip
+        self._settle(layer, rows, steps, k, v, k_int, new=True, marked=judged)
+        splits = splits_for(len(rows), s.kv_heads, s.most, self._processors)
         return paged_decode_attention(
-            q, self.k, self.v, rows, self.counts[layer], self.table[layer], s.page, self._splits
+            q, self.k, self.v, rows, self.counts[layer], self.table[layer], s.page, splits
         )
 
     def extend(
@@ -184,10 +102,14 @@ class Pool:
         if orders is not None:
             self._order(table, orders[layer, index], keys, first + tokens, death, low)
         out = launch_extend(q, self.k, self.v, steps, self.positions, death, keys, paged)
-        self._settle(
-            layer, row, row, self.k_int, self.k, self.v, self.k_int, 0.0, self.counts,
-            NEW=0, JUDGE=False, MARKED=True, GATED=self.gated, FORCED=False,
-        )  # fmt: skip
+        if q_int is not None or orders is not None:
+            self._settle(layer, row, row, self.k, self.v, None, new=False, marked=True)
+            # Every hole that is filled and every row that moves is one of the living.
+            move_kernel[(triton.cdiv(max(1, keys // 2), _MOVED),)](
+                self.table, self.k, self.v, self.k_int, self.positions, self.margins,
+                death, self._holes, self._moves, layer, index, s.sequences, s.most_pages,
+                GATED=self.gated, num_warps=4, **self._rows,
+            )  # fmt: skip
         return out
 
     def _order(
@@ -206,65 +128,35 @@ class Pool:
         self, layer: int, index: int, first: int, k: Tensor, v: Tensor, k_int: Tensor | None
     ) -> None:
         s = self.shape
-        tokens, block = len(k), 16
+        tokens = len(k)
         reserve_kernel[(1,)](
             self.counts, self.table, self.ring, self.ends, layer, index, tokens,
-            s.sequences, s.most_pages, len(self.ring) - 1, PAGE=s.page, BLOCK_P=BLOCK, num_warps=1,
+            s.sequences, s.most_pages, len(self.ring) - 1, PAGE=s.page, BLOCK_P=32, num_warps=1,
         )  # fmt: skip
         gates = self.k_int if k_int is None else k_int
-        fill_kernel[(triton.cdiv(tokens, block),)](
+        fill_kernel[(triton.cdiv(tokens, _MOVED),)](
             self.counts, self.table, self.k, self.v, self.k_int, self.positions, self.margins,
             k, v, gates, layer, index, tokens, first, s.sequences, s.most_pages,
             k.stride(0), v.stride(0), gates.stride(0),
-            WIDTH=s.kv_heads * s.head_dim, R=s.interaction, PAGE=s.page, BLOCK_M=block,
-            SLICE=_SLICE, R_SLICE=16, GATED=k_int is not None, num_warps=4,
+            GATED=k_int is not None, num_warps=4, **self._rows,
         )  # fmt: skip
 
     def _settle(
-        self, layer: int, rows: Tensor, steps: Tensor, q_int: Tensor, k: Tensor, v: Tensor,
-        k_int: Tensor, beta: float, orders: Tensor, **switches: int,
+        self, layer: int, rows: Tensor, steps: Tensor, k: Tensor, v: Tensor,
+        k_int: Tensor | None, *, new: bool, marked: bool,
     ) -> None:  # fmt: skip
         s = self.shape
+        gates = self.k_int if k_int is None else k_int
         settle_kernel[(len(rows),)](
             rows, steps, self.counts, self.table, self.ring, self.ends,
             self.log, self.log_margins, self.logged,
-            self.k, self.v, self.k_int, self.positions, self.margins, q_int, k, v, k_int, orders,
-            self._death, self._low, self._holes, layer, float(beta),
-            q_int.stride(0), k_int.stride(0), k.stride(0), v.stride(0),
-            s.sequences, s.most_pages, orders.shape[-1], s.most,
+            self.k, self.v, self.k_int, self.positions, self.margins, k, v, gates,
+            self._death, self._low, self._holes, self._moves, layer,
+            gates.stride(0), k.stride(0), v.stride(0), s.sequences, s.most_pages, s.most,
             len(self.ring) - 1, len(self.log) - 1,
-            WIDTH=s.kv_heads * s.head_dim, R=s.interaction, R_PAD=padded(s.interaction),
-            PAGE=s.page, BLOCK_N=BLOCK, BLOCK_M=16, SLICE=_SLICE, R_SLICE=16,
-            num_warps=4, **switches,
+            BLOCK_W=_MARKS, NEW=new, MARKED=marked, GATED=k_int is not None, num_warps=4,
+            **self._rows,
         )  # fmt: skip
-
-    def release(self, index: int) -> None:
-        """Give the pages of sequence ``index`` back. Between steps; waits for the device."""
-        page = self.shape.page
-        given = int(self.ends[1])
-        for layer, count in enumerate(self.counts[:, index].tolist()):
-            held = -(-count // page)
-            slots = (given + torch.arange(held, device=self.device)) % len(self.ring)
-            self.ring[slots] = self.table[layer, index, :held]
-            given += held
-        self.ends[1] = given
-        self.counts[:, index] = 0
-
-    def drained(self) -> Deaths:
-        """What died since the last call. Waits for the device."""
-        end = int(self.logged)
-        slots = torch.arange(self._drained, end, device=self.device) % len(self.log)
-        self._drained = end
-        entries, margins = self.log[slots].cpu(), self.log_margins[slots].cpu()
-        layer, sequence, position, step = entries.unbind(1)
-        return Deaths(layer, sequence, position, step, margins)
-
-    def margins_of(self, layer: int, index: int, count: int) -> tuple[Tensor, Tensor]:
-        """positions [count] and margins [count] of the live rows of a sequence, on the host."""
-        n = torch.arange(count, device=self.device)
-        page = self.shape.page
-        place = self.table[layer, index][n // page].long() * page + n % page
-        return self.positions[place].cpu(), self.margins[place].cpu()
 
 
 def make_pool(dtype: torch.dtype, device: torch.device, **shape: int) -> Pool:

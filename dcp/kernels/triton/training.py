@@ -19,7 +19,9 @@ from dcp.errors import DeviceError
 from dcp.kernels.triton.common import FAR, LOG2E, exact, padded
 from dcp.kernels.triton.soft_gate import gate, log_interaction_kernel, logit_tile
 
-__all__ = ["gated_attention"]
+__all__ = ["gated_attention", "supports"]
+
+CLOSED = tl.constexpr(-20.0)
 
 
 @triton.jit
@@ -33,11 +35,12 @@ def _load(x, rows, length, WIDTH: tl.constexpr, WIDTH_PAD: tl.constexpr):
 def _scores(
     q, k, log_i, t, j, length, WIDTH: tl.constexpr, PRECISION: tl.constexpr
 ):  # fmt: skip
-    """(q k^T / sqrt(WIDTH) + log I) / ln 2 [M, N] of one window, -inf above the diagonal."""
+    """(q k^T / sqrt(WIDTH) + log I) / ln 2 [M, N] of one window, -inf above the diagonal and, as
+    in `dcp.train.alpha_sigmoid.attention_bias`, where a gate has closed."""
     visible = (t[:, None] >= j[None, :]) & (t < length)[:, None]
-    bias = tl.load(log_i + t.to(tl.int64)[:, None] * length + j[None, :], visible, 0.0)
+    bias = tl.load(log_i + t.to(tl.int64)[:, None] * length + j[None, :], visible, CLOSED)
     scores = tl.dot(q, tl.trans(k), input_precision=PRECISION) / tl.sqrt(WIDTH * 1.0)
-    return tl.where(visible, (scores + bias) * LOG2E, -FAR)
+    return tl.where(bias > CLOSED, (scores + bias) * LOG2E, -FAR)
 
 
 @triton.jit
@@ -290,6 +293,11 @@ def _log_interaction(
     return log_i, kept.sum()
 
 
+def supports(width: int, element: int) -> bool:
+    """Whether heads of ``width`` elements of ``element`` bytes have a tile: float32 up to 128."""
+    return width <= (256 if element == 2 else 128)
+
+
 def gated_attention(
     q: Tensor, k: Tensor, v: Tensor, q_int: Tensor, k_int: Tensor, beta: Tensor, pairs: Tensor,
     alpha: float,
@@ -299,10 +307,11 @@ def gated_attention(
     q, k, v [B, H, T, d] of one dtype; q_int, k_int [B, T, r] float32; beta [1] float32;
     pairs [B, T, T] float32, 1 where a pair (t, j < t) counts, else 0; 1 <= alpha <= 16.
     Returns out [B, H, T, d] in v's dtype and kept [] float32, the sum of I over counted pairs.
-    Raises DeviceError for float32 heads of more than 128 elements: no tile fits the registers.
+    Raises DeviceError where `supports` says no: such tiles do not fit the registers.
     """
-    if q.element_size() == 4 and q.shape[-1] > 128:
+    if not supports(q.shape[-1], q.element_size()):
         raise DeviceError(
-            f"float32 heads of {q.shape[-1]} elements cannot be trained in Triton; use bfloat16"
+            f"{q.dtype} heads of {q.shape[-1]} elements cannot be trained in Triton; "
+            f"use bfloat16 and at most 256"
         )
     return _GatedAttention.apply(q, k, v, q_int, k_int, beta, pairs, alpha)  # type: ignore[no-any-return]
