@@ -14,7 +14,7 @@ import numpy.typing as npt
 from dcp.errors import RequestError
 from dcp.trace import ALIVE
 
-__all__ = ["POLICIES", "fitted", "held_entries", "local", "sink", "strided"]
+__all__ = ["POLICIES", "fitted_window", "held_entries", "local", "make", "sink", "strided"]
 
 Deaths = npt.NDArray[np.int32]
 _SINKS = 4
@@ -52,18 +52,20 @@ def held_entries(death: npt.NDArray[np.int32]) -> int:
     return int((np.minimum(death, len(death)) - born).sum())
 
 
-def fitted(policy: str, tokens: int, entries: float) -> Deaths:
-    """The policy with the smallest window that holds at least ``entries`` pairs over ``tokens``.
-
-    At least: a baseline is never short of memory. Raises RequestError for an unknown policy.
-    """
+def make(policy: str, tokens: int, window: int) -> Deaths:
+    """Death [T] of a policy by name. Raises RequestError for an unknown one."""
     if policy not in POLICIES:
         raise RequestError(f"unknown policy {policy!r}; use one of: {', '.join(POLICIES)}")
-    make = POLICIES[policy]
+    return POLICIES[policy](tokens, window)
+
+
+def fitted_window(policy: str, tokens: int, entries: float) -> int:
+    """The window with which a policy holds the fewest pairs over ``tokens`` that are at least
+    ``entries``: a baseline is never short of memory. Raises RequestError for an unknown policy."""
     # Held entries are not monotone in a stride: every window is tried, the leanest taken.
-    sizes = [(held_entries(make(tokens, w)), w) for w in range(1, tokens + 1)]
+    sizes = [(held_entries(make(policy, tokens, w)), w) for w in range(1, tokens + 1)]
     enough = [(held, w) for held, w in sizes if held >= entries]
-    return make(tokens, min(enough)[1] if enough else tokens)
+    return min(enough)[1] if enough else tokens
 
 
 def _after(tokens: int, steps: int) -> Deaths:

@@ -25,12 +25,13 @@ ROOMS = {
     "trace_frame": "trace",
     "spans": "tokens",
     "evaluate_score": "evaluate",
+    "tasks_score": "tasks",
     "evaluate_windows": "evaluate",
     "engine_graph": "engine",
     "engine_request": "engine",
     "rescore_reader": "rescore",
 }
-READERS = ("trace", "words", "pos", "stats", "figures", "viewer")
+READERS = ("trace", "words", "pos", "stats", "figures", "viewer", "method")
 # What each room may import when it is imported, in reading order: ARCHITECTURE.md in full.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "errors": (),
@@ -56,6 +57,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "cost": ("trace",),
     "measure": ("cost", "errors", "config", "trace", "forced", "models", "engine"),
     "evaluate": ("errors", "config", "tokens", "kernels", "model", "policies"),
+    "tasks": ("errors", "tokens", "evaluate", "model"),
     "train": ("errors", "config", "tokens", "kernels", "model", "models", "evaluate", "pos"),
     "bench": ("errors", "config", "forced", "model", "models", "engine", "recorder"),
     "words": ("errors", "trace"),
@@ -63,6 +65,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "stats": ("errors", "trace", "words", "pos"),
     "figures": ("errors", "trace", "words", "pos", "stats"),
     "viewer": ("errors", "trace", "words", "pos"),
+    "method": ("errors", "trace"),
     "cli": ("errors",),
     "ui": ("errors", "config", "models", "tokens", "recorder", "cost", "whatif", *READERS),
 }

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcp.errors import RequestError
-from dcp.policies import POLICIES, fitted, held_entries, local, sink, strided
+from dcp.policies import POLICIES, fitted_window, held_entries, local, make, sink, strided
 from dcp.trace import ALIVE
 
 
@@ -35,7 +35,7 @@ def test_a_fitted_policy_holds_at_least_the_budget_and_is_the_leanest(
     name: str, tokens: int, share: float
 ) -> None:
     entries = tokens + share * (tokens * (tokens + 1) // 2 - tokens)
-    held = held_entries(fitted(name, tokens, entries))
+    held = held_entries(make(name, tokens, fitted_window(name, tokens, entries)))
     assert held >= min(entries, tokens * (tokens + 1) // 2)
     leaner = [held_entries(POLICIES[name](tokens, w)) for w in range(1, tokens + 1)]
     assert held == min(h for h in leaner if h >= entries)
@@ -49,4 +49,4 @@ def test_held_entries_count_visible_pairs(name: str, tokens: int, window: int) -
 
 def test_an_unknown_policy_is_named() -> None:
     with pytest.raises(RequestError, match="unknown policy 'fifo'"):
-        fitted("fifo", 8, 8)
+        fitted_window("fifo", 8, 8)

@@ -1,30 +1,44 @@
-"""``dcp eval``: perplexity and bits per byte with hard gates, against a dense twin."""
+"""``dcp eval``: perplexity against a dense twin and its evictions, or zero-shot tasks.
+
+With ``--file``: one object per context and gate shift (`dcp.evaluate.Result`). With ``--task``: one
+per task and gate shift (`dcp.tasks_score.TaskResult`). Always the hard gates.
+"""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dcp.cli.parser import add_json, count, number
 from dcp.cli.terminal import note, print_json, print_table
+from dcp.errors import DeviceError, RequestError
+
+if TYPE_CHECKING:
+    from dcp.models import OpenModel
 
 __all__ = ["add_arguments", "run"]
 
 _SHOWN = (
-    *("gate_shift", "sparsity", "sparsity_at_end"),
-    *("ppl_pruned", "ppl_gates_off", "ppl_dense_finetuned"),
-    *("bits_per_byte_pruned", "bits_per_byte_dense_finetuned", "tokens", "context"),
+    *("context", "gate_shift", "sparsity", "sparsity_at_end", "held_entries"),
+    *("ppl_pruned", "ppl_gates_off", "ppl_dense_finetuned", "ppl_ratio"),
+    *("bits_per_byte_pruned", "bits_per_byte_dense_finetuned", "tokens"),
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="M", help="name, folder or Hub id (default: bundled)")
     parser.add_argument(
-        "--file", type=Path, required=True, metavar="F", help="text; a blank line ends a document"
+        "--file", type=Path, nargs="+", metavar="F", help="text; a blank line ends a document"
     )
     parser.add_argument(
-        "--context", type=count, metavar="C", help="tokens a window (default: the model's)"
+        "--context",
+        type=count,
+        nargs="+",
+        metavar="C",
+        help="tokens a window (default: the model's); several cut the same text",
     )
     dial = parser.add_mutually_exclusive_group()
     dial.add_argument(
@@ -37,40 +51,122 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--baseline", metavar="DIR", help="a dense twin fine-tuned equally long, without gates"
     )
     parser.add_argument(
+        "--policies",
+        nargs="*",
+        metavar="P",
+        help="local, strided, sink on the baseline at as many held entries (default: all three)",
+    )
+    parser.add_argument(
         "--packed", action="store_true", help="let windows cross documents: free sparsity"
     )
     parser.add_argument(
-        "--windows", type=count, default=0, metavar="N", help="at most N, spread evenly (0: all)"
+        "--windows", type=count, default=0, metavar="N", help="at most N a file, spread evenly"
     )
+    parser.add_argument(
+        "--task", nargs="+", metavar="T", help="lambada, hellaswag, piqa, winogrande, zero-shot"
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the tasks' files")
+    parser.add_argument(
+        "--limit", type=count, default=0, metavar="N", help="items of each task (0: all)"
+    )
+    parser.add_argument("--device", default="cpu", metavar="cpu|cuda", help="where (default: cpu)")
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    from dcp.evaluate import evaluate, read_windows
     from dcp.models import open_model, shift_for
 
+    if (args.file is None) == (args.task is None):
+        raise RequestError("give --file for perplexity or --task for zero-shot, one of them")
+    if args.task and args.data is None:
+        raise RequestError("give --data, the folder that holds the tasks' files")
+    if args.policies is not None and args.baseline is None:
+        raise RequestError("--policies run on the dense twin; give --baseline")
     model = open_model(args.model)
     shifts = args.gate_shift or [0.0]
     if args.sparsity:
         shifts = [shift_for(model.info.calibration, sparsity) for sparsity in args.sparsity]
     baseline = open_model(args.baseline, gates=False) if args.baseline else None
-    windows = read_windows(
-        args.file,
-        model.tokenizer,
-        model.info.context if args.context is None else args.context,
-        packed=args.packed,
-        limit=args.windows,
-    )
-    results = evaluate(
-        model.loaded,
-        windows,
-        shifts,
-        baseline.loaded if baseline else None,
-        progress=lambda what: note(f"eval: {what}"),
-    )
-    rows = [asdict(result) for result in results]
+    for opened in (model, baseline):
+        if opened is not None:
+            _move(opened, args.device)
+    rows = (_tasks if args.task else _perplexity)(args, model, baseline, shifts)
     if args.json:
         print_json(rows)
+    elif args.task:
+        print_table(rows)
     else:
         print_table([{name: row[name] for name in _SHOWN} for row in rows])
+        for row in rows:
+            if row["policies"]:
+                print(f"\ncontext {row['context']}, gate shift {row['gate_shift']:g}:")
+                print_table(row["policies"])
     return 0
+
+
+def _move(opened: OpenModel, device: str) -> None:
+    import torch
+
+    if device not in ("cpu", "cuda"):
+        raise DeviceError(f"device {device!r} is not known; use cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("there is no CUDA device here; use --device cpu")
+    opened.loaded.transformer.to(device)
+
+
+def _perplexity(
+    args: argparse.Namespace, model: OpenModel, baseline: OpenModel | None, shifts: list[float]
+) -> list[dict[str, Any]]:
+    from dcp.evaluate import Windows, evaluate, read_windows
+    from dcp.policies import POLICIES
+
+    policies = () if args.policies is None else args.policies or tuple(POLICIES)
+    if unknown := [name for name in policies if name not in POLICIES]:
+        raise RequestError(f"unknown policy {unknown[0]!r}; use some of: {', '.join(POLICIES)}")
+    contexts = args.context or [model.info.context]
+    if max(contexts) > model.info.context:
+        raise RequestError(
+            f"context {max(contexts)} is longer than the model's {model.info.context}; "
+            "lower --context"
+        )
+    windows = Windows.join(
+        [
+            read_windows(
+                file, model.tokenizer, max(contexts), packed=args.packed, limit=args.windows
+            )
+            for file in args.file
+        ]
+    )
+    return [
+        asdict(result)
+        for context in contexts
+        for result in evaluate(
+            model.loaded,
+            windows.cut(context),
+            shifts,
+            baseline.loaded if baseline else None,
+            policies=policies,
+            progress=_say(),
+        )
+    ]
+
+
+def _tasks(
+    args: argparse.Namespace, model: OpenModel, baseline: OpenModel | None, shifts: list[float]
+) -> list[dict[str, Any]]:
+    from dcp.tasks import read_task
+    from dcp.tasks_score import evaluate_task
+
+    rows = []
+    for task in [read_task(name, args.data, args.limit) for name in args.task]:
+        found = evaluate_task(model.loaded, model.tokenizer, task, shifts, progress=_say())
+        if baseline is not None:
+            found += evaluate_task(
+                baseline.loaded, baseline.tokenizer, task, [None], progress=_say()
+            )
+        rows += [asdict(result) for result in found]
+    return rows
+
+
+def _say() -> Callable[[str], None]:
+    return lambda what: note(f"eval: {what}")

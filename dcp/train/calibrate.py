@@ -12,8 +12,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dcp.config import Calibration
 from dcp.errors import ModelError
 from dcp.evaluate import Progress, Windows, evaluate, evaluate_policies, read_windows
@@ -43,7 +41,7 @@ def calibrate(
         raise ModelError(f"{model} has no gates to calibrate")
     tokenizer = Tokenizer.load(model)
     parts = [read_windows(file, tokenizer, context, limit=limit) for file in files]
-    windows = Windows(np.concatenate([p.ids for p in parts]), sum(p.bytes for p in parts))
+    windows = Windows.join(parts)
     shifts = sorted({0.0, *gate_shifts})
     results = evaluate(pruned, windows, shifts, twin, progress=progress)
     points = []
