@@ -25,6 +25,8 @@ class Session:
 
     owner   names the session to the worker
     job     the run that is on; None when nothing is
+    planned, asked  of that run: its new tokens, and its model as it was chosen
+    model   of the run that is shown: its model as it was chosen, None for the default one
     trace   what is shown when no run is on, with its ``words``
     shown   names what is shown; the view keeps its step while it stays the same
     note    one line about what is shown
@@ -36,6 +38,8 @@ class Session:
     owner: str = field(default_factory=lambda: secrets.token_hex(8))
     job: Job | None = None
     planned: int = 0
+    asked: str | None = None
+    model: str | None = None
     trace: Trace | None = None
     words: Sequence[Word] = ()
     origin: Origin = "nothing"
@@ -57,7 +61,7 @@ class Session:
 
     def begin(self, job: Job, request: Request) -> None:
         """A run was put in the line."""
-        self.job, self.planned = job, request.new_tokens
+        self.job, self.planned, self.asked = job, request.new_tokens, request.model
         self.shown = f"run-{secrets.token_hex(4)}"
 
     def end(self, status: Status) -> None:
@@ -69,6 +73,7 @@ class Session:
                 self.note = status.message
             return
         self.trace, self.words, self.origin = status.trace, status.words, "run"
+        self.model = self.asked
         self._leave_place()
         new = status.trace.tokens - status.trace.prompt_tokens
         read = f"{status.trace.prompt_tokens} tokens read, {new} written."
@@ -82,6 +87,7 @@ class Session:
         """Put a trace on the page that was not made here."""
         self.trace, self.words, self.origin, self.note = trace, words, origin, note
         self.shown, self.error = f"{origin}-{secrets.token_hex(4)}", ""
+        self.model = None
         self._leave_place()
 
     def _leave_place(self) -> None:
