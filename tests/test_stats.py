@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,13 @@ from dcp.stats import (
     control_trace,
     drop_curve,
     drop_table,
+    drop_table_by_layer,
     drop_table_with_controls,
     observe,
     to_records,
     trigger_table,
 )
+from dcp.stats.estimate import by_cluster
 from dcp.stats.frequency import BANDS, band_of, per_million
 from dcp.trace import ALIVE, Trace
 from dcp.words import Word, words_of
@@ -289,6 +292,42 @@ def test_intervals_hold_the_estimate_and_say_what_they_resample(texts: int) -> N
     assert (table.drop_rate <= table.ci_high).all()
     assert set(table.interval) == {"texts" if texts > 1 else "within this text"}
     assert (table.texts == texts).all()
+
+
+def test_windows_of_one_document_are_one_text() -> None:
+    samples = [random_sample(seed, tokens=200) for seed in range(6)]
+    windows = [
+        (replace(trace, meta={**trace.meta, "document": f"d{i // 2}"}), words)
+        for i, (trace, words) in enumerate(samples)
+    ]
+    apart, joined = drop_table(samples), drop_table(windows)
+    assert apart.drop_rate.equals(joined.drop_rate)
+    assert (apart.texts == 6).all()
+    assert (joined.texts == 3).all()
+    assert not apart.ci_low.equals(joined.ci_low)
+    assert (trigger_table(windows).texts == 3).all()
+    two = drop_table(windows[:2])
+    assert set(two.interval) == {"within this text"}
+    assert set(trigger_table(windows[:2]).interval) == {"within this text"}
+
+
+def test_counting_by_text_is_counting_by_block_summed() -> None:
+    samples = [random_sample(seed, tokens=150, prompt=70) for seed in range(4)]
+    for phase in ("both", "generated"):
+        many = observe(samples, source="both", dropped_in=phase)
+        one = replace(many, texts=1)
+        for ours, theirs in zip(by_cluster(many, 40), by_cluster(one, 40), strict=True):
+            assert np.array_equal(ours.sum(0), theirs.sum(0))
+            blocks = len(theirs) // 4
+            assert np.array_equal(ours, theirs.reshape(4, blocks, *theirs.shape[1:]).sum(1))
+
+
+def test_a_table_by_layer_is_the_tables_of_the_layers() -> None:
+    sample = random_sample(2, tokens=200)
+    table = drop_table_by_layer([sample], horizon=9)
+    for layer in range(3):
+        mine = table[table.layer == layer].drop(columns="layer").reset_index(drop=True)
+        pd.testing.assert_frame_equal(mine, drop_table([sample], horizon=9, layer=layer))
 
 
 def test_one_short_text_has_no_interval() -> None:

@@ -2,15 +2,26 @@
 
 Pure numpy and pandas; every function takes samples, pairs of a trace and its words
 (`dcp.words.words_of`), and knows no model, no tagger and no plot. Reading order: `lives` (what is
-observed), `survival` (Kaplan-Meier and its intervals), `triggers`, `controls`.
+observed), `survival` (Kaplan-Meier and its intervals), `triggers`, `controls`, `hazard` (adjusted
+effects), `noise` (the tagger's errors), `word_list` (the words themselves), `pooled` (all of it,
+over many texts, as one file).
 """
 
 from __future__ import annotations
 
 from dcp.stats.controls import Policy, control_deaths, control_trace
+from dcp.stats.hazard import hazard_table
 from dcp.stats.lives import BY, Lives, Sample, observe
-from dcp.stats.survival import drop_curve, drop_table, drop_table_with_controls, to_records
+from dcp.stats.noise import noise_table
+from dcp.stats.survival import (
+    drop_curve,
+    drop_table,
+    drop_table_by_layer,
+    drop_table_with_controls,
+    to_records,
+)
 from dcp.stats.triggers import trigger_table
+from dcp.stats.word_list import word_table
 
 __all__ = [
     "BY",
@@ -21,8 +32,12 @@ __all__ = [
     "control_trace",
     "drop_curve",
     "drop_table",
+    "drop_table_by_layer",
     "drop_table_with_controls",
+    "hazard_table",
+    "noise_table",
     "observe",
     "to_records",
     "trigger_table",
+    "word_table",
 ]

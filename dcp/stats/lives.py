@@ -34,6 +34,8 @@ __all__ = [
     "group_index",
     "observe",
     "texts_of",
+    "usual_pieces",
+    "words_in",
 ]
 
 Sample = tuple[Trace, Sequence[Word]]
@@ -137,7 +139,7 @@ def observe(
     choice("source", source, get_args(Phase))
     choice("phase", dropped_in, get_args(Phase))
     choice("rule", rule, get_args(Rule))
-    pieces = pieces or ("single" if by in TAGGED else "all")
+    pieces = pieces or usual_pieces(by)
     choice("pieces", pieces, get_args(Pieces))
     if not samples:
         raise RequestError("no trace given: statistics need at least one")
@@ -148,7 +150,7 @@ def observe(
     texts = texts_of(samples)
     columns, numbered = [], 0
     for number, (trace, words) in enumerate(samples):
-        chosen = [word for word in words if _wanted(word, source, pieces)]
+        chosen = words_in(words, source, pieces)
         block = _one_text(trace, chosen, layer, rule, dropped_in)
         block["group"] = _groups(by, names, chosen, block)
         block["sample"] = np.full(len(block["word"]), number, np.int64)
@@ -175,9 +177,20 @@ def texts_of(samples: Sequence[Sample]) -> Ints:
     return np.array([seen.setdefault(key, len(seen)) for key in keys], np.int64)
 
 
-def _wanted(word: Word, source: Phase, pieces: Pieces) -> bool:
-    right_size = pieces == "all" or (word.tokens == 1) == (pieces == "single")
-    return word.complete and right_size and source in (word.source, "both")
+def words_in(words: Sequence[Word], source: Phase, pieces: Pieces) -> list[Word]:
+    """The complete words of this source and length; `observe` numbers them in this order."""
+    return [
+        word
+        for word in words
+        if word.complete
+        and (pieces == "all" or (word.tokens == 1) == (pieces == "single"))
+        and source in (word.source, "both")
+    ]
+
+
+def usual_pieces(by: By) -> Pieces:
+    """The words that `observe` takes when it is not told: of one token by tags, else all."""
+    return "single" if by in TAGGED else "all"
 
 
 def _one_text(
