@@ -77,11 +77,15 @@ def clean_meta(meta: Any) -> dict[str, Any]:
             "trace meta is not plain JSON (nan and infinity are not either)"
         ) from error
     _require(_depth_within(copy, _MAX_DEPTH), f"trace meta is nested deeper than {_MAX_DEPTH}")
+    _require(_small_integers(copy), "trace meta holds an integer of more than 64 bits")
     for key, kind in REQUIRED.items():
         _require(key in copy, f"trace meta lacks {key!r}")
         value = copy[key]
         good = isinstance(value, kind) and not isinstance(value, bool)
         _require(good, f"trace meta {key!r} has the wrong type: {short(value)}")
+    for key, value in copy["sampling"].items():
+        good = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+        _require(good, f"trace meta sampling[{short(key)}] must be a number, not {short(value)}")
     try:
         copy["text"].encode("utf-8")
     except UnicodeEncodeError as error:
@@ -156,6 +160,13 @@ def _check_shapes(arrays: Mapping[str, Any]) -> None:
             _require(size > 0, f"{name} is empty: a trace has at least one token and one layer")
         if dtype == "float32":
             _require(not bool(np.isinf(array).any()), f"{name} holds infinities")
+
+
+def _small_integers(value: Any) -> bool:
+    """JSON knows integers of any length; readers calculate with those of 64 bits."""
+    if isinstance(value, dict | list):
+        return all(map(_small_integers, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
 def _below(array: np.ndarray, limit: float) -> bool:

@@ -178,6 +178,10 @@ def test_every_required_meta_key_is_required_and_typed(key: str) -> None:
         {"prompt_tokens": 64},
         {"memory": {}},
         {"memory": {"kv_bytes_live": -1}},
+        {"gate_shift": 10**400},
+        {"note": [{"deep": -(2**63) - 1}]},
+        {"sampling": {"temperature": "warm"}},
+        {"sampling": {"temperature": True}},
         {"note": json.loads("[" * 40 + "]" * 40)},
     ],
 )
