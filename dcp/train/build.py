@@ -15,9 +15,10 @@ from dcp.config import GateConfig, ModelConfig
 from dcp.errors import RequestError
 from dcp.model.transformer import Transformer
 from dcp.model.weights import load
+from dcp.models import describe
 from dcp.train.settings import TrainSettings
 
-__all__ = ["build", "optimizers"]
+__all__ = ["build", "check_base", "optimizers"]
 
 
 def build(
@@ -33,11 +34,8 @@ def build(
         transformer.initialise(settings.seed)
         return transformer, hf_config, None
     has_gates = (start / "dcp_config.json").exists()
+    check_base(settings, start)
     loaded = load(start, gates=wants and has_gates)
-    if settings.length > loaded.config.context:
-        raise RequestError(
-            f"length {settings.length} is longer than the base's context {loaded.config.context}"
-        )
     hf_config = json.loads((start / "config.json").read_text(encoding="utf-8"))
     transformer, gates = loaded.transformer, loaded.gates
     if wants and gates is None:
@@ -49,6 +47,16 @@ def build(
         transformer.load_state_dict(bare.state_dict(), strict=False)
     transformer.requires_grad_(True).train()
     return transformer, hf_config, gates
+
+
+def check_base(settings: TrainSettings, start: Path) -> None:
+    """Refuse a base that the run could not use, before its weights or any text are read.
+
+    Raises ModelError or RequestError.
+    """
+    context = describe(start, gates=False).context
+    if settings.length > context:
+        raise RequestError(f"length {settings.length} is longer than the base's context {context}")
 
 
 def _llama_config(s: TrainSettings, tokenizer: Path) -> dict[str, Any]:

@@ -136,8 +136,10 @@ def run(args: argparse.Namespace) -> int:
     base = None
     if args.base is not None:
         from dcp.models import find
+        from dcp.train.build import check_base
 
         base = find(args.base)
+        check_base(settings, base)
     tokenizer = args.tokenizer or base
     if tokenizer is None:
         raise RequestError("give --tokenizer DIR, or --base DIR to use its tokenizer")
