@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -32,6 +33,8 @@ CONTROLS = 20
 HORIZON = 32
 """Over how many later tokens sums are compared."""
 
+# How far a match may go, the best first: share of the layers, then factor between the ages.
+_LAYERS_SHARED = (1.0, 0.75, 0.5)
 _RATIOS = (1.1, 1.25, 1.5, 2.0, 3.0, 4.0)
 
 
@@ -97,11 +100,13 @@ def drop_now(trace: Trace, token: int, step: int, layer: int | None = None) -> P
 class Controls:
     """Random drops like a chosen one: other tokens, in the same layers, at about the same age.
 
+    shared   at least this share of the chosen one's layers is changed by each
     ratio    the ages differ by at most this factor (geometric mean over layers)
     horizon  how many later tokens each of them, and the chosen one, has to change
     """
 
     plans: tuple[Plan, ...]
+    shared: float
     ratio: float
     horizon: int
 
@@ -111,23 +116,24 @@ def matched(
 ) -> Controls:
     """At most ``n`` seeded random drops matched to ``plan`` on layers and age.
 
-    To put back: other tokens that all of the plan's layers dropped too. To drop now: other tokens
-    that were alive there at the same age. Each has at least as many later tokens as are compared.
-    The age ratio is widened, up to 4, until there are enough. Token 0 is never a control: it
-    soaks up attention that has nowhere else to go.
+    To put back: other tokens that the plan's layers dropped too. To drop now: other tokens that
+    were alive there at the same age. Each has at least as many later tokens as are compared. Where
+    there are too few, the age ratio is widened, up to 4; then tokens that share only three quarters
+    of the layers, or half, are taken. Token 0 is never a control: it soaks up attention that has
+    nowhere else to go.
     """
     span = min(horizon, plan.later(trace))
     if span < 1:
-        return Controls((), 1.0, 0)
-    found, distance = _candidates(trace, plan, span)
-    near, ratio = found, _RATIOS[-1]
-    for ratio in _RATIOS:
-        near = [p for p, d in zip(found, distance, strict=True) if d <= np.log(ratio) + 1e-9]
+        return Controls((), 1.0, 1.0, 0)
+    every = _candidates(trace, plan, span)
+    near, shared, ratio = every, _LAYERS_SHARED[-1], _RATIOS[-1]
+    for shared, ratio in product(_LAYERS_SHARED, _RATIOS):
+        least = shared * len(plan.layers)
+        near = [p for p in every if len(p.layers) >= least and _apart(plan, p) <= np.log(ratio)]
         if len(near) >= n:
             break
     chosen = np.random.default_rng(seed).permutation(len(near))[:n]
-    plans = tuple(near[i] for i in sorted(chosen.tolist()))
-    return Controls(plans, ratio, span)
+    return Controls(tuple(near[i] for i in sorted(chosen.tolist())), shared, ratio, span)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,23 +195,29 @@ def _layers(trace: Trace, token: int, layer: int | None) -> Sequence[int]:
     return (layer,)
 
 
-def _candidates(trace: Trace, plan: Plan, span: int) -> tuple[list[Plan], npt.NDArray[np.float64]]:
-    """Every drop that could stand beside ``plan``, and how far its age is: mean |log ratio|."""
+def _candidates(trace: Trace, plan: Plan, span: int) -> list[Plan]:
+    """Every token's drop, in those of the plan's layers where it can be done, that could stand
+    beside ``plan``.
+    """
     tokens = np.arange(trace.tokens)
     death = trace.death[list(plan.layers)].astype(np.int64)
     if plan.kind == "put back":
-        steps = death
-        fits = (death != ALIVE).all(axis=0)
+        steps, fits = death, death != ALIVE
     else:
         steps = tokens + plan.ages[:, None]
-        fits = (death > steps).all(axis=0)
-    fits &= (tokens != plan.token) & (tokens > 0)
-    fits &= steps.min(axis=0) + span <= trace.tokens - 1
-    fits &= steps.max(axis=0) <= trace.n_queries - 1
-    where = np.flatnonzero(fits)
-    ages = (steps - tokens)[:, where]
-    distance = np.abs(np.log(ages / plan.ages[:, None])).mean(axis=0)
-    plans = [
-        Plan(plan.kind, int(j), plan.layers, tuple(int(s) for s in steps[:, j])) for j in where
-    ]
-    return plans, distance
+        fits = (death > steps) & (steps <= trace.n_queries - 1)
+    found = []
+    for j in np.flatnonzero(fits.any(axis=0) & (tokens != plan.token) & (tokens > 0)):
+        here = np.flatnonzero(fits[:, j])
+        layers = tuple(plan.layers[i] for i in here)
+        other = Plan(plan.kind, int(j), layers, tuple(int(step) for step in steps[here, j]))
+        if other.later(trace) >= span:
+            found.append(other)
+    return found
+
+
+def _apart(plan: Plan, other: Plan) -> float:
+    """How far the ages are: mean |log ratio| over the layers that both change."""
+    here = [plan.layers.index(layer) for layer in other.layers]
+    # A hair, so that a ratio of exactly the limit is within it.
+    return float(np.abs(np.log(other.ages / plan.ages[here])).mean()) - 1e-9

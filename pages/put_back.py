@@ -4,5 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dcp.ui.put_back import ask
+from dcp.ui.session import current
+from dcp.ui.settings import settings
+
 st.title("Put it back")
-st.caption("What would the model have said, had it kept a token that it dropped?")
+st.caption(
+    "What would the model have said, had it kept a token that it dropped? Choose one: the same "
+    "text is read again with only that changed."
+)
+ask(current(), settings())

@@ -189,8 +189,10 @@ def test_controls_match_on_layer_age_and_what_is_left(seed: int) -> None:
             assert len({other.token for other in controls.plans}) == len(controls.plans) <= 20
             for other in controls.plans:
                 assert other.token not in (0, plan.token)
-                assert other.layers == plan.layers
-                ratio = np.exp(np.abs(np.log(other.ages / plan.ages)).mean())
+                assert set(other.layers) <= set(plan.layers)
+                assert len(other.layers) >= controls.shared * len(plan.layers)
+                here = [plan.layers.index(layer) for layer in other.layers]
+                ratio = np.exp(np.abs(np.log(other.ages / plan.ages[here])).mean())
                 assert ratio <= controls.ratio + 1e-6
                 assert other.later(trace) >= controls.horizon == min(20, plan.later(trace))
                 death = trace.death[list(other.layers), other.token]
@@ -198,7 +200,7 @@ def test_controls_match_on_layer_age_and_what_is_left(seed: int) -> None:
                     assert other.steps == tuple(death)
                 else:
                     assert (death > other.steps).all()
-                    assert np.array_equal(other.ages, plan.ages)
+                    assert np.array_equal(other.ages, plan.ages[here])
 
 
 def test_controls_are_seeded_and_as_many_as_asked_for() -> None:
@@ -215,6 +217,15 @@ def test_a_closer_match_is_taken_when_there_are_enough() -> None:
     ratios = [matched(trace, plan, n=n).ratio for n in (1, 20, 10_000)]
     assert ratios == sorted(ratios)
     assert ratios[-1] == 4.0
+
+
+def test_all_layers_are_shared_wherever_there_are_enough() -> None:
+    trace = random_trace(6, tokens=200, layers=5)
+    token = int(np.argmax((trace.death != ALIVE).sum(axis=0)))
+    plan = put_back(trace, token)
+    shares = [matched(trace, plan, n=n).shared for n in (1, 20, 10_000)]
+    assert shares == sorted(shares, reverse=True)
+    assert (shares[0], shares[-1]) == (1.0, 0.5)
 
 
 # ---- effects

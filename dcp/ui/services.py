@@ -23,8 +23,9 @@ from dcp.words import Word
 if TYPE_CHECKING:
     from dcp.models import OpenModel
     from dcp.pos import Tagger
+    from dcp.ui.session import Session
 
-__all__ = ["ask", "begin", "tag", "warm", "worker"]
+__all__ = ["ask", "begin", "model_of", "tag", "warm", "worker"]
 
 T = TypeVar("T")
 
@@ -70,6 +71,22 @@ def ask(
         return task(_open(model), report)
 
     return worker(limits).ask(owner, do)
+
+
+def model_of(session: Session) -> str | None:
+    """Which model made what the session shows, as `ask` names it; the default where none is known.
+
+    A trace's own word for it is believed only where it names a bundled model: files lie.
+    """
+    if session.trace is None:
+        return None
+    name = str(session.trace.meta["model"])
+    try:
+        if name in {model.name for model in list_models()}:
+            return name
+    except DcpError:
+        return None
+    return session.model if session.origin == "run" else None
 
 
 def _open(name: str | None) -> OpenModel:

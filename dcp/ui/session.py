@@ -19,6 +19,9 @@ __all__ = ["Session", "current"]
 Origin = Literal["sample", "run", "upload", "nothing"]
 
 
+_ENTERED = "entered"
+
+
 @dataclass
 class Session:
     """The state of one window.
@@ -95,8 +98,15 @@ class Session:
         self.layer = self.step = self.token = None
 
 
+def enter() -> None:
+    """Say that the app was entered by its own script; once per page run, before the page."""
+    st.session_state[_ENTERED] = True
+
+
 def current() -> Session:
     """The session of this browser window; a new one shows the first sample."""
+    if _ENTERED not in st.session_state:
+        _enter_by_the_door()
     if "session" not in st.session_state:
         session = Session(note="Nothing has run yet: type a text and press Generate.")
         names = sample_names()
@@ -106,3 +116,14 @@ def current() -> Session:
         st.session_state["session"] = session
     found: Session = st.session_state["session"]
     return found
+
+
+def _enter_by_the_door() -> None:
+    """Run app.py first where Streamlit did not.
+
+    Until some window has run app.py, a server that is opened by the link of a page runs the file in
+    pages/ alone, without style, sidebar and links. Any call of st.navigation ends that.
+    """
+    enter()
+    st.navigation([st.Page(lambda: None, title="The app")], position="hidden")
+    st.rerun()
