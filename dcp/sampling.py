@@ -9,6 +9,7 @@ of models or caches.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from dcp.config import Sampling
 
-__all__ = ["draw", "log_probabilities", "sample", "uniforms"]
+__all__ = ["draw", "log_probabilities", "sample", "uniform_table", "uniforms"]
 
 _MASK = 2**32 - 1
 
@@ -28,10 +29,31 @@ def uniforms(seed: int, rows: Sequence[int], positions: Sequence[int]) -> npt.ND
     words = [
         philox((position, row, 0, 0), key)[0] for row, position in zip(rows, positions, strict=True)
     ]
-    return (np.array(words, dtype=np.uint32) >> 8).astype(np.float32) * np.float32(2**-24)
+    return _fractions(np.array(words, dtype=np.uint32))
 
 
-def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
+def uniform_table(
+    seed: int, rows: Sequence[int], firsts: Sequence[int], count: int
+) -> npt.NDArray[np.float32]:
+    """`uniforms` of each row at ``count`` positions from its first on, [rows, count]: at once."""
+    positions = np.asarray(firsts, dtype=np.uint64)[:, None] + np.arange(count, dtype=np.uint64)
+    named = np.asarray(rows, dtype=np.uint64)[:, None]
+    words = philox((positions, named, 0, 0), (seed & _MASK, seed >> 32))[0]
+    return _fractions(np.broadcast_to(words, positions.shape))
+
+
+def _fractions(words: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """The upper 24 of 32 bits, as numbers in [0, 1)."""
+    return (words.astype(np.uint32) >> 8).astype(np.float32) * np.float32(2**-24)
+
+
+# An int, or an array of uint64 that hold 32 bits each.
+_Word = Any
+
+
+def philox(
+    counter: tuple[_Word, _Word, _Word, _Word], key: tuple[int, int]
+) -> tuple[_Word, _Word, _Word, _Word]:
     """Philox 4x32-10: four counter words and two key words (32 bits each) -> four random words."""
     c0, c1, c2, c3 = counter
     k0, k1 = key

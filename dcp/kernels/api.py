@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def resolve(impl: str = "auto", device: str = "cpu") -> str:
     Raises DeviceError for an unknown name, or one that cannot run here.
     """
     if impl == "auto":
-        impl = "cpu"
+        impl = "cpu" if device == "cpu" else "triton"
     if impl not in IMPLEMENTATIONS:
         raise DeviceError(
             f"implementation {impl!r} is unknown; use auto, {', '.join(IMPLEMENTATIONS)}"
@@ -62,8 +63,10 @@ def resolve(impl: str = "auto", device: str = "cpu") -> str:
 
 
 def device_of(impl: str) -> str:
-    """Where ``impl`` runs best on this machine: triton on the GPU if there is one."""
-    return "cuda" if impl == "triton" and torch.cuda.is_available() else "cpu"
+    """Where ``impl`` runs best on this machine: triton, and auto, on the GPU if there is one."""
+    if impl not in ("auto", "triton") or not torch.cuda.is_available():
+        return "cpu"
+    return "cuda" if impl == "triton" or importlib.util.find_spec("triton") else "cpu"
 
 
 def _triton_runs(device: str) -> bool:

@@ -1,8 +1,9 @@
 """Attention over the paged pool of a GPU: `CachedAttention`'s methods, every step in kernels.
 
 The rows of a batch that read one token are settled and attended to in one launch a layer; prompt
-chunks go row by row. The host keeps the counts as of the last step, for the counters and to refuse
-a step that the pool could not hold. Knows nothing of sampling, text or weights.
+chunks go row by row. The host keeps the counts as of the last step it heard of, for the counters
+and to grow the pool, or refuse a step, before it could overflow. Knows nothing of sampling, text or
+weights.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from dcp.config import ModelConfig
+from dcp.errors import DeviceError
 from dcp.forced import GATE, ForcedDeaths
 from dcp.kernels.api import Kernels
 from dcp.model.cached import CacheBytes, Drops
@@ -37,11 +39,16 @@ class PagedAttention:
         gate_shift: float = 0.0,
         forced: Sequence[ForcedDeaths | None],
         pages: int | None = None,
+        budget: int | None = None,
         page: int = 32,
     ) -> None:
         """``limits`` [B]: tokens each sequence can reach. interaction 0: the gates are off.
-        ``pages`` in the pool; by default enough for all that can live."""
+
+        The pool begins with an eighth of what could live at once, and doubles when that runs out,
+        up to ``budget`` bytes of rows. ``pages`` fixes its size instead.
+        """
         enough = config.layers * sum(-(-limit // page) for limit in limits)
+        least = config.layers * len(limits)
         assert kernels.pool is not None
         self.pool = kernels.pool(
             dtype,
@@ -52,9 +59,18 @@ class PagedAttention:
             head_dim=config.head_dim,
             interaction=interaction,
             most=max(limits),
-            pages=enough if pages is None else pages,
+            pages=max(least, enough // 8) if pages is None else pages,
             page=page,
         )
+        self._most_pages = enough if pages is None else pages
+        if budget is not None:
+            self._most_pages = min(self._most_pages, budget // self.pool.page_bytes)
+        if self._most_pages < self.pool.shape.pages:
+            least = self.pool.shape.pages * self.pool.page_bytes
+            raise DeviceError(
+                f"a cache of {budget} bytes is too small to begin with: this batch takes {least}; "
+                f"use a larger one, a smaller batch or shorter texts"
+            )
         self.gated, self.gate_shift = interaction > 0, gate_shift
         self._device = device
         self.orders = _orders(forced, config.layers, max(limits), device)
@@ -64,18 +80,18 @@ class PagedAttention:
         self._log: list[list[tuple[npt.NDArray[np.generic], ...]]] = [[] for _ in limits]
         self._stale = False
         self._chunks: list[tuple[slice, Tensor, int, int, Tensor]] = []
-        self._single: tuple[Tensor, Tensor, Tensor] | None = None
+        self._single: tuple[Tensor | None, Tensor, Tensor] | None = None
 
     def begin(self, spans: Sequence[tuple[int, int, int]]) -> None:
         """Say what the next forward pass carries: (sequence, first position, past last), in order.
 
-        Raises DeviceError, before anything happens, if the pool could not hold it.
+        Raises DeviceError, before anything happens, if the pool cannot hold it.
         """
         self._refresh()
-        more = torch.zeros(self._counts.shape[1], dtype=torch.int32)
+        more = [0] * self._counts.shape[1]
         for row, first, stop in spans:
             more[row] += stop - first
-        self.pool.require(self._counts, self._free, more)
+        self.make_room(more)
         self._chunks, singles, start = [], [], 0
         for row, first, stop in spans:
             part = slice(start, start + stop - first)
@@ -90,6 +106,12 @@ class PagedAttention:
             at, rows, positions = (list(column) for column in zip(*singles, strict=True))
             self._single = (self._ints(at).long(), self._ints(rows), self._ints(positions))
         self._stale = True
+
+    def begin_step(self, rows: Tensor, steps: Tensor) -> None:
+        """Say that the next forward pass reads one token of each sequence in ``rows`` [n] int32 on
+        the device, at positions ``steps`` [n] int32; a row of -1 reads nothing. `make_room` comes
+        before, `note` after it: here nothing waits for the device."""
+        self._chunks, self._single = [], (None, rows, steps)
 
     def __call__(
         self,
@@ -107,6 +129,14 @@ class PagedAttention:
         elif beta is not None and layer not in self._betas:
             self._betas[layer] = float(beta) + self.gate_shift
         shifted = self._betas.get(layer, 0.0)
+        if self._single is not None and self._single[0] is None:
+            _, rows, steps = self._single
+            alone: Tensor = self.pool.decode(
+                layer, rows, steps, q[0], k[0], v[0],
+                None if q_int is None else q_int[0], None if k_int is None else k_int[0],
+                shifted, self.orders,
+            )  # fmt: skip
+            return alone[None]
         out = torch.empty_like(q)
         for part, row, index, first, steps in self._chunks:
             out[0, part] = self.pool.extend(
@@ -126,17 +156,42 @@ class PagedAttention:
             )  # fmt: skip
         return out
 
-    def require(self, steps: int) -> None:
-        """Raises DeviceError unless the pool can hold ``steps`` more tokens of every sequence,
-        should nothing die. Waits for the device."""
-        self._stale = True
-        self._refresh()
-        more = torch.full((self._counts.shape[1],), steps, dtype=torch.int32)
-        self.pool.require(self._counts, self._free, more)
+    def fits(self, more: Sequence[int]) -> bool:
+        """Whether the pool, as of what the host knows, holds ``more`` [B] tokens of each sequence,
+        should nothing die."""
+        return bool(self.pool.wanted(self._counts, torch.tensor(more)) <= self._free)
 
-    def touched(self) -> None:
-        """Say that the pool was changed without `begin`."""
-        self._stale = True
+    def make_room(self, more: Sequence[int]) -> bool:
+        """See to it that the pool `fits` ``more``; whether it had to grow, which moves it.
+
+        The host must know of every step. Raises DeviceError where there is no room to grow into.
+        """
+        wanted, pages = torch.tensor(more), self.pool.shape.pages
+        short = self.pool.wanted(self._counts, wanted) - self._free
+        if short <= 0:
+            return False
+        if pages + short > self._most_pages:
+            self.pool.require(self._counts, self._free, wanted)
+        grown = min(self._most_pages, max(2 * pages, pages + short))
+        try:
+            self.pool.grow(grown)
+        except torch.OutOfMemoryError as wrong:
+            raise DeviceError(
+                f"the GPU has no room for {grown * self.pool.page_bytes} bytes of keys and values; "
+                f"use a smaller batch or shorter texts"
+            ) from wrong
+        self._free += grown - pages
+        return True
+
+    def note(self, counts: Tensor, free: int, logged: int) -> None:
+        """Take over what a step left: counts [L, B] int32, free pages, and how many died so far."""
+        self._counts, self._free = counts, free
+        self._peak = [max(peak, self._held(row)) for row, peak in enumerate(self._peak)]
+        deaths = self.pool.deaths(logged)
+        for row in deaths.sequence.unique().tolist():
+            own = deaths.sequence == row
+            columns = (deaths.layer, deaths.position, deaths.step, deaths.margin)
+            self._log[row].append(tuple(column[own].numpy() for column in columns))
 
     def take_drops(self, row: int) -> Drops:
         """What died in sequence ``row`` since the last call."""
@@ -166,7 +221,9 @@ class PagedAttention:
         """Give the pages of sequence ``row`` back."""
         self._refresh()
         self.pool.release(row)
-        self._counts, self._free = self.pool.state()
+        page = self.pool.shape.page
+        self._free += int(((self._counts[:, row] + page - 1) // page).sum())
+        self._counts[:, row] = 0
 
     def _held(self, row: int) -> int:
         page = self.pool.shape.page
@@ -175,17 +232,11 @@ class PagedAttention:
         return pages * int(self.pool.page_bytes) + tables
 
     def _refresh(self) -> None:
-        """Bring counts and deaths of the last step to the host, once a step."""
-        if not self._stale:
-            return
-        self._stale = False
-        self._counts, self._free = self.pool.state()
-        self._peak = [max(peak, self._held(row)) for row, peak in enumerate(self._peak)]
-        deaths = self.pool.drained()
-        for row in deaths.sequence.unique().tolist():
-            own = deaths.sequence == row
-            columns = (deaths.layer, deaths.position, deaths.step, deaths.margin)
-            self._log[row].append(tuple(column[own].numpy() for column in columns))
+        """Bring counts and deaths of the last forward pass to the host, once."""
+        if self._stale:
+            self._stale = False
+            counts, free = self.pool.state()
+            self.note(counts, free, int(self.pool.logged))
 
     def _ints(self, values: Sequence[int]) -> Tensor:
         return torch.tensor(values, dtype=torch.int32, device=self._device)

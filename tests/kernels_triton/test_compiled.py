@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent.parent
 TABLE = json.loads((ROOT / "docs" / "gpu" / "resources.json").read_text())
 # Registers of a multiprocessor, and bytes of shared memory that one block can have.
 REGISTERS = 65536
-SHARED = {"sm_80": 163 * 1024, "sm_90": 227 * 1024}
+SHARED = {"sm_80": 163 * 1024, "sm_90": 227 * 1024, "sm_100": 227 * 1024}
 # A few scalars put aside before a loop are no spill that costs anything.
 SPILL = 32
 
@@ -41,6 +41,9 @@ def test_the_table_names_every_launch() -> None:
 @pytest.mark.parametrize("arch", sorted(SHARED))
 def test_every_launch_fits_the_card_and_none_spills(arch: str) -> None:
     for name, entry in TABLE["launches"].items():
+        # The newest cards are named as far as the compiler takes them; the others must be there.
+        if arch == "sm_100" and "refused" in entry[arch]:
+            continue
         needs = entry[arch]
         assert needs["spilled"] <= SPILL, name
         assert needs["shared"] <= SHARED[arch], name

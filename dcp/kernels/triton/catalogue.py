@@ -64,6 +64,7 @@ def _pool(
         for order in (orders, None):
             pool.decode(0, rows, rows, q[:16], k[:16], k[:16], short, short, 0.5, order)
         pool.extend(0, rows[:1], 0, 0, steps, q, k, k, gate, gate, 0.5, None)
+    pool.release(0)
 
 
 def _training(heads: int, kv_heads: int, width: int, r: int, dtype: torch.dtype) -> None:

@@ -1,6 +1,6 @@
 """Compiles every kernel as it is launched, without a GPU, and reads what it needs of the card.
 
-    python -m dcp.kernels.triton.compile --arch 80 90 --out docs/gpu/resources.json
+    python -m dcp.kernels.triton.compile --arch 80 90 100 --out docs/gpu/resources.json
 
 Launches are caught on their way to the device: what is compiled is what would run, arguments
 specialised as the runtime does (a 1 becomes a constant, a multiple of 16 says so). Must run in a
@@ -152,9 +152,17 @@ def launches(parts: list[str] | None = None) -> dict[str, Launch]:
     return found
 
 
+def _entry(launch: Launch, arch: int) -> dict[str, Any]:
+    """Resources, or what the compiler said: it need not take every card."""
+    try:
+        return asdict(compiled(launch, arch))
+    except Exception as wrong:
+        return {"refused": str(wrong).strip().splitlines()[:1]}
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m dcp.kernels.triton.compile")
-    parser.add_argument("--arch", type=int, nargs="+", default=[80, 90])
+    parser.add_argument("--arch", type=int, nargs="+", default=[80, 90, 100])
     parser.add_argument("--parts", nargs="+", default=None, help="of the catalogue, default all")
     parser.add_argument("--list", action="store_true", help="name the launches, compile nothing")
     parser.add_argument("--out", type=Path, default=None, help="default: standard output")
@@ -164,7 +172,7 @@ def main(arguments: list[str] | None = None) -> None:
     if not options.list:
         for i, name in enumerate(table, 1):
             for arch in options.arch:
-                table[name][f"sm_{arch}"] = asdict(compiled(found[name], arch))
+                table[name][f"sm_{arch}"] = _entry(found[name], arch)
             print(f"{i}/{len(table)} {name} {table[name]}", file=sys.stderr, flush=True)
     rows = ",\n".join(f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in table.items())
     text = f'{{"triton": "{triton.__version__}", "launches": {{\n{rows}\n}}}}\n'

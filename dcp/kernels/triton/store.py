@@ -107,7 +107,7 @@ class Store:
     def state(self) -> tuple[Tensor, int]:
         """counts [L, B] int32 on the host, and free pages. Waits for the device."""
         taken, given = self.ends.tolist()
-        return self.counts.cpu(), given - taken
+        return self.counts.to("cpu", copy=True), given - taken
 
     def wanted(self, counts: Tensor, more: Tensor) -> int:
         """Pages that ``more`` [B] rows in every layer need on top of ``counts`` [L, B], should
@@ -165,11 +165,12 @@ class Store:
         if self.device.type == "cuda":
             parts = self._fetched(parts)
         entries, margins = (torch.cat(column) for column in zip(*parts, strict=True))
-        return Deaths(*entries.unbind(1), margins)
+        layer, sequence, position, step = entries.unbind(1)
+        return Deaths(layer, sequence, position, step, margins)
 
     def _fetched(self, parts: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
         """The same on the host, past the steps that are under way."""
-        aside = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        aside = torch.cuda.Stream(self.device)
         with torch.cuda.stream(aside):
             copies = [
                 tuple(
