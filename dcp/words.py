@@ -6,15 +6,18 @@ had not seen yet when it kept or dropped the word. Knows no spaCy and no statist
 
 from __future__ import annotations
 
+import json
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from typing import Literal, Protocol
 
 import numpy as np
 
+from dcp.errors import TraceError
 from dcp.trace import Trace
 
-__all__ = ["Source", "TextTagger", "Word", "words_of"]
+__all__ = ["Source", "TextTagger", "Word", "from_json", "to_json", "words_of"]
 
 Source = Literal["prompt", "generated"]
 
@@ -51,6 +54,20 @@ class Word:
     def tokens(self) -> int:
         """How many tokens carry the word."""
         return self.last - self.first + 1
+
+
+def to_json(words: Iterable[Word]) -> str:
+    """The words as a JSON list, a word to a line."""
+    rows = [json.dumps(asdict(word), ensure_ascii=False) for word in words]
+    return "[\n" + ",\n".join(rows) + "\n]\n"
+
+
+def from_json(text: str) -> list[Word]:
+    """The words that `to_json` wrote. Raises TraceError for anything else."""
+    try:
+        return [Word(**row) for row in json.loads(text)]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise TraceError("this is not a list of words: tag the trace again") from error
 
 
 def words_of(trace: Trace, tagger: TextTagger) -> list[Word]:

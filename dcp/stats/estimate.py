@@ -6,6 +6,7 @@ Dimensions: C clusters, G groups, ages 0..A. Intervals are a seeded bootstrap ov
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -85,15 +86,19 @@ def survival(drops: Floats, risks: Floats) -> Floats:
     return np.cumprod(1 - hazard, axis=-1)
 
 
-def intervals(drops: Floats, risks: Floats, seed: int, n_boot: int) -> tuple[Floats, Floats]:
+def intervals(
+    drops: Floats, risks: Floats, seed: int, n_boot: int, at: Sequence[int] | None = None
+) -> tuple[Floats, Floats]:
     """(low, high), each [G, ages]: 95 % of 1 - S over resampled clusters.
 
-    nan for a group found in fewer than two clusters, and at ages that half of the resamples miss.
+    ``at`` names the ages that are asked for; the others stay nan, and so do groups found in
+    fewer than two clusters, and ages that half of the resamples miss.
     """
     clusters, groups, ages = drops.shape
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=n_boot).astype(float)
     low, high = np.full((groups, ages), np.nan), np.full((groups, ages), np.nan)
+    asked = np.isin(np.arange(ages), at) if at is not None else np.ones(ages, np.bool_)
     spread = (risks.sum(axis=2) > 0).sum(axis=0) >= 2
     for g in np.flatnonzero(spread):
         at_risk = weights @ risks[:, g]
@@ -101,7 +106,9 @@ def intervals(drops: Floats, risks: Floats, seed: int, n_boot: int) -> tuple[Flo
         # A resample in which nothing was at risk at some age says nothing from there on.
         gap = np.logical_or.accumulate((at_risk == 0) & (risks[:, g].sum(0) > 0), axis=1)
         kept[gap & (kept > 0)] = np.nan
-        told = np.isfinite(kept).mean(axis=0) > 0.5
+        told = (np.isfinite(kept).mean(axis=0) > 0.5) & asked
+        if not told.any():
+            continue
         low[g, told], high[g, told] = np.nanpercentile(1 - kept[:, told], [2.5, 97.5], axis=0)
     return low, high
 

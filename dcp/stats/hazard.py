@@ -24,7 +24,7 @@ from dcp.stats.lives import TAGGED, By, Phase, Sample, choice, group_index
 from dcp.stats.person_period import Cells, count
 from dcp.stats.rates import MIN_WORDS
 
-__all__ = ["MIN_CLUSTERS", "hazard_table"]
+__all__ = ["MIN_CLUSTERS", "hazard_of", "hazard_table"]
 
 MIN_CLUSTERS = 10
 """Robust errors from fewer texts (or blocks) are far too small, so they are not given."""
@@ -65,8 +65,12 @@ def hazard_table(
     for trace, _ in samples:
         if layer is not None and not 0 <= layer < trace.layers:
             raise RequestError(f"no layer {layer}: this trace has layers 0 to {trace.layers - 1}")
+    return hazard_of(count(samples, source=source, layer=layer), by, source=source)
+
+
+def hazard_of(cells: Cells, by: By, *, source: Phase) -> pd.DataFrame:
+    """`hazard_table` of what was counted; with more than one layer, the layer is a covariate."""
     names = {"pos": UPOS, "group": tuple(GROUPS), "class": tuple(CLASSES)}[by]
-    cells = count(samples, source=source, layer=layer)
     of_tag = np.array([group_index(by, names, tag) for tag in UPOS])
     group = of_tag[cells.levels[:, 1]]
     risk = np.bincount(cells.cell, cells.at_risk, len(group))
@@ -84,7 +88,7 @@ def hazard_table(
         if clusters >= MIN_CLUSTERS:
             label = "texts" if cells.texts > 1 else "within this text"
         raw[:, told] = _standardised(data, _groups_only(data), clusters)
-        adjusted[:, told] = _standardised(data, _all_covariates(data, layer is None), clusters)
+        adjusted[:, told] = _standardised(data, _all_covariates(data), clusters)
     rows = [
         {
             "group": names[g],
@@ -147,13 +151,13 @@ def _groups_only(data: _Data) -> Floats:
     return np.asarray(np.unique(data.group)[None] == data.group[:, None], np.float64)
 
 
-def _all_covariates(data: _Data, with_layer: bool) -> Floats:
+def _all_covariates(data: _Data) -> Floats:
     """[K, P]: a column for each group, then those of the covariates, each less its first class."""
     layer, _, place, band, age, step = data.levels.T
     known = band >= 0
     mean = np.average(band[known], weights=data.risk[known]) if known.any() else 0.0
     columns = [_groups_only(data), np.where(known, band - mean, 0.0)[:, None] / (len(BANDS) - 1)]
-    for values in (place, age, step, *((layer,) if with_layer else ())):
+    for values in (place, age, step, layer):
         joined = _joined(values, data)
         columns.append(np.asarray(np.unique(joined)[None, 1:] == joined[:, None], np.float64))
     return np.concatenate(columns, axis=1)

@@ -9,7 +9,7 @@ model.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,19 @@ class Cells:
     tokens: Ints
     clusters: int
     texts: int
+
+    def of_layer(self, layer: int) -> Cells:
+        """The cells of one layer."""
+        kept = self.levels[:, 0] == layer
+        rows = kept[self.cell]
+        return replace(
+            self,
+            cluster=self.cluster[rows],
+            cell=(np.cumsum(kept) - 1)[self.cell[rows]],
+            at_risk=self.at_risk[rows],
+            drops=self.drops[rows],
+            levels=self.levels[kept],
+        )
 
 
 def count(

@@ -55,7 +55,7 @@ def rates(
     for horizon in horizons:
         check_horizon(horizon)
     drops, risks = by_cluster(lives, max(horizons))
-    low, high = intervals(drops, risks, seed, n_boot)
+    low, high = intervals(drops, risks, seed, n_boot, horizons)
     curve = survival(drops.sum(0), risks.sum(0))
     label = cluster_kind(lives, len(drops))
     rows = []

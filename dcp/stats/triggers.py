@@ -7,7 +7,7 @@ cluster-bootstrap intervals and a null in which the queries' labels are shuffled
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from dcp.stats.rates import MIN_WORDS
 from dcp.trace import ALIVE, Trace
 from dcp.words import Word
 
-__all__ = ["trigger_table"]
+__all__ = ["trigger_table", "trigger_tables"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -53,57 +53,92 @@ def trigger_table(
     choice("grouping", by, TAGGED)
     if not samples or n_boot < 1:
         raise RequestError("triggers need at least one trace and one resample")
-    names = {"pos": UPOS, "group": tuple(GROUPS), "class": tuple(CLASSES)}[by]
-    tag_to_group = np.array([group_index(by, names, tag) for tag in UPOS])
-    runs = []
-    for trace, words in samples:
-        drops, tags, steps = _queries(trace, words, source, layer)
-        runs.append((drops, tag_to_group[tags], steps))
+    return trigger_tables(samples, [by], source=source, layer=layer, seed=seed, n_boot=n_boot)[by]
+
+
+def trigger_tables(
+    samples: Sequence[Sample],
+    groupings: Sequence[By],
+    *,
+    source: Phase = "prompt",
+    layer: int | None = None,
+    seed: int = 0,
+    n_boot: int = 1000,
+) -> dict[By, pd.DataFrame]:
+    """`trigger_table` in several groupings at once: the costly shuffles are the same for all."""
+    columns = [(by, name) for by in groupings for name in _NAMES[by]]
+    # [17, G]: the column of each grouping that a tag falls into.
+    places = np.concatenate([_one_hot(by) for by in groupings], axis=1)
+    runs = [_queries(trace, words, source, layer) for trace, words in samples]
     texts = texts_of(samples)
     one = int(texts.max()) == 0
     blocks = max(int(steps.max(initial=0)) for _, _, steps in runs) // BLOCK + 1
     clusters = blocks * len(runs) if one else int(texts.max()) + 1
-    groups = len(names)
-    sums, counts = np.zeros((clusters, groups)), np.zeros((clusters, groups))
+    sums, counts = np.zeros((clusters, len(UPOS))), np.zeros((clusters, len(UPOS)))
     rng = np.random.default_rng(seed)
-    shuffled = np.zeros((n_boot, groups))
-    for i, (drops, labels, steps) in enumerate(runs):
+    shuffled = np.zeros((n_boot, len(UPOS)))
+    for i, (drops, tags, steps) in enumerate(runs):
         cluster = i * blocks + steps // BLOCK if one else np.full(len(steps), texts[i])
-        np.add.at(sums, (cluster, labels), drops)
-        np.add.at(counts, (cluster, labels), 1)
+        np.add.at(sums, (cluster, tags), drops)
+        np.add.at(counts, (cluster, tags), 1)
         mixed = rng.permuted(np.broadcast_to(drops, (n_boot, len(drops))), axis=1)
-        shuffled += mixed @ np.eye(groups)[labels]
+        shuffled += mixed @ np.eye(len(UPOS))[tags]
     weights = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=n_boot).astype(float)
+    base = _share(sums.sum(), counts.sum())
+    boot_base = _share((weights @ sums).sum(1), (weights @ counts).sum(1))
+    # From here on in the groups asked for.
+    sums, counts = sums @ places, counts @ places
     total = counts.sum(0)
-    ratio = _ratio(sums.sum(0)[None], total[None])[0]
-    boot = _ratio(weights @ sums, weights @ counts)
-    null = _ratio(shuffled, np.broadcast_to(total, shuffled.shape))
+    mean = _share(sums.sum(0), total)
+    ratio = _share(mean, base)
+    boot = _share(_share(weights @ sums, weights @ counts), boot_base[:, None])
+    null = _share(_share(shuffled @ places, total), base)
     enough = (total >= MIN_WORDS) & ~np.isnan(ratio)
     spread = enough & ((counts > 0).sum(0) >= 2)
     rows = []
     for g in np.flatnonzero(total):
         low, high = np.nanpercentile(boot[:, g], [2.5, 97.5]) if spread[g] else (np.nan, np.nan)
         floor, top = np.percentile(null[:, g], [2.5, 97.5]) if enough[g] else (np.nan, np.nan)
+        mine = np.flatnonzero(places[:, g])
         rows.append(
             {
-                "group": names[g],
+                "group": columns[g][1],
                 "source": source,
                 "queries": int(total[g]),
-                "texts": len({t for t, run in zip(texts, runs, strict=True) if g in run[1]}),
-                "drops_per_query": sums[:, g].sum() / total[g] if enough[g] else np.nan,
-                "base_rate": sums.sum() / total.sum(),
+                "texts": len(
+                    {t for t, run in zip(texts, runs, strict=True) if np.isin(run[1], mine).any()}
+                ),
+                "drops_per_query": mean[g] if enough[g] else np.nan,
+                "base_rate": float(base),
                 "ratio": ratio[g] if enough[g] else np.nan,
                 "ci_low": low,
                 "ci_high": high,
                 "interval": ("within this text" if one else "texts") if spread[g] else "",
                 "null_low": floor,
                 "null_high": top,
+                "by": columns[g][0],
             }
         )
-    columns = ["group", "source", "queries", "texts", "drops_per_query", "base_rate", "ratio"]
-    return pd.DataFrame(
-        rows, columns=[*columns, "ci_low", "ci_high", "interval", "null_low", "null_high"]
-    )
+    table = pd.DataFrame(rows, columns=_COLUMNS)
+    return {
+        by: table[table["by"] == by].drop(columns="by").reset_index(drop=True) for by in groupings
+    }
+
+
+_NAMES: dict[By, tuple[str, ...]] = {
+    "pos": UPOS,
+    "group": tuple(GROUPS),
+    "class": tuple(CLASSES),
+}
+_COLUMNS = [
+    *("group", "source", "queries", "texts", "drops_per_query", "base_rate", "ratio", "ci_low"),
+    *("ci_high", "interval", "null_low", "null_high", "by"),
+]
+
+
+def _one_hot(by: By) -> Floats:
+    index = [group_index(by, _NAMES[by], tag) for tag in UPOS]
+    return np.asarray(np.eye(len(_NAMES[by]))[index], np.float64)
 
 
 def _queries(
@@ -125,9 +160,8 @@ def _queries(
     return drops[chosen], label[chosen], step[chosen]
 
 
-def _ratio(sums: Floats, counts: Floats) -> Floats:
-    """[B, G]: drops per query of each group over drops per query of all; nan where not defined."""
+def _share(part: Any, whole: Any) -> Any:
+    """``part`` over ``whole``; nan where that is not defined."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = sums.sum(1, keepdims=True) / counts.sum(1, keepdims=True)
-        ratio = sums / counts / mean
+        ratio = np.divide(part, whole)
     return np.where(np.isfinite(ratio), ratio, np.nan)
