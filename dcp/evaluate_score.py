@@ -15,11 +15,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dcp.errors import DeviceError
 from dcp.evaluate_windows import Windows
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel
 
-__all__ = ["Scored", "held_per_step", "ratio_interval", "score"]
+__all__ = ["Scored", "held_per_step", "move", "ratio_interval", "score"]
 
 _RESAMPLES = 1000
 # Beside 8 windows of 512, logits for 16,384 tokens are 256 MiB.
@@ -59,6 +60,15 @@ def score(
         nats.append(loss.view(len(ids), -1).double().sum(dim=1).cpu())
         held += held_per_step(way.deaths).double().sum(dim=1).cpu()
     return Scored(torch.cat(nats).numpy(), (held / len(windows.ids)).numpy())
+
+
+def move(model: LoadedModel, device: str) -> None:
+    """Put a model's weights where it is to be scored: "cpu" or "cuda". Raises DeviceError."""
+    if device not in ("cpu", "cuda"):
+        raise DeviceError(f"device {device!r} is not known; use cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("there is no CUDA device here; use --device cpu")
+    model.transformer.to(device)
 
 
 def held_per_step(deaths: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dcp.cli.parser import add_json, count, number
 from dcp.cli.terminal import note, print_json, print_table
-from dcp.errors import DeviceError, RequestError
+from dcp.errors import RequestError
 
 if TYPE_CHECKING:
     from dcp.models import OpenModel
@@ -74,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from dcp.evaluate_score import move
     from dcp.models import open_model, shift_for
 
     if (args.file is None) == (args.task is None):
@@ -89,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     baseline = open_model(args.baseline, gates=False) if args.baseline else None
     for opened in (model, baseline):
         if opened is not None:
-            _move(opened, args.device)
+            move(opened.loaded, args.device)
     rows = (_tasks if args.task else _perplexity)(args, model, baseline, shifts)
     if args.json:
         print_json(rows)
@@ -102,16 +103,6 @@ def run(args: argparse.Namespace) -> int:
                 print(f"\ncontext {row['context']}, gate shift {row['gate_shift']:g}:")
                 print_table(row["policies"])
     return 0
-
-
-def _move(opened: OpenModel, device: str) -> None:
-    import torch
-
-    if device not in ("cpu", "cuda"):
-        raise DeviceError(f"device {device!r} is not known; use cpu or cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("there is no CUDA device here; use --device cpu")
-    opened.loaded.transformer.to(device)
 
 
 def _perplexity(

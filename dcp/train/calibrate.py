@@ -15,6 +15,7 @@ from typing import Any
 from dcp.config import Calibration
 from dcp.errors import ModelError
 from dcp.evaluate import Progress, Windows, evaluate, evaluate_policies, read_windows
+from dcp.evaluate_score import move
 from dcp.model.weights import load
 from dcp.tokens import Tokenizer
 
@@ -29,6 +30,7 @@ def calibrate(
     gate_shifts: Sequence[float],
     *,
     limit: int = 0,
+    device: str = "cpu",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure ``model`` at each gate shift on ``files``, against ``dense``; write the calibration.
@@ -37,6 +39,8 @@ def calibrate(
     held entries. ``limit`` > 0 takes that many windows of each file.
     """
     pruned, twin = load(model), load(dense, gates=False)
+    for loaded in (pruned, twin):
+        move(loaded, device)
     if pruned.gates is None:
         raise ModelError(f"{model} has no gates to calibrate")
     tokenizer = Tokenizer.load(model)

@@ -63,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     dial.add_argument("--context", type=int, default=512, metavar="C")
     dial.add_argument("--gate-shift", type=float, nargs="+", default=[0.0], metavar="δ")
     dial.add_argument("--limit", type=int, default=0, metavar="N", help="windows of each file")
+    dial.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
 
     for name, summary in (
         ("pretrain", "train a base model from nothing"),
@@ -117,6 +118,7 @@ def run(args: argparse.Namespace) -> int:
             args.context,
             args.gate_shift,
             limit=args.limit,
+            device=args.device,
             progress=lambda line: print(line, file=sys.stderr),
         )
         print(json.dumps(report, indent=2))

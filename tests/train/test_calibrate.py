@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dcp.errors import ModelError
+from dcp.errors import DeviceError, ModelError
 from dcp.model.weights import load
 from dcp.train.calibrate import calibrate
 from dcp.train.data import pack_file
@@ -45,3 +45,5 @@ def test_the_dial_is_measured_and_written(tmp_path: Path) -> None:
     assert all(row["held_entries"] >= trained["held_entries"] for row in report["policies"])
     with pytest.raises(ModelError, match="no dcp_config"):
         calibrate(base, base, [text], 32, [])
+    with pytest.raises(DeviceError, match="device 'abacus' is not known"):
+        calibrate(pruned, base, [text], 32, [], device="abacus")
