@@ -11,13 +11,24 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import streamlit as st
 
+from dcp.errors import DcpError
 from dcp.ui.links import follow
-from dcp.ui.look import style
-from dcp.ui.session import current
+from dcp.ui.look import problem, style
+from dcp.ui.running import running
+from dcp.ui.services import warm
+from dcp.ui.session import current, enter
+from dcp.ui.settings import settings
+from dcp.ui.sidebar import sidebar
+from dcp.ui.tour import tour
 
 PAGES = Path(__file__).resolve().parent / "pages"
 
-st.set_page_config(page_title="What a language model forgets", page_icon="◧", layout="wide")
+st.set_page_config(
+    page_title="What a language model forgets",
+    page_icon="◧",
+    layout="wide",
+    initial_sidebar_state="collapsed",
+)
 style()
 PAGES_IN_ORDER = {
     "explore": "Explore",
@@ -35,5 +46,16 @@ page = st.navigation(
     ],
     position="top",
 )
-follow(current())
-page.run()
+enter()
+session = current()
+follow(session)
+sidebar(session)
+if page.title == PAGES_IN_ORDER["explore"]:
+    tour(settings())
+else:
+    running(session)
+try:
+    page.run()
+except DcpError as error:
+    problem(str(error))
+warm()

@@ -9,6 +9,8 @@ Dimensions: L layers, N steps (queries) of the trace, R rounds, S timed steps.
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ __all__ = [
     "batch_within",
     "computed",
     "running_median",
+    "table",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -183,3 +186,47 @@ def batch_within(budget: int, weights: int, sequence: int) -> int:
     2
     """
     return max(0, math.floor((budget - weights) / sequence)) if sequence > 0 else 0
+
+
+def table(trace: Trace, measured: Measured | None = None) -> str:
+    """One row per step as CSV; every column says whether it was computed or measured.
+
+    Seconds are percentiles over rounds, not smoothed. Empty where there is nothing to say.
+    """
+    found = computed(trace)
+    live, steps = found.live(), trace.n_queries
+    unit = "bytes" if found.entry_bytes else "entries"
+    columns: dict[str, list[Any]] = {
+        "step": list(range(steps)),
+        "context": list(range(1, steps + 1)),
+        "source": ["prompt" if t < trace.prompt_tokens else "generated" for t in range(steps)],
+        f"dense_{unit}_computed": found.dense().tolist(),
+        f"live_{unit}_computed": live.sum(axis=0).tolist(),
+    }
+    for layer, row in enumerate(live):
+        columns[f"live_{unit}_layer_{layer}_computed"] = row.tolist()
+    columns["seconds_of_the_run_measured"] = _cells(trace.step_seconds[:steps])
+    if measured is not None:
+        first, last = int(measured.context[0]) - 1, int(measured.context[-1])
+        for arm in ARMS:
+            for name, values in (
+                ("held", measured.held[arm]),
+                ("live", measured.live[arm]),
+            ):
+                columns[f"{name}_bytes_{arm}_measured"] = [""] * first + values.tolist()
+            for share in (20, 50, 80):
+                times = np.percentile(measured.seconds[arm], share, axis=0)
+                columns[f"seconds_{arm}_p{share}_measured"] = [""] * first + _cells(times)
+        for name in ("hardware", "impl", "device", "dtype", "threads", "date"):
+            value = measured.about.get(name, "")
+            columns[f"{name}_measured"] = [""] * first + [value] * (last - first)
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    for t in range(steps):
+        writer.writerow([cells[t] if t < len(cells) else "" for cells in columns.values()])
+    return out.getvalue()
+
+
+def _cells(values: npt.NDArray[Any]) -> list[Any]:
+    return ["" if math.isnan(value) else float(f"{value:.6g}") for value in values.tolist()]

@@ -4,5 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dcp.ui.cost import cost
+from dcp.ui.session import current
+from dcp.ui.settings import settings
+
 st.title("Cost")
 st.caption("What do the dropped tokens save, in memory and in time?")
+cost(current(), settings())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-__all__ = ["problem", "style"]
+__all__ = ["empty", "problem", "style"]
 
 # The view keeps its story below Streamlit's fixed header; widgets that only listen take no room.
 _CSS = """
@@ -16,6 +16,13 @@ _CSS = """
 [data-stale="true"] { opacity: 1 !important; transition: none !important; }
 .st-key-problem { border-left: 3px solid #d55e00; padding: 0.35rem 0 0.35rem 0.9rem; }
 .st-key-problem [data-testid="stText"] { white-space: pre-wrap; overflow-wrap: anywhere; }
+.st-key-empty { border: 1px dashed #9aa4b2; border-radius: 8px; padding: 2.2rem 1rem; }
+.st-key-empty p { text-align: center; }
+.st-key-tour { position: fixed; right: 1.2rem; bottom: 1.2rem; z-index: 90; width: 21rem;
+  max-width: calc(100vw - 2.4rem); padding: 0.9rem 1rem 1rem; border-radius: 10px;
+  background: var(--st-background-color, Canvas); border: 1px solid rgba(120, 130, 143, 0.45);
+  box-shadow: 0 6px 24px rgba(0, 0, 0, 0.18); gap: 0.45rem; }
+.st-key-running:not(:empty) { border-left: 3px solid #2a8cc7; padding-left: 0.9rem; }
 .st-key-line [data-testid="stCaptionContainer"] { font-variant-numeric: tabular-nums; }
 .stMainBlockContainer h1 { font-size: 1.75rem; letter-spacing: -0.012em; padding: 0 0 0.35rem; }
 .stMainBlockContainer > [data-testid="stVerticalBlock"] { gap: 0.7rem; }
@@ -32,3 +39,10 @@ def problem(message: str) -> None:
     """One line that says what is wrong and how to mend it, shown as it is."""
     with st.container(key="problem"):
         st.text(message)
+
+
+def empty(what: str, how: str) -> None:
+    """A place that has nothing to show yet, and the way to fill it; no text of a user."""
+    with st.container(key="empty"):
+        st.markdown(f"**{what}**\n\n{how}")
+        st.page_link("pages/explore.py", label="To the first page", icon=":material/arrow_back:")

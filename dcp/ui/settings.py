@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 __all__ = ["Settings", "read", "settings"]
@@ -24,6 +24,7 @@ class Settings:
     characters    longest text that is looked at
     upload_mib    largest trace file taken (MiB)
     idle_seconds  a run whose page has not asked for it this long is stopped: its reader has left
+    tour          a new window is shown around (``DCP_TOUR=0`` turns it off)
     """
 
     public: bool = False
@@ -33,6 +34,7 @@ class Settings:
     characters: int = 1_000_000
     upload_mib: int = 64
     idle_seconds: float = 90.0
+    tour: bool = True
 
 
 _PUBLIC = Settings(
@@ -52,8 +54,12 @@ def read(environ: Mapping[str, str]) -> Settings:
     >>> read({"DCP_PUBLIC": "1"}).workers
     1
     """
-    public = environ.get("DCP_PUBLIC", "").strip().lower() in {"1", "true", "yes", "on"}
-    return _PUBLIC if public else Settings()
+    chosen = _PUBLIC if _on(environ.get("DCP_PUBLIC", "")) else Settings()
+    return replace(chosen, tour=_on(environ.get("DCP_TOUR", "1")))
+
+
+def _on(value: str) -> bool:
+    return value.strip().lower() in {"1", "true", "yes", "on"}
 
 
 @cache

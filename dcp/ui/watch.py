@@ -14,7 +14,7 @@ from dcp.ui.session import Session
 from dcp.ui.worker import Status
 from dcp.viewer.payload import Speed, payload
 
-__all__ = ["EVERY", "watch"]
+__all__ = ["EVERY", "progress", "watch"]
 
 _ASKED, _KNOWN = "view asked", "view known"
 
@@ -39,7 +39,7 @@ def _look(session: Session) -> None:
     if status.settled:
         session.end(status)
         st.rerun()
-    _line(_progress(status, session.planned))
+    _line(progress(status, session.planned))
     if status.trace is not None:
         prompt = status.trace.prompt_tokens
         data = payload(
@@ -81,7 +81,8 @@ def _line(text: str) -> None:
         st.caption(text)
 
 
-def _progress(status: Status, planned: int) -> str:
+def progress(status: Status, planned: int) -> str:
+    """One line that says how far a run of ``planned`` new tokens is."""
     if status.state == "queued":
         runs = "1 run" if status.ahead == 1 else f"{status.ahead} runs"
         return f"Waiting in line: {runs} before yours." if status.ahead else "You are next."

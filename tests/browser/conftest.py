@@ -68,6 +68,7 @@ def app_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     environment = os.environ | {
         "DCP_TEST_MODELS": str(models),
         "DCP_TEST_PAUSE": "0.02",
+        "DCP_TOUR": "0",
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(ROOT),
     }

@@ -1,0 +1,72 @@
+"""Three steps around the app, in a card at the window's edge that never stands in the way.
+
+Dismissed once, it stays away in this window; ``?tour=off`` in the address keeps it away from the
+start, for pictures and for people who know.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dcp.ui.settings import Settings
+
+__all__ = ["tour"]
+
+_AT = "tour at"
+_STEPS = (
+    (
+        "Give it a text",
+        "Choose an example or type your own, then press **Generate**. The model reads it, writes "
+        "on, and every layer drops what it no longer needs.",
+        ".st-key-text",
+    ),
+    (
+        "Watch it forget",
+        "Play, or drag the handle from step to step. Words fade as layers drop them. Choose a "
+        "word or a cell for its story: who dropped it, when, in which layers.",
+        ".st-key-view, .dcp",
+    ),
+    (
+        "Ask further",
+        "The pages above ask one question each of the same run: which words, what if it had been "
+        "kept, what it costs, and figures for print. The address is a link to where you are.",
+        "[data-testid=stTopNavLinkContainer], .stAppHeader",
+    ),
+)
+
+
+def tour(limits: Settings) -> None:
+    """Show the card until it is dismissed; once per run of the page that it is about."""
+    state = st.session_state
+    if _AT not in state:
+        state[_AT] = len(_STEPS) if st.query_params.get("tour") == "off" or not limits.tour else 0
+    # Always there, so that dismissing it moves no other element in the page's tree.
+    with st.container(key="tour-place"):
+        if state[_AT] < len(_STEPS):
+            _card(state[_AT])
+
+
+@st.fragment
+def _card(shown: int) -> None:
+    at = st.session_state[_AT]
+    if at >= len(_STEPS):
+        st.rerun()
+    title, text, where = _STEPS[at]
+    with st.container(key="tour"):
+        st.html(f"<style>{where} {{ outline: 2px solid #2a8cc7; outline-offset: 3px; }}</style>")
+        st.caption(f"{at + 1} of {len(_STEPS)}")
+        st.markdown(f"**{title}**\n\n{text}")
+        last = at + 1 == len(_STEPS)
+        with st.container(horizontal=True, horizontal_alignment="right"):
+            st.button("Dismiss", key="tour-off", on_click=_go, args=(len(_STEPS),))
+            st.button(
+                "Begin" if last else "Next",
+                key="tour-next",
+                type="primary",
+                on_click=_go,
+                args=(at + 1,),
+            )
+
+
+def _go(to: int) -> None:
+    st.session_state[_AT] = to
