@@ -4,5 +4,19 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dcp.ui.method import draw
+from dcp.ui.method_words import CHAPTERS, MEANING
+
 st.title("Method")
 st.caption("How a model learns to drop tokens from its own context, in five pictures.")
+for chapter in CHAPTERS:
+    words, shown = st.columns([2, 3], gap="large")
+    with words:
+        st.subheader(chapter.title)
+        st.markdown(chapter.sentences)
+        st.latex(chapter.equation)
+    with shown:
+        draw(chapter.picture)
+    st.space("medium")
+st.subheader("What “dropped” means, and what it does not")
+st.markdown(MEANING)
