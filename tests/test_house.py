@@ -31,7 +31,7 @@ ROOMS = {
     "engine_request": "engine",
     "rescore_reader": "rescore",
 }
-READERS = ("trace", "words", "pos", "stats", "figures", "viewer", "method")
+READERS = ("trace", "words", "pos", "stats", "figures", "viewer", "method", "compare")
 # What each room may import when it is imported, in reading order: ARCHITECTURE.md in full.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "errors": (),
@@ -62,10 +62,12 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bench": ("errors", "config", "forced", "model", "models", "engine", "recorder"),
     "words": ("errors", "trace"),
     "pos": ("errors", "trace"),
+    "compare": ("errors", "trace"),
     "stats": ("errors", "trace", "words", "pos"),
-    "figures": ("errors", "trace", "words", "pos", "stats"),
+    "figures": ("errors", "trace", "policies", "words", "pos", "stats", "method"),
     "viewer": ("errors", "trace", "words", "pos"),
     "method": ("errors", "trace"),
+    "study": ("errors", "models", "recorder", "stats", "tokens", "trace", "words"),
     "cli": ("errors",),
     "ui": ("errors", "config", "models", "tokens", "recorder", "cost", "whatif", *READERS),
 }

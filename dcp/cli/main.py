@@ -34,6 +34,11 @@ COMMANDS = {
         "drop rates and survival by part of speech, layer, position or frequency",
         "python -m dcp stats run.safetensors --by pos --horizon 32",
     ),
+    "study": (
+        "dcp.cli.study",
+        "record a whole file of texts and pool its statistics",
+        "python -m dcp study --file texts.txt --out study --limit 100",
+    ),
     "figure": (
         "dcp.cli.figure",
         "draw a figure for a paper or a screen",

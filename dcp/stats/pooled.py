@@ -162,7 +162,9 @@ def _rates(lives: Lives, source: Phase, seed: int, n_boot: int) -> list[pd.DataF
             whole = rates(grouped, HORIZONS, source=source, seed=seed, n_boot=n_boot)
             each = rates_by_layer(grouped, HORIZONS, source=source, seed=seed, n_boot=n_boot)
             tables += [
-                table.drop(columns=["tokens", "texts", "dropped_share"]).assign(by=by, pieces=pieces)
+                table.drop(columns=["tokens", "texts", "dropped_share"]).assign(
+                    by=by, pieces=pieces
+                )
                 for table in (whole.assign(layer=-1), each)
             ]
     return tables

@@ -1,0 +1,286 @@
+"""A file of texts -> a folder of traces -> one study: parts of speech over many texts at once.
+
+A blank line ends a document; a document is read in windows of at most the model's context, each a
+trace of its own, and windows of one document count as one text. Every window is a file, so a study
+goes on where it was stopped, and many processes can share it: each does its windows, and the first
+one gathers all from the files. The tables do not depend on how many there were.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dcp.errors import DataError, RequestError, TraceError
+from dcp.models import OpenModel, shift_for
+from dcp.recorder import Recorder
+from dcp.stats.lives import Sample
+from dcp.stats.pooled import TABLES, Study, pool, to_json
+from dcp.tokens import Tokenizer
+from dcp.trace import Trace
+from dcp.words import TextTagger, Word, from_json, words_of
+from dcp.words import to_json as words_to_json
+
+__all__ = [
+    "Plan",
+    "Window",
+    "cut",
+    "documents_of",
+    "gather",
+    "make_plan",
+    "record_share",
+    "record_window",
+    "share_of_process",
+    "write_study",
+]
+
+Done = Callable[[int, int], None]
+"""Called with the windows done and the words read in them, by this process."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of one document."""
+
+    number: int
+    document: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study is of; a folder holds the windows of one plan only."""
+
+    file: str
+    text_sha256: str
+    model: str
+    weights_sha256: str
+    gate_shift: float
+    new_tokens: int
+    seed: int
+    context: int
+    windows: int
+
+
+def documents_of(text: str) -> Iterator[str]:
+    """The documents of a text: its lines up to a blank one; white space around is cut off."""
+    lines: list[str] = []
+    for line in [*text.splitlines(), ""]:
+        if line.strip():
+            lines.append(line)
+        elif lines:
+            yield "\n".join(lines).strip()
+            lines = []
+
+
+def cut(documents: Sequence[str], tokenizer: Tokenizer, room: int, limit: int = 0) -> list[Window]:
+    """Windows of at most ``room`` tokens, cut between words; ``limit`` > 0 takes that many, evenly.
+
+    A word longer than the room is cut within. Raises DataError when there is no text.
+    """
+    windows = []
+    for number, document in enumerate(documents):
+        offsets = tokenizer.encode(document).offsets
+        begin = 0
+        while begin < len(offsets):
+            end = min(begin + room, len(offsets))
+            if end < len(offsets):
+                end = _between_words(document, offsets, begin, end)
+            text = document[int(offsets[begin, 0]) : int(offsets[end - 1, 1])]
+            if text.strip():
+                windows.append((number, text))
+            begin = end
+    if not windows:
+        raise DataError("there is no text in the file: give at least one line of it")
+    if 0 < limit < len(windows):
+        windows = [windows[int(i)] for i in np.linspace(0, len(windows) - 1, limit)]
+    return [Window(i, document, text) for i, (document, text) in enumerate(windows)]
+
+
+def _between_words(text: str, offsets: Any, begin: int, end: int) -> int:
+    """The last token in (begin, end] that a new word starts with; ``end`` where none does."""
+    for at in range(end, begin, -1):
+        start = int(offsets[at, 0])
+        if text[start].isspace() or text[start - 1].isspace():
+            return at
+    return end
+
+
+def make_plan(
+    file: Path,
+    text: str,
+    model: OpenModel,
+    *,
+    limit: int = 0,
+    new_tokens: int = 0,
+    gate_shift: float = 0.0,
+    sparsity: float | None = None,
+    seed: int = 0,
+) -> tuple[Plan, list[Window]]:
+    """What is to be read. Raises DataError or RequestError."""
+    room = model.info.context - new_tokens
+    if room < 2:
+        raise RequestError(f"{new_tokens} new tokens leave no room for text; ask for fewer")
+    if sparsity is not None:
+        gate_shift = shift_for(model.info.calibration, sparsity)
+    windows = cut(list(documents_of(text)), model.tokenizer, room, limit)
+    plan = Plan(
+        file=file.name,
+        text_sha256=hashlib.sha256(text.encode()).hexdigest(),
+        model=model.info.name,
+        weights_sha256=model.loaded.weights_sha256,
+        gate_shift=gate_shift,
+        new_tokens=new_tokens,
+        seed=seed,
+        context=model.info.context,
+        windows=len(windows),
+    )
+    return plan, windows
+
+
+def record_window(
+    window: Window,
+    plan: Plan,
+    model: OpenModel,
+    cancel: Callable[[], bool] | None = None,
+) -> Trace:
+    """One window as a trace that names its document."""
+    recorder = Recorder.begin(
+        window.text,
+        model=model,
+        new_tokens=plan.new_tokens,
+        seed=plan.seed,
+        gate_shift=plan.gate_shift,
+        # Tokens of a stretch can differ from those of the whole by a few at its ends.
+        truncate="right",
+        cancel=cancel,
+    )
+    for _ in recorder:
+        pass
+    trace = recorder.trace()
+    document = f"{plan.text_sha256[:16]}:{window.document}"
+    return dataclasses.replace(trace, meta={**trace.meta, "document": document})
+
+
+def share_of_process(environ: Mapping[str, str] = os.environ) -> tuple[int, int]:
+    """(index, processes) as `accelerate launch` or torchrun tell them; (0, 1) without."""
+    try:
+        index, processes = int(environ.get("RANK", "0")), int(environ.get("WORLD_SIZE", "1"))
+    except ValueError:
+        raise RequestError("RANK and WORLD_SIZE are not whole numbers; unset them") from None
+    if not 0 <= index < processes:
+        raise RequestError(f"process {index} of {processes} does not exist; unset RANK")
+    return index, processes
+
+
+def record_share(
+    folder: Path,
+    plan: Plan,
+    windows: Sequence[Window],
+    model: OpenModel,
+    tagger: TextTagger,
+    *,
+    index: int = 0,
+    processes: int = 1,
+    done: Done = lambda windows, words: None,
+) -> None:
+    """Record and tag windows ``index``, ``index + processes``, ... that are not there yet.
+
+    Raises RequestError where the folder holds another study.
+    """
+    _claim(folder, plan)
+    for count, window in enumerate(windows[index::processes], start=1):
+        trace_file, words_file = _files(folder, window.number)
+        words: Sequence[Word] = ()
+        if not trace_file.exists():
+            trace = record_window(window, plan, model)
+            words = words_of(trace, tagger)
+            # The trace comes last: where it is, the window is complete.
+            _write(words_file, words_to_json(words))
+            trace.save(trace_file)
+        done(count, len(words))
+
+
+def gather(folder: Path, plan: Plan, *, patience: float = 0.0) -> list[Sample]:
+    """All windows, from their files; waits for those of other processes.
+
+    Raises TraceError when no new window has come for ``patience`` seconds.
+    """
+    missing = [i for i in range(plan.windows) if not _files(folder, i)[0].exists()]
+    since = time.monotonic()
+    while missing:
+        still = [i for i in missing if not _files(folder, i)[0].exists()]
+        if len(still) < len(missing):
+            since = time.monotonic()
+        elif time.monotonic() - since > patience:
+            raise TraceError(f"{len(still)} windows are missing in {folder}: run the study again")
+        missing = still
+        if missing:
+            time.sleep(min(0.5, patience))
+    samples: list[Sample] = []
+    for number in range(plan.windows):
+        trace_file, words_file = _files(folder, number)
+        try:
+            words = from_json(words_file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise TraceError(f"cannot read {words_file}: {error.strerror}") from error
+        samples.append((Trace.load(trace_file), words))
+    return samples
+
+
+def write_study(
+    folder: Path,
+    plan: Plan,
+    samples: Sequence[Sample],
+    *,
+    tagger_accuracy: float | None = None,
+    seed: int = 0,
+    n_boot: int = 1000,
+    say: Callable[[str], None] = lambda line: None,
+) -> Study:
+    """Make the tables of all windows: ``study.json`` for pages, ``tables/*.csv`` for people."""
+    about = {**asdict(plan), "tagger_accuracy": tagger_accuracy}
+    study = pool(samples, about, seed=seed, n_boot=n_boot, say=say)
+    (folder / "tables").mkdir(exist_ok=True)
+    for name in TABLES:
+        _write(folder / "tables" / f"{name}.csv", getattr(study, name).to_csv(index=False))
+    _write(folder / "study.json", to_json(study))
+    return study
+
+
+def _files(folder: Path, number: int) -> tuple[Path, Path]:
+    stem = folder / "windows" / f"{number:06d}"
+    return stem.with_suffix(".safetensors"), stem.with_suffix(".words.json")
+
+
+def _claim(folder: Path, plan: Plan) -> None:
+    """Make the folder this plan's; refuse one that is another's."""
+    (folder / "windows").mkdir(parents=True, exist_ok=True)
+    mine = json.dumps(asdict(plan), indent=2) + "\n"
+    try:
+        with (folder / "plan.json").open("x", encoding="utf-8") as file:
+            file.write(mine)
+        return
+    except FileExistsError:
+        pass
+    end = time.monotonic() + 5
+    while (found := (folder / "plan.json").read_text(encoding="utf-8")) != mine:
+        # Another process may have made the file and not yet filled it.
+        if found or time.monotonic() > end:
+            raise RequestError(f"{folder} holds another study (plan.json): name a new folder")
+        time.sleep(0.05)
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
