@@ -20,7 +20,7 @@ from dcp.evaluate_score import Scored, ratio_interval, score
 from dcp.evaluate_windows import Windows, read_windows
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel
-from dcp.policies import POLICIES, fitted_window, make
+from dcp.policies import POLICIES, fitted_windows, make
 
 __all__ = ["PolicyResult", "Result", "Windows", "evaluate", "evaluate_policies", "read_windows"]
 
@@ -173,13 +173,16 @@ def _rival(
     batch: int,
     known: dict[tuple[str, int], Scored],
 ) -> PolicyResult:
-    """``known`` keeps what was scored before: neighbouring shifts often fit the same window."""
-    window = fitted_window(policy, windows.context, entries)
-    if (policy, window) not in known:
-        death = torch.from_numpy(make(policy, windows.context, window))
-        device = next(dense.transformer.parameters()).device
-        deaths = death.to(device).expand(dense.config.layers, windows.context)
-        known[policy, window] = score(dense, windows, lambda: MaskedAttend(deaths=deaths), batch)
+    """The best that the policy does with its windows of that size; ``known`` keeps what was
+    scored before, as neighbouring shifts often fit the same window."""
+    windows_of = fitted_windows(policy, windows.context, entries)
+    for window in windows_of:
+        if (policy, window) not in known:
+            death = torch.from_numpy(make(policy, windows.context, window))
+            device = next(dense.transformer.parameters()).device
+            way = _forced(death.to(device).expand(dense.config.layers, windows.context))
+            known[policy, window] = score(dense, windows, way, batch)
+    window = min(windows_of, key=lambda w: known[policy, w].nats.sum())
     scored = known[policy, window]
     low, high = (None, None) if pruned is None else _interval(pruned, scored, windows)
     return PolicyResult(
@@ -192,6 +195,10 @@ def _rival(
         pruned_over_policy_low=low,
         pruned_over_policy_high=high,
     )
+
+
+def _forced(deaths: torch.Tensor) -> Callable[[], MaskedAttend]:
+    return lambda: MaskedAttend(deaths=deaths)
 
 
 def _gated(shift: float) -> Callable[[], MaskedAttend]:

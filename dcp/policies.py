@@ -14,7 +14,7 @@ import numpy.typing as npt
 from dcp.errors import RequestError
 from dcp.trace import ALIVE
 
-__all__ = ["POLICIES", "fitted_window", "held_entries", "local", "make", "sink", "strided"]
+__all__ = ["POLICIES", "fitted_windows", "held_entries", "local", "make", "sink", "strided"]
 
 Deaths = npt.NDArray[np.int32]
 _SINKS = 4
@@ -59,13 +59,24 @@ def make(policy: str, tokens: int, window: int) -> Deaths:
     return POLICIES[policy](tokens, window)
 
 
-def fitted_window(policy: str, tokens: int, entries: float) -> int:
-    """The window with which a policy holds the fewest pairs over ``tokens`` that are at least
-    ``entries``: a baseline is never short of memory. Raises RequestError for an unknown policy."""
-    # Held entries are not monotone in a stride: every window is tried, the leanest taken.
-    sizes = [(held_entries(make(policy, tokens, w)), w) for w in range(1, tokens + 1)]
-    enough = [(held, w) for held, w in sizes if held >= entries]
-    return min(enough)[1] if enough else tokens
+def fitted_windows(policy: str, tokens: int, entries: float) -> list[int]:
+    """Windows with which a policy holds at least ``entries`` pairs over ``tokens``, and hardly
+    more: a baseline is never short of memory.
+
+    One, but for ``strided``, which can spend the same on many strides of a short window or on few
+    of a long one: the leanest of each, for the caller to take the better. A second choice that
+    holds over 5 % more than asked is left out. Raises RequestError for an unknown policy.
+    """
+    held = [held_entries(make(policy, tokens, w)) for w in range(1, tokens + 1)]
+    least = int(np.argmin(held)) + 1
+    sides = [
+        [(held[w - 1], w) for w in side if held[w - 1] >= entries]
+        for side in (range(1, least), range(least, tokens + 1))
+    ]
+    leanest = sorted(min(side) for side in sides if side)
+    if not leanest:
+        return [tokens]
+    return [w for h, w in leanest if h <= 1.05 * entries] or [leanest[0][1]]
 
 
 def _after(tokens: int, steps: int) -> Deaths:

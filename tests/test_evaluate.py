@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from dcp.cli.main import main
 from dcp.errors import DataError, RequestError
 from dcp.evaluate import Windows, evaluate, evaluate_policies, read_windows
-from dcp.evaluate_score import Scored, held_per_step, ratio_interval
+from dcp.evaluate_score import Scored, held_per_step, ratio_interval, score
+from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel, load
+from dcp.policies import fitted_windows, make
 from dcp.tokens import Tokenizer
 from dcp.trace import ALIVE
 from dcp.train.data import pack_file
@@ -170,6 +172,22 @@ def test_each_rival_holds_as_much_and_is_compared_on_the_same_windows(
     assert sum("local" in line for line in said) == 2
     with pytest.raises(RequestError, match="give it as the baseline"):
         evaluate(model, windows, policies=["local"])
+
+
+def test_of_two_ways_to_stride_the_better_is_the_rival(
+    model: LoadedModel, windows: Windows
+) -> None:
+    entries = next(
+        e for e in range(31, 496) if len(fitted_windows("strided", windows.context, e)) == 2
+    )
+    ppl = []
+    for window in fitted_windows("strided", windows.context, entries):
+        deaths = torch.from_numpy(make("strided", windows.context, window)).expand(2, -1)
+        nats = score(model, windows, lambda deaths=deaths: MaskedAttend(deaths=deaths)).nats  # type: ignore[misc]
+        ppl.append(math.exp(nats.sum() / windows.scored))
+    (rival,) = evaluate_policies(model, windows, entries, ["strided"])
+    assert ppl[0] != ppl[1]
+    assert rival.ppl == pytest.approx(min(ppl))
 
 
 def test_the_batch_changes_no_result(model: LoadedModel, windows: Windows) -> None:

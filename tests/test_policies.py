@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcp.errors import RequestError
-from dcp.policies import POLICIES, fitted_window, held_entries, local, make, sink, strided
+from dcp.policies import POLICIES, fitted_windows, held_entries, local, make, sink, strided
 from dcp.trace import ALIVE
 
 
@@ -35,10 +35,18 @@ def test_a_fitted_policy_holds_at_least_the_budget_and_is_the_leanest(
     name: str, tokens: int, share: float
 ) -> None:
     entries = tokens + share * (tokens * (tokens + 1) // 2 - tokens)
-    held = held_entries(make(name, tokens, fitted_window(name, tokens, entries)))
-    assert held >= min(entries, tokens * (tokens + 1) // 2)
+    windows = fitted_windows(name, tokens, entries)
+    held = [held_entries(make(name, tokens, w)) for w in windows]
+    assert min(held) >= min(entries, tokens * (tokens + 1) // 2)
     leaner = [held_entries(POLICIES[name](tokens, w)) for w in range(1, tokens + 1)]
-    assert held == min(h for h in leaner if h >= entries)
+    assert held[0] == min(h for h in leaner if h >= entries)
+    assert all(h <= 1.05 * entries for h in held[1:])
+
+
+def test_a_stride_spends_the_same_entries_in_two_ways() -> None:
+    short, long = sorted(fitted_windows("strided", 256, 0.2 * 256 * 257 / 2))
+    assert (short, long) == (6, 23)
+    assert len(fitted_windows("local", 512, 0.2 * 512 * 513 / 2)) == 1
 
 
 @given(st.sampled_from(sorted(POLICIES)), st.integers(1, 60), st.integers(1, 60))
@@ -49,4 +57,4 @@ def test_held_entries_count_visible_pairs(name: str, tokens: int, window: int) -
 
 def test_an_unknown_policy_is_named() -> None:
     with pytest.raises(RequestError, match="unknown policy 'fifo'"):
-        fitted_window("fifo", 8, 8)
+        fitted_windows("fifo", 8, 8)
