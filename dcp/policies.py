@@ -14,7 +14,16 @@ import numpy.typing as npt
 from dcp.errors import RequestError
 from dcp.trace import ALIVE
 
-__all__ = ["POLICIES", "fitted_windows", "held_entries", "local", "make", "sink", "strided"]
+__all__ = [
+    "POLICIES",
+    "fitted_window",
+    "fitted_windows",
+    "held_entries",
+    "local",
+    "make",
+    "sink",
+    "strided",
+]
 
 Deaths = npt.NDArray[np.int32]
 _SINKS = 4
@@ -77,6 +86,11 @@ def fitted_windows(policy: str, tokens: int, entries: float) -> list[int]:
     if not leanest:
         return [tokens]
     return [w for h, w in leanest if h <= 1.05 * entries] or [leanest[0][1]]
+
+
+def fitted_window(policy: str, tokens: int, entries: float) -> int:
+    """The leanest of `fitted_windows`."""
+    return fitted_windows(policy, tokens, entries)[0]
 
 
 def _after(tokens: int, steps: int) -> Deaths:
