@@ -4,5 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dcp.ui.compare import compare
+from dcp.ui.session import current
+from dcp.ui.settings import settings
+
 st.title("Compare")
-st.caption("What do two runs drop differently?")
+st.caption(
+    "What do two runs drop differently, and what does it cost? Two texts, two sparsities, pruned "
+    "against gates off, or two models."
+)
+compare(current(), settings())

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["ask"]
 
 KEEP, DROP = "Keep it", "Drop it now"
+_ALL = -1
 
 
 @dataclass(frozen=True)
@@ -176,8 +177,8 @@ def _layer(trace: Trace, token: int, step: int | None, where: Any) -> int | None
     layers = np.flatnonzero(death != ALIVE if step is None else death > step).tolist()
     pieces = trace.pieces()
 
-    def say(layer: int | None) -> str:
-        if layer is None:
+    def say(layer: int) -> str:
+        if layer == _ALL:
             did = "dropped it" if step is None else f"hold it at step {step}"
             return f"all {len(layers)} layers that {did}" if len(layers) != 1 else "the only one"
         if step is not None:
@@ -185,7 +186,6 @@ def _layer(trace: Trace, token: int, step: int | None, where: Any) -> int | None
         died = int(death[layer])
         return f"layer {layer} · dropped after {died - token} steps, at {named(pieces[died])}"
 
-    found: int | None = where.selectbox(
-        "In", [None, *layers], format_func=say, key=f"put-layer-{token}-{step is None}"
-    )
-    return found
+    key = f"put-layer-{token}-{step is None}"
+    found: int = where.selectbox("In", [_ALL, *layers], format_func=say, key=key)
+    return None if found == _ALL else found

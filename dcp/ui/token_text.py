@@ -21,6 +21,8 @@ __all__ = ["coloured", "named", "selectable", "token_text"]
 _FOLDER = Path(__file__).resolve().parent.parent.parent / "assets" / "put_back"
 _LARGEST = 5
 """So many tokens of each sign carry an arrow."""
+_FAINT = 0.04
+"""Below this share of full colour a change is not coloured at all."""
 
 
 def token_text(data: dict[str, Any], key: str, on_token: Callable[[int], None]) -> None:
@@ -75,6 +77,7 @@ def coloured(
     known = np.isfinite(change)
     scale = max(float(np.quantile(np.abs(change[known]), 0.98)) if known.any() else 0.0, 0.05)
     size = np.clip(change / scale, -1, 1)
+    size[np.abs(size) < _FAINT] = 0
     marks = np.zeros(trace.tokens, int)
     for sign in (1, -1):
         order = np.argsort(np.where(known, -sign * change, np.inf), kind="stable")[:_LARGEST]
