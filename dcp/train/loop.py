@@ -73,7 +73,8 @@ def train(
     with Log(out / "log.csv", transformer.config.layers, first, enabled=main) as log:
         for step in range(first, settings.steps):
             began = time.perf_counter()
-            alpha = alpha_at(step, settings.steps, settings.alpha_first, settings.alpha_last)
+            rise = settings.alpha_steps or settings.steps
+            alpha = alpha_at(step, rise, settings.alpha_first, settings.alpha_last)
             rate = learning_rate_at(step, settings.steps, settings.warmup, settings.decay)
             for optimizer, rates in zip(optimizers, peak, strict=True):
                 for group, lr in zip(optimizer.param_groups, rates, strict=True):

@@ -26,6 +26,8 @@ class TrainSettings:
     ``dense`` (the twin: as prune, without gates). Matrices are trained by Muon at ``muon_lr``,
     the rest by AdamW at ``lr``, gate projections at ``gate_lr``, β at ten times that.
 
+    alpha_steps  steps in which α goes from ``alpha_first`` to ``alpha_last``, where it then stays;
+            0: all of them
     shifts  what a pruning step may add to β, drawn anew each step, so that the gate shift becomes
             a dial that the weights know; inf is a step without gates
     tilt    a step at shift δ weighs the kept share by γ · exp(-tilt · δ): who wants fewer entries
@@ -54,6 +56,7 @@ class TrainSettings:
     gamma: float = 0.15
     alpha_first: float = 1.0
     alpha_last: float = 8.0
+    alpha_steps: int = 0
     beta: float = 4.0
     shifts: tuple[float, ...] = (0.0,)
     tilt: float = 0.0
