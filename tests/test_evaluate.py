@@ -207,6 +207,8 @@ def test_the_command_line_gives_every_series_in_one_pass(
     assert [(r["context"], r["gate_shift"]) for r in rows] == [(15, -1), (15, 1), (31, -1), (31, 1)]
     assert [p["policy"] for p in rows[0]["policies"]] == ["local", "strided", "sink"]
     assert rows[0]["documents"] == 2 * 3
+    assert (rows[0]["model"], rows[0]["baseline"]) == ("final", "final")
+    assert rows[0]["weights_sha256"] == load(folder / "pruned" / "final").weights_sha256
     # Two windows of 15 in one of 31: the same text, but for the last token.
     assert rows[0]["tokens"] == rows[2]["tokens"] // 30 * 28
     assert main([*words, "--policies", "sink"]) == 0

@@ -275,6 +275,8 @@ def test_the_command_prints_one_object_per_task_and_setting(
     names = {"sparsity", "accuracy", "ci_low", "ci_high", "n", "chance", "near_chance"}
     assert names <= rows[0].keys()
     assert rows[0]["n"] == 2
+    assert {row["model"] for row in rows} == {opened.info.name}
+    assert rows[0]["weights_sha256"] != rows[2]["weights_sha256"]  # the twin's are without gates
     assert main([*words, "winogrande"]) == 0
     assert "near_chance" in capsys.readouterr().out
 

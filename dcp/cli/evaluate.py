@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(rows)
     elif args.task:
-        print_table(rows)
+        print_table([{k: v for k, v in row.items() if k != "weights_sha256"} for row in rows])
     else:
         print_table([{name: row[name] for name in _SHOWN} for row in rows])
         for row in rows:
@@ -128,8 +128,9 @@ def _perplexity(
             for file in args.file
         ]
     )
+    named = {**_named(model), "baseline": baseline.info.name if baseline else None}
     return [
-        asdict(result)
+        {**asdict(result), **named}
         for context in contexts
         for result in evaluate(
             model.loaded,
@@ -150,13 +151,17 @@ def _tasks(
 
     rows = []
     for task in [read_task(name, args.data, args.limit) for name in args.task]:
-        found = evaluate_task(model.loaded, model.tokenizer, task, shifts, progress=_say())
+        arms: list[tuple[OpenModel, list[float | None]]] = [(model, [*shifts])]
         if baseline is not None:
-            found += evaluate_task(
-                baseline.loaded, baseline.tokenizer, task, [None], progress=_say()
-            )
-        rows += [asdict(result) for result in found]
+            arms.append((baseline, [None]))
+        for arm, settings in arms:
+            found = evaluate_task(arm.loaded, arm.tokenizer, task, settings, progress=_say())
+            rows += [{**asdict(result), **_named(arm)} for result in found]
     return rows
+
+
+def _named(opened: OpenModel) -> dict[str, Any]:
+    return {"model": opened.info.name, "weights_sha256": opened.loaded.weights_sha256}
 
 
 def _say() -> Callable[[str], None]:
