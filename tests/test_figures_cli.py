@@ -78,7 +78,7 @@ def test_a_kind_with_parts_of_speech_says_that_it_tags(
         (["--kind", "held", "--tagger", "x", "--out", "f.pdf"], "leave --tagger out"),
         (["--style", "neurips", "--width", "column", "--out", "f.pdf"], "leave --width out"),
         (["--kind", "text", "--span", "9", "3", "--out", "f.pdf"], "tokens 0 to 299"),
-        (["--out", "f.tiff"], "must end in .pdf, .svg or .png"),
+        (["--out", "f.tiff"], "must end in .pdf, .svg, .png or .pgf"),
         (["--out", "f.pdf", "--data", "no/such/f.csv"], "does not exist"),
     ],
 )

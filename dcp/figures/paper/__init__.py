@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from dcp.figures.paper.catalogue import KINDS, Kind, draw
-from dcp.figures.paper.presets import PLAIN, VENUES, Page, Venue, page
+from dcp.figures.paper.presets import PALETTES, PLAIN, VENUES, Page, Palette, Venue, page
 from dcp.figures.paper.request import Drawing, Options, Subject
+from dcp.figures.paper.results import Results, read_results
 from dcp.trace import Trace
 
 if TYPE_CHECKING:
@@ -22,16 +23,20 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMATS",
     "KINDS",
+    "PALETTES",
     "VENUES",
     "Drawing",
     "Kind",
     "Options",
     "Page",
+    "Palette",
+    "Results",
     "Subject",
     "Venue",
     "draw",
     "overview",
     "page",
+    "read_results",
     "render",
 ]
 

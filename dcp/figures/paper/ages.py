@@ -12,7 +12,7 @@ from dcp.figures.paper.caption import caption, counted, of_source
 from dcp.figures.paper.marks import layer_ticks, row_height
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
-from dcp.figures.paper.style import BLUE, INK, SOFT, drawing, figure
+from dcp.figures.paper.style import drawing, figure
 from dcp.stats import drop_curve
 from dcp.stats.estimate import MIN_AT_RISK
 from dcp.trace import Trace
@@ -48,12 +48,16 @@ def ages(subject: Subject, options: Options, page: Page) -> Drawing:
         edge = float(max(data["longest"].max(), 2))
         ends = data[[f"age_{share}" for share in SHARES]].fillna(edge * 1.25)
         thick = float(np.clip(tall / layers * 72 * 0.42, 0.8, 4.5))
-        axes.hlines(data["layer"], ends["age_10"], ends["age_90"], color=BLUE, lw=thick / 4)
-        axes.hlines(data["layer"], ends["age_25"], ends["age_75"], color=BLUE, lw=thick)
+        axes.hlines(
+            data["layer"], ends["age_10"], ends["age_90"], color=page.palette.held, lw=thick / 4
+        )
+        axes.hlines(
+            data["layer"], ends["age_25"], ends["age_75"], color=page.palette.held, lw=thick
+        )
         known = data["age_50"].notna()
         axes.plot(
             data["age_50"][known], data["layer"][known], ls="", marker="D", ms=thick * 0.95 + 1,
-            mfc="white", mec=INK, mew=0.7,
+            mfc="white", mec=page.palette.ink, mew=0.7,
         )  # fmt: skip
         axes.set_xscale("log")
         axes.set_xlim(0.9, edge * 1.25)
@@ -78,7 +82,13 @@ def ages(subject: Subject, options: Options, page: Page) -> Drawing:
                     fontsize=page.small, **place,
                 )  # fmt: skip
         axes.annotate(
-            "kept", (1, -0.5), xytext=(3, 2), va="bottom", fontsize=page.small, color=SOFT, **place
+            "kept",
+            (1, -0.5),
+            xytext=(3, 2),
+            va="bottom",
+            fontsize=page.small,
+            color=page.palette.soft,
+            **place,
         )
     words = caption(
         subject,

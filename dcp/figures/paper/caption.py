@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from dcp.figures.paper.request import Options, Subject
+from dcp.figures.paper.results import Results
 from dcp.pos import BUNDLED
 
 __all__ = ["caption", "counted", "intervals", "of_source", "tagged"]
@@ -15,7 +16,9 @@ def caption(subject: Subject, *sentences: str) -> str:
     return " ".join(sentence for sentence in (*sentences, *_origin(subject)) if sentence)
 
 
-def _origin(subject: Subject) -> tuple[str, str, str]:
+def _origin(subject: Subject) -> tuple[str, ...]:
+    if not subject.samples:
+        return tuple(_source_of(results) for results in subject.results)
     meta, traces = subject.trace.meta, subject.traces
     context = max(trace.tokens for trace in traces)
     limit = f" (the model's limit is {meta['context']})" if meta.get("context") else ""
@@ -30,6 +33,18 @@ def _origin(subject: Subject) -> tuple[str, str, str]:
         if subject.chosen
         else "How the text was chosen is not recorded.",
     )
+
+
+def _source_of(results: Results) -> str:
+    """Which file the numbers came from, and of which weights, where it says so."""
+    told = []
+    for row in results.rows:
+        model, weights = row.get("model"), row.get("weights_sha256")
+        if isinstance(model, str):
+            sha = f", weights sha256 {weights[:12]}" if isinstance(weights, str) else ""
+            told.append(f"{model}{sha}")
+    names = "; ".join(dict.fromkeys(told)) or "a model that the file does not name"
+    return f"Source: {results.name}, {counted(len(results.rows), 'result')} of {names}."
 
 
 def counted(n: int, noun: str) -> str:

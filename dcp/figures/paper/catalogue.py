@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from importlib import import_module
+from typing import Literal
 
 from dcp.errors import RequestError
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
+from dcp.figures.paper.results import Results
 from dcp.stats import Sample
 
 __all__ = ["KINDS", "Kind", "draw"]
@@ -23,6 +25,7 @@ class Kind:
     words    whether it needs words with parts of speech, so a tagger
     many     whether it pools several traces
     options  the fields of `Options` that it reads
+    reads    what it is drawn from: a "trace", "results" of `dcp eval`, "either", "nothing"
     """
 
     about: str
@@ -30,6 +33,7 @@ class Kind:
     words: bool = False
     many: bool = False
     options: tuple[str, ...] = ()
+    reads: Literal["trace", "results", "either", "nothing"] = "trace"
 
 
 _RATES = ("horizon", "source", "seed", "n_boot")
@@ -39,6 +43,15 @@ KINDS = {
     "heatmap": Kind("layers by tokens at a step", "states", options=("step", "span")),
     "lifelines": Kind("how long each token stays, in one layer", "lifelines", options=("layer",)),
     "mask": Kind("who can attend to whom, layer by layer", "lifelines", options=("layer",)),
+    "masks": Kind(
+        "the mask of a layer beside dense, local, strided ones", "masks", options=("layer",)
+    ),
+    "diagram": Kind(
+        "how a gate drops tokens and rows are used again", "diagram", options=("layer", "span")
+    ),
+    "alpha-sigmoid": Kind(
+        "the soft gates of training, and their schedule", "gates", reads="nothing"
+    ),
     "held": Kind("entries held per step, by layer, beside dense", "memory"),
     "sparsity": Kind("dropped share by layer and context length", "memory"),
     "depth": Kind("share of tokens kept, by depth", "memory", many=True),
@@ -76,6 +89,18 @@ KINDS = {
         many=True,
         options=("source", "layer", "seed", "n_boot"),
     ),
+    "cost": Kind("KL and lost attention per step, beside gates off", "cost"),
+    "throughput": Kind("speed and memory against context", "throughput", reads="either"),
+    "perplexity": Kind(
+        "perplexity against entries held", "quality", options=("axis",), reads="results"
+    ),
+    "tasks": Kind("zero-shot accuracy against sparsity", "quality", reads="results"),
+}
+
+
+_MADE = {
+    "perplexity": "the output of python -m dcp eval --json",
+    "tasks": "the output of python -m dcp eval --task --json",
 }
 
 
@@ -88,12 +113,13 @@ def draw(
     tagger: str | None = None,
     accuracy: float | None = None,
     chosen: str = "",
+    results: Sequence[Results] = (),
 ) -> Drawing:
     """The figure ``kind`` of ``samples``: traces with their words (empty where it needs none).
 
-    tagger, accuracy, chosen go into the caption, as `Subject` says. Raises RequestError for an
-    unknown kind, an option that the kind does not read, more traces than it shows, or too little
-    in them to draw.
+    tagger, accuracy, chosen go into the caption, as `Subject` says; ``results`` are the files of
+    kinds that read results. Raises RequestError for an unknown kind, an option that the kind does
+    not read, more traces than it shows, nothing or too little to draw it from.
     """
     if kind not in KINDS:
         raise RequestError(f"kind {kind!r} is unknown: choose one of {', '.join(KINDS)}")
@@ -106,10 +132,25 @@ def draw(
     if len(samples) > 1 and not entry.many:
         pooled = ", ".join(name for name, each in KINDS.items() if each.many)
         raise RequestError(f"{kind} shows one trace; {pooled} pool several")
-    subject = Subject(samples, tagger if entry.words else None, accuracy, chosen)
-    layers = subject.trace.layers
-    if options.layer is not None and not 0 <= options.layer < layers:
-        raise RequestError(f"no layer {options.layer}: this trace has layers 0 to {layers - 1}")
+    _check_source(kind, entry, len(samples), len(results))
+    subject = Subject(samples, tagger if entry.words else None, accuracy, chosen, results)
+    if options.layer is not None and not 0 <= options.layer < subject.trace.layers:
+        last = subject.trace.layers - 1
+        raise RequestError(f"no layer {options.layer}: this trace has layers 0 to {last}")
     room = import_module(f"dcp.figures.paper.{entry.room}")
     drawing: Drawing = getattr(room, kind.replace("-", "_"))(subject, options, page)
     return drawing
+
+
+def _check_source(kind: str, entry: Kind, traces: int, results: int) -> None:
+    """Raises RequestError unless there is what the kind is drawn from, and nothing else."""
+    if traces and entry.reads in ("results", "nothing"):
+        raise RequestError(f"{kind} reads no trace: leave it out")
+    if results and entry.reads in ("trace", "nothing"):
+        raise RequestError(f"{kind} reads no results: leave --results out")
+    if entry.reads == "results" and not results:
+        raise RequestError(f"{kind} is drawn from results: give --results FILE ({_MADE[kind]})")
+    if entry.reads == "trace" and not traces:
+        raise RequestError("no trace given: this figure needs one")
+    if entry.reads == "either" and bool(traces) == bool(results):
+        raise RequestError(f"{kind} is drawn from a trace or from --results: give one of the two")

@@ -8,19 +8,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.collections import LineCollection
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.lines import Line2D
 
 from dcp.figures.paper.caption import caption
 from dcp.figures.paper.marks import whole_ticks
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
-from dcp.figures.paper.style import DROP, GONE, HELD, INK, drawing, figure
+from dcp.figures.paper.style import drawing, figure, reach
 from dcp.trace import ALIVE, Trace
 
-__all__ = ["lifelines", "mask"]
+__all__ = ["block_of", "lifelines", "mask", "shares_in_reach", "typical_layer"]
 
-_REACH = LinearSegmentedColormap.from_list("reach", [GONE, HELD], bad="#ffffff")
 _BLOCKS = 768
 """Rows and columns of a mask at most; above it a cell is the share visible in a block."""
 
@@ -28,10 +26,7 @@ _BLOCKS = 768
 def lifelines(subject: Subject, options: Options, page: Page) -> Drawing:
     """A bar per token from the step that reads it to the step that drops it, in one layer."""
     trace = subject.trace
-    layer = options.layer
-    if layer is None:
-        order = np.argsort(trace.sparsity_per_layer(), kind="stable")
-        layer = int(order[(trace.layers - 1) // 2])
+    layer = typical_layer(trace) if options.layer is None else options.layer
     data = _lives(trace, [layer])
     born, end = data["born"].to_numpy(), data["last_step"].to_numpy() + 1
     dropped = ~data["censored"].to_numpy()
@@ -45,7 +40,7 @@ def lifelines(subject: Subject, options: Options, page: Page) -> Drawing:
         axes.add_collection(
             LineCollection(
                 list(segments),
-                colors=HELD,
+                colors=page.palette.held,
                 # So many lines that they touch: as wide as they are, so that ink is their share.
                 linewidths=float(np.clip(room * 0.75, min(room, 0.25), 3)),
                 capstyle="butt",
@@ -59,7 +54,7 @@ def lifelines(subject: Subject, options: Options, page: Page) -> Drawing:
             marker="|",
             ms=float(np.clip(room * 1.6, 1.6, 5)) if room > 0.15 else 0.6,
             mew=0.7 if room > 0.15 else 0.3,
-            color=DROP,
+            color=page.palette.drop,
             rasterized=len(born) > 2500,
         )
         axes.set_xlim(-0.5, trace.n_queries + 0.5)
@@ -69,13 +64,15 @@ def lifelines(subject: Subject, options: Options, page: Page) -> Drawing:
         axes.set_ylabel("token")
         axes.set_title(f"layer {layer}", loc="left")
         handles = [
-            Line2D([], [], color=HELD, lw=2, label="in reach"),
-            Line2D([], [], ls="", marker="|", ms=6, mew=1.2, color=DROP, label="dropped"),
+            Line2D([], [], color=page.palette.held, lw=2, label="in reach"),
+            Line2D(
+                [], [], ls="", marker="|", ms=6, mew=1.2, color=page.palette.drop, label="dropped"
+            ),
         ]
         if 0 < trace.prompt_tokens < trace.tokens:
-            axes.axvline(trace.prompt_tokens - 0.5, color=INK, lw=0.6)
+            axes.axvline(trace.prompt_tokens - 0.5, color=page.palette.ink, lw=0.6)
             name = "generated from here"
-            handles.append(Line2D([], [], color=INK, lw=0.6, label=name))
+            handles.append(Line2D([], [], color=page.palette.ink, lw=0.6, label=name))
         # The triangle under the diagonal is empty: no token is in reach before it is read.
         axes.legend(handles=handles, loc="lower left")
     why = "" if options.layer is not None else " (the layer of median sparsity)"
@@ -87,6 +84,12 @@ def lifelines(subject: Subject, options: Options, page: Page) -> Drawing:
         "dropped when one token was read.",
     )
     return Drawing("lifelines", page, drawn, data, words)
+
+
+def typical_layer(trace: Trace) -> int:
+    """The layer of median sparsity."""
+    order = np.argsort(trace.sparsity_per_layer(), kind="stable")
+    return int(order[(trace.layers - 1) // 2])
 
 
 def mask(subject: Subject, options: Options, page: Page) -> Drawing:
@@ -106,15 +109,15 @@ def mask(subject: Subject, options: Options, page: Page) -> Drawing:
         end = trace.n_queries - 0.5
         image: Any = None
         for layer, axes in zip(layers, grid.flat, strict=False):
-            look: dict[str, Any] = {"cmap": _REACH, "vmin": 0, "vmax": 1, "aspect": "equal"}
-            picture = _visible(trace, layer)
+            look: dict[str, Any] = {"cmap": reach(page), "vmin": 0, "vmax": 1, "aspect": "equal"}
+            picture = shares_in_reach(trace.death[layer, : trace.n_queries])
             extent = (-0.5, end, end, -0.5)
             image = axes.imshow(picture, interpolation="nearest", extent=extent, **look)
             axes.set_title(f"layer {layer}: {kept[layer]:.0%} kept", fontsize=page.small, pad=2)
             axes.spines[["left", "bottom"]].set_visible(False)
             axes.locator_params(nbins=4, integer=True)
             if 0 < trace.prompt_tokens < trace.n_queries:
-                axes.axhline(trace.prompt_tokens - 0.5, color=INK, lw=0.5)
+                axes.axhline(trace.prompt_tokens - 0.5, color=page.palette.ink, lw=0.5)
         for axes in grid.flat[len(layers) :]:
             axes.set_visible(False)
         drawn.supxlabel("key (token attended to)", fontsize=page.size)
@@ -123,14 +126,13 @@ def mask(subject: Subject, options: Options, page: Page) -> Drawing:
             drawn.colorbar(image, ax=grid, shrink=0.5, aspect=30, label="share in reach")
     data = _lives(trace, layers)
     data["kept_pairs"] = data["layer"].map(kept)
+    block = block_of(trace.n_queries)
     words = caption(
         subject,
         "Attention masks: blue, the key is in reach of the query; grey, it was dropped before; "
         "white, it is not read yet. Percentages: pairs in reach, of all with key at or before "
         "query.",
-        f"A cell is a block of {_block(trace)} × {_block(trace)} pairs."
-        if _block(trace) > 1
-        else "",
+        f"A cell is a block of {block} × {block} pairs." if block > 1 else "",
     )
     return Drawing("mask", page, drawn, data, words)
 
@@ -160,20 +162,24 @@ def _kept(trace: Trace, layer: int) -> float:
     return float(trace.held()[layer].sum() / (trace.n_queries * (trace.n_queries + 1) / 2))
 
 
-def _block(trace: Trace) -> int:
-    return -(-trace.n_queries // _BLOCKS)
+def block_of(queries: int) -> int:
+    """Pairs along the side of a mask's cell."""
+    return -(-queries // _BLOCKS)
 
 
-def _visible(trace: Trace, layer: int) -> npt.NDArray[np.float32]:
-    """[R, R] share of the pairs j <= t of each block that are in reach; nan where there is none."""
-    n, block = trace.n_queries, _block(trace)
+def shares_in_reach(death: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+    """[R, R] share of the pairs j <= t of each block that are in reach; nan where there is none.
+
+    death  [n_queries] int32, of one layer
+    """
+    n, block = len(death), block_of(len(death))
     key = np.arange(n)
     starts = np.arange(0, n, block)
     picture = np.full((len(starts), len(starts)), np.nan, np.float32)
     for row, first in enumerate(starts.tolist()):
         query = np.arange(first, min(first + block, n))[:, None]
         read = key <= query
-        seen = np.add.reduceat((read & (trace.death[layer, :n] > query)).sum(0), starts)
+        seen = np.add.reduceat((read & (death > query)).sum(0), starts)
         of = np.add.reduceat(read.sum(0), starts)
         picture[row, of > 0] = seen[of > 0] / of[of > 0]
     return picture

@@ -13,7 +13,6 @@ from matplotlib.colors import Normalize
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from dcp.figures.paper.presets import Page
-from dcp.figures.paper.style import INK, SOFT
 from dcp.trace import Trace
 
 __all__ = ["cells", "layer_ticks", "pooled", "readable", "row_height", "seam", "whole_ticks"]
@@ -90,7 +89,7 @@ def seam(axes: Axes, trace: Trace, page: Page, named: bool = True, right: float 
     at = trace.prompt_tokens - 0.5
     if not 0 < trace.prompt_tokens < min(trace.tokens, right):
         return
-    axes.axvline(at, color=INK, lw=0.6)
+    axes.axvline(at, color=page.palette.ink, lw=0.6)
     if not named:
         return
     place: dict[str, Any] = {
@@ -98,7 +97,7 @@ def seam(axes: Axes, trace: Trace, page: Page, named: bool = True, right: float 
         "textcoords": "offset points",
         "va": "bottom",
         "fontsize": page.small - 0.5,
-        "color": SOFT,
+        "color": page.palette.soft,
         "annotation_clip": False,
     }
     low, high = axes.get_xlim()

@@ -15,15 +15,11 @@ from dcp.figures.paper.marks import cells, layer_ticks, pooled, row_height, seam
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.style import (
-    BLUE,
-    DEPTH,
-    DROP,
-    INK,
-    RAMP,
-    SOFT,
     depth_colour,
+    depth_map,
     drawing,
     figure,
+    ramp,
 )
 from dcp.trace import Trace
 
@@ -41,11 +37,12 @@ def held(subject: Subject, options: Options, page: Page) -> Drawing:
         height = min(page.width * 0.6, 2.9)
         drawn = figure(page, height)
         axes = drawn.subplots()
-        axes.plot(steps, steps + 1, color=SOFT, lw=0.9, ls=(0, (5, 2)), label="dense")
         for layer, row in enumerate(entries):
-            axes.plot(steps, row, color=depth_colour(layer, trace.layers), lw=0.8)
+            axes.plot(steps, row, color=depth_colour(layer, trace.layers, page), lw=0.8)
+        # Over the layers: one that drops nothing lies under it.
+        axes.plot(steps, steps + 1, color=page.palette.ink, lw=0.9, ls=(0, (4, 4)), label="dense")
         mean = entries.mean(0)
-        axes.plot(steps, mean, color=INK, lw=1.5, label="mean of layers")
+        axes.plot(steps, mean, color=page.palette.ink, lw=1.5, label="mean of layers")
         axes.set_xlim(0, max(trace.n_queries - 1, 1))
         axes.set_ylim(bottom=0)
         axes.set_xlabel("step")
@@ -55,7 +52,7 @@ def held(subject: Subject, options: Options, page: Page) -> Drawing:
         if trace.layers <= _NAMED_LINES:
             _name_ends(axes, entries[:, -1], height - 0.5, page)
         else:
-            depths = ScalarMappable(Normalize(0, trace.layers - 1), DEPTH)
+            depths = ScalarMappable(Normalize(0, trace.layers - 1), depth_map(page))
             bar = drawn.colorbar(depths, ax=axes, aspect=25, pad=0.02)
             bar.set_label("layer")
             bar.outline.set_visible(False)
@@ -83,9 +80,7 @@ def _name_ends(axes: Axes, ends: np.ndarray, height: float, page: Page) -> None:
     """The number of each layer at the end of its line, moved apart where lines meet."""
     gap = axes.get_ylim()[1] * (page.small * 1.05 / 72) / height
     order = np.argsort(ends, kind="stable")
-    at = ends[order].astype(float)
-    for i in range(1, len(at)):
-        at[i] = max(at[i], at[i - 1] + gap)
+    at = _apart(ends[order].astype(float), gap)
     for layer, y in zip(order, at, strict=True):
         axes.annotate(
             str(layer),
@@ -95,10 +90,10 @@ def _name_ends(axes: Axes, ends: np.ndarray, height: float, page: Page) -> None:
             textcoords=axes.get_yaxis_transform(),
             va="center",
             fontsize=page.small,
-            color=INK,
+            color=page.palette.ink,
             arrowprops={
                 "arrowstyle": "-",
-                "color": depth_colour(layer, len(ends)),
+                "color": depth_colour(layer, len(ends), page),
                 "lw": 0.7,
                 "shrinkA": 0.5,
                 "shrinkB": 0,
@@ -110,9 +105,27 @@ def _name_ends(axes: Axes, ends: np.ndarray, height: float, page: Page) -> None:
         xycoords=axes.get_yaxis_transform(),
         va="center",
         fontsize=page.small,
-        color=SOFT,
+        color=page.palette.soft,
         annotation_clip=False,
     )
+
+
+def _apart(wanted: np.ndarray, gap: float) -> np.ndarray:
+    """Ascending places at least ``gap`` apart, as near to the ascending ``wanted`` as can be.
+
+    >>> _apart(np.array([0.0, 5.0, 5.0]), 2).tolist()
+    [0.0, 4.0, 6.0]
+    """
+    # Places less their rank's gap must ascend: least squares is pooling of neighbours that do not.
+    pools: list[tuple[float, int]] = []
+    for value in wanted - gap * np.arange(len(wanted)):
+        mean, size = float(value), 1
+        while pools and pools[-1][0] > mean:
+            before, many = pools.pop()
+            mean, size = (mean * size + before * many) / (size + many), size + many
+        pools.append((mean, size))
+    level = np.repeat([mean for mean, _ in pools], [size for _, size in pools])
+    return np.asarray(np.maximum(level, 0) + gap * np.arange(len(wanted)))
 
 
 def sparsity(subject: Subject, options: Options, page: Page) -> Drawing:
@@ -126,13 +139,13 @@ def sparsity(subject: Subject, options: Options, page: Page) -> Drawing:
         tall = row_height(trace.layers, page)
         drawn = figure(page, tall + 1.5)
         above, below = drawn.subplots(2, 1, sharex=True, height_ratios=[0.9, tall])
-        above.plot(steps, share.mean(0), color=INK, lw=1.1)
+        above.plot(steps, share.mean(0), color=page.palette.ink, lw=1.1)
         above.set_ylim(0, 1)
         above.yaxis.set_major_formatter(PercentFormatter(1))
         above.set_yticks([0, 0.5, 1])
         above.grid(axis="y", lw=0.3, color="#dddddd")
-        above.set_ylabel("mean")
-        drawn_cells = cells(below, share, cmap=RAMP, limits=(0, 1), first=1)
+        above.set_ylabel("dropped")
+        drawn_cells = cells(below, share, cmap=ramp(page), limits=(0, 1), first=1)
         below.set_ylabel("layer")
         whole_ticks(below)
         below.set_xlabel("context length (tokens before the step)")
@@ -167,10 +180,10 @@ def depth(subject: Subject, options: Options, page: Page) -> Drawing:
         drawn = figure(page, min(page.width * 0.55, 2.4))
         axes = drawn.subplots()
         series = (
-            ("mean_over_steps", BLUE, "o", "-", "mean over steps"),
-            ("at_end", DROP, "s", (0, (4, 2)), "at the last step"),
+            ("mean_over_steps", page.palette.held, "o", "-", "mean over steps"),
+            ("at_end", page.palette.drop, "s", (0, (4, 2)), "at the last step"),
         )
-        for shift, (name, colour, marker, dashes, label) in zip((-0.1, 0.1), series, strict=True):
+        for shift, (name, colour, marker, dashes, label) in zip((-0.05, 0.05), series, strict=True):
             if len(parts) > 1:
                 axes.plot(
                     data["layer"] + shift, data[name], ls="", marker=".", ms=2, color=colour,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from dcp.errors import RequestError
 from dcp.stats import Sample
@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from dcp.figures.paper.presets import Page
+    from dcp.figures.paper.results import Results
 
-__all__ = ["Drawing", "Options", "Subject"]
+__all__ = ["Axis", "Drawing", "Options", "Subject"]
+
+Axis = Literal["entries", "sparsity"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Options:
     source   where words were born: "prompt" | "generated" | "both"
     seed     of the bootstrap, the controls and the shuffled labels
     n_boot   resamples behind each interval
+    axis     of perplexity: "entries" held | "sparsity"
     """
 
     step: int | None = None
@@ -40,13 +44,15 @@ class Options:
     source: Phase = "prompt"
     seed: int = 0
     n_boot: int = 1000
+    axis: Axis = "entries"
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The texts of a figure, all read by one model at one gate shift.
+    """What a figure is drawn from: texts, all read by one model at one gate shift, or results.
 
     samples   traces with their words; without words where the kind reads none
+    results   files of `dcp eval` or `dcp bench`
     tagger    name of what tagged the words; None: no words
     accuracy  share of right tags that the tagger states, 0..1
     chosen    how the texts came to be shown, in the author's words; "" where nobody said
@@ -56,10 +62,9 @@ class Subject:
     tagger: str | None = None
     accuracy: float | None = None
     chosen: str = ""
+    results: Sequence[Results] = ()
 
     def __post_init__(self) -> None:
-        if not self.samples:
-            raise RequestError("no trace given: a figure needs one")
         runs = {(t.meta["weights_sha256"], t.meta["gate_shift"], t.layers) for t in self.traces}
         if len(runs) > 1:
             raise RequestError(

@@ -15,7 +15,7 @@ from dcp.figures.paper.caption import caption, counted, intervals, of_source, ta
 from dcp.figures.paper.marks import cells, layer_ticks
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
-from dcp.figures.paper.style import GROUP_COLOURS, GROUP_MARKERS, INK, RAMP, SOFT, drawing, figure
+from dcp.figures.paper.style import GROUP_MARKERS, drawing, figure, group_colour, ramp
 from dcp.figures.paper.survival import too_few
 from dcp.pos import GROUPS, group_of
 from dcp.stats import drop_table, drop_table_with_controls
@@ -51,17 +51,25 @@ def pos(subject: Subject, options: Options, page: Page) -> Drawing:
             found = data[(data["arm"] == arm) & data["drop_rate"].notna()]
             axes.plot(
                 found["drop_rate"], found["group"].map(place) + shift, ls="", marker=marker,
-                ms=2.6, mfc="white", mec=SOFT, mew=0.6,
+                ms=2.6, mfc="white", mec=page.palette.soft, mew=0.6,
             )  # fmt: skip
         rows(axes, gates, "drop_rate", page)
         axes.set_xlim(-0.02, 1.02)
         axes.xaxis.set_major_formatter(PercentFormatter(1))
         axes.set_xlabel(f"dropped within {options.horizon} steps")
         handles = [
-            Line2D([], [], ls="", marker="o", ms=3.6, color=INK, label="gates"),
+            Line2D([], [], ls="", marker="o", ms=3.6, color=page.palette.ink, label="gates"),
             *(
                 Line2D(
-                    [], [], ls="", marker=marker, ms=3, mfc="white", mec=SOFT, mew=0.6, label=arm
+                    [],
+                    [],
+                    ls="",
+                    marker=marker,
+                    ms=3,
+                    mfc="white",
+                    mec=page.palette.soft,
+                    mew=0.6,
+                    label=arm,
                 )
                 for arm, (marker, _) in _CONTROLS.items()
             ),
@@ -91,7 +99,7 @@ def rows(axes: Axes, table: pd.DataFrame, value: str, page: Page, counts: str = 
         group = group_of(str(row["group"]))
         blank = not np.isfinite(row[value])
         if not blank:
-            colour = GROUP_COLOURS[group]
+            colour = group_colour(group, page)
             if np.isfinite(row["ci_low"]):
                 axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, lw=1)
             axes.plot(
@@ -100,16 +108,17 @@ def rows(axes: Axes, table: pd.DataFrame, value: str, page: Page, counts: str = 
             )  # fmt: skip
         axes.annotate(
             f"{row[counts]:,}", (1, y), xytext=(20, 0), textcoords="offset points", ha="right",
-            fontsize=page.small, color=SOFT if blank else INK, **place,
+            fontsize=page.small, color=page.palette.soft if blank else page.palette.ink, **place,
         )  # fmt: skip
         if blank:
             axes.annotate(
                 f"fewer than {MIN_WORDS}" if row[counts] < MIN_WORDS else "not observed so long",
-                (0.5, y), fontsize=page.small - 1, color=SOFT, style="italic", ha="center", **place,
+                (0.5, y), fontsize=page.small - 1, color=page.palette.soft, style="italic",
+                ha="center", **place,
             )  # fmt: skip
     axes.annotate(
         counts, (1, -0.6), xytext=(20, 3), textcoords="offset points", ha="right",
-        fontsize=page.small, color=SOFT, **{**place, "va": "bottom"},
+        fontsize=page.small, color=page.palette.soft, **{**place, "va": "bottom"},
     )  # fmt: skip
     axes.set_yticks(range(len(table)), list(table["group"]))
     axes.set_ylim(len(table) - 0.4, -0.6)
@@ -149,11 +158,11 @@ def pos_depth(subject: Subject, options: Options, page: Page) -> Drawing:
         drawn = figure(page, tall + 0.62)
         axes = drawn.subplots()
         values = table.to_numpy()
-        image = cells(axes, np.ma.masked_invalid(values), cmap=RAMP, limits=(0, 1))
+        image = cells(axes, np.ma.masked_invalid(values), cmap=ramp(page), limits=(0, 1))
         room = (page.width - 1.3) * 72 / layers
         if room > page.small * 1.6:
             _print_cells(axes, values, page)
-        axes.axhline(len(tags) - 0.5, color=INK, lw=0.8)
+        axes.axhline(len(tags) - 0.5, color=page.palette.ink, lw=0.8)
         axes.set_yticks(range(len(table)), [f"{tag} {counts[tag]:,}" for tag in table.index])
         layer_ticks(axes, layers, (page.width - 1.3) * 0.9, page, "x")
         axes.tick_params(length=0)
@@ -179,7 +188,7 @@ def _print_cells(axes: Axes, values: np.ndarray, page: Page) -> None:
         if np.isfinite(share):
             axes.text(
                 column, row, f"{share * 100:.0f}", ha="center", va="center",
-                fontsize=page.small - 0.5, color="white" if share > 0.5 else INK,
+                fontsize=page.small - 0.5, color="white" if share > 0.5 else page.palette.ink,
             )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from dcp.figures.paper.marks import (
 )
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
-from dcp.figures.paper.style import DROP, GONE, HELD, INK, SOFT, STATES, drawing, figure
+from dcp.figures.paper.style import drawing, figure, state_colours
 from dcp.trace import Trace
 
 __all__ = ["heatmap", "overview", "overview_figure", "span_of", "step_of"]
@@ -74,7 +74,7 @@ def heatmap(subject: Subject, options: Options, page: Page) -> Drawing:
                 textcoords="offset points",
                 va="center",
                 fontsize=page.small,
-                color=HELD,
+                color=page.palette.held,
             )
         axes.annotate(
             "held",
@@ -83,7 +83,7 @@ def heatmap(subject: Subject, options: Options, page: Page) -> Drawing:
             xytext=(3, 4),
             textcoords="offset points",
             fontsize=page.small,
-            color=HELD,
+            color=page.palette.held,
         )
         if names:
             axes.set_xticks(range(first, last + 1), names, rotation=90)
@@ -147,7 +147,7 @@ def overview_figure(trace: Trace, step: int, page: Page) -> Figure:
         drawn = figure(page, tall + 0.5 + 1.35)
         grid, memory = drawn.subplots(2, 1, sharex=True, height_ratios=[tall, 1.1])
         _grid(grid, trace, step, page, tall, 0, trace.tokens - 1)
-        _held(memory, trace, step)
+        _held(memory, trace, step, page)
         memory.set_xlim(-0.5, trace.tokens - 0.5)
         seam(grid, trace, page, named=False)
         seam(memory, trace, page)
@@ -159,19 +159,19 @@ def _grid(
 ) -> tuple[np.ndarray, range]:
     """Draw the cells; returns the states and the layers that have a tick."""
     state = _states(trace, at)[:, first : last + 1]
-    cells(axes, state, cmap=STATES, limits=(-0.5, 3.5), first=first)
+    cells(axes, state, cmap=state_colours(page), limits=(-0.5, 3.5), first=first)
     # A cross on what goes now, so that the colour is not alone; a dot of ink where cells are thin.
     layer, token = np.nonzero(state == 3)
     wide = page.width * 60 / state.shape[1]
     size = float(np.clip(min(wide, tall * 60 / trace.layers) * 0.5, 0.8, 3))
-    axes.plot(token + first, layer, ls="", marker="x", ms=size, mew=0.5, color=INK)
+    axes.plot(token + first, layer, ls="", marker="x", ms=size, mew=0.5, color=page.palette.ink)
     axes.set_ylabel("layer")
     named = layer_ticks(axes, trace.layers, tall, page)
     axes.tick_params(axis="y", length=0)
     handles: list[Any] = [
-        Patch(color=HELD, label="held"),
-        Patch(color=DROP, label="dropped now" if page.width < 4.5 else _NAMES[3]),
-        Patch(color=GONE, label="dropped" if page.width < 4.5 else _NAMES[1]),
+        Patch(color=page.palette.held, label="held"),
+        Patch(color=page.palette.drop, label="dropped now" if page.width < 4.5 else _NAMES[3]),
+        Patch(color=page.palette.gone, label="dropped" if page.width < 4.5 else _NAMES[1]),
     ]
     narrow = {"columnspacing": 0.7, "handlelength": 0.9} if page.width < 4.5 else {}
     axes.legend(handles=handles, ncols=3, loc="lower right", bbox_to_anchor=(1, 1), **narrow)
@@ -186,14 +186,16 @@ def _states(trace: Trace, at: int) -> np.ndarray:
     return np.where(read, state, 0).astype(np.uint8)
 
 
-def _held(axes: Any, trace: Trace, at: int) -> None:
+def _held(axes: Any, trace: Trace, at: int, page: Page) -> None:
     steps = np.arange(trace.n_queries)
     held = trace.held().sum(0)
     dense = trace.layers * (steps + 1)
-    axes.plot(steps, dense, color=SOFT, lw=0.8, ls=(0, (5, 2)), label="nothing dropped")
-    axes.fill_between(steps, held, color=HELD, alpha=0.2, lw=0)
-    axes.plot(steps, held, color=HELD, lw=1.1, label="held")
-    axes.axvline(at, color=SOFT, lw=0.6, ls=(0, (1, 2)))
+    axes.plot(
+        steps, dense, color=page.palette.soft, lw=0.8, ls=(0, (5, 2)), label="nothing dropped"
+    )
+    axes.fill_between(steps, held, color=page.palette.held, alpha=0.2, lw=0)
+    axes.plot(steps, held, color=page.palette.held, lw=1.1, label="held")
+    axes.axvline(at, color=page.palette.soft, lw=0.6, ls=(0, (1, 2)))
     axes.set_ylabel("entries, all layers")
     axes.set_xlabel(_STEPS)
     whole_ticks(axes)

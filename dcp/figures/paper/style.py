@@ -1,7 +1,7 @@
 """How every paper figure looks, and how it becomes a file: type, ink, palette, metadata.
 
-Colours are Okabe and Ito's (jfly.uni-koeln.de/color) and one sequential ramp; whatever a colour
-says, a mark, a label or a place says too. No kind of figure is known here.
+Colours are the page's palette; whatever a colour says, a mark, a label or a place says too. No kind
+of figure is known here.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from threading import RLock
 from typing import Any, Literal, get_args
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 from matplotlib.figure import Figure
@@ -21,26 +22,13 @@ from dcp.figures.paper.presets import PLAIN, Page
 from dcp.pos import GROUPS
 
 __all__ = [
-    *("BLUE", "DEPTH", "DROP", "GONE", "HELD", "INK", "SOFT"),
-    *("GROUP_COLOURS", "GROUP_MARKERS", "RAMP", "STATES"),
-    *("Format", "depth_colour", "drawing", "figure", "render"),
+    *("GROUP_MARKERS", "Format", "depth_colour", "depth_map", "drawing", "figure"),
+    *("grey", "group_colour", "preview", "ramp", "reach", "render", "state_colours"),
 ]
 
 Format = Literal["pdf", "svg", "png"]
 
-INK, SOFT, GONE = "#16181d", "#555b66", "#dcd9d3"
-BLUE = HELD = "#0072b2"
-DROP = "#d55e00"
-GROUP_COLOURS = dict(zip(GROUPS, (BLUE, "#009e73", "#b87a00", "#16181d", "#b0568a"), strict=True))
-"""Blue, bluish green, orange, black, reddish purple; orange and purple a little darker."""
 GROUP_MARKERS = dict(zip(GROUPS, "oDsX^", strict=True))
-RAMP = LinearSegmentedColormap.from_list(
-    "dcp", ["#f4f2ee", "#7fb2d6", BLUE, "#002a47"], bad="#ffffff"
-)
-"""Shares from 0 to 1, light to dark: it reads in grey."""
-STATES = ListedColormap(["#ffffff", GONE, HELD, DROP])
-"""Not read yet, dropped earlier, held, dropped at this step."""
-DEPTH = LinearSegmentedColormap.from_list("depth", ["#e69f00", "#009e73", BLUE, "#3a1d5c"])
 
 # matplotlib's settings are one for the whole process, and a server draws from many threads.
 _ONE_AT_A_TIME = RLock()
@@ -57,26 +45,27 @@ def _settings(page: Page) -> Any:
         "axes.labelsize": page.size,
         "axes.labelpad": 2.5,
         "axes.titlepad": 4,
-        "axes.edgecolor": SOFT,
+        "axes.edgecolor": page.palette.soft,
         "axes.linewidth": 0.5,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.unicode_minus": True,
         "xtick.labelsize": page.small,
         "ytick.labelsize": page.small,
-        "xtick.color": SOFT,
-        "ytick.color": SOFT,
-        "xtick.labelcolor": INK,
-        "ytick.labelcolor": INK,
+        "xtick.color": page.palette.soft,
+        "ytick.color": page.palette.soft,
+        "xtick.labelcolor": page.palette.ink,
+        "ytick.labelcolor": page.palette.ink,
         "xtick.major.size": 2,
         "ytick.major.size": 2,
         "xtick.major.width": 0.5,
         "ytick.major.width": 0.5,
         "xtick.major.pad": 2,
         "ytick.major.pad": 2,
-        "text.color": INK,
+        "text.color": page.palette.ink,
         "text.parse_math": False,
-        "axes.labelcolor": INK,
+        "mathtext.fontset": "stix" if page.families[0].startswith("STIX") else "dejavusans",
+        "axes.labelcolor": page.palette.ink,
         "axes.formatter.use_mathtext": False,
         "legend.fontsize": page.small,
         "legend.frameon": False,
@@ -101,9 +90,35 @@ def figure(page: Page, height: float) -> Figure:
     return Figure(figsize=(page.width, height), layout="constrained")
 
 
-def depth_colour(layer: int, layers: int) -> Any:
+def depth_colour(layer: int, layers: int, page: Page) -> Any:
     """A colour for a layer, from the first (light) to the last (dark)."""
-    return DEPTH(layer / max(layers - 1, 1))
+    return depth_map(page)(layer / max(layers - 1, 1))
+
+
+def depth_map(page: Page) -> LinearSegmentedColormap:
+    """First to last layer, light to dark."""
+    return LinearSegmentedColormap.from_list("depth", list(page.palette.depth))
+
+
+def group_colour(group: str, page: Page) -> str:
+    """The colour of a group of parts of speech."""
+    return page.palette.groups[list(GROUPS).index(group)]
+
+
+def ramp(page: Page) -> LinearSegmentedColormap:
+    """Shares from 0 to 1, light to dark: it reads in grey."""
+    return LinearSegmentedColormap.from_list("share", list(page.palette.ramp), bad="#ffffff")
+
+
+def reach(page: Page) -> LinearSegmentedColormap:
+    """Share of a block of pairs that is in reach, from dropped to held; nan is white."""
+    ends = [page.palette.gone, page.palette.held]
+    return LinearSegmentedColormap.from_list("reach", ends, bad="#ffffff")
+
+
+def state_colours(page: Page) -> ListedColormap:
+    """Not read yet, dropped earlier, held, dropped at this step."""
+    return ListedColormap(["#ffffff", page.palette.gone, page.palette.held, page.palette.drop])
 
 
 def render(
@@ -132,6 +147,29 @@ def render(
             b"'STIXGeneral'", b"'STIXGeneral', 'STIX Two Text', 'Times New Roman', Times"
         )
     return data
+
+
+def preview(figure: Figure, page: Page = PLAIN, pixels: int = 900) -> bytes:
+    """The figure as a PNG for a screen, ``pixels`` wide."""
+    dpi, out = figure.dpi, io.BytesIO()
+    with drawing(page):
+        figure.savefig(out, format="png", dpi=pixels / page.width, metadata={"Software": "dcp"})
+        figure.set_dpi(dpi)
+    return out.getvalue()
+
+
+def grey(png: bytes) -> bytes:
+    """A PNG by its luminance alone, as a printer without colour shows it."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as picture:
+        colours = np.asarray(picture.convert("RGB")) / 255
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    light = linear @ (0.2126, 0.7152, 0.0722)
+    seen = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+    out = io.BytesIO()
+    Image.fromarray(np.rint(seen * 255).astype(np.uint8)).save(out, "png")
+    return out.getvalue()
 
 
 def _metadata(kind: Format, about: Mapping[str, str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
 
@@ -24,7 +24,7 @@ from dcp.figures.paper.marks import readable
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.states import span_of, step_of
-from dcp.figures.paper.style import DROP, INK, SOFT, drawing, figure
+from dcp.figures.paper.style import drawing, figure
 
 __all__ = ["text"]
 
@@ -182,7 +182,9 @@ def _print(axes: Axes, placed: _Placed, leading: float, page: Page) -> None:
     share = bit.share
     ink: object = _GHOST
     if np.isfinite(share):
-        ink = tuple((1 - share) * np.array(to_rgb(INK)) + share * np.array(to_rgb(_FADED)))
+        ink = tuple(
+            (1 - share) * np.array(to_rgb(page.palette.ink)) + share * np.array(to_rgb(_FADED))
+        )
     axes.text(
         placed.x, base, shown, fontproperties=_font(bit.generated, page), color=ink, va="baseline"
     )
@@ -191,22 +193,23 @@ def _print(axes: Axes, placed: _Placed, leading: float, page: Page) -> None:
         axes.plot(
             [placed.x, placed.x + placed.width],
             [height, height],
-            color=DROP,
-            lw=0.15 + 0.6 * share,
+            color=page.palette.drop,
+            lw=0.15 + 1.25 * share**2,
             solid_capstyle="butt",
         )
 
 
 def _legend(axes: Axes, base: float, leading: float, page: Page, one: bool, ghosts: bool) -> None:
-    names = [("dropped by", 0.0), ("no layer", 0.0), ("half", 0.5), ("all", 1.0)]
+    names = [("dropped by", 0.0), ("no layer", 0.0), ("a quarter", 0.25), ("half", 0.5)]
+    names += [("three quarters", 0.75), ("all", 1.0)]
     if one:
         names = [("kept", 0.0), ("dropped", 1.0)]
     if ghosts:
         names.append(("not read yet", np.nan))
-    small = Page(page.width, page.small, page.families)
+    small = replace(page, size=page.small)
     gap = 14.0
     x = page.width * 72 - 1 + gap - sum(_width(name, False, small) + gap for name, _ in names)
-    axes.plot([0, page.width * 72], [base + 1] * 2, color=SOFT, lw=0.3)
+    axes.plot([0, page.width * 72], [base + 1] * 2, color=page.palette.soft, lw=0.3)
     for name, share in names:
         width = _width(name, False, small)
         _print(axes, _Placed(_Bit(name, share, False), x, base / leading, width), leading, small)

@@ -11,7 +11,7 @@ from dcp.figures.paper.caption import caption, counted, intervals, tagged
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.speech import rows
-from dcp.figures.paper.style import GONE, INK, SOFT, drawing, figure
+from dcp.figures.paper.style import drawing, figure
 from dcp.figures.paper.survival import too_few
 from dcp.stats import trigger_table
 from dcp.stats.survival import MIN_WORDS
@@ -40,14 +40,20 @@ def triggers(subject: Subject, options: Options, page: Page) -> Drawing:
         axes = drawn.subplots()
         for y, row in enumerate(data.to_dict("records")):
             if np.isfinite(row["null_low"]):
-                axes.barh(y, row["null_high"] - row["null_low"], 0.62, row["null_low"], color=GONE)
-        axes.axvline(1, color=SOFT, lw=0.6, zorder=1)
+                axes.barh(
+                    y,
+                    row["null_high"] - row["null_low"],
+                    0.62,
+                    row["null_low"],
+                    color=page.palette.gone,
+                )
+        axes.axvline(1, color=page.palette.soft, lw=0.6, zorder=1)
         rows(axes, data, "ratio", page, "queries")
         axes.set_xlim(left=0)
         axes.set_xlabel("drops per query, over the mean")
         handles = [
-            Line2D([], [], marker="o", ms=3.6, lw=1, color=INK, label="when read"),
-            Patch(color=GONE, label="shuffled labels (95 %)"),
+            Line2D([], [], marker="o", ms=3.6, lw=1, color=page.palette.ink, label="when read"),
+            Patch(color=page.palette.gone, label="shuffled labels (95 %)"),
         ]
         axes.legend(
             handles=handles, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), handletextpad=0.4

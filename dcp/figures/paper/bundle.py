@@ -1,0 +1,70 @@
+"""All figures of a run as one zip: pictures, numbers, captions, commands, references, the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+from dcp.errors import DcpError
+from dcp.figures.paper.catalogue import KINDS
+from dcp.figures.paper.cite import BIBTEX
+from dcp.figures.paper.exhibit import Exhibit, Form, zipped
+from dcp.figures.paper.provenance import alt, command, recording
+from dcp.trace import Trace
+
+__all__ = ["bundle"]
+
+
+def bundle(
+    exhibit: Exhibit,
+    forms: Sequence[Form] = ("pdf", "svg", "png"),
+    kinds: Sequence[str] = tuple(KINDS),
+    say: Callable[[int, str], None] = lambda done, kind: None,
+) -> bytes:
+    """The zip. A figure that cannot be drawn is named in captions.md with the reason.
+
+    say  is told how many kinds are done and which is next; what it raises ends the work
+    """
+    files: dict[str, bytes] = {}
+    captions, commands = ["# Captions\n"], _opening(exhibit)
+    for done, kind in enumerate(kinds):
+        say(done, kind)
+        captions.append(f"## {kind}\n")
+        try:
+            drawing = exhibit.draw(kind)
+            made = exhibit.files(kind, (*forms, "csv"), drawing)
+        except DcpError as error:
+            captions.append(f"Not drawn: {error}.\n")
+            continue
+        for name, data in made.items():
+            if name.endswith(".csv"):
+                files[f"data/{name}"] = data
+            elif name.endswith(".pgf"):
+                files[f"figures/{name}.zip"] = data
+            else:
+                files[f"figures/{name}"] = data
+        captions += [f"{drawing.caption}\n", f"Alt text: {alt(drawing)}\n"]
+        commands.append(command(exhibit.order(kind), f"{kind}.{forms[0]}"))
+    files["captions.md"] = "\n".join(captions).encode()
+    files["commands.sh"] = ("\n".join(commands) + "\n").encode()
+    files["refs.bib"] = BIBTEX.encode()
+    if exhibit.trace is not None:
+        files[exhibit.name] = exhibit.trace.to_bytes()
+        files["prompt.txt"] = _prompt(exhibit.trace).encode()
+    for results in exhibit.results:
+        files[results.name] = json.dumps(list(results.rows), indent=1).encode()
+    return zipped(files)
+
+
+def _opening(exhibit: Exhibit) -> list[str]:
+    lines = ["#!/bin/sh", "# Makes the figures again, in the folder of this file.", "set -e"]
+    if exhibit.trace is not None:
+        recorded = recording(exhibit.trace, "prompt.txt", exhibit.name)
+        lines.append(f"# The run itself was made like this: {recorded}")
+    return lines
+
+
+def _prompt(trace: Trace) -> str:
+    """The text that was given to the model."""
+    end = int(trace.offsets[: trace.prompt_tokens, 1].max(initial=0))
+    return trace.text[:end]

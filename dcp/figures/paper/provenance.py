@@ -1,0 +1,113 @@
+"""Where a figure comes from: the command that makes it again, its metadata, its words for those
+who do not see it. Draws nothing."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+
+from dcp.figures.paper.catalogue import KINDS
+from dcp.figures.paper.presets import Width
+from dcp.figures.paper.request import Drawing, Options, Subject
+from dcp.trace import Trace
+
+__all__ = ["FLAGS", "Order", "about", "alt", "command", "recording"]
+
+FLAGS = {
+    name: f"--{name.replace('_', '-')}"
+    for name in ("step", "layer", "span", "horizon", "source", "seed", "axis")
+}
+"""What the fields of `Options` are called on the command line."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A figure as it is asked for, files by name.
+
+    traces, results  files without folders: a paper is read by strangers
+    style .. chosen  as the options of ``dcp figure``
+    """
+
+    kind: str
+    traces: Sequence[str] = ()
+    results: Sequence[str] = ()
+    style: str = "neurips"
+    width: Width | None = None
+    palette: str = "okabe-ito"
+    options: Options = field(default_factory=Options)
+    tagger: str | None = None
+    chosen: str = ""
+
+
+def command(order: Order, out: str) -> str:
+    """The shell command that makes the figure again, as the file ``out``."""
+    reads = KINDS[order.kind].reads
+    traces = order.traces if reads in ("trace", "either") and not order.results else ()
+    words = ["python", "-m", "dcp", "figure", *map(_file, traces)]
+    words += ["--kind", order.kind, "--style", order.style]
+    if order.results:
+        words += ["--results", *map(_file, order.results)]
+    if order.width is not None:
+        words += ["--width", order.width]
+    if order.palette != "okabe-ito":
+        words += ["--palette", order.palette]
+    for known in fields(Options):
+        value = getattr(order.options, known.name)
+        if known.name not in FLAGS or known.name not in KINDS[order.kind].options:
+            continue
+        # A seed is told even where it is the usual one.
+        if value != known.default or known.name == "seed":
+            each = value if isinstance(value, tuple) else (value,)
+            words += [FLAGS[known.name], *map(str, each)]
+    if order.tagger:
+        words += ["--tagger", order.tagger]
+    if order.chosen:
+        words += ["--chosen", order.chosen]
+    return shlex.join([*words, "--out", _file(out)])
+
+
+def recording(trace: Trace, prompt: str, out: str) -> str:
+    """The command that records ``trace`` again from the file ``prompt``."""
+    meta = trace.meta
+    sampling = meta["sampling"]
+    words = ["python", "-m", "dcp", "trace", "--file", _file(prompt), "--model", str(meta["model"])]
+    words += ["--new-tokens", str(trace.tokens - trace.prompt_tokens), "--seed", str(meta["seed"])]
+    for name in ("temperature", "top_k", "top_p"):
+        if name in sampling:
+            words += [f"--{name.replace('_', '-')}", f"{sampling[name]:g}"]
+    words += ["--gate-shift", f"{meta['gate_shift']:g}", "--dtype", str(meta["dtype"])]
+    return _plain(shlex.join([*words, "--impl", str(meta["impl"]), "--out", _file(out)]))
+
+
+def _file(name: str) -> str:
+    return f"./{name}" if name.startswith("-") else name
+
+
+def alt(drawing: Drawing) -> str:
+    """What the figure shows, for readers who hear it: its caption without its origin."""
+    shown = re.split(r" (?=Model |Source: )", drawing.caption)[0]
+    return _plain(f"Figure, {KINDS[drawing.kind].about}. {shown}")
+
+
+def about(drawing: Drawing, subject: Subject, made: str) -> dict[str, str]:
+    """Metadata for the file: what it is, its caption, model and weights, the command ``made``."""
+    words = [f"command={made}"]
+    if subject.samples:
+        meta = subject.trace.meta
+        words[:0] = [
+            f"model={meta['model']}",
+            f"weights_sha256={meta['weights_sha256']}",
+            f"gate_shift={meta['gate_shift']:g}",
+        ]
+    return {
+        "Title": f"dcp figure: {drawing.kind}",
+        "Subject": _plain(drawing.caption),
+        "Keywords": _plain("; ".join(words)),
+    }
+
+
+def _plain(text: str) -> str:
+    """``text`` on one line, without control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

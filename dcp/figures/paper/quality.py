@@ -1,0 +1,201 @@
+"""What is lost against what is dropped: kinds "perplexity" and "tasks", from `dcp eval --json`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter, ScalarFormatter
+
+from dcp.figures.paper.caption import caption, counted
+from dcp.figures.paper.presets import Page
+from dcp.figures.paper.request import Drawing, Options, Subject
+from dcp.figures.paper.results import table
+from dcp.figures.paper.style import drawing, figure
+
+__all__ = ["perplexity", "tasks"]
+
+_FIXED = {"local": "local window", "strided": "strided", "sink": "sink + window"}
+_MARKS: dict[str, tuple[str, Any]] = {
+    "pruned": ("o", "-"),
+    "local window": ("s", (0, (5, 1.5))),
+    "strided": ("^", (0, (3, 1, 1, 1))),
+    "sink + window": ("D", (0, (1, 1))),
+    "gates off": ("", (0, (2, 2))),
+}
+_DENSE = "dense twin"
+
+
+def perplexity(subject: Subject, options: Options, page: Page) -> Drawing:
+    """Perplexity against entries held (or pairs dropped), one panel per context length.
+
+    Raises RequestError for results of another command.
+    """
+    found = table(
+        subject.results,
+        ("context", "held_entries", "ppl_pruned", "ppl_gates_off"),
+        "perplexity",
+        "the output of python -m dcp eval --json",
+    )
+    data = pd.concat(
+        [_series(row) for row in found.to_dict("records")], ignore_index=True
+    ).drop_duplicates(ignore_index=True)
+    data = data.sort_values(["context", "series", "entries_per_step"], ignore_index=True)
+    contexts = sorted(data["context"].unique())[:4]
+    by_share = options.axis == "sparsity"
+    x = "pairs_dropped" if by_share else "entries_per_step"
+    columns = min(len(contexts), 3 if page.width > 4.5 else 2)
+    rows = -(-len(contexts) // columns)
+    with drawing(page):
+        tall = 2.0 if page.width > 4.5 else 1.75
+        drawn = figure(page, rows * tall + 0.45)
+        grid = drawn.subplots(rows, columns, squeeze=False, sharey=True)
+        for context, axes in zip(contexts, grid.flat, strict=False):
+            _panel(axes, data[data["context"] == context], x, page)
+            axes.set_title(f"context {context:,}", loc="left")
+            if by_share:
+                axes.xaxis.set_major_formatter(PercentFormatter(1))
+        for axes in grid.flat[len(contexts) :]:
+            axes.set_axis_off()
+        drawn.supxlabel(
+            "pairs of key and query dropped"
+            if by_share
+            else "entries held per layer, mean over steps",
+            fontsize=page.size,
+        )
+        grid[0, 0].set_ylabel("perplexity")
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        drawn.legend(
+            handles, labels, loc="outside upper center", handlelength=2,
+            ncols=len(labels) if page.width > 4.5 else 3,
+        )  # fmt: skip
+    tokens = int(found["tokens"].max()) if "tokens" in found else 0
+    words = caption(
+        subject,
+        "Perplexity against "
+        + ("the share of pairs dropped" if by_share else "entries held in a layer at a step")
+        + ", mean over layers, steps and windows; hard gates. Dashed level: "
+        f"{_DENSE if (data['series'] == _DENSE).any() else 'no dense twin was given'}; dotted "
+        "level: the pruned weights with gates off, a diagnostic.",
+        "Untrained evictions run on the dense twin at no fewer entries."
+        if set(_FIXED.values()) & set(data["series"])
+        else "",
+        f"{counted(len(found), 'setting')}, {counted(tokens, 'scored token')} each; no interval is "
+        "given.",
+    )
+    return Drawing("perplexity", page, drawn, data, words)
+
+
+def _series(row: dict[str, Any]) -> pd.DataFrame:
+    """One setting of the dial as points: what held how much, and how well it predicted."""
+    context = int(row["context"])
+    every = context * (context + 1) / 2
+    points: list[tuple[str, float, Any, Any]] = [
+        ("pruned", row["held_entries"], row["ppl_pruned"], row.get("bits_per_byte_pruned")),
+        ("gates off", every, row["ppl_gates_off"], row.get("bits_per_byte_gates_off")),
+        (_DENSE, every, row.get("ppl_dense_finetuned"), row.get("bits_per_byte_dense_finetuned")),
+    ]
+    policies = row.get("policies")
+    for policy in policies if isinstance(policies, list) else ():
+        if isinstance(policy, dict) and policy.get("policy") in _FIXED:
+            name = _FIXED[policy["policy"]]
+            points.append(
+                (name, policy["held_entries"], policy["ppl"], policy.get("bits_per_byte"))
+            )
+    return pd.DataFrame(
+        [
+            {
+                "series": name,
+                "context": context,
+                "entries_per_step": float(held) / context,
+                "pairs_dropped": (every - float(held)) / max(every - context, 1),
+                "perplexity": float(ppl),
+                "bits_per_byte": None if bits is None else float(bits),
+            }
+            for name, held, ppl, bits in points
+            if isinstance(ppl, int | float) and np.isfinite(ppl)
+        ]
+    )
+
+
+def _panel(axes: Axes, data: pd.DataFrame, x: str, page: Page) -> None:
+    for (name, (marker, dashes)), colour in zip(_MARKS.items(), page.palette.lines, strict=False):
+        part = data[data["series"] == name].sort_values(x)
+        if part.empty:
+            continue
+        if name == "gates off":
+            axes.axhline(
+                part["perplexity"].iloc[0], color=page.palette.soft, ls=dashes, lw=0.8, label=name
+            )
+        else:
+            axes.plot(
+                part[x], part["perplexity"], color=colour, marker=marker, ms=3.5, ls=dashes, lw=1.1,
+                mec="white", mew=0.4, label=name,
+            )  # fmt: skip
+    dense = data[data["series"] == _DENSE]
+    if not dense.empty:
+        axes.axhline(
+            dense["perplexity"].iloc[0],
+            color=page.palette.ink,
+            ls=(0, (6, 2)),
+            lw=0.9,
+            label=_DENSE,
+        )
+    low, high = axes.get_ylim()
+    if high / low > 4:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.grid(axis="y", lw=0.3, color="#dddddd")
+    axes.set_axisbelow(True)
+
+
+def tasks(subject: Subject, options: Options, page: Page) -> Drawing:
+    """Zero-shot accuracy against sparsity with intervals and chance, one panel per task.
+
+    Raises RequestError for results of another command.
+    """
+    data = table(
+        subject.results,
+        ("sparsity", "accuracy", "ci_low", "ci_high", "n", "chance"),
+        "tasks",
+        "the output of python -m dcp eval --task --json",
+    )
+    names = list(dict.fromkeys(str(name) for name in data["task"]))
+    columns = min(len(names), 4 if page.width > 4.5 else 2)
+    rows = -(-len(names) // columns)
+    with drawing(page):
+        drawn = figure(page, rows * (1.45 if page.width > 4.5 else 1.35) + 0.35)
+        grid = drawn.subplots(rows, columns, squeeze=False, sharex=True)
+        for name, axes in zip(names, grid.flat, strict=False):
+            part = data[data["task"] == name].sort_values("sparsity")
+            near, far = part["accuracy"] - part["ci_low"], part["ci_high"] - part["accuracy"]
+            axes.errorbar(
+                part["sparsity"], part["accuracy"], [near.clip(0), far.clip(0)],
+                color=page.palette.held, marker="o", ms=3.5, lw=1.1, elinewidth=0.8,
+                mec="white", mew=0.4,
+            )  # fmt: skip
+            axes.axhline(
+                float(part["chance"].iloc[0]), color=page.palette.soft, lw=0.8, ls=(0, (4, 2))
+            )
+            axes.set_title(
+                f"{name} (n = {int(part['n'].max()):,})", loc="left", fontsize=page.small
+            )
+            axes.xaxis.set_major_formatter(PercentFormatter(1))
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+            axes.grid(axis="y", lw=0.3, color="#dddddd")
+            axes.set_axisbelow(True)
+            axes.locator_params(axis="x", nbins=4)
+            axes.locator_params(axis="y", nbins=4)
+        for axes in grid.flat[len(names) :]:
+            axes.set_axis_off()
+        drawn.supxlabel("tokens dropped, mean over steps and layers", fontsize=page.size)
+        drawn.supylabel("accuracy", fontsize=page.size)
+    words = caption(
+        subject,
+        "Zero-shot accuracy against the dropped share of the previous tokens (mean over steps and "
+        "layers), hard gates; bars: the intervals of the results file, dashed: chance.",
+        f"{counted(len(names), 'task')}, {counted(int(data['n'].max()), 'example')} at most each.",
+    )
+    return Drawing("tasks", page, drawn, data, words)

@@ -1,0 +1,69 @@
+"""Results of `dcp eval` and `dcp bench` as JSON files: read, checked, named. Draws nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dcp.errors import RequestError
+
+__all__ = ["Results", "parse_results", "read_results", "table"]
+
+_LARGEST = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class Results:
+    """The objects of one file, and its name without folders."""
+
+    name: str
+    rows: tuple[dict[str, Any], ...]
+
+
+def read_results(path: Path) -> Results:
+    """The list of objects in a JSON file. Raises RequestError for any other file."""
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise RequestError(f"{path.name} is over 16 MiB: that is no output of dcp")
+        return parse_results(path.name, path.read_bytes())
+    except OSError as wrong:
+        raise RequestError(f"cannot read {path}: {wrong.strerror}") from None
+
+
+def parse_results(name: str, data: bytes) -> Results:
+    """The list of objects in ``data``. Raises RequestError for anything else."""
+    try:
+        found = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise RequestError(f"{name} is not JSON: make it with --json") from None
+    rows = found if isinstance(found, list) else [found]
+    if not rows or not all(isinstance(row, dict) for row in rows):
+        raise RequestError(f"{name} is no list of results: make it with --json")
+    return Results(name, tuple(rows))
+
+
+def table(results: Sequence[Results], names: Sequence[str], kind: str, made: str) -> pd.DataFrame:
+    """The rows that have numbers under all ``names``, with the column ``file``.
+
+    Raises RequestError where no row has them; ``made`` is the command whose output has.
+    """
+    found = [
+        {"file": part.name, **row}
+        for part in results
+        for row in part.rows
+        if all(_is_number(row.get(name)) for name in names)
+    ]
+    if not found:
+        files = ", ".join(part.name for part in results)
+        raise RequestError(f"{kind} needs {', '.join(names)}, which {files} lacks: give {made}")
+    return pd.DataFrame(found)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

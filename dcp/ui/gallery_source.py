@@ -1,0 +1,132 @@
+"""What the figures are of: the run of this session, or a held-out text drawn by a seed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from dcp.errors import DcpError
+from dcp.figures.paper.results import Results, parse_results
+from dcp.trace import Trace
+from dcp.ui.look import problem
+from dcp.ui.samples import load_sample, sample_names
+from dcp.ui.session import Session
+from dcp.words import Word
+
+__all__ = ["Source", "drawn", "fingerprint", "results", "source"]
+
+_OWN, _DRAWN = "This run", "A held-out text"
+_CHOSEN = {"run": "typed by a user of the app", "upload": "an uploaded trace, picked by its owner"}
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A trace, what its file is called, and how its text came to be shown."""
+
+    trace: Trace
+    words: tuple[Word, ...]
+    name: str
+    chosen: str
+
+
+def drawn(names: list[str], seed: int) -> int:
+    """Which of ``names`` the seed draws."""
+    return int(np.random.default_rng(seed).integers(len(names)))
+
+
+def source(session: Session) -> Source | None:
+    """Ask what to draw and say what it is; None where there is nothing."""
+    own = session.trace is not None and session.origin in ("run", "upload")
+    names = sample_names()
+    if not own and not names:
+        return None
+    left, right = st.columns([3, 2], vertical_alignment="center")
+    kinds = [_OWN, _DRAWN] if own and names else [_OWN] if own else [_DRAWN]
+    chosen = kinds[0]
+    if len(kinds) > 1:
+        chosen = (
+            left.segmented_control(
+                "Figures of",
+                kinds,
+                default=kinds[0],
+                key="figures_of",
+                label_visibility="collapsed",
+                required=True,
+            )
+            or kinds[0]
+        )
+    if chosen == _OWN:
+        assert session.trace is not None
+        found = Source(
+            session.trace, tuple(session.words), "run.safetensors", _CHOSEN[session.origin]
+        )
+        _describe(found.trace, "Your run")
+        return found
+    seed = int(st.session_state.setdefault("figures_seed", 0))
+    at = drawn(names, seed)
+    right.button(
+        "Another at random",
+        icon=":material/casino:",
+        key="figures_another",
+        disabled=len(names) < 2,
+        help="Draws another held-out text with the next seed."
+        if len(names) > 1
+        else "There is one held-out text only.",
+        on_click=_another,
+        args=(names, seed),
+    )
+    which = f"seeded draw {at + 1} of {len(names)} held-out texts, seed {seed}"
+    try:
+        trace, words = load_sample(names[at])
+    except DcpError as error:
+        problem(str(error))
+        return None
+    _describe(trace, which[0].upper() + which[1:])
+    return Source(trace, tuple(words), f"{names[at]}.safetensors", which)
+
+
+def _another(names: list[str], seed: int) -> None:
+    """Go to the next seed that draws another text."""
+    now, following = drawn(names, seed), seed + 1
+    while drawn(names, following) == now:
+        following += 1
+    st.session_state["figures_seed"] = following
+
+
+def _describe(trace: Trace, which: str) -> None:
+    opening = " ".join(trace.text.split())
+    opening = opening if len(opening) <= 110 else opening[:109] + "…"
+    with st.container(key="figures_what"):
+        st.text(
+            f"{which}: “{opening}”\n{trace.prompt_tokens} tokens read, "
+            f"{trace.tokens - trace.prompt_tokens} written, {trace.layers} layers, "
+            f"{trace.sparsity_at_end():.0%} dropped at the end."
+        )
+
+
+def results() -> tuple[Results, ...]:
+    """The files of results that were given, for the figures that are drawn from them."""
+    found = []
+    files = st.file_uploader(
+        "Results of `python -m dcp eval --json` or `bench --json`",
+        type=["json"],
+        key="figures_results",
+        accept_multiple_files=True,
+        max_upload_size=4,
+        help="For perplexity, tasks and throughput: these need a measurement, not a run.",
+    )
+    for file in files[:8]:
+        try:
+            found.append(parse_results(re.sub(r"[^\w.-]", "_", file.name)[-80:], file.getvalue()))
+        except DcpError as error:
+            problem(str(error))
+    return tuple(found)
+
+
+def fingerprint(trace: Trace) -> str:
+    """Equal for equal traces, whatever session they are in."""
+    return hashlib.sha256(trace.to_bytes()).hexdigest()[:24]
