@@ -6,7 +6,7 @@ const SHOWS = {
   density: ["set", [["tight", "tight"], ["normal", "normal"], ["airy", "airy"]]],
   colour: ["colour", [["state", "state"], ["age", "age"], ["close", "closeness"]]],
   life: ["lifelines", [["lives", "lives"], ["age", "age"]]],
-  arcs: ["arcs", [["off", "off"], ["on", "who dropped whom"]]],
+  arcs: ["arcs", [["off", "off"], ["on", "on"]]],
   speed: ["speed", [[0.5, "½×"], [1, "1×"], [2, "2×"], [4, "4×"]]],
 };
 // What a change of these asks for, beyond a redraw.
@@ -14,6 +14,7 @@ const RELAYS = { grain: true, density: true };
 
 function segment(view, key) {
   const [name, choices] = SHOWS[key], seg = group("seg", name, node("span", "", name));
+  seg.dataset.key = key;
   view.segments[key] = choices.map(([value, label]) => {
     const b = button(label, "", () => view.set(key, value));
     b.value = value;
@@ -120,7 +121,7 @@ function drawLegend(view) {
     age: [item("ramp", "linear-gradient(90deg, var(--young), var(--old))", "held: newest to oldest")],
     close: [item("ramp", "linear-gradient(90deg, var(--safe), var(--close))", "held: far from to near a drop (smallest gate logit, ranked in its layer; deepest: dropped later)")],
   }[state.colour];
-  const fading = node("span", "", node("span", "fade", "words"), state.text === "share" ? " dropped by some layers, " : " dropped in part, ", node("s", "", "by all"));
+  const fading = state.text === "share" ? node("span", "", node("span", "fade", "faded"), " dropped by some layers, ", node("s", "", "by all")) : node("span", "", node("s", "", "dropped"), ` by layer ${state.layer}`);
   view.keys.replaceChildren(...scale, item("notch", "var(--drop)", "dropped at this step"), item("thin", "var(--gone)", "dropped earlier"), item("edge", "var(--by)", "read when the chosen one was dropped"), item("dash", "", "dropped by the chosen one"), fading);
 }
 

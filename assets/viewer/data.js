@@ -56,7 +56,8 @@ function cut(run, grain) {
   for (let from = 0, u = 0; u < words.length; u++) {
     const { end } = words[u], next = words[u + 1], gap = next ? run.text.slice(end, next.start) : "\n";
     const stop = /[.!?…。！？]["'”’)\]]*$/u.test(run.text.slice(Math.max(words[from].start, end - 4), end));
-    if (!/\n/.test(gap) && !(stop && /\s/.test(gap))) continue;
+    const seam = next && words[u].parts[0].first < run.prompt && next.parts[0].first >= run.prompt;
+    if (!/\n/.test(gap) && !(stop && /\s/.test(gap)) && !seam) continue;
     const inside = words.slice(from, u + 1);
     out.push(named(inside[0].gap, inside[0].start, end, inside.flatMap((w) => w.parts)));
     from = u + 1;

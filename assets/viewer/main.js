@@ -207,7 +207,7 @@ class View {
 
   setLayer(l) {
     const layer = clamp(l, 0, this.run.L - 1);
-    if (layer !== this.state.layer) { this.state.layer = layer; this.stale = true; }
+    if (layer !== this.state.layer) { this.state.layer = layer; this.stale = true; drawLegend(this); }
     this.draw();
   }
 

@@ -61,7 +61,9 @@ function drawStory(view) {
   if (key === view.told || !run.Q) return;
   view.told = key;
   view.story.replaceChildren(...(state.token >= 0 ? tokenStory(view, state.token) : stepStory(view)));
-  view.story.scrollTop = 0;
+  // Only a new story begins at its top: asking for it at every step would lay out the page each time.
+  if (view.toldToken !== state.token) view.story.scrollTop = 0;
+  view.toldToken = state.token;
 }
 
 function tokenStory(view, j) {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,11 @@ import numpy as np
 import pytest
 
 from dcp.trace import ALIVE, Trace
-from dcp.viewer import static
-from dcp.words import Word, words_of
+from dcp.words import words_of
 from tests.app.conftest import PlainTagger
-from tests.traces import DESIGN, make_trace, random_deaths, random_trace
+from tests.browser.static_view import Page, Show, at, frame, opener, point, until
+from tests.traces import DESIGN, make_trace, random_trace
 
-Page = Any
 HOSTILE = [
     "<script>",
     "globalThis.pwned=1",
@@ -30,55 +28,13 @@ HOSTILE = [
 
 
 @pytest.fixture
-def show(window: Callable[..., Page], tmp_path: Path) -> Callable[..., Page]:
+def show(window: Callable[..., Page], tmp_path: Path) -> Show:
     """``show(trace, words=None, **window)`` -> the static page of a trace, painted."""
-
-    def show_one(trace: Trace, words: list[Word] | None = None, **size: Any) -> Page:
-        file = tmp_path / "view.html"
-        found = words_of(trace, PlainTagger()) if words is None else words
-        file.write_text(static.html(trace, found), encoding="utf-8")
-        page = window(**size)
-        page.goto(file.as_uri())
-        until(page, "globalThis.dcpView && dcpView.cost > 0")
-        return page
-
-    return show_one
-
-
-def until(page: Page, found: str, seconds: float = 20) -> None:
-    """Wait for an expression to hold; the page's own policy forbids the usual waiting by eval."""
-    end = time.monotonic() + seconds
-    while not page.evaluate(f"() => Boolean({found})"):
-        assert time.monotonic() < end, f"never: {found}"
-        page.wait_for_timeout(20)
-
-
-def frame(page: Page) -> None:
-    """Wait until everything asked for has been drawn."""
-    page.evaluate("() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))")
-
-
-def at(page: Page, **state: Any) -> None:
-    page.evaluate(
-        "(s) => { Object.assign(dcpView.state, s); dcpView.stale = true; dcpView.draw(); }", state
-    )
-    frame(page)
-
-
-def point(page: Page, layer: int, token: int) -> tuple[float, float]:
-    """Where the cell of a layer and token is on the canvas."""
-    x, y = page.evaluate(
-        """([l, j]) => {
-          const { cw, heat, lh } = dcpView.geo;
-          return [dcpView.X(j) + cw / 2, heat + (l + 0.5) * lh];
-        }""",
-        [layer, token],
-    )
-    return x, y
+    return opener(window, tmp_path)
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 63])
-def test_counts_are_those_of_the_trace(show: Callable[..., Page], tokens: int) -> None:
+def test_counts_are_those_of_the_trace(show: Show, tokens: int) -> None:
     trace = random_trace(3, layers=3, tokens=tokens, prompt_tokens=max(1, tokens // 2))
     page = show(trace)
     held = page.evaluate("Array.from(dcpView.counts.held)")
@@ -86,7 +42,7 @@ def test_counts_are_those_of_the_trace(show: Callable[..., Page], tokens: int) -
 
 
 def test_words_are_struck_when_their_last_living_token_is_dropped(
-    show: Callable[..., Page],
+    show: Show,
 ) -> None:
     trace = Trace.load(DESIGN)
     page = show(trace)
@@ -102,7 +58,7 @@ def test_words_are_struck_when_their_last_living_token_is_dropped(
         assert struck == gone
 
 
-def test_the_story_tells_each_drop_up_to_the_step(show: Callable[..., Page]) -> None:
+def test_the_story_tells_each_drop_up_to_the_step(show: Show) -> None:
     trace = Trace.load(DESIGN)
     page = show(trace)
     token, step = 60, 150
@@ -116,7 +72,7 @@ def test_the_story_tells_each_drop_up_to_the_step(show: Callable[..., Page]) -> 
     assert "will be read at step 60" in page.inner_text(".story")
 
 
-def test_without_a_choice_the_story_tells_what_the_step_dropped(show: Callable[..., Page]) -> None:
+def test_without_a_choice_the_story_tells_what_the_step_dropped(show: Show) -> None:
     trace = Trace.load(DESIGN)
     page = show(trace)
     layer = 1
@@ -126,7 +82,7 @@ def test_without_a_choice_the_story_tells_what_the_step_dropped(show: Callable[.
     assert f"dropped {total} entries here" in page.inner_text(".story")
 
 
-def test_keys_step_choose_layers_and_clear(show: Callable[..., Page]) -> None:
+def test_keys_step_choose_layers_and_clear(show: Show) -> None:
     page = show(Trace.load(DESIGN))
     page.focus(".scrub")
     at(page, step=100, layer=2, token=-1)
@@ -143,7 +99,7 @@ def test_keys_step_choose_layers_and_clear(show: Callable[..., Page]) -> None:
     assert page.get_attribute(".scrub", "aria-valuenow") == "198"
 
 
-def test_the_handle_is_on_the_shared_axis(show: Callable[..., Page]) -> None:
+def test_the_handle_is_on_the_shared_axis(show: Show) -> None:
     page = show(Trace.load(DESIGN))
     box = page.locator(".scrub").bounding_box()
     page.mouse.move(box["x"] + box["width"] - 4, box["y"] + 15)
@@ -156,7 +112,7 @@ def test_the_handle_is_on_the_shared_axis(show: Callable[..., Page]) -> None:
     page.mouse.up()
 
 
-def test_a_click_on_a_cell_opens_its_layer_and_lights_its_word(show: Callable[..., Page]) -> None:
+def test_a_click_on_a_cell_opens_its_layer_and_lights_its_word(show: Show) -> None:
     trace = Trace.load(DESIGN)
     page = show(trace)
     at(page, step=150, layer=0, token=-1)
@@ -167,7 +123,7 @@ def test_a_click_on_a_cell_opens_its_layer_and_lights_its_word(show: Callable[..
     assert page.inner_text(".text .sel") == trace.piece(60).strip()
 
 
-def test_hovering_tells_everything_about_a_cell(show: Callable[..., Page]) -> None:
+def test_hovering_tells_everything_about_a_cell(show: Show) -> None:
     trace = Trace.load(DESIGN)
     page = show(trace)
     at(page, step=150)
@@ -189,7 +145,7 @@ def test_hovering_tells_everything_about_a_cell(show: Callable[..., Page]) -> No
         assert part in tip
 
 
-def test_filters_count_only_what_they_let_through(show: Callable[..., Page]) -> None:
+def test_filters_count_only_what_they_let_through(show: Show) -> None:
     trace = Trace.load(DESIGN)
     words = words_of(trace, PlainTagger())
     page = show(trace, words)
@@ -203,7 +159,7 @@ def test_filters_count_only_what_they_let_through(show: Callable[..., Page]) -> 
         assert held[:, step].tolist() == wanted
 
 
-def test_hostile_text_is_shown_and_never_run(show: Callable[..., Page]) -> None:
+def test_hostile_text_is_shown_and_never_run(show: Show) -> None:
     trace = make_trace(HOSTILE, np.full((2, len(HOSTILE)), -1), prompt_tokens=4)
     page = show(trace)
     shown = page.eval_on_selector(".text", "(e) => e.textContent")
@@ -214,7 +170,7 @@ def test_hostile_text_is_shown_and_never_run(show: Callable[..., Page]) -> None:
     assert page.locator(".text img, .text script, .story img, .tip img").count() == 0
 
 
-def test_many_requests_are_one_redraw_per_frame(show: Callable[..., Page]) -> None:
+def test_many_requests_are_one_redraw_per_frame(show: Show) -> None:
     page = show(Trace.load(DESIGN))
     drawn = page.evaluate(
         """async () => {
@@ -228,7 +184,7 @@ def test_many_requests_are_one_redraw_per_frame(show: Callable[..., Page]) -> No
     assert drawn == [1, "49"]
 
 
-def test_play_runs_to_the_end_and_stops(show: Callable[..., Page]) -> None:
+def test_play_runs_to_the_end_and_stops(show: Show) -> None:
     page = show(random_trace(1, tokens=9))
     page.get_by_role("button", name="Play the run step by step").click()
     until(page, "dcpView.playing && dcpView.state.step > 0")
@@ -236,7 +192,7 @@ def test_play_runs_to_the_end_and_stops(show: Callable[..., Page]) -> None:
 
 
 def test_a_growing_run_stays_at_its_newest_step_unless_scrubbed_back(
-    show: Callable[..., Page],
+    show: Show,
 ) -> None:
     from dcp.viewer.payload import payload
 
@@ -269,7 +225,7 @@ def test_a_growing_run_stays_at_its_newest_step_unless_scrubbed_back(
     )
 
 
-def test_narrow_and_dark_windows_fit(show: Callable[..., Page]) -> None:
+def test_narrow_and_dark_windows_fit(show: Show) -> None:
     page = show(Trace.load(DESIGN), width=420, height=900, dark=True)
     wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     assert wide <= 0
@@ -278,7 +234,7 @@ def test_narrow_and_dark_windows_fit(show: Callable[..., Page]) -> None:
     assert len(columns.split()) == 2
 
 
-def test_text_already_read_keeps_a_contrast_of_four_and_a_half(show: Callable[..., Page]) -> None:
+def test_text_already_read_keeps_a_contrast_of_four_and_a_half(show: Show) -> None:
     for dark in (False, True):
         page = show(Trace.load(DESIGN), dark=dark)
         inks = page.evaluate(
@@ -300,41 +256,3 @@ def contrast(one: str, two: str) -> float:
 
     high, low = sorted((light(one), light(two)), reverse=True)
     return (high + 0.05) / (low + 0.05)
-
-
-def large(layers: int, tokens: int) -> Trace:
-    rng = np.random.default_rng(0)
-    death = random_deaths(rng, layers, tokens, tokens)
-    return make_trace([f" w{i % 97}" for i in range(tokens)], death)
-
-
-def test_512_tokens_are_there_within_a_second(show: Callable[..., Page]) -> None:
-    page = show(large(8, 512))
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        page.reload()
-        until(page, "globalThis.dcpView && dcpView.cost > 0")
-        page.evaluate("dcpView.go(256)")
-        frame(page)
-        seconds.append(time.perf_counter() - start)
-    print(f"8 x 512: open and scrub {min(seconds):.2f} s")
-    # A second on an idle machine; twice that where other work shares the cores.
-    assert min(seconds) < 2
-
-
-def test_scrubbing_24_by_4096_costs_little_per_frame(show: Callable[..., Page]) -> None:
-    page = show(large(24, 4096))
-    costs = page.evaluate(
-        """async () => {
-          const out = [];
-          for (let i = 0; i < 60; i++) {
-            dcpView.go(2000 + 3 * i);
-            await new Promise((r) => requestAnimationFrame(r));
-            out.push(dcpView.cost);
-          }
-          return out.sort((a, b) => a - b);
-        }"""
-    )
-    print(f"24 x 4096: {costs[30]:.1f} ms a frame (median), {costs[54]:.1f} ms (p90)")
-    assert costs[30] < 40
