@@ -48,12 +48,12 @@ page = st.navigation(
 )
 enter()
 session = current()
+session.page = page.title
 follow(session)
 sidebar(session)
 if page.title == PAGES_IN_ORDER["explore"]:
     tour(settings())
-else:
-    running(session)
+running(session, PAGES_IN_ORDER["explore"])
 try:
     page.run()
 except DcpError as error:

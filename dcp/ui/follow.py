@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from dcp.ui.look import problem
+from dcp.ui.session import current
 from dcp.ui.task import Task, TaskStatus
 
 __all__ = ["follow"]
@@ -20,6 +21,8 @@ def follow(task: Task[T], key: str) -> T | None:
 
     The page runs again once when the task has settled. ``key`` names the Stop button.
     """
+    session = current()
+    session.task, session.task_page = task, session.page
     status = task.status()
     if status.active:
         st.fragment(_look, run_every=_EVERY)(task, key)

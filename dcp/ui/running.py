@@ -1,4 +1,4 @@
-"""One line on the other pages while a run is on: it lives on, and here is the way back to it."""
+"""One line on the other pages while the model works: it goes on, and here is the way back to it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,23 @@ __all__ = ["running"]
 _EVERY = 1.0
 
 
-def running(session: Session) -> None:
-    """Say how far the run is, and keep asking: a run that nobody looks at any more is stopped."""
+def running(session: Session, first: str) -> None:
+    """Say how far a run or a task is, and keep asking: what nobody asks for is stopped.
+
+    Runs show themselves on the page titled ``first``, tasks on the page that asked for them.
+    """
     with st.container(key="running"):
-        if session.job is not None:
-            st.fragment(_look, run_every=_EVERY)(session)
+        if session.job is not None and session.page != first:
+            st.fragment(_run, run_every=_EVERY)(session)
+        if _busy(session) and session.page != session.task_page:
+            st.fragment(_task, run_every=_EVERY)(session)
 
 
-def _look(session: Session) -> None:
+def _busy(session: Session) -> bool:
+    return session.task is not None and session.task.status().active
+
+
+def _run(session: Session) -> None:
     if session.job is None:
         st.rerun()
         return
@@ -32,3 +41,9 @@ def _look(session: Session) -> None:
         f"A run is on. {progress(status, session.planned)} This page follows when it ends."
     )
     right.page_link("pages/explore.py", label="Watch it", icon=":material/arrow_back:")
+
+
+def _task(session: Session) -> None:
+    if not _busy(session):
+        st.rerun()
+    st.caption(f"The model is at work for the page “{session.task_page}”, which keeps the answer.")

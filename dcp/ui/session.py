@@ -5,12 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import streamlit as st
 
 from dcp.trace import Trace
 from dcp.ui.samples import load_sample, sample_names
+from dcp.ui.task import Task
 from dcp.ui.worker import Job, Request, Status
 from dcp.words import Word
 
@@ -29,6 +30,8 @@ class Session:
     owner   names the session to the worker
     job     the run that is on; None when nothing is
     planned, asked  of that run: its new tokens, and its model as it was chosen
+    page    the title of the page that is open
+    task, task_page  work of the model that some page waits for, and that page's title
     model   of the run that is shown: its model as it was chosen, None for the default one
     trace   what is shown when no run is on, with its ``words``
     shown   names what is shown; the view keeps its step while it stays the same
@@ -43,6 +46,9 @@ class Session:
     planned: int = 0
     asked: str | None = None
     model: str | None = None
+    page: str = ""
+    task: Task[Any] | None = None
+    task_page: str = ""
     trace: Trace | None = None
     words: Sequence[Word] = ()
     origin: Origin = "nothing"

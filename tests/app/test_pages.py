@@ -1,0 +1,153 @@
+"""Every page opens: from the sample without torch, during a run, and on traces that are odd."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dcp.trace import ALIVE, Trace
+from dcp.ui.session import Session
+from tests.traces import make_trace, random_trace
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
+Open = Callable[..., AppTest]
+
+
+def everything_dropped() -> Trace:
+    """Every token is dropped by the next query, in every layer."""
+    tokens = 63
+    death = np.tile(np.arange(1, tokens + 1), (3, 1))
+    death[:, -2:] = ALIVE
+    return make_trace([f" word{i}" for i in range(tokens)], death, prompt_tokens=20)
+
+
+def nothing_dropped() -> Trace:
+    return make_trace([f" word{i}" for i in range(63)], np.full((3, 63), ALIVE), prompt_tokens=20)
+
+
+def hostile() -> Trace:
+    pieces = [
+        "<script>",
+        "$x$",
+        "**b**",
+        " :red[a]",
+        " 🙂",
+        "\u202e",
+        "\x00",
+        "](javascript:1)",
+    ] * 8
+    dead = np.minimum(np.arange(64) + 5, 62)
+    death = np.where(np.arange(64) < 40, dead, ALIVE)
+    return make_trace(
+        pieces, np.tile(death, (2, 1)), prompt_tokens=9, model="../../etc/**x**\n<b>", impl="<i>",
+        weights_sha256="`" * 90, gate_shift=-(2**62), tokens_per_second="fast",
+    )  # fmt: skip
+
+
+ODD: dict[str, Callable[[], Trace | None]] = {
+    "no trace at all": lambda: None,
+    "a trace of another model": lambda: random_trace(5, layers=31, tokens=131, prompt_tokens=40),
+    "no continuation": lambda: random_trace(6, tokens=63),
+    "a text of one token": lambda: make_trace(["Word"], np.full((3, 1), ALIVE)),
+    "one token, never read": lambda: make_trace(["Word"], np.full((3, 1), ALIVE), n_queries=0),
+    "nothing dropped": nothing_dropped,
+    "everything dropped": everything_dropped,
+    "hostile": hostile,
+}
+
+
+def wrong(page: AppTest) -> list[str]:
+    return [f"{error.message}: {error.stack_trace[-1:]}" for error in page.exception]
+
+
+def open_all(page: AppTest) -> dict[str, list[str]]:
+    """What went wrong on each page."""
+    found = {}
+    for name in PAGES:
+        page.switch_page(f"pages/{name}.py").run()
+        assert len(page.title) == 1, name
+        found[name] = wrong(page)
+    return {name: errors for name, errors in found.items() if errors}
+
+
+@pytest.mark.parametrize("kind", list(ODD))
+def test_every_page_opens_on_an_odd_trace(open_page: Open, kind: str) -> None:
+    page = open_page()
+    session: Session = page.session_state["session"]
+    trace = ODD[kind]()
+    if trace is None:
+        session.trace, session.words, session.origin = None, (), "nothing"
+    else:
+        session.show(trace, (), "upload", "An opened trace.")
+    assert open_all(page) == {}
+
+
+@pytest.mark.parametrize("pause", [0.05], indirect=True)
+def test_pages_say_that_a_run_is_on_and_keep_it_alive(open_page: Open) -> None:
+    page = open_page()
+    page.number_input(key="new_tokens").set_value(200).run()
+    page.button(key="generate").click().run()
+    session: Session = page.session_state["session"]
+    assert session.job is not None
+    assert open_all(page) == {}
+    page.switch_page("pages/cost.py").run()
+    assert session.job is not None
+    assert any(caption.value.startswith("A run is on.") for caption in page.caption)
+    session.job.cancel()
+    end = time.monotonic() + 20
+    while session.job is not None and time.monotonic() < end:
+        page.run()
+    assert session.origin == "run"
+    assert not any(caption.value.startswith("A run is on.") for caption in page.caption)
+    # What was typed and chosen is still there.
+    page.switch_page("pages/explore.py").run()
+    assert page.number_input(key="new_tokens").value == 200
+
+
+@pytest.fixture(scope="module")
+def without_torch() -> dict[str, list[str]]:
+    """What goes wrong on each page of the sample where nothing heavy can be imported."""
+    script = f"""
+import json, sys
+for name in ("torch", "transformers", "spacy"):
+    sys.modules[name] = None
+sys.path.insert(0, {str(ROOT)!r})
+import dcp.ui.services
+dcp.ui.services.warm = lambda: None
+from streamlit.testing.v1 import AppTest
+page = AppTest.from_file({str(ROOT / "app.py")!r}, default_timeout=60).run()
+found = {{}}
+for name in {PAGES!r}:
+    page.switch_page(f"pages/{{name}}.py").run()
+    found[name] = [e.message for e in page.exception]
+    assert page.session_state["session"].origin == "sample"
+    assert len(page.title) == 1
+print(json.dumps(found))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, list[str]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_opens_from_the_sample_without_torch(
+    without_torch: dict[str, list[str]], name: str
+) -> None:
+    assert without_torch[name] == []
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    listed = (ROOT / "app.py").read_text(encoding="utf-8")
+    assert all(f'"{name}"' in listed for name in PAGES)
