@@ -1,4 +1,5 @@
-"""Soft-gated attention of a training step on a GPU: fused, against the PyTorch forms.
+"""Soft gates of a training step on a GPU: fused, against the PyTorch forms. One attention layer,
+then a whole model's step.
 
 python -m benchmarks.gpu.training
 """
@@ -11,21 +12,27 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu import common
-from benchmarks.gpu.common import CUDA, Report
+from benchmarks.gpu import common, models
+from benchmarks.gpu.common import DEVICE, HALF, Report, sized
 from dcp.kernels.triton.training import gated_attention as fused
+from dcp.model.transformer import Transformer
 from dcp.train.gated_attention import gated_attention as written_out
+from dcp.train.objective import SoftGateAttend, language_model_loss
 from dcp.train.objective import plain_gated_attention as autograd
 
+Attention = Callable[..., Any]
+ARMS: dict[str, Attention] = {"fused": fused, "written out": written_out, "autograd": autograd}
 
-def step(
-    attention: Callable[..., Any], batch: int, length: int, dtype: torch.dtype, alpha: float
+
+def layer(
+    attention: Attention, batch: int, length: int, dtype: torch.dtype, alpha: float
 ) -> dict[str, Any]:
-    heads, width, r = 16, 64, 64
-    q, k, v, grad = torch.randn(4, batch, heads, length, width, device=CUDA).to(dtype)
-    q_int, k_int = torch.randn(2, batch, length, r, device=CUDA)
-    beta = torch.full((1,), 4.0 / alpha, device=CUDA)
-    pairs = torch.ones(batch, length, length, device=CUDA).tril(-1)
+    """Forward and backward of one layer's attention."""
+    heads, width, r = sized((16, 64, 64), (2, 16, 8))
+    q, k, v, grad = torch.randn(4, batch, heads, length, width, device=DEVICE).to(dtype)
+    q_int, k_int = torch.randn(2, batch, length, r, device=DEVICE)
+    beta = torch.full((1,), 4.0 / alpha, device=DEVICE)
+    pairs = torch.ones(batch, length, length, device=DEVICE).tril(-1)
     inputs = [x.requires_grad_() for x in (q, k, v, q_int, k_int, beta)]
 
     def run() -> None:
@@ -35,26 +42,49 @@ def step(
             x.grad = None
 
     run()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
+    return {"peak_bytes": common.peak(run), "seconds": common.timed(run, 10)}
+
+
+def whole(attention: Attention, batch: int, length: int, alpha: float) -> dict[str, Any]:
+    """Forward and backward of the GPT-2-medium shape, soft gates in every layer, autocast."""
+    shape = models.gpt2_medium(length)
+    model = Transformer(shape.config, shape.interaction)
+    model.initialise()
+    model = model.to(DEVICE).train()
+    ids = torch.randint(0, shape.config.vocab, (batch, length), device=DEVICE)
+    positions = torch.arange(length, device=DEVICE).expand(batch, -1)
+    real = torch.ones(batch, length, dtype=torch.bool, device=DEVICE)
+
+    def run() -> None:
+        attend = SoftGateAttend(alpha, real, attention)
+        with torch.autocast(DEVICE.type, dtype=torch.bfloat16, enabled=torch.bfloat16 == HALF):
+            logits = model(ids, positions, attend)
+        loss = language_model_loss(logits, ids) + 0.1 * torch.stack(attend.kept).mean()
+        loss.backward()
+        model.zero_grad(set_to_none=True)
+
     run()
-    peak = torch.cuda.max_memory_allocated() - before
-    return {"seconds": common.timed(run, 10), "peak_bytes": peak}
+    seconds = common.timed(run, 8)
+    return {
+        "peak_bytes": common.peak(run), "seconds": seconds,
+        "tokens_per_second": batch * length / seconds["median"],
+    }  # fmt: skip
 
 
 def main() -> None:
     report = Report("training")
-    arms = {"fused": fused, "written out": written_out, "autograd": autograd}
-    for length, batch in ((1024, 8), (1024, 32), (4096, 2)):
-        for dtype in (torch.bfloat16, torch.float32):
+    for batch, length in sized(((8, 1024), (32, 1024), (2, 4096)), ((1, 33),)):
+        for dtype in sized((torch.bfloat16, torch.float32), (torch.float32,)):
             for alpha in (1.0001, 2.0, 8.0):
-                for name, attention in arms.items():
-                    label = {"arm": name, "length": length, "batch": batch, "alpha": alpha,
+                for name, attention in ARMS.items():
+                    label = {"arm": name, "what": "one layer", "length": length, "batch": batch,
+                             "alpha": alpha,
                              "dtype": str(dtype).removeprefix("torch.")}  # fmt: skip
-                    report.attempt(
-                        label,
-                        partial(step, attention, batch, length, dtype, alpha),
-                    )
+                    report.attempt(label, partial(layer, attention, batch, length, dtype, alpha))
+    batch, length = sized((4, 1024), (1, 33))
+    for name, attention in ARMS.items():
+        label = {"arm": name, "what": "whole model", "length": length, "batch": batch, "alpha": 2.0}
+        report.attempt(label, partial(whole, attention, batch, length, 2.0))
 
 
 if __name__ == "__main__":

@@ -160,7 +160,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_pool_is_the_list(self) -> None:
-        pool, s = self.pool, SHAPE
+        pool = self.pool
         owned: list[int] = []
         for layer in range(LAYERS):
             for b in range(SEQUENCES):

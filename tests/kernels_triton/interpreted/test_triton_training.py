@@ -6,9 +6,18 @@ import torch
 import triton
 import triton.language as tl
 
+from dcp.kernels.triton import training
 from dcp.kernels.triton.soft_gate import gate
 from dcp.kernels.triton.training import gated_attention
-from dcp.train.objective import plain_gated_attention
+from dcp.model.weights import load
+from dcp.train import objective
+from dcp.train.objective import (
+    SoftGateAttend,
+    attention_on,
+    fused_where_it_fits,
+    language_model_loss,
+    plain_gated_attention,
+)
 
 
 @triton.jit
@@ -54,11 +63,21 @@ def test_the_gate_is_exact_to_float32(alpha):
 
 
 @pytest.mark.parametrize(
-    ("alpha", "length"), [(1 + 1e-6, 1), (1 + 1e-6, 35), (1.3, 35), (2.0, 35), (8.0, 67)]
+    ("alpha", "length", "loud"),
+    [
+        (1 + 1e-6, 1, 1),
+        (1 + 1e-6, 35, 1),
+        (1.3, 35, 1),
+        (2.0, 35, 1),
+        (8.0, 67, 1),
+        # Scores in the hundreds would outbid any finite penalty on a closed gate.
+        (8.0, 35, 20),
+    ],
 )
-def test_output_and_gradients_equal_the_plain_form(alpha, length):
+def test_output_and_gradients_equal_the_plain_form(alpha, length, loud):
     g = torch.Generator().manual_seed(length)
     q, k, v, grad = torch.randn(4, 2, 2, length, 24, generator=g)
+    q = q * loud
     q_int, k_int = torch.randn(2, 2, length, 8, generator=g)
     if alpha > 4:
         q_int = q_int * 0.2
@@ -74,6 +93,36 @@ def test_output_and_gradients_equal_the_plain_form(alpha, length):
         allowed = 2 * float((plain[name] - wide[name]).abs().max()) + 2e-5 * scale
         found = float((fused[name].double() - wide[name]).abs().max())
         assert found <= allowed, (name, found, allowed)
+
+
+def test_the_trainer_takes_the_kernels_on_a_gpu_and_the_equations_for_wider_heads(monkeypatch):
+    assert attention_on("cuda") is fused_where_it_fits
+    asked = []
+    for name in ("gated_attention", "plain_gated_attention"):
+        owner = training if name == "gated_attention" else objective
+        monkeypatch.setattr(owner, name, lambda q, *_, name=name: asked.append(name) or (q, q))
+    for width in (64, 128, 160):
+        fused_where_it_fits(torch.zeros(1, 1, 2, width))
+    fused_where_it_fits(torch.zeros(1, 1, 2, 256, dtype=torch.bfloat16))
+    assert asked == ["gated_attention"] * 2 + ["plain_gated_attention", "gated_attention"]
+
+
+def test_a_model_trained_through_the_kernels_has_the_oracles_loss_and_gradients(tiny_checkpoint):
+    """The whole objective, grouped heads and padding included."""
+    model = load(tiny_checkpoint("llama", drop=0.5)).transformer.train().requires_grad_(True)
+    ids = torch.randint(0, 256, (2, 19), generator=torch.Generator().manual_seed(0))
+    real = torch.ones(2, 19, dtype=torch.bool)
+    real[1, 12:] = False
+    told = {}
+    for attention in (plain_gated_attention, fused_where_it_fits):
+        attend = SoftGateAttend(1.7, real, attention)
+        logits = model(ids, torch.arange(19).expand(2, -1), attend)
+        loss = language_model_loss(logits, ids.masked_fill(~real, -1))
+        (loss + 0.3 * torch.stack(attend.kept).mean()).backward()
+        told[attention] = [loss.detach(), *(p.grad for p in model.parameters())]
+        model.zero_grad(set_to_none=True)
+    for exact, found in zip(*told.values(), strict=True):
+        torch.testing.assert_close(found, exact, rtol=1e-3, atol=1e-5)
 
 
 def run(attention, dtype, alpha, given, pairs, grad):
