@@ -83,7 +83,7 @@ class Pair:
         rows = [
             Number("tokens", a.tokens, b.tokens, "count"),
             Number("layers", a.layers, b.layers, "count"),
-            Number("gate shift δ", float(a.meta["gate_shift"]), float(b.meta["gate_shift"])),
+            Number("gate shift δ", _shift(a), _shift(b)),
         ]
         if last >= 1:
             rows += [
@@ -177,6 +177,13 @@ def _held(trace: Trace) -> npt.NDArray[np.float64]:
     held = np.full(trace.tokens, np.nan)
     held[: trace.n_queries] = trace.held().mean(axis=0)
     return held
+
+
+def _shift(trace: Trace) -> float | None:
+    """The gate shift; None of a run whose gates were off."""
+    replayed = trace.meta.get("replayed")
+    off = isinstance(replayed, dict) and replayed.get("gates") == "off"
+    return None if off else float(trace.meta["gate_shift"])
 
 
 def _bits(trace: Trace) -> float | None:

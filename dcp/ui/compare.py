@@ -65,8 +65,6 @@ class _Asked:
 
 def compare(session: Session, limits: Settings) -> None:
     """The whole page under its title."""
-    if session.job is not None:
-        st.caption("A run is under way on the first page: this page follows when it has ended.")
     left, right = st.columns(2)
     with left:
         found = _existing("A", [THIS, *_samples(), UPLOAD], session, limits)

@@ -73,13 +73,21 @@ def _numbers(pair: Pair) -> None:
         for number in pair.numbers()
         if number.a is not None or number.b is not None
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch", key="compare-numbers")
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        width="stretch",
+        height="content",
+        key="compare-numbers",
+    )
 
 
 def _said(number: Number, value: float | None, signed: bool = False) -> str:
     if value is None:
         return "–"
-    sign = "+" if signed else ""
+    # Rounding noise of a divergence between equal runs is no number.
+    value = 0.0 if abs(value) < 1e-7 else value
+    sign = "+" if signed and value else ""
     if number.kind == "count":
         return format(int(value), f"{sign},d")
     if number.kind == "share":

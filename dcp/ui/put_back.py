@@ -46,8 +46,6 @@ class _Asked:
 def ask(session: Session, limits: Settings) -> None:
     """The whole page under its title."""
     trace = session.trace
-    if session.job is not None:
-        st.caption("A run is under way on the first page: this page follows when it has ended.")
     if trace is None:
         st.caption("Nothing has run yet: press Generate on the first page, or open a trace there.")
         return

@@ -1,0 +1,258 @@
+"""Compare: two runs side by side, from files or read by the model."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dcp.compare import Pair
+from dcp.errors import RequestError
+from dcp.models import open_model
+from dcp.recorder import record
+from dcp.trace import ALIVE, Trace
+from dcp.ui.compare_charts import held_chart, lost_chart, lost_map, map_chart, step_chart
+from tests.app.rooms import TEXT, bundle, charts, press, said, session, settle
+from tests.traces import make_trace, random_trace
+
+Open = Callable[..., AppTest]
+Show = Callable[..., AppTest]
+
+
+@pytest.fixture
+def show(
+    open_page: Open,
+    tiny_checkpoint: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Show:
+    """``show()`` -> the page on a run of the one bundled model."""
+
+    def open_one(change: Callable[[Trace], Trace] = lambda t: t, public: bool = False) -> AppTest:
+        page = open_page(public=public)
+        checkpoint = tiny_checkpoint("llama", drop=0.6)
+        name = bundle(checkpoint, tmp_path / "bundle", monkeypatch, "tiny")
+        trace = record(TEXT, model=open_model(name), new_tokens=20)
+        session(page).show(change(trace), (), "upload", "a trace")
+        return page.switch_page("pages/compare.py").run()
+
+    return open_one
+
+
+def read(page: AppTest) -> AppTest:
+    return settle(press(page, "compare-go"), "compare-asked")
+
+
+def pair(page: AppTest) -> Pair:
+    found: Pair = page.session_state["compare-asked"].task.status().result
+    return found
+
+
+def labels(page: AppTest) -> list[str]:
+    return [button.label for button in page.get("download_button")]
+
+
+def test_pruned_against_gates_off(show: Show) -> None:
+    page = read(show())
+    assert not page.exception
+    found = pair(page)
+    assert found.b.sparsity_mean_steps() == 0 < found.a.sparsity_mean_steps()
+    assert np.nanmean(found.a.kl) > 0
+    np.testing.assert_allclose(found.b.logprob, found.a.gates_off_logprob, atol=2e-5)
+    assert len(charts(page)) == 5
+    assert labels(page) == [
+        "Differences by token (CSV)",
+        "Drops by layer and token (CSV)",
+        "KL and lost attention of A (PDF)",
+        "Trace A",
+        "Trace B",
+    ]
+    rows = page.dataframe[0].value
+    assert rows[""].tolist()[:2] == ["tokens", "layers"]
+    assert not any("<script" in spec for spec in charts(page))
+
+
+def test_two_sparsities_of_the_same_tokens(show: Show) -> None:
+    page = show()
+    page.selectbox(key="compare-b").set_value("A's tokens, another sparsity").run()
+    page = read(page)
+    found = pair(page)
+    assert found.same_tokens
+    assert found.b.meta["gate_shift"] == found.a.meta["gate_shift"] - 1
+    assert found.b.sparsity_mean_steps() > found.a.sparsity_mean_steps()
+    assert np.nanmax(found.kl) > 0
+
+
+def test_another_text_is_compared_as_a_whole(show: Show) -> None:
+    page = show()
+    page.selectbox(key="compare-b").set_value("another text, same model").run()
+    assert not [b for b in page.button if b.key == "compare-go"]
+    page.text_area(key="compare-text").set_value("Another text. It is short.").run()
+    page = read(page)
+    assert not page.exception
+    assert "read different tokens" in said(page)
+    assert pair(page).kl is None
+    assert "Differences by token (CSV)" not in labels(page)
+    assert len(charts(page)) == 4
+
+
+def test_two_runs_that_exist_need_no_model(show: Show) -> None:
+    page = show()
+    page.selectbox(key="compare-b").set_value("this run").run()
+    assert len(charts(page)) == 4
+    assert "compare-asked" not in page.session_state
+    page = read(page)
+    assert np.nanmax(pair(page).kl) == 0
+    assert len(charts(page)) == 5
+
+
+def test_the_step_moves_the_map(show: Show) -> None:
+    page = show()
+    page.selectbox(key="compare-b").set_value("this run").run()
+    before = charts(page)
+    slider = next(s for s in page.slider if s.key.startswith("compare-step"))
+    slider.set_value(3).run()
+    assert charts(page)[0] != before[0]
+    assert charts(page)[2:] == before[2:]
+
+
+def test_a_trace_of_other_weights_is_one_line(show: Show) -> None:
+    page = show(lambda t: replace(t, meta={**t.meta, "weights_sha256": "f" * 64}))
+    page = read(page)
+    assert not page.exception
+    assert "other weights" in said(page)
+    assert charts(page) == []
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"not a trace", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      ", b"\xff" * 999]
+)
+def test_a_hostile_file_is_one_line_and_a_good_one_is_compared(show: Show, data: bytes) -> None:
+    page = show()
+    page.selectbox(key="compare-b").set_value("a saved trace").run()
+    page.file_uploader(key="compare-file-b").set_value(("x.safetensors", data, "")).run()
+    assert not page.exception
+    assert charts(page) == []
+    assert len([text for text in page.text if text.value]) == 1
+    good = random_trace(4).to_bytes()
+    page.file_uploader(key="compare-file-b").set_value(("y.safetensors", good, "")).run()
+    assert not page.exception
+    assert "read different tokens" in said(page)
+    assert len(charts(page)) == 3
+
+
+def test_a_public_server_offers_no_other_model_where_there_is_one(show: Show) -> None:
+    page = show(public=True)
+    assert "A's text, another model" not in page.selectbox(key="compare-b").options
+
+
+def test_another_model_reads_the_same_tokens(
+    show: Show, tiny_checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    page = show()
+    shutil.copytree(tiny_checkpoint("qwen3", drop=0.6), tmp_path / "bundle" / "zed")
+    page.selectbox(key="compare-b").set_value("A's text, another model").run()
+    page.selectbox(key="compare-model").set_value("zed").run()
+    page = read(page)
+    assert not page.exception
+    found = pair(page)
+    assert found.same_tokens
+    assert found.a.meta["weights_sha256"] != found.b.meta["weights_sha256"]
+    assert min(np.nanmean(found.kl), np.nanmean(found.a.kl), np.nanmean(found.b.kl)) > 0
+
+
+# ---- the pair itself
+
+
+def two(seed: int = 0) -> Pair:
+    a = random_trace(seed)
+    death = a.death.copy()
+    death[1, 5] = ALIVE if death[1, 5] != ALIVE else 9
+    return Pair(a, replace(a, death=death, margin=np.full_like(a.margin, np.nan)))
+
+
+def test_the_difference_is_where_one_alone_holds_a_token() -> None:
+    found = two()
+    for step in (0, 8, 62):
+        held_a, held_b = found.a.visible(step), found.b.visible(step)
+        where = found.difference(step)
+        assert where.dtype == np.int8
+        assert np.array_equal(where > 0, held_a & ~held_b)
+        assert np.array_equal(where < 0, held_b & ~held_a)
+    assert set(zip(*np.nonzero(found.difference(62)), strict=True)) <= {(1, 5)}
+    with pytest.raises(RequestError, match="not common"):
+        found.difference(63)
+
+
+def test_what_does_not_match_has_no_map() -> None:
+    a = random_trace(0)
+    for b in (random_trace(1), random_trace(0, layers=4)):
+        found = Pair(a, b)
+        assert not found.cell_by_cell
+        with pytest.raises(RequestError):
+            found.difference(3)
+        with pytest.raises(RequestError):
+            found.per_cell()
+        assert map_chart(found, 3).layout.height > 0
+    with pytest.raises(RequestError, match="different tokens"):
+        Pair(a, random_trace(1)).per_token()
+
+
+def test_numbers_are_those_of_the_trace() -> None:
+    found = Pair(random_trace(0, tokens=63), random_trace(1, tokens=40, prompt_tokens=30))
+    rows = {number.name: number for number in found.numbers()}
+    assert (rows["tokens"].a, rows["tokens"].b, rows["tokens"].difference) == (63, 40, -23)
+    at = rows["dropped at step 38"]
+    assert at.a == found.a.sparsity_at(38)
+    assert at.b == found.b.sparsity_at(38)
+    held = rows["entries held at step 38, mean of layers"]
+    assert held.b == found.b.held()[:, 38].mean()
+    bits = -np.nansum(found.a.logprob) / np.log(2)
+    size = len(found.a.text[found.a.offsets[1, 0] :].encode())
+    assert rows["bits per byte of text"].a == pytest.approx(bits / size)
+    assert "log-prob per token (nats)" not in rows
+
+
+def test_tables_are_tidy() -> None:
+    found = two()
+    tokens, cells = found.per_token(), found.per_cell()
+    assert len(tokens) == 63
+    assert (tokens["logprob_difference"].dropna() == 0).all()
+    assert len(cells) == found.a.death.size
+    at = cells[(cells["layer"] == 1) & (cells["token"] == 5)].iloc[0]
+    for name, trace in (("a", found.a), ("b", found.b)):
+        wanted = trace.death[1, 5]
+        assert at[f"death_{name}"] is not None
+        assert (wanted == ALIVE) == (
+            at[f"death_{name}"] is np.nan or str(at[f"death_{name}"]) == "<NA>"
+        )
+
+
+def test_cells_are_sent_as_single_bytes_and_text_is_escaped() -> None:
+    found = two()
+    figure = map_chart(found, 30)
+    assert [trace.z.dtype for trace in figure.data] == [np.uint8] * 3
+    assert "<script" not in figure.to_json()
+    assert np.array_equal(figure.data[2].z.astype(int) - 1, found.difference(30))
+    assert lost_map(found) is None
+    lost = np.full(found.a.death.shape, 0.25, np.float32)
+    one = Pair(replace(found.a, lost_attention=lost), found.b)
+    shown = lost_map(one)
+    assert shown is not None
+    assert (shown.data[0].z == 25).all()
+    assert len(lost_chart(one).data) == 1
+    assert len(lost_chart(found).data) == 2
+
+
+def test_a_text_of_one_token_and_one_never_read_are_drawn() -> None:
+    single = make_trace(["Word"], np.full((3, 1), ALIVE))
+    for found in (Pair(single, single), Pair(single, random_trace(0))):
+        assert found.numbers()
+        for chart in (map_chart(found, 0), held_chart(found), lost_chart(found)):
+            assert chart.layout.height > 0
+    assert step_chart(two()).layout.height > 0
