@@ -25,13 +25,15 @@ def _nothing(place: Mapping[str, int | None]) -> None:
 
 def linked_view(
     data: dict[str, Any], key: str, on_place: Callable[[Mapping[str, int | None]], None] = _nothing
-) -> None:
+) -> bool:
     """Show a payload of `dcp.viewer.payload`; its step, layer and zoom stay between calls.
 
     data["at"] = {"layer", "step", "token", "n"} sends the view to a place, once for each new ``n``.
     A moment after a click, a key or the end of a scrub, never while a run or its film plays, the
     view reports where it is: ``on_place({"layer": int, "step": int, "token": int | None})``. The
     report reruns the fragment that the view stands in; the same payload sent again draws nothing.
+
+    False where the browser has said that it cannot draw the view.
     """
 
     def changed() -> None:
@@ -39,7 +41,8 @@ def linked_view(
         if place:
             on_place(place)
 
-    _view()(data=data, key=key, on_at_change=changed)
+    _view()(data=data, key=key, on_at_change=changed, on_broken_change=lambda: None)
+    return not (st.session_state.get(key) or {}).get("broken")
 
 
 def hear_typing(label: str, key: str, on_change: Callable[[], None]) -> None:

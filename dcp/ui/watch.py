@@ -10,6 +10,7 @@ import streamlit as st
 
 from dcp.ui.component import linked_view
 from dcp.ui.links import point
+from dcp.ui.plain_view import plain_view
 from dcp.ui.session import Session
 from dcp.ui.worker import Status
 from dcp.viewer.payload import Speed, payload
@@ -33,7 +34,8 @@ def _look(session: Session) -> None:
         if session.trace is not None:
             at = _place(session)
             data = payload(session.trace, session.words, run_id=session.shown, at=at)
-            linked_view(data, "view", partial(_went, session))
+            if not linked_view(data, "view", partial(_went, session)):
+                plain_view(session.trace)
         return
     status = session.job.status()
     if status.settled:

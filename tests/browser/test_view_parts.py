@@ -132,7 +132,6 @@ def test_zoom_shows_where_it_is_and_the_film_runs_through_it(show: Show) -> None
     first, last = page.evaluate("dcpView.view")
     assert last - first == pytest.approx(25)
     assert first <= 100 < last
-    x, _ = point(page, 0, 0)
     edge = page.evaluate("dcpView.geo.x1")
     page.click("canvas", position={"x": edge - 3, "y": page.evaluate("dcpView.geo.map") + 3})
     frame(page)

@@ -50,7 +50,7 @@ def test_a_link_opens_its_layer_step_and_token(open_app: Callable[..., Page]) ->
     page = open_app("?layer=2&step=50&token=12")
     page.locator(".grip").get_by_text("50", exact=True).wait_for()
     assert "read at step 12" in page.locator(".story").inner_text()
-    assert "layer 2" in page.locator("canvas").get_attribute("aria-label")
+    page.locator("canvas[aria-label*='lifelines of layer 2']").wait_for()
 
 
 def test_a_cleared_token_leaves_the_address(open_app: Callable[..., Page]) -> None:
@@ -59,3 +59,13 @@ def test_a_cleared_token_leaves_the_address(open_app: Callable[..., Page]) -> No
     page.locator(".scrub").focus()
     page.keyboard.press("Escape")
     page.wait_for_url(lambda url: "token=" not in url and "step=50" in url)
+
+
+def test_a_browser_without_canvas_gets_the_simple_picture(
+    window: Callable[..., Page], app_address: str
+) -> None:
+    page = window()
+    page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
+    page.goto(app_address)
+    page.get_by_text("This browser cannot draw the linked view").wait_for()
+    page.locator(".js-plotly-plot").first.wait_for()
