@@ -12,7 +12,7 @@ from dcp.figures.paper.catalogue import KINDS
 from dcp.figures.paper.exhibit import Exhibit
 from dcp.ui.gallery_look import Look, look
 from dcp.ui.gallery_press import Plate, Shelf, press
-from dcp.ui.gallery_source import fingerprint, results, source
+from dcp.ui.gallery_source import OWN, fingerprint, results, source
 from dcp.ui.gallery_take import take, take_all
 from dcp.ui.session import Session
 
@@ -20,6 +20,20 @@ __all__ = ["gallery"]
 
 _COLUMNS = 4
 _AGAIN = 0.6
+# Figures are on paper in a dark room too, and a thumbnail's place does not wait for its picture.
+_CSS = """
+<style>
+[class*="st-key-figures_paper_"] { background: #fff; border-radius: 4px; padding: 6px; }
+[class*="st-key-figures_paper_"]:not(.st-key-figures_paper_opened) { height: 152px;
+  align-items: center; justify-content: center; overflow: hidden; }
+[class*="st-key-figures_paper_"]:not(.st-key-figures_paper_opened) img { height: 140px;
+  object-fit: contain; }
+[class*="st-key-figures_paper_"] p { color: #555b66; }
+.st-key-figures_opened [data-testid="stCode"] pre { max-height: 21rem; }
+.st-key-figures_opened .stDownloadButton button { padding-inline: 0.2rem; }
+.st-key-figures_what p, .st-key-figures_not p { white-space: pre-wrap; overflow-wrap: anywhere; }
+</style>
+"""
 
 
 @st.cache_resource(show_spinner=False)
@@ -28,8 +42,15 @@ def _thread() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, thread_name_prefix="figures")
 
 
+@st.cache_resource(show_spinner=False)
+def _samples() -> Shelf:
+    """Figures of held-out texts: the same for every session."""
+    return Shelf(_thread(), most=240)
+
+
 def gallery(session: Session) -> None:
     """Draw the page."""
+    st.html(_CSS)
     if session.job is not None:
         st.fragment(_wait, run_every=0.5)(session)
     found = source(session)
@@ -50,19 +71,21 @@ def gallery(session: Session) -> None:
         chosen.palette,
         chosen.options,
     )
-    shelf = st.session_state.setdefault("figures_shelf", Shelf(_thread()))
+    own = found.name == OWN or bool(files)
+    shelf = st.session_state.setdefault("figures_shelf", Shelf(_thread())) if own else _samples()
     same = (fingerprint(found.trace), found.chosen, tuple(hash(str(f)) for f in files))
     keys: dict[str, Hashable] = {
         kind: (kind, *same, chosen.style, chosen.width, chosen.palette, exhibit.options_of(kind))
         for kind in KINDS
     }
-    shelf.keep(set(keys.values()))
+    if own:
+        shelf.keep(set(keys.values()))
     plates = _plates(exhibit, shelf, keys)
     waiting = [kind for kind, plate in plates.items() if plate is None]
     st.fragment(_wall, run_every=_AGAIN if waiting else None)(
         exhibit, shelf, keys, chosen, len(waiting)
     )
-    take_all(exhibit, (fingerprint(found.trace), str(keys)))
+    take_all(exhibit, _thread(), (fingerprint(found.trace), str(keys)))
 
 
 def _wait(session: Session) -> None:
@@ -107,11 +130,15 @@ def _wall(
         plate = drawn.get(opened) if opened in row else None
         if plate is not None:
             take(exhibit, opened, plate, chosen)
-    if without:
-        st.subheader("Not drawn from this run")
-        for kind, plate in without.items():
-            if plate is not None:
-                st.text(f"{kind}: {_here(plate.error)}.")
+    reasons = [
+        f"{kind}: {_here(plate.error).removeprefix(f'{kind} ')}."
+        for kind, plate in without.items()
+        if plate is not None
+    ]
+    if reasons:
+        with st.container(key="figures_not"):
+            st.markdown("**Not drawn from this run**")
+            st.text("\n".join(reasons))
 
 
 def _thumbnail(kind: str, plate: Plate | None, chosen: Look, opened: bool) -> None:

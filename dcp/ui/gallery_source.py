@@ -17,8 +17,10 @@ from dcp.ui.samples import load_sample, sample_names
 from dcp.ui.session import Session
 from dcp.words import Word
 
-__all__ = ["Source", "drawn", "fingerprint", "results", "source"]
+__all__ = ["OWN", "Source", "drawn", "fingerprint", "results", "source"]
 
+OWN = "run.safetensors"
+"""What the trace of this session is called."""
 _OWN, _DRAWN = "This run", "A held-out text"
 _CHOSEN = {"run": "typed by a user of the app", "upload": "an uploaded trace, picked by its owner"}
 
@@ -61,9 +63,7 @@ def source(session: Session) -> Source | None:
         )
     if chosen == _OWN:
         assert session.trace is not None
-        found = Source(
-            session.trace, tuple(session.words), "run.safetensors", _CHOSEN[session.origin]
-        )
+        found = Source(session.trace, tuple(session.words), OWN, _CHOSEN[session.origin])
         _describe(found.trace, "Your run")
         return found
     seed = int(st.session_state.setdefault("figures_seed", 0))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
 from functools import partial
 
 import streamlit as st
 
-from dcp.errors import DcpError
+from dcp.errors import DcpError, RequestError
 from dcp.figures.paper.bundle import bundle
 from dcp.figures.paper.catalogue import KINDS
 from dcp.figures.paper.cite import BIBTEX
@@ -16,7 +18,7 @@ from dcp.ui.gallery_look import Look
 from dcp.ui.gallery_press import Plate
 from dcp.ui.look import problem
 
-__all__ = ["take", "take_all"]
+__all__ = ["Parcel", "take", "take_all"]
 
 _FORMS: dict[Form, tuple[str, str, str, str]] = {
     "pdf": ("PDF", "pdf", "application/pdf", "Vectors, fonts embedded, caption in the metadata."),
@@ -63,39 +65,66 @@ def take(exhibit: Exhibit, kind: str, plate: Plate, chosen: Look) -> None:
                 st.code(BIBTEX, language="bibtex", wrap_lines=True)
 
 
-@st.fragment
-def take_all(exhibit: Exhibit, same: tuple[str, str]) -> None:
-    """Everything as one zip: made when asked for, offered until something changes."""
+@dataclass
+class Parcel:
+    """A zip in the making. ``same`` says of what."""
+
+    same: tuple[str, str]
+    done: int = 0
+    kind: str = ""
+    stopped: bool = False
+    future: Future[bytes] | None = None
+
+    def say(self, done: int, kind: str) -> None:
+        """Told by the thread that makes it; ends it where nobody wants it any more."""
+        self.done, self.kind = done, kind
+        if self.stopped:
+            raise RequestError("stopped")
+
+
+def take_all(exhibit: Exhibit, executor: Executor, same: tuple[str, str]) -> None:
+    """Everything as one zip: made in the background when asked for, offered until a change."""
     st.subheader("All figures of this run")
     st.caption(
         "One zip: every figure as PDF, SVG, PNG and PGF, its data, all captions, the commands, the "
         "references and the trace itself."
     )
+    parcel: Parcel | None = st.session_state.get("figures_parcel")
+    if parcel is not None and parcel.same != same:
+        parcel.stopped = True
+        parcel = st.session_state["figures_parcel"] = None
+    making = parcel is not None and parcel.future is not None and not parcel.future.done()
+    st.fragment(_zip, run_every=0.5 if making else None)(exhibit, executor, same, making)
+
+
+def _zip(exhibit: Exhibit, executor: Executor, same: tuple[str, str], making: bool) -> None:
+    parcel: Parcel | None = st.session_state.get("figures_parcel")
     left, right = st.columns([1, 2], vertical_alignment="center")
-    if left.button("Make the zip", key="figures_zip", width="stretch"):
-        bar = right.progress(0.0)
-
-        def say(done: int, kind: str) -> None:
-            bar.progress(done / len(KINDS), f"Drawing {kind}")
-
-        try:
-            made = bundle(
-                exhibit,
-                ("pdf", "svg", "png", "pgf"),
-                say=say,
-            )
-        except DcpError as error:
-            problem(str(error))
-            return
-        bar.empty()
-        st.session_state["figures_made"] = (same, made)
-    kept = st.session_state.get("figures_made")
-    if kept is not None and kept[0] == same:
-        right.download_button(
-            f"Download ({len(kept[1]) / 2**20:.1f} MiB)",
-            kept[1],
-            "figures.zip",
-            "application/zip",
-            key="figures_zip_take",
-            on_click="ignore",
-        )
+    if parcel is None or parcel.future is None:
+        if left.button("Make the zip", key="figures_zip", width="stretch"):
+            parcel = st.session_state["figures_parcel"] = Parcel(same)
+            forms: tuple[Form, ...] = ("pdf", "svg", "png", "pgf")
+            parcel.future = executor.submit(bundle, exhibit, forms, tuple(KINDS), parcel.say)
+            st.rerun()
+        return
+    if not parcel.future.done():
+        left.button("Make the zip", key="figures_zip", width="stretch", disabled=True)
+        line = f"Drawing {parcel.kind}" if parcel.kind else "Waiting for the previews"
+        right.progress(parcel.done / len(KINDS), line)
+        return
+    if making:
+        st.rerun()
+    try:
+        made = parcel.future.result()
+    except DcpError as error:
+        problem(str(error))
+        return
+    left.download_button(
+        f"Download the zip ({len(made) / 2**20:.1f} MiB)",
+        made,
+        "figures.zip",
+        "application/zip",
+        key="figures_zip_take",
+        on_click="ignore",
+        width="stretch",
+    )
