@@ -154,7 +154,8 @@ def photograph(browser: Any, address: str, look: Look, target: Path) -> None:
     )
     window = context.new_page()
     window.set_default_timeout(90_000)
-    window.goto(address)
+    # The card of the tour would stand before the page.
+    window.goto(f"{address}?tour=off")
     window.wait_for_selector(".stMainBlockContainer h1")
     height = settle(window)
     # The window grows to the page, so that nothing waits to be scrolled to; widgets follow.

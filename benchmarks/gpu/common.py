@@ -56,10 +56,10 @@ def take_turns(
 ) -> dict[K, dict[str, float]]:
     """`timed` of several arms, one run each in turn: all see the same state of the card."""
     for run in arms.values():
-        for _ in range(sized(warm_up, 1)):
+        for _ in range(sized(warm_up, 0)):
             run()
     seconds: dict[K, list[float]] = {name: [] for name in arms}
-    for _ in range(sized(repeats, 2)):
+    for _ in range(sized(repeats, 1)):
         for name, run in arms.items():
             seconds[name].append(_once(run))
     return {name: spread(each) for name, each in seconds.items()}
@@ -70,13 +70,14 @@ def _once(run: Callable[[], Any]) -> float:
         started = time.perf_counter()
         run()
         return time.perf_counter() - started
-    start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    events: list[Any] = [torch.cuda.Event(enable_timing=True) for _ in range(2)]  # type: ignore[no-untyped-call]
+    start, stop = events
     torch.cuda.synchronize()
     start.record()
     run()
     stop.record()
     torch.cuda.synchronize()
-    return start.elapsed_time(stop) / 1000
+    return float(start.elapsed_time(stop)) / 1000
 
 
 def spread(seconds: list[float]) -> dict[str, float]:
@@ -91,10 +92,10 @@ def spread(seconds: list[float]) -> dict[str, float]:
 
 def graphed(run: Callable[[], Any]) -> Callable[[], Any]:
     """The same in one graph: what is small is otherwise launches alone."""
-    for _ in range(sized(3, 1)):
-        run()
     if REHEARSAL:
         return run
+    for _ in range(3):
+        run()
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):

@@ -1,35 +1,39 @@
 """Whole runs in the interpreter: ``triton`` and its paged pool say what ``reference`` says."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
 from dcp.config import Sampling
-from dcp.engine import Engine
-from dcp.engine_graph import DecodeGraph
-from dcp.errors import DcpError
+from dcp.engine import Engine, Step
+from dcp.engine_graph import AHEAD, DecodeGraph
+from dcp.errors import DcpError, DeviceError, RequestError
 from dcp.forced import ForcedDeaths
-from dcp.model.paged import PagedAttention
+from dcp.kernels.triton.store import Store
 from dcp.model.weights import load
 from dcp.models import find
 
 ALIVE = 2**31 - 1
 
 
-def compare(folder: Path, prompts: list[list[int]], **request) -> list:
-    """Run both, hold them against each other, and give the deaths [L, T] of each row."""
+def compare(folder: Path, prompts: list[list[int]], details: bool = False, **request) -> list:
+    """Run both, hold them against each other, and give the deaths [L, T] of each row, or with
+    ``details`` the parts of all steps of both."""
     told = []
     for impl in ("triton", "reference"):
         run = Engine(load(folder), impl).run(
-            prompts, sampling=Sampling(seed=3), new_tokens=3, **request
+            prompts, **{"sampling": Sampling(seed=3), "new_tokens": 3} | request
         )
         steps = [(part, step.phase) for step in run for part in step.rows]
         told.append((steps, [run.lives(row) for row in range(len(prompts))]))
     (steps, lives), (steps_too, lives_too) = told
     for (part, phase), (part_too, phase_too) in zip(steps, steps_too, strict=True):
         assert phase == phase_too
+        assert (part.row, part.finished) == (part_too.row, part_too.finished)
+        assert part.queries == part_too.queries
         assert part.tokens.tolist() == part_too.tokens.tolist()
         assert part.memory.live == part_too.memory.live
         assert part.memory.peak >= part.memory.held > part.memory.live
@@ -38,6 +42,8 @@ def compare(folder: Path, prompts: list[list[int]], **request) -> list:
     for (death, margin), (death_too, margin_too) in zip(lives, lives_too, strict=True):
         assert (death == death_too).all()
         close(margin, margin_too)
+    if details:
+        return [steps, steps_too]
     return [death for death, _ in lives]
 
 
@@ -83,34 +89,110 @@ def test_with_the_gates_off_nothing_dies(tiny_checkpoint: Callable[..., Path]) -
     assert (deaths[0] == ALIVE).all()
 
 
-def test_a_step_that_needs_no_host_draws_the_same_tokens(
-    tiny_checkpoint: Callable[..., Path],
-) -> None:
+def test_rows_that_stop_or_end_early_leave_the_others_alone(tiny_checkpoint) -> None:
+    """Stop tokens, ragged lengths and forced continuations, on the device: the host lags behind,
+    and no row reads a token that the reference does not read."""
+    folder = tiny_checkpoint("llama")
+    prompts = [list(range(40, 47)), [5], [9, 8, 200]]
+    ask = {
+        "new_tokens": [9, 2, 7], "forced": [[], [], [1, 2, 3]], "stop_ids": range(0, 256, 6),
+        "streams": [4, 0, 9],
+    }  # fmt: skip
+    ended = set()
+    for steps in compare(folder, prompts, details=True, **ask):
+        ended |= {(part.row, part.finished) for part, _ in steps if part.finished}
+    assert {row for row, _ in ended} == {0, 1, 2}
+    assert {why for _, why in ended} == {"stop", "length"}
+
+
+def test_a_cancelled_run_hands_out_what_was_under_way(tiny_checkpoint) -> None:
     model = load(tiny_checkpoint("llama"))
-    prompts = [list(range(40, 57)), list(range(9))]
-    sampling = Sampling(seed=5, top_k=20)
-    engine = Engine(model, "triton")
-    run = engine.run(prompts, sampling=sampling, new_tokens=6)
-    expected = [part.tokens[0] for step in run if step.phase == "generate" for part in step.rows]
-    attention = PagedAttention(
-        model.config, engine.kernels, torch.float32, torch.device("cpu"), [23, 15],
-        interaction=model.gates.interaction, forced=[None, None],
-    )  # fmt: skip
-    with torch.inference_mode():
-        for row, prompt in enumerate(prompts):
-            attention.begin([(row, 0, len(prompt) - 1)])
-            ids = torch.tensor([prompt[:-1]])
-            model.transformer.hidden(ids, torch.arange(len(prompt) - 1)[None], attention)
-    graph = DecodeGraph(
-        model.transformer, attention, torch.tensor([prompt[-1] for prompt in prompts]),
-        torch.tensor([len(prompt) - 1 for prompt in prompts]), sampling, 6,
-        [float(block.beta) for block in model.transformer.blocks],
-    )  # fmt: skip
-    graph.run(2)
-    graph.run(4)
-    assert graph.drawn.flatten().tolist() == expected
-    for row in (0, 1):
-        drops = attention.take_drops(row)
-        death, _ = run.lives(row)
-        assert (death[drops.layer, drops.position] == drops.step).all()
-        assert len(drops.step) == (death != ALIVE).sum()
+    asked = []
+    run = Engine(model, "triton").run(
+        [[5, 6, 7]], new_tokens=20, cancel=lambda: asked.append(0) or len(asked) > 4
+    )
+    tokens = [int(step.rows[0].tokens[0]) for step in run if step.phase == "generate"]
+    assert run.interrupted
+    assert 1 + AHEAD <= len(tokens) < 20
+    whole = Engine(model, "triton").run([[5, 6, 7]], new_tokens=len(tokens))
+    assert tokens == [int(s.rows[0].tokens[0]) for s in whole if s.phase == "generate"]
+    for found, wanted in zip(run.lives(0), whole.lives(0), strict=True):
+        close(found, wanted)
+
+
+def test_the_pool_grows_until_its_budget_and_then_refuses(tiny_checkpoint, monkeypatch) -> None:
+    model = load(tiny_checkpoint("llama", drop=0.0))
+    sizes = []
+    grow = Store.grow
+    monkeypatch.setattr(Store, "grow", lambda pool, n: sizes.append(n) or grow(pool, n))
+    ask = {"prompts": [list(range(40))], "new_tokens": 28, "chunk": 20, "sampling": Sampling(0)}
+    free = list(Engine(model, "triton").run(**ask))
+    assert sizes
+    page = Engine(model, "triton").run(**ask)._cache.pool.page_bytes
+    steps: list[Step] = []
+    run = Engine(model, "triton", cache_bytes=2 * model.config.layers * page).run(**ask)
+    with pytest.raises(DeviceError, match="pool for keys and values is full"):
+        steps.extend(run)
+    # Nothing was harmed before: the steps that fitted are those of the free run.
+    assert [s.rows[0].tokens.tolist() for s in steps] == [
+        s.rows[0].tokens.tolist() for s in free[: len(steps)]
+    ]
+    with pytest.raises(DeviceError, match="too small to begin with"):
+        Engine(model, "triton", cache_bytes=page).run(**ask)
+    with pytest.raises(RequestError, match="for impl triton"):
+        Engine(model, "cpu", cache_bytes=page)
+
+
+class FakeGraph:
+    """Runs again what was captured; counts how often."""
+
+    def __init__(self) -> None:
+        self.replays = 0
+
+    def replay(self) -> None:
+        self.replays += 1
+        self.step()
+
+
+def test_steps_through_captured_graphs_are_the_same_steps(tiny_checkpoint, monkeypatch) -> None:
+    """The road that only a GPU takes, with its graph and events replaced by stand-ins."""
+    graphs: list[FakeGraph] = []
+    capturing: list[FakeGraph] = []
+    plain = DecodeGraph._step
+
+    @contextmanager
+    def capture(graph: FakeGraph, pool: object) -> Iterator[None]:
+        capturing.append(graph)
+        graphs.append(graph)
+        yield
+        capturing.pop()
+
+    def step(self: DecodeGraph, lanes: object) -> None:
+        if capturing:
+            capturing[-1].step = lambda: plain(self, lanes)
+        else:
+            plain(self, lanes)
+
+    class FakeEvent:
+        def record(self) -> None: ...
+        def synchronize(self) -> None: ...
+        def elapsed_time(self, other: object) -> float:
+            return 1000.0
+
+    made = DecodeGraph.__init__
+
+    def on_gpu(self: DecodeGraph, *arguments: object) -> None:
+        made(self, *arguments)
+        self._on_gpu, self._pool = True, "pool"
+
+    monkeypatch.setattr(DecodeGraph, "__init__", on_gpu)
+    monkeypatch.setattr(DecodeGraph, "_step", step)
+    monkeypatch.setattr("dcp.engine_graph._event", FakeEvent)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    prompts = [[40, 41, 42], [5], [9, 8]]
+    for steps in compare(tiny_checkpoint("gpt2"), prompts, details=True, new_tokens=[11, 5, 4]):
+        assert len(steps) == 3 + 11 + 5 + 4
+    # One graph for all three rows, and one for the last.
+    assert len(graphs) == 2
+    assert all(graph.replays >= 1 for graph in graphs)
