@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pack.add_argument("--text", type=Path, nargs="+", required=True, metavar="FILE")
     pack.add_argument("--tokenizer", type=Path, required=True, metavar="DIR")
     pack.add_argument("--out", type=Path, required=True, metavar="DIR")
-    pack.add_argument("--xz", action="store_true", help="compressed shards of at most 9 MB")
+    pack.add_argument("--xz", action="store_true", help="compressed shards of about 5 MB")
 
     foreign = stages.add_parser("import", help="read a checkpoint of the paper's public code")
     foreign.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="its .pt")

@@ -25,8 +25,8 @@ from dcp.train.tokenizer import end_of_text, open_tokenizer, read_documents
 
 __all__ = ["Shards", "pack_file", "shard_files"]
 
-# And at most one document more: below 9 MB even where xz gains little.
-PART_BYTES = 7_000_000
+# English takes less than half of this, so that no file passes 9 MB; smaller parts take more in all.
+PART_BYTES = 12_000_000
 # Two-byte numbers: context and position bits that know which byte is which.
 _XZ = ({"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 3, "lp": 1, "pb": 1},)
 
@@ -36,8 +36,8 @@ def pack_file(
 ) -> int:
     """Tokenise ``source`` into a shard at ``out`` (.npy). Returns the number of tokens.
 
-    ``xz`` writes compressed shards instead, ``NAME-000.npy.xz`` and on, of at most 9 MB each, cut
-    between documents; about 12.6 MiB for 50 MB of English at 8,192 tokens. The same input gives
+    ``xz`` writes compressed shards instead, ``NAME-000.npy.xz`` and on, of about 5 MB each, cut
+    between documents; about 12.7 MiB for 50 MB of English at 8,192 tokens. The same input gives
     the same bytes. So that pasted text is in distribution, a document's paragraph breaks are one
     newline or two, and in a third of the documents straight double quotes become curly ones
     (seeded). Raises DataError for unreadable text and ModelError for an unusable tokenizer.
