@@ -22,7 +22,9 @@ class View {
     build(this);
     listen(this);
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
-    this.resize = new ResizeObserver(() => { this.box.toggleAttribute("data-narrow", this.box.clientWidth < 640); this.text.tops = null; this.stale = true; this.draw(); });
+    // The width is read here, where the page is laid out: asking at every frame would lay it out again.
+    this.width = this.canvas.clientWidth;
+    this.resize = new ResizeObserver(() => { this.width = this.canvas.clientWidth; this.box.toggleAttribute("data-narrow", this.box.clientWidth < 640); this.text.tops = null; this.stale = true; this.draw(); });
     this.resize.observe(this.box);
     this.dark = matchMedia("(prefers-color-scheme: dark)");
     this.onTheme = () => this.theme(this.options.theme);
@@ -225,15 +227,16 @@ class View {
   again() { if (!this.frame && this.run) this.frame = requestAnimationFrame((now) => { this.frame = 0; this.render(now); }); }
 
   render(now) {
-    if (!this.canvas.clientWidth) return;
+    if (!this.width) return;
     const began = performance.now();
     this.advance(now);
     this.layout();
     if (this.stale) { paintLives(this); paintMemory(this); paintPos(this); this.stale = false; }
+    // The canvas first: setting its font after the page has changed would work out all styles at once.
+    this.drawStage();
     drawTiles(this);
     this.text.draw();
     drawStory(this);
-    this.drawStage();
     this.drawScrub();
     drawTip(this);
     this.cost = performance.now() - began;
@@ -257,7 +260,7 @@ class View {
   }
 
   layout() {
-    const W = this.canvas.clientWidth, narrow = W < 620, { L } = this.run, arcs = this.state.arcs === "on";
+    const W = this.width, narrow = W < 620, { L } = this.run, arcs = this.state.arcs === "on";
     const x0 = narrow ? 40 : 72, x1 = W - (narrow ? 58 : 76), v = this.window();
     const lh = L <= 12 ? 22 : L <= 16 ? 18 : L <= 26 ? 13 : 8;
     const map = 57, heat = 86, pos = heat + L * lh + 9, posH = 25, arc = pos + posH + 38, arcH = arcs ? 76 : 0, life = arcs ? arc + arcH + 44 : pos + posH + 40, lifeH = narrow ? 170 : 220, mem = life + lifeH + 42, memH = 96;
