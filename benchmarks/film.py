@@ -107,7 +107,7 @@ def _write(frames: list[Image.Image], target: Path) -> None:
     sheet = Image.new("RGB", (width, height * len(few)))
     for i, frame in enumerate(few):
         sheet.paste(frame, (0, i * height))
-    palette = sheet.quantize(_COLOURS, method=Image.Quantize.FASTOCTREE)
+    palette = _octree(sheet, _COLOURS)
     flat = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     flat[0].save(
         target,
@@ -121,15 +121,22 @@ def _write(frames: list[Image.Image], target: Path) -> None:
 
 
 def small(path: Path, colours: int = 256) -> None:
-    """Rewrite a PNG with a palette, where that makes it smaller.
-
-    An octree keeps the few orange points that a median cut would melt into grey.
-    """
+    """Rewrite a PNG with a palette, where that makes it smaller."""
     with Image.open(path) as picture:
-        flat = picture.convert("RGB").quantize(
-            colours, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
-        )
+        flat = _octree(picture.convert("RGB"), colours)
     packed = io.BytesIO()
     flat.save(packed, "PNG", optimize=True)
     if len(packed.getvalue()) < path.stat().st_size:
         path.write_bytes(packed.getvalue())
+
+
+def _octree(picture: Image.Image, colours: int) -> Image.Image:
+    """With a palette. An octree keeps the few orange points that a median cut melts into grey; it
+    rounds the paper's colour, which is put back: a picture on white must not stand out."""
+    flat = picture.quantize(colours, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    palette, paper = flat.getpalette(), flat.getpixel((0, 0))
+    assert palette is not None
+    assert isinstance(paper, int)
+    palette[3 * paper : 3 * paper + 3] = picture.getpixel((0, 0))
+    flat.putpalette(palette)
+    return flat

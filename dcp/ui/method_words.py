@@ -42,10 +42,10 @@ CHAPTERS = (
     Chapter(
         "sigmoid",
         "3. From soft to hard",
-        "A choice between 0 and 1 has no gradient, so training begins with a soft gate "
+        "A hard choice between 0 and 1 passes no gradient on, so training begins with a soft gate "
         "$p = \\sigma_\\alpha(z)$ and makes it harder as α rises from 1 to 8. A gate learns only "
         "while its logit lies in the live band $|z| < 1/(\\alpha-1)$; outside it the gate is "
-        "exactly 0 or 1 and its gradient is 0. At the end the band is $\\pm 1/7$ wide, and the "
+        "exactly 0 or 1 and its gradient is 0. At the end the band is $\\pm 1/7$, and the "
         "hard gate that is used for reading and writing is close to the soft one that was trained.",
         r"\begin{gathered}p^{\alpha-1} - (1-p)^{\alpha-1} = (\alpha-1)\,z \\[1.2ex] "
         r"\frac{dp}{dz} = \frac{1}{p^{\alpha-2} + (1-p)^{\alpha-2}}"
