@@ -29,6 +29,7 @@ ROOMS = {
     "evaluate_windows": "evaluate",
     "engine_graph": "engine",
     "engine_request": "engine",
+    "engine_run": "engine",
     "rescore_reader": "rescore",
 }
 READERS = ("trace", "words", "pos", "stats", "figures", "viewer", "method", "compare")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dcp.config import Sampling
-from dcp.sampling import log_probabilities, philox, sample, uniforms
+from dcp.sampling import log_probabilities, philox, sample, uniform_table, uniforms
 
 # Random123's known answers for philox4x32-10: counter, key, output.
 KNOWN = [
@@ -115,3 +115,10 @@ def test_log_probabilities_are_the_log_softmax_before_temperature():
     torch.testing.assert_close(
         log_probabilities(scores, tokens).double(), expected, atol=1e-5, rtol=0
     )
+
+
+def test_a_table_of_uniforms_holds_those_of_each_row_and_position():
+    table = uniform_table(2**32 + 5, [3, 0, 7], [1, 40, 9], 17)
+    for row, first, found in zip([3, 0, 7], [1, 40, 9], table, strict=True):
+        wanted = uniforms(2**32 + 5, [row] * 17, range(first, first + 17))
+        assert found.tolist() == wanted.tolist()

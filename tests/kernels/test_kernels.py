@@ -1,5 +1,6 @@
 """Every implementation equals the reference; the reference equals float64 written out by hand."""
 
+import importlib.util
 import math
 
 import pytest
@@ -122,6 +123,16 @@ def test_dispatch_never_falls_back():
         with pytest.raises(DeviceError) as refused:
             api.kernels(impl, device)
         assert "\n" not in str(refused.value)
+
+
+def test_auto_takes_a_gpu_where_there_is_one_and_triton_too(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for installed, device in ((object(), "cuda"), (None, "cpu")):
+        monkeypatch.setattr(importlib.util, "find_spec", lambda _, spec=installed: spec)
+        assert api.device_of("auto") == device
+    assert api.device_of("triton") == "cuda"
+    assert api.device_of("cpu") == "cpu"
+    assert api.resolve("auto", "cuda") == "triton"
 
 
 def test_kernels_and_traces_mean_the_same_by_alive():

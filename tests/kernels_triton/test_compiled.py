@@ -42,7 +42,7 @@ def test_the_table_names_every_launch() -> None:
 def test_every_launch_fits_the_card_and_none_spills(arch: str) -> None:
     for name, entry in TABLE["launches"].items():
         # The newest cards are named as far as the compiler takes them; the others must be there.
-        if arch == "sm_100" and "refused" in entry[arch]:
+        if arch == "sm_100" and "registers" not in entry.get(arch, {}):
             continue
         needs = entry[arch]
         assert needs["spilled"] <= SPILL, name
