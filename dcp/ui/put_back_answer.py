@@ -225,6 +225,7 @@ def _method(effect: Effect, seed: int) -> str:
     controls, layers = effect.controls, len(effect.plan.layers)
     least = int(np.ceil(controls.shared * layers))
     where = "the same layer" if layers == 1 else f"at least {least} of the same {layers} layers"
+    where = where if least < layers or layers == 1 else f"the same {layers} layers"
     did = "dropped too" if effect.plan.kind == "put back" else "still held"
     return (
         "Same tokens, same weights; every other drop stays where it was recorded, also where the "
