@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import streamlit as st
@@ -82,6 +82,13 @@ def look(session: Session, trace: Trace) -> Look:
         "In grey", key="figures_grey", persist_state="session",
         help="How the figures look by their luminance alone.",
     )  # fmt: skip
+    changed = [
+        f"{field.name} {getattr(options, field.name)}"
+        for field in fields(Options)
+        if getattr(options, field.name) != field.default
+    ]
+    if changed:
+        st.caption(f"Where a figure reads them: {', '.join(changed)}.")
     return Look(style, width, palette, options, grey)
 
 

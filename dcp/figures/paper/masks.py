@@ -96,8 +96,8 @@ def masks(subject: Subject, options: Options, page: Page) -> Drawing:
         "read yet.",
         f"The layer holds {entries:,} pairs of key and query"
         + (" (the layer of median sparsity)" if options.layer is None else "")
-        + "; local window, strided window and first four tokens plus window are the smallest of "
-        "their kind that hold at least as many.",
+        + "; the local window, the strided one and the first four tokens plus a window hold at "
+        "least as many, and hardly more.",
         f"A cell is a block of {block} × {block} pairs." if block > 1 else "",
     )
     return Drawing("masks", page, drawn, data, words)

@@ -1,0 +1,248 @@
+"""The gallery of figures: what it shows of a sample and of a run, and what it hands out."""
+
+from __future__ import annotations
+
+import io
+import time
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+import dcp.ui.gallery
+import dcp.ui.gallery_source as gallery_source
+from dcp.errors import RequestError
+from dcp.figures.paper import KINDS
+from dcp.figures.paper.bundle import bundle
+from dcp.figures.paper.exhibit import Exhibit
+from dcp.ui.gallery import _samples
+from dcp.ui.gallery_press import Plate, Shelf, press
+from dcp.ui.gallery_source import drawn, fingerprint
+from dcp.ui.gallery_take import Parcel
+from dcp.ui.session import Session
+from tests.traces import design_trace, random_trace
+
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture(autouse=True)
+def few_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough of them to see one of each sort; every kind is drawn in the tests of figures."""
+    few = ("overview", "held", "alpha-sigmoid", "cost", "perplexity")
+    monkeypatch.setattr(dcp.ui.gallery, "KINDS", {kind: KINDS[kind] for kind in few})
+
+
+def finished(page: AppTest, seconds: float = 120) -> AppTest:
+    """Look again until every figure is drawn."""
+    end = time.monotonic() + seconds
+    page.run()
+    while any("Drawing:" in caption.value for caption in page.caption):
+        assert time.monotonic() < end, "the figures were not drawn"
+        time.sleep(0.1)
+        page.run()
+    assert not page.exception, page.exception
+    return page
+
+
+def at_figures(page: AppTest) -> AppTest:
+    return page.switch_page("pages/figures.py")
+
+
+def buttons(page: AppTest) -> set[str]:
+    named = {button.key for button in page.button if button.key}
+    return {key.removeprefix("figures_open_") for key in named if "figures_open_" in key}
+
+
+def said(page: AppTest) -> str:
+    return "\n".join(
+        [*(text.value for text in page.text), *(code.value for code in page.get("code"))]
+    )
+
+
+def test_the_gallery_opens_on_a_seeded_draw_and_draws_what_it_can(open_page: Open) -> None:
+    page = finished(at_figures(open_page()))
+    texts = said(page)
+    assert "Seeded draw 1 of " in texts
+    assert buttons(page) == {"overview", "held", "alpha-sigmoid"}
+    # One line for each figure that this text cannot give, and the others go on.
+    assert "cost: needs a trace with a gates-off run" in texts
+    assert "perplexity: is drawn from results: give results above" in texts
+    assert "--results" not in texts
+    assert "Choice of text: seeded draw 1 of " in texts
+    assert "python -m dcp figure sample.safetensors --kind overview" in texts
+    assert "@inproceedings{anagnostidis2023dynamic" in texts
+
+
+def test_one_choice_changes_every_figure(open_page: Open) -> None:
+    page = finished(at_figures(open_page()))
+    page.selectbox(key="figures_style").set_value("cvpr")
+    page = finished(page)
+    assert page.selectbox(key="figures_width").value == "column"
+    page.selectbox(key="figures_palette").set_value("grey")
+    page.button(key="figures_open_held").click()
+    page = finished(page)
+    shown = said(page)
+    assert (
+        "--kind held --style cvpr --width column --palette grey --chosen 'seeded draw 1 of "
+        in shown
+    )
+    assert any(caption.value.startswith("3.25 × ") for caption in page.caption)
+
+
+def test_figures_of_a_run_say_that_it_was_typed(open_page: Open) -> None:
+    page = open_page()
+    session: Session = page.session_state["session"]
+    trace = design_trace()
+    session.trace, session.words, session.origin = trace, (), "run"
+    page = finished(at_figures(page))
+    shown = said(page)
+    assert "Choice of text: typed by a user of the app." in shown
+    assert "figure run.safetensors --kind" in shown
+    assert "Your run: " in shown
+
+
+def test_nothing_to_draw_is_said_in_one_line(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gallery_source, "sample_names", list)
+    page = open_page()
+    session: Session = page.session_state["session"]
+    session.trace, session.origin = None, "nothing"
+    page = at_figures(page).run()
+    assert not page.exception
+    assert [info.value for info in page.info] == [
+        "No run yet and no sample: record one on the first page, or open a saved trace."
+    ]
+
+
+def test_another_at_random_draws_another_text(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"held-out-{i}" for i in range(5)]
+    traces = {name: random_trace(i, layers=2) for i, name in enumerate(names)}
+    monkeypatch.setattr(gallery_source, "sample_names", lambda: names)
+    monkeypatch.setattr(gallery_source, "load_sample", lambda name: (traces[name], []))
+    page = finished(at_figures(open_page()))
+    first = said(page)
+    page.button(key="figures_another").click()
+    second = said(finished(page))
+    assert f"draw {drawn(names, 0) + 1} of 5 held-out texts, seed 0" in first
+    seed = page.session_state["figures_seed"]
+    assert f"draw {drawn(names, seed) + 1} of 5 held-out texts, seed {seed}" in second
+    assert drawn(names, seed) != drawn(names, 0)
+
+
+def test_the_draw_is_by_the_seed_alone_and_reaches_every_text() -> None:
+    names = [str(i) for i in range(7)]
+    assert [drawn(names, seed) for seed in range(40)] == [drawn(names, seed) for seed in range(40)]
+    assert {drawn(names, seed) for seed in range(100)} == set(range(7))
+
+
+def test_a_fingerprint_is_of_the_contents() -> None:
+    assert fingerprint(random_trace(1)) == fingerprint(random_trace(1))
+    assert fingerprint(random_trace(1)) != fingerprint(random_trace(2))
+
+
+# ---- the press
+
+
+class Later:
+    """An executor that works when told to."""
+
+    def __init__(self) -> None:
+        self.jobs: list[tuple[Any, Callable[[], Any]]] = []
+
+    def submit(self, make: Callable[[], Any]) -> Any:
+        from concurrent.futures import Future
+
+        future: Future[Any] = Future()
+        self.jobs.append((future, make))
+        return future
+
+    def work(self) -> int:
+        """How many jobs were done; cancelled ones are not."""
+        jobs, self.jobs = self.jobs, []
+        begun = [(f, make) for f, make in jobs if f.set_running_or_notify_cancel()]
+        for future, make in begun:
+            future.set_result(make())
+        return len(begun)
+
+
+def test_a_shelf_draws_once_forgets_the_oldest_and_drops_what_nobody_wants() -> None:
+    later = Later()
+    shelf = Shelf(later, most=2)  # type: ignore[arg-type]
+    plates = {key: Plate(caption=key) for key in "abc"}
+    for key in "aab":
+        assert shelf.plate(key, lambda key=key: plates[key]) is None
+    assert later.work() == 2
+    assert shelf.plate("a", plates.popitem) is plates["a"]
+    assert shelf.plate("b", plates.popitem) is plates["b"]
+    shelf.plate("c", lambda: plates["c"])
+    shelf.keep({"a"})
+    assert later.work() == 0
+    shelf.plate("c", lambda: plates["c"])
+    later.work()
+    assert shelf.plate("c", plates.popitem) is plates["c"]
+    # "a" was looked at before "b", so it is the one that went.
+    assert shelf.plate("b", plates.popitem) is plates["b"]
+    assert shelf.plate("a", lambda: plates["a"]) is None
+
+
+def test_a_figure_that_fails_says_so_and_never_raises(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    exhibit = Exhibit(design_trace())
+    assert press(exhibit, "cost").error.startswith("cost needs a trace with a gates-off run")
+    monkeypatch.setattr(Exhibit, "draw", lambda self, kind: 1 / 0)
+    assert press(exhibit, "held").error == (
+        "it failed inside the app (ZeroDivisionError); the log says why"
+    )
+    assert "a figure failed" in caplog.text
+
+
+def test_a_plate_is_a_picture_with_its_words() -> None:
+    plate = press(Exhibit(design_trace(), style="icml"), "depth")
+    assert not plate.error
+    assert plate.inches[0] == 3.25
+    assert plate.rows == 6
+    assert "Share of the previous tokens" in plate.alt
+    colours = np.asarray(Image.open(io.BytesIO(plate.png)).convert("RGB"))
+    assert colours.shape[1] == pytest.approx(900, abs=1)
+    assert colours.min() < 100 < 250 < colours.max()
+
+
+def test_a_parcel_nobody_wants_is_not_finished() -> None:
+    parcel = Parcel(("a", "b"))
+    exhibit = Exhibit(design_trace())
+    made = bundle(exhibit, ("svg",), ("depth", "held"), parcel.say)
+    assert (parcel.done, parcel.kind) == (1, "held")
+    assert "figures/held.svg" in zipfile.ZipFile(io.BytesIO(made)).namelist()
+    parcel.stopped = True
+    with pytest.raises(RequestError, match="stopped"):
+        bundle(exhibit, ("svg",), ("depth",), parcel.say)
+
+
+def test_the_zip_is_made_in_the_background_and_offered(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import dcp.ui.gallery_take as gallery_take
+
+    monkeypatch.setattr(gallery_take, "bundle", lambda *given: b"PK" + bytes(2**20))
+    page = finished(at_figures(open_page()))
+    page.button(key="figures_zip").click().run()
+    end = time.monotonic() + 20
+    while not (offered := [b for b in page.get("download_button") if "zip (" in b.proto.label]):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+        page.run()
+    assert offered[0].proto.label == "Download the zip (1.0 MiB)"
+
+
+def test_figures_of_samples_are_shared_and_those_of_runs_are_not(open_page: Open) -> None:
+    page = finished(at_figures(open_page()))
+    assert "figures_shelf" not in page.session_state
+    assert _samples()._done
