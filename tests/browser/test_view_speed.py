@@ -17,7 +17,7 @@ from dcp.trace import Trace
 from tests.browser.static_view import Page, Show, opener, until
 from tests.traces import make_trace, random_deaths
 
-STEPS = 5
+STEPS = 10
 FRAMES = """([from, steps, painted]) => {
   for (let i = 0; i < steps; i++) {
     dcpView.state.step = from + i;
@@ -37,7 +37,8 @@ def show(window: Callable[..., Page], tmp_path: Path) -> Show:
 def large(layers: int, tokens: int) -> Trace:
     rng = np.random.default_rng(0)
     death = random_deaths(rng, layers, tokens, tokens)
-    return make_trace([f" w{i % 97}" for i in range(tokens)], death)
+    words = [" end." if i % 24 == 23 else f" w{i % 97}" for i in range(tokens)]
+    return make_trace(words, death)
 
 
 def clock(page: Page) -> Callable[[], float]:
@@ -52,7 +53,7 @@ def clock(page: Page) -> Callable[[], float]:
     return read
 
 
-def scrub(page: Page, middle: int, painted: bool, blocks: int = 10) -> tuple[float, float]:
+def scrub(page: Page, middle: int, painted: bool, blocks: int = 6) -> tuple[float, float]:
     """Median and 95th percentile of the milliseconds of a frame, over blocks of ``STEPS`` steps.
 
     The best of two passes: between two readings the browser also paints the page by itself.
