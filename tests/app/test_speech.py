@@ -1,0 +1,237 @@
+"""The page about parts of speech: from a sample, over several texts, from a study; what it says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import dcp.ui.services
+import dcp.ui.speech_source
+from dcp.stats import drop_table_with_controls
+from dcp.stats.pooled import HORIZONS, pool, to_json
+from dcp.ui.session import Session
+from dcp.ui.speech_source import Ask, Live, Saved
+from tests.app.conftest import plain_words
+from tests.test_stats import random_sample, sample_of
+
+Open = Callable[..., AppTest]
+
+
+def session(page: AppTest) -> Session:
+    found: Session = page.session_state["session"]
+    return found
+
+
+def at_speech(page: AppTest) -> AppTest:
+    return page.switch_page("pages/speech.py").run()
+
+
+def captions(page: AppTest) -> str:
+    return " ".join(caption.value for caption in page.caption)
+
+
+def shown(page: AppTest) -> pd.DataFrame:
+    """The table of rates, which is the last."""
+    found: pd.DataFrame = page.dataframe[-1].value
+    return found
+
+
+def test_the_page_tells_the_sample_s_statistics(open_page: Open) -> None:
+    page = at_speech(open_page())
+    assert not page.exception
+    page.radio(key="speech-grain-one").set_value("pos").run()
+    page.slider(key="speech-horizon").set_value(16).run()
+    page.toggle(key="speech-table").set_value(True).run()
+    run = session(page)
+    wanted = drop_table_with_controls([(run.trace, run.words)], horizon=16)
+    pd.testing.assert_frame_equal(shown(page), wanted, check_dtype=False)
+    assert set(shown(page).arm) == {"gates", "random", "oldest"}
+    assert "within this text" in captions(page)
+    assert "Words of this one text that you wrote" in captions(page)
+
+
+def test_every_filter_changes_the_table_and_the_line_that_says_what_is_shown(
+    open_page: Open,
+) -> None:
+    page = at_speech(open_page())
+    page.toggle(key="speech-table").set_value(True).run()
+    layers = session(page).trace.layers
+    seen = [(shown(page), captions(page))]
+    for change in (
+        lambda: page.slider(key="speech-horizon").set_value(5),
+        lambda: page.radio(key="speech-source-3").set_value("both"),
+        lambda: page.radio(key="speech-grain-one").set_value("pos"),
+        lambda: page.selectbox(key=f"speech-layer-{layers}").set_value(3),
+        lambda: page.selectbox(key="speech-pieces").set_value("all"),
+    ):
+        change().run()
+        assert not page.exception
+        seen.append((shown(page), captions(page)))
+    for (before, said), (after, says) in pairwise(seen):
+        assert not before.equals(after)
+        assert said != says
+
+
+def test_the_words_behind_a_group_can_be_chosen(open_page: Open) -> None:
+    page = at_speech(open_page())
+    page.selectbox(key="speech-group").set_value("naming").run()
+    listed: pd.DataFrame = page.dataframe[0].value
+    run = session(page)
+    nouns = {word.text for word in run.words if word.pos in ("NOUN", "PROPN", "ADJ")}
+    assert len(listed) > 5
+    assert set(listed.word) <= nouns
+    assert listed.times.is_monotonic_decreasing
+
+
+@pytest.mark.parametrize("pause", [0.05], indirect=True)
+def test_the_page_waits_for_a_run_and_then_shows_it(open_page: Open) -> None:
+    page = open_page()
+    page.number_input(key="new_tokens").set_value(48).run()
+    page.button(key="generate").click().run()
+    at_speech(page)
+    assert "A run is on" in captions(page)
+    end = time.monotonic() + 20
+    while session(page).job is not None:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+        page.run()
+    page.run()
+    assert "Words of this one text" in captions(page)
+    assert session(page).origin == "run"
+
+
+@pytest.mark.parametrize(
+    ("sample", "line"),
+    [
+        (sample_of(np.full((2, 1), -1)), "single token"),
+        (sample_of(np.full((2, 60), -1)), "Nothing was dropped"),
+        ((random_sample(0)[0], []), "no whole word"),
+    ],
+)
+def test_texts_with_nothing_to_say_get_a_line(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch, sample: Any, line: str
+) -> None:
+    page = open_page()
+    monkeypatch.setattr(dcp.ui.services, "tag", lambda trace: [])
+    session(page).show(sample[0], sample[1], "upload", "")
+    at_speech(page)
+    assert not page.exception
+    assert line in captions(page)
+    session(page).trace = None
+    page.run()
+    assert "Nothing has run yet" in captions(page)
+
+
+def test_a_text_in_which_everything_is_dropped_is_shown(open_page: Open) -> None:
+    death = np.minimum(np.arange(60) + 1, 59)[None].repeat(2, 0)
+    death[:, 59] = -1
+    page = open_page()
+    session(page).show(*sample_of(death), "upload", "")
+    assert not at_speech(page).exception
+    assert "made of one token" in captions(page)
+
+
+def test_several_texts_are_read_and_pooled(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import dcp.study
+
+    samples = {f"text {i}": random_sample(i, tokens=80) for i in range(3)}
+
+    def plan(file: Path, text: str, model: Any) -> Any:
+        return None, text.split("\n\n")
+
+    def record(window: str, plan: Any, model: Any, cancel: Any) -> Any:
+        return samples[window.strip()][0]
+
+    monkeypatch.setattr(dcp.study, "make_plan", plan)
+    monkeypatch.setattr(dcp.study, "record_window", record)
+    monkeypatch.setattr(dcp.ui.services, "_open", lambda name: None)
+    page = at_speech(open_page())
+    page.segmented_control(key="speech-where").set_value("Several texts").run()
+    page.button(key="speech-read").click().run()
+    assert [text.value for text in page.text] == ["There is no text yet: type some, or add a file."]
+    page.text_area(key="speech-texts").set_value("text 0\n\ntext 1\n\ntext 2").run()
+    page.button(key="speech-read").click().run()
+    end = time.monotonic() + 20
+    while "Words of 3 texts" not in captions(page):
+        assert time.monotonic() < end, captions(page)
+        time.sleep(0.05)
+        page.run()
+    assert not page.exception
+    assert "over texts" in captions(page)
+
+
+# ---- where tables come from
+
+
+def few(tokens: int = 150) -> list[Any]:
+    return [random_sample(i, layers=2, tokens=tokens, prompt=tokens - 40) for i in range(3)]
+
+
+def test_a_saved_study_gives_the_tables_of_its_traces() -> None:
+    from dcp.stats.pooled import from_json
+
+    samples = few()
+    saved = Saved("s", from_json(to_json(pool(samples, n_boot=50))))
+    live = Live("l", samples)
+    assert saved.texts == live.texts == 3
+    assert saved.layers == live.layers == 2
+    assert saved.sources == ("prompt", "generated")
+    assert saved.horizons == HORIZONS
+    for ask in (
+        Ask("pos", 32, "prompt", "single", None),
+        Ask("group", 8, "generated", "all", 1),
+    ):
+        for what in ("rates", "by_layer", "triggers", "hazard", "noise"):
+            if what == "noise" and ask.layer is not None:
+                continue
+            ours, theirs = getattr(saved, what)(ask), getattr(live, what)(ask)
+            assert ours["group"].tolist() == theirs["group"].tolist(), what
+            value = {"triggers": "ratio", "hazard": "adjusted"}.get(what, "drop_rate")
+            assert ours[value].to_numpy() == pytest.approx(
+                theirs[value].to_numpy(), rel=1e-3, nan_ok=True
+            )
+        curve = live.curves(ask)
+        for _, point in saved.curves(ask).iterrows():
+            same = curve[(curve["group"] == point["group"]) & (curve.age == point.age)]
+            assert same.survival.to_numpy() == pytest.approx([point.survival], rel=1e-3)
+    nouns = saved.words(Ask("pos", 32, "prompt", "all", None), "NOUN")
+    assert (
+        nouns.times.sum() <= live.words(Ask("pos", 32, "prompt", "all", None), "NOUN").times.sum()
+    )
+    assert len(nouns) == min(40, nouns.spellings[0])
+
+
+def test_a_study_is_offered_and_shown_without_a_trace(
+    open_page: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = pool(few(), n_boot=50)
+    (tmp_path / "tiny.study.json").write_text(to_json(study))
+    monkeypatch.setattr(dcp.ui.speech_source, "_FOLDER", tmp_path)
+    page = at_speech(open_page())
+    session(page).trace = None
+    page.segmented_control(key="speech-where").set_value("Validation study: tiny").run()
+    assert not page.exception
+    assert "Words of 3 texts that you wrote" in captions(page)
+    assert "Model tiny" in captions(page)
+    (tmp_path / "tiny.study.json").write_text("[1, 2]")
+    page.run()
+    assert not page.exception
+    assert any("not a study" in text.value for text in page.text)
+
+
+def test_live_words_are_tagged_once(open_page: Open) -> None:
+    page = open_page()
+    run = session(page)
+    run.show(random_sample(3)[0], (), "upload", "")
+    at_speech(page)
+    assert run.words == plain_words(run.trace)

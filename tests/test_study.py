@@ -1,0 +1,216 @@
+"""Studies: windows cover the texts, share out over processes, go on, and give one table."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import dcp.study
+from dcp.cli.main import main
+from dcp.errors import DataError, RequestError, TraceError
+from dcp.stats.pooled import TABLES, from_json, to_json
+from dcp.study import (
+    Plan,
+    Window,
+    cut,
+    documents_of,
+    gather,
+    record_share,
+    share_of_process,
+    write_study,
+)
+from dcp.trace import Trace
+from tests.test_stats import Cycle, random_sample
+
+
+class FourLetters:
+    """A tokenizer of at most four characters a token, spaces in front."""
+
+    def encode(self, text: str) -> Any:
+        spans = [m.span() for m in re.finditer(r"\s*\S{1,4}", text)]
+        return SimpleNamespace(offsets=np.array(spans, np.int32).reshape(-1, 2))
+
+
+PLAN = Plan(
+    file="texts.txt",
+    text_sha256="0" * 64,
+    model="tiny",
+    weights_sha256="0" * 64,
+    gate_shift=0.0,
+    new_tokens=0,
+    seed=0,
+    context=64,
+    windows=5,
+)
+WINDOWS = [Window(i, i // 2, f"window {i}") for i in range(5)]
+TAGGER = Cycle("NOUN", "VERB", "DET")
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Recording without a model; the numbers of the windows that were recorded."""
+    seen: list[int] = []
+
+    def record(window: Window, plan: Plan, model: Any, cancel: Any = None) -> Trace:
+        seen.append(window.number)
+        trace = random_sample(window.number, layers=2, tokens=60)[0]
+        return replace(trace, meta={**trace.meta, "document": f"d{window.document}"})
+
+    monkeypatch.setattr(dcp.study, "record_window", record)
+    return seen
+
+
+def make(folder: Path, processes: int, order: list[int] | None = None) -> dict[str, bytes]:
+    for index in order or range(processes):
+        record_share(folder, PLAN, WINDOWS, None, TAGGER, index=index, processes=processes)
+    write_study(folder, PLAN, gather(folder, PLAN), n_boot=20)
+    files = [folder / "study.json", *(folder / "tables").iterdir()]
+    return {file.name: file.read_bytes() for file in files}
+
+
+# ---- windows
+
+
+def test_a_blank_line_ends_a_document() -> None:
+    text = "one\nstill one\n\n  \n two \r\n\n\n\nthree"
+    assert list(documents_of(text)) == ["one\nstill one", "two", "three"]
+    assert list(documents_of(" \n\n")) == []
+
+
+@given(
+    words=st.lists(st.text("abcé🙂", min_size=1, max_size=9), min_size=1, max_size=60),
+    room=st.sampled_from([1, 3, 16, 63]),
+)
+def test_windows_are_the_text_and_fit(words: list[str], room: int) -> None:
+    text = " ".join(words)
+    windows = cut([text], FourLetters(), room)  # type: ignore[arg-type]
+    assert "".join(window.text for window in windows) == text
+    for window in windows:
+        assert len(FourLetters().encode(window.text).offsets) <= room
+    # Cut between words wherever a word fits.
+    if room >= 3:
+        assert " ".join(" ".join(w.text.split()) for w in windows) == text
+
+
+def test_windows_never_cross_documents_and_a_limit_spreads_them() -> None:
+    documents = [f"d{i} " * 20 for i in range(6)]
+    windows = cut(documents, FourLetters(), 8)  # type: ignore[arg-type]
+    assert all(set(window.text.split()) == {f"d{window.document}"} for window in windows)
+    some = cut(documents, FourLetters(), 8, limit=4)  # type: ignore[arg-type]
+    assert [window.number for window in some] == [0, 1, 2, 3]
+    assert (some[0].document, some[-1].document) == (0, 5)
+    with pytest.raises(DataError):
+        cut([], FourLetters(), 8)  # type: ignore[arg-type]
+
+
+# ---- many processes
+
+
+def test_processes_know_their_share() -> None:
+    assert share_of_process({}) == (0, 1)
+    assert share_of_process({"RANK": "1", "WORLD_SIZE": "3"}) == (1, 3)
+    for bad in ({"RANK": "x"}, {"RANK": "2", "WORLD_SIZE": "2"}, {"RANK": "-1"}):
+        with pytest.raises(RequestError):
+            share_of_process(bad)
+
+
+def test_the_tables_do_not_depend_on_how_many_processes_made_them(
+    tmp_path: Path, recorded: list[int]
+) -> None:
+    alone = make(tmp_path / "one", 1)
+    three = make(tmp_path / "three", 3, [2, 0, 1])
+    assert alone == three
+    assert sorted(recorded) == sorted([*range(5), *range(5)])
+    study = from_json(alone["study.json"].decode())
+    assert (study.about["texts"], study.about["windows"]) == (3, 5)
+    for name in TABLES:
+        rows = pd.read_csv(tmp_path / "one" / "tables" / f"{name}.csv")
+        assert len(rows) == len(getattr(study, name)) > 0
+
+
+def test_a_study_goes_on_where_it_was_stopped(tmp_path: Path, recorded: list[int]) -> None:
+    whole = make(tmp_path / "whole", 1)
+    recorded.clear()
+    folder = tmp_path / "stopped"
+    record_share(folder, PLAN, WINDOWS[:2], None, TAGGER)
+    with pytest.raises(TraceError, match="3 windows are missing"):
+        gather(folder, PLAN)
+    assert make(folder, 1) == whole
+    assert recorded == list(range(5))
+
+
+def test_a_folder_holds_one_study(tmp_path: Path, recorded: list[int]) -> None:
+    record_share(tmp_path, PLAN, WINDOWS, None, TAGGER)
+    other = replace(PLAN, gate_shift=-1.0)
+    with pytest.raises(RequestError, match="another study"):
+        record_share(tmp_path, other, WINDOWS, None, TAGGER)
+
+
+def test_progress_counts_windows_and_the_words_read_now(
+    tmp_path: Path, recorded: list[int]
+) -> None:
+    said: list[tuple[int, int]] = []
+    for _ in range(2):
+        record_share(
+            tmp_path, PLAN, WINDOWS, None, TAGGER, done=lambda n, words: said.append((n, words))
+        )
+    assert [n for n, _ in said] == [1, 2, 3, 4, 5] * 2
+    assert [words for _, words in said] == [60] * 5 + [0] * 5
+
+
+# ---- the file
+
+
+def test_a_study_file_that_is_none_is_refused_in_one_line(
+    tmp_path: Path, recorded: list[int]
+) -> None:
+    text = make(tmp_path, 1)["study.json"].decode()
+    study = from_json(text)
+    assert to_json(study) == text
+    data = json.loads(text)
+    for bad in (
+        "",
+        "[]",
+        "{}",
+        "[" * 100_000,
+        json.dumps({**data, "format": 2}),
+        json.dumps({**data, "rates": 3}),
+        json.dumps({**data, "rates": {"arm": ["gates"]}}),
+        json.dumps({**data, "noise": {**data["noise"], "low": ["<b>"] * len(study.noise)}}),
+    ):
+        with pytest.raises(TraceError) as error:
+            from_json(bad)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["study", "--file", "none.txt", "--out", "x"],
+        ["study", "--file", "texts.txt"],
+        ["study", "--file", "texts.txt", "--out", "texts.txt"],
+        ["study", "--file", "texts.txt", "--out", "x", "--limit", "-1"],
+    ],
+)
+def test_bad_requests_are_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("texts.txt").write_text("A text.\n")
+    assert main(arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
