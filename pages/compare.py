@@ -8,9 +8,11 @@ from dcp.ui.compare import compare
 from dcp.ui.session import current
 from dcp.ui.settings import settings
 
+session = current()
+
 st.title("Compare")
 st.caption(
     "What do two runs drop differently, and what does it cost? Two texts, two sparsities, pruned "
     "against gates off, or two models."
 )
-compare(current(), settings())
+compare(session, settings())

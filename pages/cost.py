@@ -8,6 +8,8 @@ from dcp.ui.cost import cost
 from dcp.ui.session import current
 from dcp.ui.settings import settings
 
+session = current()
+
 st.title("Cost")
 st.caption("What do the dropped tokens save, in memory and in time?")
-cost(current(), settings())
+cost(session, settings())

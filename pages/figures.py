@@ -7,9 +7,11 @@ import streamlit as st
 from dcp.ui.gallery import gallery
 from dcp.ui.session import current
 
+session = current()
+
 st.title("Figures")
 st.caption(
     "Every figure of this run, sized for print, with its caption, its data and the command that "
     "makes it."
 )
-gallery(current())
+gallery(session)

@@ -6,6 +6,9 @@ import streamlit as st
 
 from dcp.ui.method import draw
 from dcp.ui.method_words import CHAPTERS, MEANING
+from dcp.ui.session import current
+
+current()
 
 st.title("Method")
 st.caption("How a model learns to drop tokens from its own context, in five pictures.")

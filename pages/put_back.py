@@ -8,9 +8,11 @@ from dcp.ui.put_back import ask
 from dcp.ui.session import current
 from dcp.ui.settings import settings
 
+session = current()
+
 st.title("Put it back")
 st.caption(
     "What would the model have said, had it kept a token that it dropped? Choose one: the same "
     "text is read again with only that changed."
 )
-ask(current(), settings())
+ask(session, settings())

@@ -8,6 +8,8 @@ from dcp.ui.session import current
 from dcp.ui.settings import settings
 from dcp.ui.speech import speech
 
+session = current()
+
 st.title("Parts of speech")
 st.caption("Which words does the model drop, how soon, and what was read when it did?")
-speech(current(), settings())
+speech(session, settings())

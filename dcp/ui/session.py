@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import runpy
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import streamlit as st
@@ -110,7 +112,10 @@ def enter() -> None:
 
 
 def current() -> Session:
-    """The session of this browser window; a new one shows the first sample."""
+    """The session of this browser window; a new one shows the first sample.
+
+    Every page asks for it before it draws anything, so that the app's own script has run.
+    """
     if _ENTERED not in st.session_state:
         _enter_by_the_door()
     if "session" not in st.session_state:
@@ -125,11 +130,10 @@ def current() -> Session:
 
 
 def _enter_by_the_door() -> None:
-    """Run app.py first where Streamlit did not.
+    """Run app.py where Streamlit did not.
 
     Until some window has run app.py, a server that is opened by the link of a page runs the file in
-    pages/ alone, without style, sidebar and links. Any call of st.navigation ends that.
+    pages/ alone, without style, sidebar and links; app.py then runs the page.
     """
-    enter()
-    st.navigation([st.Page(lambda: None, title="The app")], position="hidden")
-    st.rerun()
+    runpy.run_path(str(Path(__file__).resolve().parents[2] / "app.py"), run_name="__main__")
+    st.stop()

@@ -41,7 +41,10 @@ def pause(request: pytest.FixtureRequest) -> float:
 def open_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pause: float
 ) -> Iterator[Callable[..., AppTest]]:
-    """``open_page(public=False, address={})`` -> the app as one window sees it, run once."""
+    """``open_page()`` -> the app as one window sees it, run once.
+
+    ``public`` server, ``address`` parameters, ``first``: the page that the window enters by.
+    """
     monkeypatch.setattr(dcp.models, "BUNDLED", tiny_model(tmp_path / "models"))
     monkeypatch.setattr(
         dcp.ui.services, "begin", lambda ask, leave: FakeRecording(ask, leave, pause)
@@ -50,7 +53,9 @@ def open_page(
     monkeypatch.setattr(dcp.ui.services, "warm", lambda: None)
     dcp.ui.services.worker.clear()
 
-    def open_one(public: bool = False, address: Mapping[str, str] | None = None) -> AppTest:
+    def open_one(
+        public: bool = False, address: Mapping[str, str] | None = None, first: str = ""
+    ) -> AppTest:
         limits: Settings = read({"DCP_PUBLIC": "1"} if public else {})
         settings.cache_clear()
         monkeypatch.setenv("DCP_PUBLIC", "1" if public else "")
@@ -58,6 +63,8 @@ def open_page(
         page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30)
         for name, value in (address or {}).items():
             page.query_params[name] = value
+        if first:
+            page.switch_page(first)
         return page.run()
 
     yield open_one

@@ -113,6 +113,16 @@ def test_pages_say_that_a_run_is_on_and_keep_it_alive(open_page: Open) -> None:
     assert page.number_input(key="new_tokens").value == 200
 
 
+@pytest.mark.parametrize("name", [name for name in PAGES if name != "explore"])
+def test_a_page_that_is_opened_first_comes_in_the_app(open_page: Open, name: str) -> None:
+    """A server whose first visitor follows a page's link runs that file without app.py."""
+    page = open_page(first=f"pages/{name}.py")
+    assert wrong(page) == []
+    assert len(page.title) == 1
+    assert page.title[0].value != "What a language model forgets"
+    assert any(line.value == "A sample that comes with the app" for line in page.sidebar.caption)
+
+
 @pytest.fixture(scope="module")
 def without_torch() -> dict[str, list[str]]:
     """What goes wrong on each page of the sample where nothing heavy can be imported."""

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,13 @@ def browser() -> Iterator[sync_api.Browser]:
 @pytest.fixture(scope="session")
 def app_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The app with a recording that needs no model, at a free port of this machine."""
+    with serve(tmp_path_factory) as address:
+        yield address
+
+
+@contextmanager
+def serve(tmp_path_factory: pytest.TempPathFactory, *, tour: bool = False) -> Iterator[str]:
+    """A server of its own; ``tour`` shows new windows around."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -68,7 +76,7 @@ def app_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     environment = os.environ | {
         "DCP_TEST_MODELS": str(models),
         "DCP_TEST_PAUSE": "0.02",
-        "DCP_TOUR": "0",
+        "DCP_TOUR": "1" if tour else "0",
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(ROOT),
     }

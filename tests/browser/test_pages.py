@@ -1,0 +1,156 @@
+"""Every page in a real browser: painted, linked, narrow, dark; entered by its own link on a cold
+server; runs that outlive a page switch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.browser.conftest import serve
+
+Page = Any
+Open = Callable[..., Page]
+FILES = sorted((Path(__file__).resolve().parents[2] / "pages").glob("*.py"))
+PAGES = ["", *(path.stem for path in FILES if path.stem != "explore")]
+
+
+def colours(picture: bytes) -> int:
+    """How many different colours a picture has."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    pixels = np.asarray(Image.open(BytesIO(picture)).convert("RGB"))
+    return len(np.unique(pixels.reshape(-1, 3), axis=0))
+
+
+def settle(page: Page) -> None:
+    """Wait until the page is painted and no skeleton stands in for a widget."""
+    page.locator("h1").first.wait_for()
+    page.wait_for_function(
+        "() => !document.querySelector('[data-testid=stSkeleton]') && "
+        "document.querySelector('[data-testid=stApp]').dataset.testScriptState !== 'running'"
+    )
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_opens_by_its_link(window: Open, app_address: str, name: str) -> None:
+    for width, dark in ((1280, False), (400, True)):
+        page = window(width=width, height=900, dark=dark)
+        page.goto(f"{app_address}/{name}?tour=off")
+        settle(page)
+        assert page.locator("[data-testid=stException]").count() == 0
+        assert page.get_by_text("Traceback").count() == 0
+        assert colours(page.screenshot()) > 20
+        main = page.locator("[data-testid=stMain]")
+        assert main.evaluate("(e) => e.scrollWidth - e.clientWidth") <= 0
+        # The sidebar is closed, so it hides nothing.
+        assert page.locator("[data-testid=stSidebar][aria-expanded=true]").count() == 0
+        page.context.close()
+
+
+def test_a_place_is_in_the_address_of_every_page(window: Open, app_address: str) -> None:
+    page = window()
+    page.goto(f"{app_address}/?layer=2&step=40&token=7")
+    page.locator(".dcp canvas").first.wait_for()
+    page.get_by_role("link", name="Cost").first.click()
+    page.get_by_role("heading", name="Cost").wait_for()
+    page.wait_for_url(re.compile(r"/cost\?.*step=40"))
+    assert re.search("layer=2", page.url)
+    assert re.search("token=7", page.url)
+    page.reload()
+    settle(page)
+    assert "step=40" in page.url
+    assert page.get_by_role("slider", name="Step").get_attribute("aria-valuenow") == "40"
+
+
+def test_a_hostile_address_is_a_quiet_note(window: Open, app_address: str) -> None:
+    page = window()
+    page.goto(f"{app_address}/?layer=99&step=-1&token=%3Cscript%3E&preset=%3Cb%3E&x={'y' * 500}")
+    page.locator(".dcp canvas").first.wait_for()
+    page.get_by_text("the link was followed in part").first.wait_for()
+    page.wait_for_function("() => !location.search.includes('layer=')")
+    assert page.locator("[data-testid=stException]").count() == 0
+
+
+def test_typed_text_never_reaches_the_address(window: Open, app_address: str) -> None:
+    page = window()
+    page.goto(app_address)
+    page.locator(".dcp canvas").first.wait_for()
+    box = page.get_by_role("textbox", name="Your text")
+    box.fill("Sesame is a private word.")
+    box.press("Control+Enter")
+    page.get_by_role("button", name="Generate", exact=True).click()
+    page.locator(".st-key-line").get_by_text(re.compile("^Done:")).wait_for()
+    page.locator(".dcp .text [data-t]").nth(2).click()
+    page.wait_for_url(re.compile("token="))
+    for name in ("Cost", "Method"):
+        page.get_by_role("link", name=name).first.click()
+        page.get_by_role("heading", name=name).first.wait_for()
+        assert "esame" not in page.url
+
+
+def test_a_run_goes_on_while_another_page_is_open(window: Open, app_address: str) -> None:
+    page = window()
+    page.goto(app_address)
+    page.locator(".dcp canvas").first.wait_for()
+    box = page.get_by_role("spinbutton", name="New tokens")
+    box.fill("200")
+    box.press("Enter")
+    page.get_by_text("beside 200 new ones").wait_for()
+    page.get_by_role("button", name="Generate", exact=True).click()
+    page.get_by_text(re.compile("^Writing:")).wait_for()
+    page.get_by_role("link", name="Cost").first.click()
+    page.get_by_text("A run is on.").wait_for()
+    page.get_by_text("A run is on.").wait_for(state="detached")
+    page.get_by_role("link", name="Explore").first.click()
+    page.locator(".st-key-line").get_by_text(re.compile("^Done:.*200 written")).wait_for()
+    assert page.get_by_role("spinbutton", name="New tokens").input_value() == "200"
+
+
+def test_the_sidebar_tells_what_made_the_run(window: Open, app_address: str) -> None:
+    page = window()
+    page.goto(f"{app_address}/cost")
+    settle(page)
+    page.get_by_test_id("stExpandSidebarButton").click()
+    facts = page.locator("[data-testid=stSidebar] pre")
+    facts.first.wait_for()
+    for word in ("dcp-mini", "4b585c04", "float32", "cpu"):
+        assert word in facts.first.inner_text()
+    link = page.locator("[data-testid=stSidebar] a[href*='arxiv.org/abs/2305.15805']")
+    assert link.count() == 1
+
+
+@pytest.fixture
+def cold_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server that nobody has visited yet, with the tour on."""
+    with serve(tmp_path_factory, tour=True) as address:
+        yield address
+
+
+def test_a_cold_server_entered_by_a_pages_link(window: Open, cold_address: str) -> None:
+    page = window()
+    page.goto(f"{cold_address}/cost?step=40")
+    page.get_by_role("slider", name="Step").wait_for()
+    settle(page)
+    # The app's own navigation, style and links, not those of a lone script.
+    page.get_by_role("link", name="Put it back").first.wait_for()
+    assert page.get_by_role("slider", name="Step").get_attribute("aria-valuenow") == "40"
+    assert page.url.startswith(f"{cold_address}/cost?step=40")
+    assert page.get_by_role("button", name="Dismiss").count() == 0
+    page.get_by_role("link", name="Explore").first.click()
+    card = page.locator(".st-key-tour")
+    for title in ("Give it a text", "Watch it forget", "Ask further"):
+        card.get_by_text(title).wait_for()
+        card.get_by_role("button", name=re.compile("Next|Begin")).click()
+    card.wait_for(state="detached")
+    page.get_by_role("link", name="Cost").first.click()
+    page.get_by_role("heading", name="Memory").wait_for()
+    page.get_by_role("link", name="Explore").first.click()
+    page.locator(".dcp canvas").first.wait_for()
+    assert page.locator(".st-key-tour").count() == 0
