@@ -112,7 +112,8 @@ def settle_kernel(
     held = tl.cdiv(live, PAGE)
     kept = tl.cdiv(left, PAGE)
     target = live
-    moved = NEW
+    # A number of the device from the start: a loop counts it up.
+    moved = dead * 0 + NEW
     if dead > 0:
         entry = tl.atomic_add(logged, tl.cast(dead, tl.int64))
         hole_count = 0

@@ -154,7 +154,8 @@ class Pool(Store):
             self._death, self._low, self._holes, self._moves, layer,
             gates.stride(0), k.stride(0), v.stride(0), s.sequences, s.most_pages, s.most,
             len(self.ring) - 1, len(self.log) - 1,
-            BLOCK_W=_MARKS, NEW=new, MARKED=marked, GATED=k_int is not None, num_warps=4,
+            BLOCK_W=_MARKS, NEW=int(new), MARKED=int(marked), GATED=k_int is not None,
+            num_warps=4,
             **self._rows,
         )  # fmt: skip
 
