@@ -130,7 +130,7 @@ _HEIGHT = """() => {
 }"""
 
 
-def settle(window: Any, seconds: float = 60) -> int:
+def settle(window: Any, seconds: float = 120) -> int:
     """Wait until nothing has moved for a second; gives the height of the page's content."""
     end = time.monotonic() + seconds
     height, calm = -1, 0

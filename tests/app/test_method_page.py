@@ -33,7 +33,10 @@ import sys
 for name in ("torch", "transformers", "spacy", "matplotlib", "plotly"):
     sys.modules[name] = None
 from streamlit.testing.v1 import AppTest
-page = AppTest.from_file({str(ROOT / "pages" / "method.py")!r}, default_timeout=60).run()
+import dcp.ui.services
+dcp.ui.services.warm = lambda: None
+page = AppTest.from_file({str(ROOT / "app.py")!r}, default_timeout=60).run()
+page.switch_page("pages/method.py").run()
 assert not page.exception, page.exception
 shown = [c for c in page.get("bidi_component") if c.proto.component_name == "dcp_method"]
 assert len(shown) == 5, len(shown)
