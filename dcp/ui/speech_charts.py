@@ -1,7 +1,7 @@
 """The charts of "Parts of speech", by plotly from tables of `dcp.stats`. Pure: no page, no trace.
 
 A group keeps its row and a chart its height whatever the filters say. Groups have a colour and
-stand under their name; what is no measurement of the gates is grey and hollow, so that nothing
+stand under their name; what is no measurement of the gates is hollow or grey, so that nothing
 rests on colour alone.
 """
 
@@ -35,6 +35,8 @@ _COLOURS = {
 }
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _GREY = "#8b929c"
+# Reads on bars of every colour, on light and dark paper.
+_CHANCE = "#d55e00"
 _ARMS = {"random": ("random eviction", "circle-open"), "oldest": ("oldest first", "square-open")}
 _LABELS = {
     "number-other": "number, other",
@@ -134,7 +136,7 @@ def rate_chart(table: pd.DataFrame, names: Sequence[str], horizon: int, key: str
             x=[row["drop_rate"]],
             y=[name],
             orientation="h",
-            marker={"color": colour, "opacity": 0.75, "line": {"width": 0}},
+            marker={"color": colour, "opacity": 0.5, "line": {"width": 0}},
             error_x=_spread(row["drop_rate"], row["ci_low"], row["ci_high"], _GREY),
             customdata=[[name]],
             showlegend=False,
@@ -150,7 +152,7 @@ def rate_chart(table: pd.DataFrame, names: Sequence[str], horizon: int, key: str
             y=known,
             mode="markers",
             name=title,
-            marker={"symbol": symbol, "size": 9, "color": _GREY, "line": {"width": 1.8}},
+            marker={"symbol": symbol, "size": 10, "color": _CHANCE, "line": {"width": 2.2}},
             customdata=[[n] for n in known],
             hovertemplate=f"{title}: %{{x:.1%}}<extra></extra>",
         )

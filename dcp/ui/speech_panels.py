@@ -93,13 +93,13 @@ def _words(
 
 
 _WORDS: dict[str, Any] = {
-    "word": st.column_config.TextColumn("word", width="small"),
-    "times": st.column_config.NumberColumn("times", width="small"),
-    "watched": st.column_config.NumberColumn("in layers", width="small"),
-    "dropped": st.column_config.NumberColumn("dropped in time", width="small"),
-    "dropped_later": st.column_config.NumberColumn("later", width="small"),
-    "median_age": st.column_config.NumberColumn("median age", width="small", format="%.0f"),
-    "dropped_when": st.column_config.TextColumn("dropped when read"),
+    "word": st.column_config.TextColumn("word", width=96),
+    "times": st.column_config.NumberColumn("times", width=52),
+    "dropped": st.column_config.NumberColumn("dropped", width=64, help="within the horizon"),
+    "watched": st.column_config.NumberColumn("of", width=48, help="words times layers"),
+    "dropped_when": st.column_config.TextColumn("dropped when read", width=180),
+    "median_age": st.column_config.NumberColumn("median age", width=64, format="%.0f"),
+    "dropped_later": st.column_config.NumberColumn("later", width=52, help="after the horizon"),
 }
 
 
