@@ -1,4 +1,4 @@
-"""What the figures are of: the run of this session, or a held-out text drawn by a seed."""
+"""What the figures are of: the run of this session, a held-out text drawn by a seed, the sample."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dcp.errors import DcpError
 from dcp.figures.paper.results import Results, parse_results
 from dcp.trace import Trace
 from dcp.ui.look import problem
-from dcp.ui.samples import load_sample, sample_names
+from dcp.ui.samples import held_out, load_sample, sample_names
 from dcp.ui.session import Session
 from dcp.words import Word
 
@@ -21,7 +21,8 @@ __all__ = ["OWN", "Source", "drawn", "fingerprint", "results", "source"]
 
 OWN = "run.safetensors"
 """What the trace of this session is called."""
-_OWN, _DRAWN = "This run", "A held-out text"
+_OWN, _DRAWN, _TYPED = "This run", "A held-out text", "The sample"
+_SAMPLE = "the bundled sample, typed for the app"
 _CHOSEN = {"run": "typed by a user of the app", "upload": "an uploaded trace, picked by its owner"}
 
 
@@ -47,7 +48,9 @@ def source(session: Session) -> Source | None:
     if not own and not names:
         return None
     left, right = st.columns([3, 2], vertical_alignment="center")
-    kinds = [_OWN, _DRAWN] if own and names else [_OWN] if own else [_DRAWN]
+    held = [name for name in names if held_out(name)]
+    typed = [name for name in names if not held_out(name)]
+    kinds = [kind for kind, any_ in ((_OWN, own), (_DRAWN, held), (_TYPED, typed)) if any_]
     chosen = kinds[0]
     if len(kinds) > 1:
         chosen = (
@@ -66,27 +69,31 @@ def source(session: Session) -> Source | None:
         found = Source(session.trace, tuple(session.words), OWN, _CHOSEN[session.origin])
         _describe(found.trace, "Your run")
         return found
+    if chosen == _TYPED:
+        return _bundled(typed[0], _SAMPLE)
     seed = int(st.session_state.setdefault("figures_seed", 0))
-    at = drawn(names, seed)
-    right.button(
-        "Another at random",
-        icon=":material/casino:",
-        key="figures_another",
-        disabled=len(names) < 2,
-        help="Draws another held-out text with the next seed."
-        if len(names) > 1
-        else "There is one held-out text only.",
-        on_click=_another,
-        args=(names, seed),
-    )
-    which = f"seeded draw {at + 1} of {len(names)} held-out texts, seed {seed}"
+    at = drawn(held, seed)
+    if len(held) > 1:
+        right.button(
+            "Another at random",
+            icon=":material/casino:",
+            key="figures_another",
+            help="Draws another held-out text with the next seed.",
+            on_click=_another,
+            args=(held, seed),
+        )
+    return _bundled(held[at], f"seeded draw {at + 1} of {len(held)} held-out texts, seed {seed}")
+
+
+def _bundled(name: str, chosen: str) -> Source | None:
+    """A bundled trace; where it cannot be read, why."""
     try:
-        trace, words = load_sample(names[at])
+        trace, words = load_sample(name)
     except DcpError as error:
         problem(str(error))
         return None
-    _describe(trace, which[0].upper() + which[1:])
-    return Source(trace, tuple(words), f"{names[at]}.safetensors", which)
+    _describe(trace, chosen[0].upper() + chosen[1:])
+    return Source(trace, tuple(words), f"{name}.safetensors", chosen)
 
 
 def _another(names: list[str], seed: int) -> None:

@@ -75,11 +75,12 @@ def sentence(trace: Trace, effect: Effect) -> str:
         few = "no" if n == 0 else f"only {n}"
         return f"{said}. There are {few} matched random drops to compare with, too few to say more."
     large = effect.as_large
-    verdict = (
-        "so this token mattered more than most that fell like it"
-        if (large + 1) / (n + 1) <= 0.1
-        else "so this is within what an ordinary drop does"
-    )
+    if (large + 1) / (n + 1) > 0.1:
+        verdict = "so this is within what an ordinary drop does"
+    elif plan.kind == "put back":
+        verdict = "so keeping this token changes more than keeping most that were dropped like it"
+    else:
+        verdict = "so dropping this token changes more than dropping most others like it"
     return (
         f"{said}. Of {n} random drops matched on layer and age, {large or 'none'} changed as much "
         f"after them, {verdict}."

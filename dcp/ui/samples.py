@@ -2,6 +2,8 @@
 
 ``assets/traces/NAME.safetensors`` is a trace; ``NAME.words.json`` beside it holds its words, so
 that the first picture needs no tagger. Make that file with ``python -m dcp.ui.samples TRACE``.
+Names that begin with ``heldout-`` are runs of texts drawn from held-out data; the text of any other
+was typed for the app.
 """
 
 from __future__ import annotations
@@ -15,14 +17,20 @@ from dcp.errors import TraceError
 from dcp.trace import Trace
 from dcp.words import Word
 
-__all__ = ["FOLDER", "load_sample", "sample_names", "write_words"]
+__all__ = ["FOLDER", "held_out", "load_sample", "sample_names", "write_words"]
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "assets" / "traces"
 
 
 def sample_names() -> list[str]:
-    """The bundled samples; the first is shown at the start."""
-    return sorted(path.stem for path in FOLDER.glob("*.safetensors"))
+    """The bundled samples, typed ones before held-out ones; the first is shown at the start."""
+    names = (path.stem for path in FOLDER.glob("*.safetensors"))
+    return sorted(names, key=lambda name: (held_out(name), name))
+
+
+def held_out(name: str) -> bool:
+    """Whether the text of this sample was drawn from held-out data."""
+    return name.startswith("heldout-")
 
 
 def load_sample(name: str) -> tuple[Trace, list[Word]]:
