@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import streamlit as st
 
@@ -16,10 +17,13 @@ from dcp.viewer import static
 
 __all__ = ["panels"]
 
+# A path in full: Streamlit would look beside the script that it was started with.
+_SPEECH = Path(__file__).resolve().parents[2] / "pages" / "speech.py"
+
 
 def panels(session: Session, limits: Settings) -> None:
     """What stands under the view, about the trace that is shown."""
-    st.page_link("pages/speech.py", label="Which words were dropped", icon=":material/bar_chart:")
+    st.page_link(_SPEECH, label="Which words were dropped", icon=":material/bar_chart:")
     files, opened = st.tabs(["Take it away", "Open a saved trace"])
     with files:
         _files(session)

@@ -13,7 +13,7 @@ import streamlit as st
 from dcp.errors import DcpError
 from dcp.stats.lives import By, Phase, Pieces
 from dcp.ui import services
-from dcp.ui.look import problem
+from dcp.ui.look import empty, problem
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 from dcp.ui.speech_batch import batch
@@ -59,33 +59,20 @@ def speech(session: Session, limits: Settings) -> None:
 
 
 def _this_text(session: Session) -> Live | None:
-    if session.job is not None:
-        st.fragment(_wait, run_every=0.5)(session)
-        return None
     trace = session.trace
-    if trace is None:
-        st.caption("Nothing has run yet: press Generate on the first page, or open a trace there.")
-        return None
-    if trace.n_queries < 2:
-        st.caption("This text is a single token: nothing came after it, so nothing was dropped.")
-        return None
-    if not session.words:
-        session.words = services.tag(trace)
-    if not any(word.complete for word in session.words):
-        st.caption("There is no whole word in this text.")
-        return None
-    return Live(session.shown, [(trace, session.words)])
-
-
-def _wait(session: Session) -> None:
-    """A run is on: look again until it has settled, as the first page would."""
-    if session.job is None:
-        st.rerun()
-    status = session.job.status()
-    if status.settled:
-        session.end(status)
-        st.rerun()
-    st.caption("A run is on: its statistics follow here when it has ended.")
+    if session.job is not None:
+        st.caption("The statistics follow when the run has ended.")
+    elif trace is None:
+        empty("There is no text to count yet.", "Generate a run, or open a saved trace.")
+    elif trace.n_queries < 2:
+        empty("This text is a single token.", "Nothing came after it, so nothing was dropped.")
+    else:
+        if not session.words:
+            session.words = services.tag(trace)
+        if any(word.complete for word in session.words):
+            return Live(session.shown, [(trace, session.words)])
+        empty("There is no whole word in this text.", "Take one with words in it.")
+    return None
 
 
 @st.fragment

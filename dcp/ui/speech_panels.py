@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -163,7 +162,7 @@ def _kinds(tables: Tables, ask: Ask) -> None:
 def _triggers(tables: Tables, ask: Ask, names: tuple[str, ...]) -> None:
     st.subheader("What was read when words were dropped")
     table = tables.triggers(ask)
-    if table.empty or not np.isfinite(table.base_rate.iloc[0]):
+    if table.empty or not table.base_rate.iloc[0] > 0:
         st.caption("Nothing was dropped here.")
         return
     st.plotly_chart(

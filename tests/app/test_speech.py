@@ -35,7 +35,7 @@ def at_speech(page: AppTest) -> AppTest:
 
 
 def captions(page: AppTest) -> str:
-    return " ".join(caption.value for caption in page.caption)
+    return " ".join(line.value for line in [*page.caption, *page.markdown])
 
 
 def shown(page: AppTest) -> pd.DataFrame:
@@ -127,7 +127,7 @@ def test_texts_with_nothing_to_say_get_a_line(
     assert line in captions(page)
     session(page).trace = None
     page.run()
-    assert "Nothing has run yet" in captions(page)
+    assert "no text to count yet" in captions(page)
 
 
 def test_a_text_in_which_everything_is_dropped_is_shown(open_page: Open) -> None:
