@@ -29,6 +29,9 @@ _CSS = """
 [class*="st-key-figures_paper_"]:not(.st-key-figures_paper_opened) img { height: 140px;
   object-fit: contain; }
 [class*="st-key-figures_paper_"] p { color: #555b66; }
+[class*="st-key-figures_thumb_"] [data-testid="stCaptionContainer"] p { line-height: 1.3;
+  min-height: 2.6em; text-align: center; text-wrap: balance; }
+[class*="st-key-figures_thumb_"] { gap: 0.25rem; }
 .st-key-figures_opened [data-testid="stCode"] pre { max-height: 21rem; }
 .st-key-figures_opened .stDownloadButton button { padding-inline: 0.2rem; }
 .st-key-figures_what p, .st-key-figures_not p { white-space: pre-wrap; overflow-wrap: anywhere; }
@@ -142,6 +145,7 @@ def _wall(
 
 
 def _thumbnail(kind: str, plate: Plate | None, chosen: Look, opened: bool) -> None:
+    about = KINDS[kind].about
     with st.container(key=f"figures_thumb_{kind}", border=True):
         with st.container(key=f"figures_paper_{kind}"):
             if plate is None:
@@ -153,11 +157,11 @@ def _thumbnail(kind: str, plate: Plate | None, chosen: Look, opened: bool) -> No
             key=f"figures_open_{kind}",
             type="primary" if opened else "tertiary",
             width="stretch",
-            help=KINDS[kind].about,
             disabled=plate is None,
             on_click=_open,
             args=("" if opened else kind,),
         )
+        st.caption(about[0].upper() + about[1:])
 
 
 def _open(kind: str) -> None:

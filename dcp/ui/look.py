@@ -14,6 +14,7 @@ _CSS = """
 [data-testid="stLayoutWrapper"]:has(> .st-key-ear-box) { display: none; }
 .stStatusWidget, [data-testid="stStatusWidget"] { display: none; }
 [data-stale="true"] { opacity: 1 !important; transition: none !important; }
+[data-testid="stBaseButton-segmented_controlActive"] { color: inherit; font-weight: 600; }
 .st-key-problem { border-left: 3px solid #d55e00; padding: 0.35rem 0 0.35rem 0.9rem; }
 .st-key-problem [data-testid="stText"] { white-space: pre-wrap; overflow-wrap: anywhere; }
 .st-key-empty { border: 1px dashed #9aa4b2; border-radius: 8px; padding: 2.2rem 1rem; }

@@ -80,9 +80,7 @@ def test_the_gallery_draws_what_it_can_of_the_sample_and_says_that_it_was_typed(
     assert "@inproceedings{anagnostidis2023dynamic" in texts
 
 
-def test_one_choice_changes_every_figure(
-    open_page: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_choice_changes_every_figure(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gallery_source, "sample_names", lambda: ["sample"])
     page = finished(at_figures(open_page()))
     page.selectbox(key="figures_style").set_value("cvpr")
