@@ -1,12 +1,9 @@
-"""Charts of two runs, made with plotly from a `Pair`. Cells go as single bytes.
-
-Blue is A, vermillion B; maps of A and B stand above their difference, so no colour speaks alone.
-"""
+"""Curves and bars of two runs, made with plotly from a `Pair`: blue is A, vermillion B."""
 
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,49 +13,10 @@ from dcp.trace import Trace
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["held_chart", "lost_chart", "lost_map", "map_chart", "step_chart"]
+__all__ = ["SOFT", "A", "B", "every", "held_chart", "lost_chart", "names", "step_chart"]
 
 A, B, SOFT = "#2a8cc7", "#d55e00", "#8a94a3"
-_NONE, _GONE = "rgba(128,138,152,0.10)", "rgba(128,138,152,0.30)"
 _LEGEND = {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0}
-
-
-def map_chart(pair: Pair, step: int) -> go.Figure:
-    """Layer x token at ``step``: A, B, and below them where they differ, on one axis."""
-    from plotly.subplots import make_subplots
-
-    both = pair.cell_by_cell
-    titles = ["A holds", "B holds"] + (["held by one alone"] if both else [])
-    layers = [pair.a.layers, pair.b.layers] + ([pair.a.layers] if both else [])
-    figure = make_subplots(
-        rows=len(titles),
-        cols=1,
-        shared_xaxes=True,
-        vertical_spacing=0.07,
-        subplot_titles=titles,
-        row_heights=[float(n) for n in layers],
-    )
-    for row, (trace, colour) in enumerate(((pair.a, A), (pair.b, B)), 1):
-        # 0 not read yet, 1 dropped, 2 held.
-        read = (np.arange(trace.tokens) <= step).astype(np.uint8)
-        cells = trace.visible(min(step, trace.tokens - 1)) + read
-        scale = _steps([_NONE, _GONE, colour])
-        labels = ["not read yet", "dropped", "held"]
-        figure.add_trace(_cells(cells, scale, 0, 2, labels, _names(trace)), row, 1)
-    if both:
-        labels = ["only B", "both or neither", "only A"]
-        cells = (pair.difference(step) + 1).astype(np.uint8)
-        figure.add_trace(_cells(cells, _steps([B, _NONE, A]), 0, 2, labels, _names(pair.a)), 3, 1)
-    figure.update_yaxes(autorange="reversed", dtick=_every(max(layers)), showgrid=False)
-    figure.update_xaxes(showgrid=False, zeroline=False)
-    figure.update_xaxes(title={"text": "token"}, row=len(titles), col=1)
-    rows = sum(min(14 * n, 260) for n in layers)
-    figure.update_layout(
-        height=rows + 60 + 34 * len(titles),
-        margin={"l": 44, "r": 10, "t": 30, "b": 44},
-        uirevision="compare-map",
-    )
-    return _small_titles(figure)
 
 
 def step_chart(pair: Pair) -> go.Figure:
@@ -77,7 +35,7 @@ def step_chart(pair: Pair) -> go.Figure:
     rows = 2 if curves else 1
     figure = make_subplots(rows=rows, cols=1, shared_xaxes=True, vertical_spacing=0.1)
     change = pair.b.logprob - pair.a.logprob
-    names, at = _names(pair.a), np.arange(pair.a.tokens)
+    shown, at = names(pair.a), np.arange(pair.a.tokens)
     for sign, colour, name in ((1, B, "likelier in B"), (-1, A, "likelier in A")):
         here = np.flatnonzero(sign * np.nan_to_num(change) > 0)
         figure.add_bar(
@@ -85,7 +43,7 @@ def step_chart(pair: Pair) -> go.Figure:
             y=change[here],
             name=name,
             marker={"color": colour},
-            customdata=[names[j] for j in here],
+            customdata=[shown[j] for j in here],
             hovertemplate="%{customdata}: %{y:+.3f} nats<extra></extra>",
             row=1,
             col=1,
@@ -97,7 +55,7 @@ def step_chart(pair: Pair) -> go.Figure:
             name=name,
             mode="lines",
             line={"color": colour, "width": 1.4, "dash": dash},
-            customdata=names,
+            customdata=shown,
             hovertemplate="%{customdata}: %{y:.4f} nats<extra></extra>",
             row=2,
             col=1,
@@ -181,7 +139,7 @@ def lost_chart(pair: Pair) -> go.Figure:
         legend=_LEGEND,
         showlegend=True,
         barmode="group",
-        xaxis={"title": {"text": "layer"}, "dtick": _every(pair.a.layers), "showgrid": False},
+        xaxis={"title": {"text": "layer"}, "dtick": every(pair.a.layers), "showgrid": False},
         yaxis={
             "title": {"text": f"{what}, mean of steps"},
             "tickformat": ".0%",
@@ -192,89 +150,11 @@ def lost_chart(pair: Pair) -> go.Figure:
     return figure
 
 
-def lost_map(pair: Pair) -> go.Figure | None:
-    """Layer x step: the share of gates-off attention that sat on dropped tokens; None unmeasured.
-
-    Runs that lost nothing have no map.
-    """
-    from plotly.subplots import make_subplots
-
-    known = [
-        (trace, name)
-        for trace, name in ((pair.a, "A"), (pair.b, "B"))
-        if trace.lost_attention is not None and np.nanmax(trace.lost_attention, initial=0) > 0
-    ]
-    if not known:
-        return None
-    figure = make_subplots(
-        rows=len(known),
-        cols=1,
-        shared_xaxes=True,
-        vertical_spacing=0.12,
-        subplot_titles=[f"attention lost by {name}, at each step" for _, name in known],
-    )
-    for row, (trace, _) in enumerate(known, 1):
-        assert trace.lost_attention is not None
-        percent = np.round(100 * np.nan_to_num(trace.lost_attention)).astype(np.uint8)
-        figure.add_heatmap(
-            z=percent,
-            zmin=0,
-            zmax=100,
-            colorscale=[[0, _NONE], [1, "#7b3294"]],
-            showscale=row == 1,
-            colorbar={"ticksuffix": " %", "thickness": 10, "outlinewidth": 0},
-            customdata=np.broadcast_to(np.array(_names(trace), object), percent.shape),
-            hovertemplate="layer %{y}, %{customdata}: %{z} %<extra></extra>",
-            row=row,
-            col=1,
-        )
-    figure.update_yaxes(autorange="reversed", dtick=_every(pair.a.layers), showgrid=False)
-    figure.update_xaxes(showgrid=False, zeroline=False)
-    figure.update_xaxes(title={"text": "step"}, row=len(known), col=1)
-    rows = sum(min(14 * trace.layers, 260) for trace, _ in known)
-    figure.update_layout(
-        height=rows + 60 + 36 * len(known),
-        margin={"l": 44, "r": 10, "t": 30, "b": 44},
-        uirevision="compare-lost-map",
-    )
-    return _small_titles(figure)
-
-
-def _cells(
-    cells: np.ndarray, scale: Any, low: int, high: int, labels: list[str], names: list[str]
-) -> go.Heatmap:
-    import plotly.graph_objects as go
-
-    about = np.array(labels, object)[cells.astype(int)]
-    tokens = np.broadcast_to(np.array(names, object), cells.shape)
-    return go.Heatmap(
-        z=cells.astype(np.uint8),
-        zmin=low,
-        zmax=high,
-        colorscale=scale,
-        showscale=False,
-        xgap=0.5 if cells.shape[1] <= 300 else 0,
-        ygap=1,
-        text=about,
-        customdata=tokens,
-        hovertemplate="layer %{y}, token %{x} %{customdata}: %{text}<extra></extra>",
-    )
-
-
-def _steps(colours: list[str]) -> list[list[Any]]:
-    """A colour scale of equal flat steps."""
-    n = len(colours)
-    return [[edge / n, c] for i, c in enumerate(colours) for edge in (i, i + 1)]
-
-
-def _names(trace: Trace) -> list[str]:
+def names(trace: Trace) -> list[str]:
+    """Every token as a chart says it: escaped, never long."""
     return [escape(piece.replace("\n", "↵")[:40]) for piece in trace.pieces()]
 
 
-def _every(layers: int) -> int:
+def every(layers: int) -> int:
+    """How many layers lie between two ticks."""
     return max(1, layers // 8)
-
-
-def _small_titles(figure: go.Figure) -> go.Figure:
-    figure.update_annotations(font={"size": 12}, x=0, xanchor="left")
-    return figure

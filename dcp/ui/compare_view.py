@@ -10,7 +10,8 @@ import streamlit as st
 from dcp.compare import Number, Pair
 from dcp.figures import paper
 from dcp.trace import Trace
-from dcp.ui.compare_charts import held_chart, lost_chart, lost_map, map_chart, step_chart
+from dcp.ui.compare_charts import held_chart, lost_chart, step_chart
+from dcp.ui.compare_maps import lost_map, map_chart
 
 __all__ = ["compared"]
 

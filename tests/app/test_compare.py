@@ -16,7 +16,8 @@ from dcp.errors import RequestError
 from dcp.models import open_model
 from dcp.recorder import record
 from dcp.trace import ALIVE, Trace
-from dcp.ui.compare_charts import held_chart, lost_chart, lost_map, map_chart, step_chart
+from dcp.ui.compare_charts import held_chart, lost_chart, step_chart
+from dcp.ui.compare_maps import lost_map, map_chart
 from tests.app.rooms import TEXT, bundle, charts, press, said, session, settle
 from tests.traces import make_trace, random_trace
 
@@ -129,16 +130,14 @@ def test_a_trace_of_other_weights_is_one_line(show: Show) -> None:
     assert charts(page) == []
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"not a trace", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      ", b"\xff" * 999]
-)
-def test_a_hostile_file_is_one_line_and_a_good_one_is_compared(show: Show, data: bytes) -> None:
+def test_a_hostile_file_is_one_line_and_a_good_one_is_compared(show: Show) -> None:
     page = show()
     page.selectbox(key="compare-b").set_value("a saved trace").run()
-    page.file_uploader(key="compare-file-b").set_value(("x.safetensors", data, "")).run()
-    assert not page.exception
-    assert charts(page) == []
-    assert len([text for text in page.text if text.value]) == 1
+    for data in (b"", b"not a trace", b"\x08" + bytes(7) + b"{}      ", b"\xff" * 999):
+        page.file_uploader(key="compare-file-b").set_value(("x.safetensors", data, "")).run()
+        assert not page.exception
+        assert charts(page) == []
+        assert len([text for text in page.text if text.value]) == 1
     good = random_trace(4).to_bytes()
     page.file_uploader(key="compare-file-b").set_value(("y.safetensors", good, "")).run()
     assert not page.exception

@@ -144,6 +144,16 @@ def test_the_bundled_sample_loads_with_its_words() -> None:
     assert all(trace.text[word.start : word.end] == word.text for word in words)
 
 
+def test_typed_samples_stand_before_held_out_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samples, "FOLDER", tmp_path)
+    for name in ("heldout-a", "typed", "heldout-b", "another"):
+        (tmp_path / f"{name}.safetensors").touch()
+    assert samples.sample_names() == ["another", "typed", "heldout-a", "heldout-b"]
+    assert [samples.held_out(name) for name in samples.sample_names()] == [False, False, True, True]
+
+
 def test_an_unknown_sample_is_refused() -> None:
     with pytest.raises(TraceError, match="no sample 'x'"):
         samples.load_sample("x")
