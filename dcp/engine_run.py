@@ -140,6 +140,7 @@ class Run(Iterator[Step]):
                 rows = [row for row in rows if row not in ended]
                 graph.shrink(rows)
 
+    @torch.inference_mode()
     def _told(self, told: Reading) -> Step:
         parts = []
         for row, token, score, ended in zip(

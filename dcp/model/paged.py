@@ -79,6 +79,7 @@ class PagedAttention:
         self._peak = [0] * len(limits)
         self._log: list[list[tuple[npt.NDArray[np.generic], ...]]] = [[] for _ in limits]
         self._stale = False
+        self._released: list[int] = []
         self._chunks: list[tuple[slice, Tensor, int, int, Tensor]] = []
         self._single: tuple[Tensor | None, Tensor, Tensor] | None = None
 
@@ -185,6 +186,8 @@ class PagedAttention:
 
     def note(self, counts: Tensor, free: int, logged: int) -> None:
         """Take over what a step left: counts [L, B] int32, free pages, and how many died so far."""
+        # A step that was under way when a row was released still counts it.
+        counts[:, self._released] = 0
         self._counts, self._free = counts, free
         self._peak = [max(peak, self._held(row)) for row, peak in enumerate(self._peak)]
         deaths = self.pool.deaths(logged)
@@ -224,6 +227,7 @@ class PagedAttention:
         page = self.pool.shape.page
         self._free += int(((self._counts[:, row] + page - 1) // page).sum())
         self._counts[:, row] = 0
+        self._released.append(row)
 
     def _held(self, row: int) -> int:
         page = self.pool.shape.page

@@ -139,7 +139,8 @@ def _attend(
     )  # fmt: skip
     join_kernel[(queries, heads)](
         partial, lse, out, out.stride(0), out.stride(1),
-        WIDTH=width, WIDTH_PAD=padded(width), SPLITS=splits, num_warps=2,
+        WIDTH=width, WIDTH_PAD=padded(width), SPLITS=splits,
+        num_warps=2 if splits * padded(width) <= 8192 else 8,
     )  # fmt: skip
     return out
 
