@@ -52,7 +52,7 @@ session.page = page.title
 follow(session)
 sidebar(session)
 if page.title == PAGES_IN_ORDER["explore"]:
-    tour(settings())
+    tour(settings(), active=session.job is not None)
 running(session, PAGES_IN_ORDER["explore"])
 try:
     page.run()

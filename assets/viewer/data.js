@@ -44,6 +44,13 @@ function dropped(run, l, t) {
   return run.order.subarray(run.first[at], run.first[at + 1]);
 }
 
+/** The layer that holds the most usual number of entries at the end: the first one to look at. */
+function middling({ L, T, Q, death }) {
+  const held = Array.from({ length: L }, (_, l) => { let n = 0; for (let j = 0; j < Q; j++) n += death[l * T + j] >= Q; return n; });
+  const order = held.map((_, l) => l).sort((a, b) => held[a] - held[b] || a - b);
+  return order[L >> 1] || 0;
+}
+
 /** The text as units of a grain, "token", "word" or "sentence": a unit fades and is struck as one.
 
 A unit is { gap, start, end, parts, key }: its text is [start, end), the blank before it [gap, start);

@@ -50,13 +50,13 @@ function heatRows(view, l, cell, middle) {
 }
 
 function paintHeat(view) {
-  const { run, geo, px } = view, { Wd } = px, { lh, ratio } = geo, h = Math.round(run.L * lh * ratio), out = view.buffers.heat.size(Wd, h);
-  const cell = new Uint32Array(Wd), middle = new Uint32Array(Wd);
+  const { run, geo, px } = view, { Wd } = px, { lh, ratio } = geo, h = Math.round(run.L * lh * ratio), out = view.buffers.heat.size(Wd, h, false);
+  const cell = new Uint32Array(Wd), middle = new Uint32Array(Wd), gap = new Uint32Array(Wd);
   const thin = (lh >= 18 ? 3 : 2) * ratio, inset = (lh >= 18 ? 1.5 : 1) * ratio;
   for (let l = 0; l < run.L; l++) {
     heatRows(view, l, cell, middle);
-    const top = l * lh * ratio, m0 = Math.round(top + (lh * ratio - thin) / 2), m1 = Math.round(m0 + thin);
-    for (let y = Math.round(top + inset), end = Math.round(top + lh * ratio - inset); y < end; y++) out.set(y >= m0 && y < m1 ? middle : cell, y * Wd);
+    const top = l * lh * ratio, m0 = Math.round(top + (lh * ratio - thin) / 2), m1 = Math.round(m0 + thin), y0 = Math.round(top + inset), y1 = Math.round(top + lh * ratio - inset);
+    for (let y = Math.round(top), end = Math.min(h, Math.round(top + lh * ratio)); y < end; y++) out.set(y < y0 || y >= y1 ? gap : y >= m0 && y < m1 ? middle : cell, y * Wd);
   }
   view.buffers.heat.show();
 }

@@ -71,14 +71,14 @@ class Pixels {
     this.image = null;
   }
 
-  /** The cleared pixels [h, w] of this size. */
-  size(w, h) {
+  /** The pixels [h, w] of this size: cleared, unless all of them are to be written anyway. */
+  size(w, h, clear = true) {
     w = Math.max(1, w); h = Math.max(1, h);
     if (!this.image || this.image.width !== w || this.image.height !== h) {
       this.canvas.width = w; this.canvas.height = h;
       this.image = this.ctx.createImageData(w, h);
       this.out = new Uint32Array(this.image.data.buffer);
-    } else this.out.fill(0);
+    } else if (clear) this.out.fill(0);
     return this.out;
   }
 

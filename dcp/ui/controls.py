@@ -48,19 +48,19 @@ def ask(session: Session, limits: Settings) -> None:
     count_line(models, limits)
     _settings(models, limits)
     active = session.job is not None
-    go, halt, _ = st.columns([1, 1, 5], vertical_alignment="center")
-    go.button(
-        "Generate",
-        type="primary",
-        key="generate",
-        disabled=active,
-        width="stretch",
-        on_click=_generate,
-        args=(session, limits),
-    )
-    halt.button(
-        "Stop", key="stop", disabled=not active, width="stretch", on_click=_stop, args=(session,)
-    )
+    with st.container(horizontal=True):
+        st.button(
+            "Generate",
+            type="primary",
+            key="generate",
+            disabled=active,
+            width=160,
+            on_click=_generate,
+            args=(session, limits),
+        )
+        st.button(
+            "Stop", key="stop", disabled=not active, width=100, on_click=_stop, args=(session,)
+        )
     # Always there, so that a message moves no other element to another place in the page's tree.
     with st.container():
         if session.error:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
-__all__ = ["empty", "problem", "style"]
+__all__ = ["empty", "problem", "style", "to_page"]
+
+# Paths in full: Streamlit would look beside the script that it was started with.
+_PAGES = Path(__file__).resolve().parents[2] / "pages"
 
 # The view keeps its story below Streamlit's fixed header; widgets that only listen take no room.
 _CSS = """
@@ -23,6 +28,8 @@ _CSS = """
   max-width: calc(100vw - 2.4rem); padding: 0.9rem 1rem 1rem; border-radius: 10px;
   background: var(--st-background-color, Canvas); border: 1px solid rgba(120, 130, 143, 0.45);
   box-shadow: 0 6px 24px rgba(0, 0, 0, 0.18); gap: 0.45rem; }
+/* What the card lies over can be scrolled out from under it. */
+.stMainBlockContainer:has(.st-key-tour) { padding-bottom: 17rem; }
 .st-key-running:not(:empty) { border-left: 3px solid #2a8cc7; padding-left: 0.9rem; }
 .st-key-line [data-testid="stCaptionContainer"] { font-variant-numeric: tabular-nums; }
 .stMainBlockContainer h1 { font-size: 1.75rem; letter-spacing: -0.012em; padding: 0 0 0.35rem; }
@@ -46,4 +53,9 @@ def empty(what: str, how: str) -> None:
     """A place that has nothing to show yet, and the way to fill it; no text of a user."""
     with st.container(key="empty"):
         st.markdown(f"**{what}**\n\n{how}")
-        st.page_link("pages/explore.py", label="To the first page", icon=":material/arrow_back:")
+        to_page("explore", "To the first page", icon=":material/arrow_back:")
+
+
+def to_page(name: str, label: str, icon: str | None = None) -> None:
+    """A link to pages/``name``.py."""
+    st.page_link(_PAGES / f"{name}.py", label=label, icon=icon)

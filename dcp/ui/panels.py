@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from typing import Literal
 
 import streamlit as st
 
 from dcp.errors import DcpError, TraceError
-from dcp.figures import paper
 from dcp.trace import Trace
-from dcp.ui.look import problem
+from dcp.ui.look import problem, to_page
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 from dcp.viewer import static
 
 __all__ = ["panels"]
 
-# A path in full: Streamlit would look beside the script that it was started with.
-_SPEECH = Path(__file__).resolve().parents[2] / "pages" / "speech.py"
-
 
 def panels(session: Session, limits: Settings) -> None:
     """What stands under the view, about the trace that is shown."""
-    st.page_link(_SPEECH, label="Which words were dropped", icon=":material/bar_chart:")
+    to_page("speech", "Which words were dropped: parts of speech", icon=":material/arrow_forward:")
     files, opened = st.tabs(["Take it away", "Open a saved trace"])
     with files:
         _files(session)
@@ -65,14 +61,14 @@ def _files(session: Session) -> None:
             "run.pdf",
             "application/pdf",
             "Vector figure, fonts embedded.",
-            lambda: paper.render(paper.overview(trace), "pdf"),
+            lambda: _figure(trace, "pdf"),
         ),
         (
             "PNG",
             "run.png",
             "image/png",
             "The same figure at 300 dots per inch.",
-            lambda: paper.render(paper.overview(trace), "png"),
+            lambda: _figure(trace, "png"),
         ),
     ]
     for column, (name, file, kind, about, make) in zip(st.columns(len(files)), files, strict=True):
@@ -87,6 +83,13 @@ def _files(session: Session) -> None:
             width="stretch",
         )
         column.caption(about)
+
+
+def _figure(trace: Trace, kind: Literal["pdf", "png"]) -> bytes:
+    # Imported when it is asked for: matplotlib is no part of a first paint.
+    from dcp.figures import paper
+
+    return paper.render(paper.overview(trace), kind)
 
 
 @st.fragment

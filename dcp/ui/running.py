@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dcp.ui.look import to_page
 from dcp.ui.session import Session
 from dcp.ui.watch import progress
 
@@ -40,7 +41,8 @@ def _run(session: Session) -> None:
     left.caption(
         f"A run is on. {progress(status, session.planned)} This page follows when it ends."
     )
-    right.page_link("pages/explore.py", label="Watch it", icon=":material/arrow_back:")
+    with right:
+        to_page("explore", "Watch it", icon=":material/arrow_back:")
 
 
 def _task(session: Session) -> None:

@@ -35,11 +35,16 @@ _STEPS = (
 )
 
 
-def tour(limits: Settings) -> None:
-    """Show the card until it is dismissed; once per run of the page that it is about."""
+def tour(limits: Settings, active: bool) -> None:
+    """Show the card until it is dismissed; once per run of the page that it is about.
+
+    A run that is ``active`` is what its first step asks for.
+    """
     state = st.session_state
     if _AT not in state:
         state[_AT] = len(_STEPS) if st.query_params.get("tour") == "off" or not limits.tour else 0
+    if active and state[_AT] == 0:
+        state[_AT] = 1
     # Always there, so that dismissing it moves no other element in the page's tree.
     with st.container(key="tour-place"):
         if state[_AT] < len(_STEPS):
