@@ -19,6 +19,7 @@ __all__ = ["cost"]
 
 _EVERY = 1.0
 _CHART = {"displayModeBar": False, "responsive": True}
+_CROSSING = "tokens of context from which a step is faster than dense"
 
 
 def cost(session: Session, limits: Settings) -> None:
@@ -84,13 +85,13 @@ def _tiles(
         known = isinstance(rate, int | float) and rate > 0
         value = f"{rate:,.0f} tok/s" if known else "not timed"
         tiles.append(("Speed of the run · measured", value, "alone, no dense run beside it"))
-        tiles.append(("Crossover · measured", "not yet", "where a step gets faster than dense"))
+        tiles.append(("Crossover · measured", "not measured", _CROSSING))
     else:
         slow, usual, fast = measured.speed_up()
         span = f"{slow:.2f}× to {fast:.2f}× (p20 to p80)"
         tiles.append(("Speed against dense · measured", f"{usual:.2f}×", span))
         found_at = crossing(measured)
-        tiles.append(("Crossover · measured", found_at, "where a step gets faster than dense"))
+        tiles.append(("Crossover · measured", found_at, _CROSSING))
     for column, (label, value, note) in zip(st.columns(4), tiles, strict=True):
         column.metric(label, value, note, delta_color="off", delta_arrow="off", border=True)
 

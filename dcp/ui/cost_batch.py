@@ -22,6 +22,8 @@ def batch_section(trace: Trace, found: Computed, measured: Measured | None) -> N
         st.caption("This trace does not say how many bytes an entry takes.")
         return
     weights, told = _weights(trace, measured)
+    # A file may say anything of itself, and this is shown as markup.
+    kind = str(trace.meta["dtype"]) if trace.meta["dtype"] in _WIDTHS else "4 bytes each"
     budget = st.select_slider(
         "Budget", BUDGETS, 2**30, format_func=size, key="budget", bind="query-params"
     )
@@ -37,8 +39,8 @@ def batch_section(trace: Trace, found: Computed, measured: Measured | None) -> N
         delta_arrow="off", border=True,
     )  # fmt: skip
     words.markdown(
-        f"⌊({size(budget)} − {size(weights)} of weights) ÷ {size(pruned)}⌋ = **{ours:,}** pruned, "
-        f"with the peak that one sequence like this one held (measured).\n\n"
+        f"⌊({size(budget)} − {size(weights)} of weights in {kind}) ÷ {size(pruned)}⌋ = **{ours:,}** "
+        f"pruned, with the peak that one sequence like this one held (measured).\n\n"
         f"⌊({size(budget)} − {size(weights)}) ÷ {size(dense)}⌋ = **{theirs:,}** dense, with "
         f"2 · L · T · H_kv · d · bytes and no slack (computed, in favour of dense). {told}"
     )

@@ -1,7 +1,7 @@
 """The pictures of the Cost page, as plain plotly figures in dicts. Pure: no page, no clock.
 
-What was computed from deaths is dashed, what was measured by a clock or counted by a cache is
-solid, so the two are apart in grey too.
+The names in a legend say what was computed from deaths and what was measured by a clock or counted
+by a cache. A dense run that was only computed is dashed, so the two sides are apart in grey too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcp.cost import Computed, Measured, running_median
+from dcp.cost import SMOOTHING, Computed, Measured, running_median
 from dcp.trace import Trace
 
 __all__ = ["layer_chart", "memory_chart", "time_chart"]
@@ -40,7 +40,7 @@ def memory_chart(
     hover = f"%{{y:,.2f}} {unit}"
     lines = [
         _line(at, dense, "dense (computed)", GREY, hover, dash="dash"),
-        _line(at, live, "live (computed)", BLUE, hover, dash="dash", fill="tozeroy"),
+        _line(at, live, "live (computed)", BLUE, hover, fill="tozeroy"),
     ]
     if measured is not None:
         when = measured.context - 1
@@ -118,7 +118,7 @@ def time_chart(
         timed = timed[timed > trace.prompt_tokens]
         lines.append(_points(timed, own[timed], "single steps (measured in the run)"))
         smooth = running_median(own[timed])
-        lines.append(_line(timed, smooth, "pruned, smoothed", BLUE, hover))
+        lines.append(_line(timed, smooth, f"pruned, median of {SMOOTHING} steps", BLUE, hover))
         shown = [smooth]
     else:
         at = measured.context - 1

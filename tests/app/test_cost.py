@@ -36,7 +36,7 @@ def test_what_the_trace_knows_is_there_at_first_paint(open_page: Open) -> None:
     live = int(computed(trace).live()[:, -1].sum())
     assert tiles(page)["Live at the end"] == size(live)
     assert tiles(page)["Held at the end"] == size(trace.meta["memory"]["kv_bytes_held"])
-    assert tiles(page)["Crossover"] == "not yet"
+    assert tiles(page)["Crossover"] == "not measured"
     assert len(page.get("plotly_chart")) == 3
     # The bundled models of this test are others than the sample's: it is told, not tried.
     assert page.button(key="cost-measure").disabled
@@ -97,7 +97,7 @@ def test_a_measurement_is_shown_with_its_machine_and_belongs_to_its_trace(
     assert any("An abacus" in line.value and "2026-11-23" in line.value for line in page.caption)
     session.show(random_trace(2, tokens=63), (), "upload", "Another.")
     page.run()
-    assert tiles(page)["Crossover"] == "not yet"
+    assert tiles(page)["Crossover"] == "not measured"
 
 
 def test_a_refused_measurement_is_one_line(
@@ -128,7 +128,7 @@ def test_the_charts_draw_what_was_computed(tokens: int) -> None:
     dense, live = memory["data"]
     assert live["y"][-1] == pytest.approx(found.live()[:, -1].sum() / 2**20, rel=0.02)
     assert max(len(dense["x"]), len(live["x"])) <= 700
-    assert dense["line"]["dash"] == "dash"
+    assert (dense["line"]["dash"], live["line"]["dash"]) == ("dash", "solid")
     bars = layer_chart(found, tokens // 2)["data"][1]
     assert bars["x"] == (found.live()[:, tokens // 2] / 1024).tolist()
     assert time_chart(trace, planned=tokens)["layout"]["yaxis"]["range"][1] > 0
