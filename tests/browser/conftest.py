@@ -21,6 +21,7 @@ from tests.app.fakes import tiny_model
 sync_api = pytest.importorskip("playwright.sync_api")
 
 ROOT = Path(__file__).resolve().parents[2]
+FAKE = ROOT / "tests" / "browser" / "served_app.py"
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -36,6 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in Path(item.path).parents:
             item.add_marker(pytest.mark.browser)
+            # A page that takes a second takes a minute where others use the same cores.
+            item.add_marker(pytest.mark.timeout(900))
 
 
 def _chromium() -> str | None:
@@ -66,8 +69,17 @@ def app_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="session")
+def real_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The app as it is, with the bundled model: for pages that ask it."""
+    with serve(tmp_path_factory, script=ROOT / "app.py") as address:
+        yield address
+
+
 @contextmanager
-def serve(tmp_path_factory: pytest.TempPathFactory, *, tour: bool = False) -> Iterator[str]:
+def serve(
+    tmp_path_factory: pytest.TempPathFactory, *, tour: bool = False, script: Path = FAKE
+) -> Iterator[str]:
     """A server of its own; ``tour`` shows new windows around."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -85,7 +97,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory, *, tour: bool = False) -> It
         server = subprocess.Popen(
             [
                 *(sys.executable, "-m", "streamlit", "run"),
-                str(ROOT / "tests" / "browser" / "served_app.py"),
+                str(script),
                 *("--server.port", str(port), "--server.headless", "true"),
                 *("--server.fileWatcherType", "none"),
             ],
@@ -105,7 +117,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory, *, tour: bool = False) -> It
 
 
 def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while time.monotonic() < end:
         try:
             with urllib.request.urlopen(address, timeout=2):
@@ -142,7 +154,7 @@ def window(browser: sync_api.Browser) -> Iterator[Callable[..., sync_api.Page]]:
         contexts.append(context)
         context.route("**/*", check)
         page = context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(240_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
         return page
 

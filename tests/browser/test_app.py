@@ -71,6 +71,15 @@ def step(page: Page) -> int:
     return int(page.locator(".grip").inner_text())
 
 
+def until(page: Page, holds: str, value: int) -> None:
+    """Wait until ``holds`` is true of the view's root ``r`` and ``value``."""
+    page.wait_for_function(f"(value) => {{ const r = {VIEW}; return {holds}; }}", arg=value)
+
+
+STEP = "Number(r.querySelector('.grip').textContent)"
+UNREAD = "r.querySelectorAll('.u.fut').length"
+
+
 def test_the_first_paint_shows_the_sample(window: Callable[..., Page], app_address: str) -> None:
     page = window()
     seconds = []
@@ -100,8 +109,7 @@ def test_a_run_streams_in_and_stays(open_app: Open) -> None:
     ask_for(page, 400)
     stream(page, "Rivers rose for three days before anyone in the village moved.")
     first = step(page)
-    page.wait_for_timeout(500)
-    assert step(page) > first
+    until(page, f"{STEP} > value", first)
     assert "tok/s" in page.locator(".tile").nth(2).inner_text()
     note(page, "Done:")
     # The same view all along: nothing was taken down and built anew.
@@ -130,24 +138,24 @@ def test_sliding_back_during_a_run_is_respected(open_app: Open) -> None:
     stream(page)
     page.locator(".scrub").focus()
     page.keyboard.press("Home")
-    page.wait_for_timeout(700)
+    until(page, f"{STEP} === value", 0)
+    line = page.locator(".st-key-line").inner_text()
+    page.wait_for_function(
+        "(line) => document.querySelector('.st-key-line').innerText !== line", arg=line
+    )
     assert step(page) == 0
     page.get_by_role("button", name="newest").click()
-    page.wait_for_timeout(400)
-    assert step(page) > 0
-    page.get_by_role("button", name="Stop", exact=True).click()
-    note(page, "Stopped.")
+    until(page, f"{STEP} > value", 0)
 
 
 def test_sliding_changes_what_is_struck(open_app: Open) -> None:
     page = open_app()
     page.locator(".scrub").focus()
     page.keyboard.press("Home")
-    page.wait_for_timeout(200)
+    until(page, f"{STEP} === 0 && {UNREAD} > value", 0)
     early = page.locator(".u.fut").count()
     page.keyboard.press("End")
-    page.wait_for_timeout(200)
-    assert page.locator(".u.fut").count() < early
+    until(page, f"{UNREAD} < value", early)
 
 
 def test_stop_half_way_keeps_what_there_is(open_app: Open) -> None:

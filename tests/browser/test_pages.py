@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.browser.conftest import serve
+from dcp.trace import Trace
+from tests.browser.conftest import ROOT, serve
 
 Page = Any
 Open = Callable[..., Page]
@@ -121,7 +122,8 @@ def test_the_sidebar_tells_what_made_the_run(window: Open, app_address: str) -> 
     page.get_by_test_id("stExpandSidebarButton").click()
     facts = page.locator("[data-testid=stSidebar] pre")
     facts.first.wait_for()
-    for word in ("dcp-mini", "4b585c04", "float32", "cpu"):
+    made = Trace.load(ROOT / "assets" / "traces" / "sample.safetensors").meta
+    for word in (str(made["model"]), str(made["weights_sha256"])[:8], str(made["dtype"])):
         assert word in facts.first.inner_text()
     link = page.locator("[data-testid=stSidebar] a[href*='arxiv.org/abs/2305.15805']")
     assert link.count() == 1
@@ -129,8 +131,11 @@ def test_the_sidebar_tells_what_made_the_run(window: Open, app_address: str) -> 
 
 @pytest.fixture
 def cold_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server that nobody has visited yet, with the tour on."""
-    with serve(tmp_path_factory, tour=True) as address:
+    """A server that nobody has visited yet, with the tour on.
+
+    It runs app.py itself: the folder pages/ beside it is what Streamlit would make its own app of.
+    """
+    with serve(tmp_path_factory, tour=True, script=ROOT / "app.py") as address:
         yield address
 
 

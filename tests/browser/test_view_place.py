@@ -41,7 +41,7 @@ def test_a_scrub_is_told_to_the_page_and_draws_nothing_anew(open_app: Callable[.
     assert f"step={step}" in page.url
     assert f"token={step}" in page.url
     assert re.search(r"layer=\d", page.url)
-    page.wait_for_timeout(700)
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
     assert page.evaluate(f"() => ({BOX}).mark") == 1
     assert int(page.locator(".grip").inner_text()) == step
 

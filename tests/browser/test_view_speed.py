@@ -72,7 +72,7 @@ def reopened(page: Page) -> float:
     """Milliseconds of work until a reloaded page has its first picture."""
     read = clock(page)
     page.reload()
-    until(page, "globalThis.dcpView && dcpView.cost > 0", 60)
+    until(page, "globalThis.dcpView && dcpView.cost > 0")
     return read()
 
 
