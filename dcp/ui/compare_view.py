@@ -79,6 +79,9 @@ def _numbers(pair: Pair) -> None:
         hide_index=True,
         width="stretch",
         height="content",
+        column_config={
+            name: st.column_config.TextColumn(alignment="right") for name in ("A", "B", "B − A")
+        },
         key="compare-numbers",
     )
 
@@ -90,10 +93,12 @@ def _said(number: Number, value: float | None, signed: bool = False) -> str:
     value = 0.0 if abs(value) < 1e-7 else value
     sign = "+" if signed and value else ""
     if number.kind == "count":
-        return format(int(value), f"{sign},d")
-    if number.kind == "share":
-        return format(100 * value, f"{sign}.1f") + (" points" if signed else " %")
-    return format(value, f"{sign}.4g")
+        said = format(int(value), f"{sign},d")
+    elif number.kind == "share":
+        said = format(100 * value, f"{sign}.1f") + (" points" if signed else " %")
+    else:
+        said = format(value, f"{sign}.4g")
+    return said.replace("-", "−")
 
 
 @st.fragment

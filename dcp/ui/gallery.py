@@ -34,6 +34,10 @@ _CSS = """
 [class*="st-key-figures_thumb_"] { gap: 0.25rem; }
 .st-key-figures_opened [data-testid="stCode"] pre { max-height: 21rem; }
 .st-key-figures_opened .stDownloadButton button { padding-inline: 0.2rem; }
+@media (max-width: 640px) {
+  [data-testid="stColumn"]:has([class*="st-key-figures_thumb_"]) { flex: 1 1 calc(50% - 1rem);
+    min-width: calc(50% - 1rem); width: calc(50% - 1rem); }
+}
 .st-key-figures_what p, .st-key-figures_not p { white-space: pre-wrap; overflow-wrap: anywhere; }
 </style>
 """

@@ -40,9 +40,9 @@ def take(exhibit: Exhibit, kind: str, plate: Plate, chosen: Look) -> None:
             st.markdown(f"**{kind}** · {KINDS[kind].about}")
             width, height = plate.inches
             st.caption(f"{width:g} × {height:.2f} in, {plate.rows:,} rows of data.")
-            for column, (form, parts) in zip(st.columns(len(_FORMS)), _FORMS.items(), strict=True):
-                name, ending, mime, about = parts
-                column.download_button(
+            files = st.container(horizontal=True, gap="small")
+            for form, (name, ending, mime, about) in _FORMS.items():
+                files.download_button(
                     name,
                     partial(exhibit.file, kind, form),
                     f"{kind}.{ending}",

@@ -1,0 +1,59 @@
+"""Compare in a browser: the same tokens read with other gates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+Page = Any
+Open = Callable[..., Page]
+PATIENCE = 300_000
+"""Milliseconds: the first answer waits for the model to be loaded."""
+
+
+def opened(window: Open, address: str) -> Page:
+    """The page on the bundled sample."""
+    page = window(height=1400)
+    page.set_default_timeout(PATIENCE)
+    page.goto(f"{address}/compare?tour=off")
+    page.locator(".st-key-compare-b").wait_for()
+    return page
+
+
+def choose(page: Page, option: str) -> None:
+    """What B is."""
+    page.locator(".st-key-compare-b input").click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def drawn(page: Page, key: str) -> list[Any]:
+    """The traces of a chart, when it is there."""
+    chart = page.locator(f".st-key-{key} .js-plotly-plot")
+    chart.wait_for()
+    found: list[Any] = chart.evaluate(
+        "(plot) => plot.data.map((trace) => ({name: trace.name, type: trace.type}))"
+    )
+    return found
+
+
+def test_the_same_tokens_with_the_gates_off_and_at_another_sparsity(
+    window: Open, real_address: str
+) -> None:
+    page = opened(window, real_address)
+    page.get_by_role("button", name="Read it").click()
+    names = {trace["name"] for trace in drawn(page, "compare-steps")}
+    assert {"KL(A ‖ B)", "KL(gates off ‖ A)", "KL(gates off ‖ B)"} <= names
+    # A, B and where they differ.
+    assert len(drawn(page, "compare-map")) == 3
+    drawn(page, "compare-lost-map")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Differences by token (CSV)").click()
+    assert download.value.suggested_filename == "compare-tokens.csv"
+
+    choose(page, "A's tokens, another sparsity")
+    page.locator(".st-key-compare-map").wait_for(state="detached")
+    page.get_by_role("button", name="Read it").click()
+    page.get_by_text(re.compile(r"^B · A's tokens at δ")).wait_for()
+    assert len(drawn(page, "compare-map")) == 3
+    assert page.locator("[data-testid=stException]").count() == 0

@@ -1,0 +1,26 @@
+"""Figures in a browser: a kind is opened with its words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Page = Any
+Open = Callable[..., Page]
+PATIENCE = 300_000
+"""Milliseconds: every figure is drawn in turn, the first ones after a cold start."""
+
+
+def test_a_kind_is_opened_with_its_caption_and_what_it_shows(
+    window: Open, app_address: str
+) -> None:
+    page = window(height=1400)
+    page.set_default_timeout(PATIENCE)
+    page.goto(f"{app_address}/figures?tour=off")
+    page.locator(".st-key-figures_thumb_depth img").wait_for()
+    page.locator(".st-key-figures_open_depth button").click()
+    opened = page.locator(".st-key-figures_opened")
+    opened.get_by_text("depth · share of tokens kept").wait_for()
+    assert "Choice of text: " in opened.locator("[data-testid=stCode]").first.inner_text()
+    assert "previous tokens" in opened.locator("img").first.get_attribute("alt")
+    assert page.locator("[data-testid=stException]").count() == 0
