@@ -39,8 +39,8 @@ def batch_section(trace: Trace, found: Computed, measured: Measured | None) -> N
         delta_arrow="off", border=True,
     )  # fmt: skip
     words.markdown(
-        f"⌊({size(budget)} − {size(weights)} of weights in {kind}) ÷ {size(pruned)}⌋ = **{ours:,}** "
-        f"pruned, with the peak that one sequence like this one held (measured).\n\n"
+        f"⌊({size(budget)} − {size(weights)} of weights in {kind}) ÷ {size(pruned)}⌋ = "
+        f"**{ours:,}** pruned, with the peak that one sequence like this one held (measured).\n\n"
         f"⌊({size(budget)} − {size(weights)}) ÷ {size(dense)}⌋ = **{theirs:,}** dense, with "
         f"2 · L · T · H_kv · d · bytes and no slack (computed, in favour of dense). {told}"
     )

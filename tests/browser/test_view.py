@@ -185,10 +185,20 @@ def test_many_requests_are_one_redraw_per_frame(show: Show) -> None:
 
 
 def test_play_runs_to_the_end_and_stops(show: Show) -> None:
-    page = show(random_trace(1, tokens=9))
+    page = show(random_trace(1, tokens=60))
+    page.evaluate(
+        """() => {
+          const draw = dcpView.render.bind(dcpView);
+          dcpView.seen = [];
+          dcpView.render = (t) => { draw(t); dcpView.seen.push(dcpView.state.step); };
+        }"""
+    )
     page.get_by_role("button", name="Play the run step by step").click()
-    until(page, "dcpView.playing && dcpView.state.step > 0")
-    until(page, "!dcpView.playing && dcpView.state.step === 8")
+    until(page, "!dcpView.playing && dcpView.state.step === 59 && dcpView.seen.length > 1")
+    frame(page)
+    seen = page.evaluate("dcpView.seen")
+    assert seen == sorted(seen)
+    assert seen[0] < seen[-1] == 59
 
 
 def test_a_growing_run_stays_at_its_newest_step_unless_scrubbed_back(
