@@ -94,7 +94,7 @@ def look(session: Session, trace: Trace) -> Look:
 
 def _options(session: Session, trace: Trace) -> Options:
     """What figures show; each reads those that concern it."""
-    last = trace.n_queries - 1
+    last = max(trace.n_queries - 1, 0)
     step, layer = session.step, session.layer
     at = st.number_input(
         "Step (overview, heatmap, text)", 0, last,

@@ -142,8 +142,11 @@ def _cache() -> Data | None:
     trace, _ = found
     shown = min(_SHOWN, trace.n_queries)
     held = trace.held()[:, :shown]
-    layer = int(held.max(axis=1).argmin())
-    steps = cache_steps(trace.death[layer], shown)
+    # The smallest cache in which a row moves: that is what the picture is about.
+    for layer in map(int, held.max(axis=1).argsort(kind="stable")):
+        steps = cache_steps(trace.death[layer], shown)
+        if any(step.moves for step in steps):
+            break
     memory = trace.meta["memory"]
     return {
         "picture": "cache",

@@ -91,7 +91,7 @@ def test_every_page_opens_on_an_odd_trace(open_page: Open, kind: str) -> None:
     assert open_all(page) == {}
 
 
-@pytest.mark.parametrize("pause", [0.05], indirect=True)
+@pytest.mark.parametrize("pause", [0.5], indirect=True)
 def test_pages_say_that_a_run_is_on_and_keep_it_alive(open_page: Open) -> None:
     page = open_page()
     page.number_input(key="new_tokens").set_value(200).run()
@@ -128,8 +128,11 @@ def without_torch() -> dict[str, list[str]]:
     """What goes wrong on each page of the sample where nothing heavy can be imported."""
     script = f"""
 import json, sys
-for name in ("torch", "transformers", "spacy"):
-    sys.modules[name] = None
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "transformers", "spacy"):
+            raise ImportError(name + " is blocked here")
+sys.meta_path.insert(0, Blocked())
 sys.path.insert(0, {str(ROOT)!r})
 import dcp.ui.services
 dcp.ui.services.warm = lambda: None
