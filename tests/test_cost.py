@@ -52,7 +52,7 @@ def test_live_never_exceeds_dense_and_equals_what_is_visible(tokens: int) -> Non
         assert found.entries[:, t].tolist() == trace.visible(t).sum(axis=1).tolist()
 
 
-@pytest.mark.parametrize("entry", [None, 0, -5, 1.5, True, "32", 10**400, 2**60])
+@pytest.mark.parametrize("entry", [None, 0, -5, 1.5, True, "32", 2**60])
 def test_an_entry_size_that_cannot_be_is_not_believed(entry: object) -> None:
     trace = random_trace(3)
     memory = trace.meta["memory"] | {"kv_bytes_per_entry": entry, "kv_bytes_dense": 3 * 63 * 48}

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+import dcp.ui.running
 from dcp.trace import ALIVE, Trace
 from dcp.ui.session import Session
 from tests.traces import make_trace, random_trace
@@ -92,7 +93,7 @@ def test_every_page_opens_on_an_odd_trace(open_page: Open, kind: str) -> None:
 
 
 @pytest.mark.parametrize("pause", [0.5], indirect=True)
-def test_pages_say_that_a_run_is_on_and_keep_it_alive(open_page: Open) -> None:
+def test_a_run_and_what_was_asked_outlive_a_change_of_page(open_page: Open) -> None:
     page = open_page()
     page.number_input(key="new_tokens").set_value(200).run()
     page.button(key="generate").click().run()
@@ -101,16 +102,42 @@ def test_pages_say_that_a_run_is_on_and_keep_it_alive(open_page: Open) -> None:
     assert open_all(page) == {}
     page.switch_page("pages/cost.py").run()
     assert session.job is not None
-    assert any(caption.value.startswith("A run is on.") for caption in page.caption)
     session.job.cancel()
-    end = time.monotonic() + 20
+    page.switch_page("pages/explore.py").run()
+    assert page.number_input(key="new_tokens").value == 200
+    end = time.monotonic() + 60
     while session.job is not None and time.monotonic() < end:
         page.run()
     assert session.origin == "run"
-    assert not any(caption.value.startswith("A run is on.") for caption in page.caption)
-    # What was typed and chosen is still there.
-    page.switch_page("pages/explore.py").run()
-    assert page.number_input(key="new_tokens").value == 200
+
+
+@pytest.mark.parametrize("pause", [0.5], indirect=True)
+def test_other_pages_say_that_a_run_is_on_and_end_it(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page()
+    page.number_input(key="new_tokens").set_value(200).run()
+    page.button(key="generate").click().run()
+    session: Session = page.session_state["session"]
+    assert session.job is not None
+    # AppTest opens a page's file by itself, so app.py cannot know which page it is.
+    monkeypatch.setattr(dcp.ui.running, "to_page", lambda *_, **__: None)
+    line = AppTest.from_string(
+        "import streamlit as st\n"
+        "from dcp.ui.running import running\n"
+        "running(st.session_state['session'], 'Explore')\n"
+    )
+    line.session_state["session"] = session
+    session.page = "Explore"
+    assert not line.run().caption
+    session.page = "Cost"
+    assert line.run().caption[0].value.startswith("A run is on.")
+    session.job.cancel()
+    end = time.monotonic() + 60
+    while session.job is not None and time.monotonic() < end:
+        line.run()
+    assert session.origin == "run"
+    assert not line.run().caption
 
 
 @pytest.mark.parametrize("name", [name for name in PAGES if name != "explore"])
