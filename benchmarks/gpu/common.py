@@ -157,11 +157,12 @@ def machine() -> dict[str, str]:
     """What the figures were measured on."""
     import triton
 
+    date = datetime.now(UTC).strftime("%Y-%m-%d")
     if REHEARSAL:
-        return {"gpu": "rehearsal: no GPU, no result", "torch": torch.__version__}
+        return {"date": date, "gpu": "rehearsal: no GPU, no result", "torch": torch.__version__}
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "date": date,
         "gpu": torch.cuda.get_device_name(),
         "driver": subprocess.run(query, capture_output=True, text=True).stdout.strip(),
         "torch": torch.__version__,
