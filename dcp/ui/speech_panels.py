@@ -35,7 +35,7 @@ def panels(tables: Tables, ask: Ask) -> None:
         st.caption(
             "Bars: what the gates dropped. Hollow marks: random and oldest-first eviction that "
             "drop as many entries per layer and step, so hold the same memory; where they stand "
-            "apart from the bar, the kind of word made a difference."
+            "apart from the bar, the gates chose by more than age and number."
         )
     with right:
         st.subheader("The words behind it")
