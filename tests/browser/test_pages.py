@@ -142,7 +142,7 @@ def cold_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_a_cold_server_entered_by_a_pages_link(window: Open, cold_address: str) -> None:
     page = window()
     page.goto(f"{cold_address}/cost?step=40")
-    page.get_by_role("heading", name="Memory").wait_for()
+    page.get_by_role("heading", name="Memory", exact=True).wait_for()
     settle(page)
     # The app's own navigation, style and links, not those of a lone script.
     page.get_by_role("link", name="Put it back").first.wait_for()
@@ -156,7 +156,7 @@ def test_a_cold_server_entered_by_a_pages_link(window: Open, cold_address: str) 
         card.get_by_role("button", name=re.compile("Next|Begin")).click()
     card.wait_for(state="detached")
     page.get_by_role("link", name="Cost").first.click()
-    page.get_by_role("heading", name="Memory").wait_for()
+    page.get_by_role("heading", name="Memory", exact=True).wait_for()
     page.get_by_role("link", name="Explore").first.click()
     page.locator(".dcp canvas").first.wait_for()
     assert page.locator(".st-key-tour").count() == 0
