@@ -117,13 +117,14 @@ class Transformer(nn.Module):
 
     @torch.no_grad()
     def initialise_gates(self, seed: int = 0, beta: float = 4.0) -> None:
-        """Fresh gates: weights N(0, 1/sqrt(D)), so that z starts near ``beta``, spread 1."""
+        """Fresh gates: z starts near ``beta``, spread 1, whatever the scale of a layer's input."""
         generator = torch.Generator().manual_seed(seed + 1)
         for block in self.blocks:
             if self.interaction:
                 assert isinstance(block, _Block)
-                block.q_int.weight.normal_(0.0, self.config.width**-0.5, generator=generator)
-                block.k_int.weight.normal_(0.0, self.config.width**-0.5, generator=generator)
+                std = self.config.width**-0.5 * block.gate_scale()
+                block.q_int.weight.normal_(0.0, std, generator=generator)
+                block.k_int.weight.normal_(0.0, std, generator=generator)
                 block.beta.fill_(beta)
 
 
@@ -189,6 +190,10 @@ class _Block(nn.Module):
         """Weights that move or change type leave their joint product behind."""
         self._joint = None
         return super()._apply(*args, **options)  # type: ignore[no-untyped-call]
+
+    def gate_scale(self) -> float:
+        """What the gate weights are to be multiplied by, as their input is the norm's output."""
+        return float(self.attn_norm.weight.detach().square().mean().rsqrt())  # type: ignore[operator]
 
     def fuse(self) -> None:
         if self._joint is not None or not self.interaction:

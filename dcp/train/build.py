@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dcp.config import GateConfig, ModelConfig
 from dcp.errors import RequestError
@@ -18,7 +19,7 @@ from dcp.model.weights import load
 from dcp.models import describe
 from dcp.train.settings import TrainSettings
 
-__all__ = ["build", "check_base", "optimizers"]
+__all__ = ["build", "check_base", "optimizers", "read_teacher", "split_parameters"]
 
 
 def build(
@@ -43,8 +44,8 @@ def build(
         gates = GateConfig(min(settings.interaction, limit))
         bare = transformer
         transformer = Transformer(loaded.config, gates.interaction)
-        transformer.initialise_gates(settings.seed, settings.beta)
         transformer.load_state_dict(bare.state_dict(), strict=False)
+        transformer.initialise_gates(settings.seed, settings.beta)
     transformer.requires_grad_(True).train()
     return transformer, hf_config, gates
 
@@ -57,6 +58,19 @@ def check_base(settings: TrainSettings, start: Path) -> None:
     context = describe(start, gates=False).context
     if settings.length > context:
         raise RequestError(f"length {settings.length} is longer than the base's context {context}")
+
+
+def read_teacher(folder: Path, student: ModelConfig) -> Transformer:
+    """A dense model whose distribution a student of the same vocabulary is to keep.
+
+    Raises ModelError, or RequestError for another vocabulary or a shorter context.
+    """
+    found = load(folder, gates=False)
+    if found.config.vocab != student.vocab:
+        raise RequestError(f"{folder} has another vocabulary than the model that it is to teach")
+    if found.config.context < student.context:
+        raise RequestError(f"{folder} has a shorter context than the model that it is to teach")
+    return found.transformer.requires_grad_(False).eval()
 
 
 def _llama_config(s: TrainSettings, tokenizer: Path) -> dict[str, Any]:
@@ -80,7 +94,7 @@ def _llama_config(s: TrainSettings, tokenizer: Path) -> dict[str, Any]:
         "hidden_act": "silu",
         "rms_norm_eps": 1e-6,
         "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
-        "tie_word_embeddings": True,
+        "tie_word_embeddings": s.tied,
         "attention_bias": False,
         "mlp_bias": False,
         "bos_token_id": end,
@@ -89,15 +103,32 @@ def _llama_config(s: TrainSettings, tokenizer: Path) -> dict[str, Any]:
     }
 
 
+def split_parameters(transformer: Transformer) -> tuple[list[Tensor], list[Tensor]]:
+    """Those of the gates, and the language model's: a jump in one must not clip the other."""
+    gates: list[Tensor] = []
+    language: list[Tensor] = []
+    for name, p in transformer.named_parameters():
+        (gates if "_int." in name or name.endswith(".beta") else language).append(p)
+    return gates, language
+
+
 def optimizers(s: TrainSettings, transformer: Transformer) -> list[torch.optim.Optimizer]:
-    """Muon for the blocks' matrices, AdamW for embeddings, norms, biases and gates."""
-    matrices, gates, betas, rest, plain = [], [], [], [], []
+    """Muon for the blocks' matrices unless its rate is 0, AdamW for all else.
+
+    A group's ``scale`` is the unit of its rate, fixed when a run starts.
+    """
+    matrices, betas, rest, plain = [], [], [], []
+    gates: list[dict[str, Any]] = []
     for name, p in transformer.named_parameters():
         if name.endswith(".beta"):
             betas.append(p)
         elif "_int." in name:
-            gates.append(p)
-        elif name.startswith("blocks.") and p.ndim == 2:
+            # Where the input is small the weights are large, and so must their steps be.
+            scale = transformer.blocks[int(name.split(".")[1])].gate_scale()  # type: ignore[operator]
+            gates.append(
+                {"params": [p], "lr": s.gate_lr * scale, "scale": scale, "weight_decay": 0.0}
+            )
+        elif name.startswith("blocks.") and p.ndim == 2 and s.muon_lr:
             matrices.append(p)
         elif p.ndim == 2:
             rest.append(p)
@@ -106,17 +137,18 @@ def optimizers(s: TrainSettings, transformer: Transformer) -> list[torch.optim.O
     groups = [
         {"params": rest, "lr": s.lr, "weight_decay": s.weight_decay},
         {"params": plain, "lr": s.lr, "weight_decay": 0.0},
-        {"params": gates, "lr": s.gate_lr, "weight_decay": 0.0},
+        *gates,
         # One number against r · D: what turns the projections slowly would not move β at all.
         {"params": betas, "lr": 10 * s.gate_lr, "weight_decay": 0.0},
     ]
-    return [
-        torch.optim.Muon(
-            matrices,
-            lr=s.muon_lr,
-            weight_decay=s.weight_decay,
-            momentum=0.95,
-            adjust_lr_fn="original",
-        ),
-        torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.95), eps=1e-10),
-    ]
+    adamw = torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.95), eps=1e-10)
+    if not matrices:
+        return [adamw]
+    muon = torch.optim.Muon(
+        matrices,
+        lr=s.muon_lr,
+        weight_decay=s.weight_decay,
+        momentum=0.95,
+        adjust_lr_fn="original",
+    )
+    return [muon, adamw]

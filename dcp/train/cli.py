@@ -83,6 +83,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         stage.add_argument(
             "--base", metavar="M", help="start from these weights: a folder or a Hub id"
         )
+        if name != "pretrain":
+            stage.add_argument(
+                "--teacher", metavar="M", help="a dense model to keep close to (setting distill)"
+            )
         stage.add_argument("--out", type=Path, required=True, metavar="DIR")
         stage.add_argument("--resume", action="store_true", help="go on from DIR/last")
         stage.add_argument("--compile", action="store_true", help="use torch.compile")
@@ -146,12 +150,18 @@ def run(args: argparse.Namespace) -> int:
     if tokenizer is None:
         raise RequestError("give --tokenizer DIR, or --base DIR to use its tokenizer")
     shards = args.shards or [_packed_data(args.data, tokenizer, args.out, args.resume)]
+    teacher = getattr(args, "teacher", None)
+    if teacher is not None:
+        from dcp.models import find
+
+        teacher = find(teacher)
     final = train(
         settings,
         shards,
         tokenizer,
         args.out,
         init=base,
+        teacher=teacher,
         resume=args.resume,
         compiled=args.compile,
     )

@@ -1,7 +1,8 @@
-"""The two ways of attending in training, and the loss.
+"""The ways of attending in training, and the loss.
 
 Loss (arXiv 2305.15805, equation 8, in our convention):
 L_LM + γ · mean over layers and over pairs j < t of I[t, j].
+L_LM may be measured against a teacher's distribution beside the text's own next token.
 Plugs into `dcp.model.transformer` as its ``attend``; knows nothing of data or optimisers.
 """
 
@@ -18,15 +19,31 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dcp.train.alpha_sigmoid import attention_bias, log_interaction
+from dcp.train.causal_attention import causal_attention
 from dcp.train.gated_attention import gated_attention
+from dcp.train.hard_attention import hard_gated_attention
 
-__all__ = ["CausalAttend", "SoftGateAttend", "language_model_loss", "plain_gated_attention"]
+__all__ = [
+    "CausalAttend",
+    "HardGateAttend",
+    "SoftGateAttend",
+    "distilled_loss",
+    "language_model_loss",
+    "plain_gated_attention",
+    "plain_hard_gated_attention",
+]
 
 GatedAttention = Callable[..., tuple[Tensor, Tensor]]
 
 
 class CausalAttend:
-    """Plain causal attention: pretraining and the dense twin."""
+    """Causal attention: pretraining and the dense twin.
+
+    ``death`` [T] int64, if given, ends each token's visibility as an untrained eviction does.
+    """
+
+    def __init__(self, death: Tensor | None = None) -> None:
+        self._death = death
 
     def __call__(
         self,
@@ -38,10 +55,25 @@ class CausalAttend:
         k_int: Tensor | None,
         beta: Tensor | None,
     ) -> Tensor:
-        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-        grouped = q.shape[1] != k.shape[1]
-        out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
+        q, k, v = _by_head(q, k, v)
+        if q.device.type == "cpu":
+            with torch.autocast("cpu", enabled=False):
+                return causal_attention(q, k, v, self._death).transpose(1, 2)
+        mask = None
+        if self._death is not None:
+            steps = torch.arange(q.shape[2], device=q.device)[:, None]
+            mask = (steps >= steps.T) & (steps < self._death.to(q.device))
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
         return out.transpose(1, 2)
+
+
+def _by_head(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """[B, T, heads, d] -> [B, H, T, d]; queries that share keys and values get their own."""
+    queries = q.shape[2] // k.shape[2]
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    if queries > 1:
+        k, v = (x.repeat_interleave(queries, dim=1) for x in (k, v))
+    return q, k, v
 
 
 class SoftGateAttend:
@@ -49,7 +81,6 @@ class SoftGateAttend:
 
     One object per forward pass: ``kept`` collects each layer's mean I over pairs j < t of real
     tokens. ``real`` [B, T] bool marks the tokens that are not padding (padding comes last).
-    ``shift`` is added to every β.
     """
 
     def __init__(
@@ -57,11 +88,8 @@ class SoftGateAttend:
         alpha: float,
         real: Tensor,
         attention: GatedAttention | None = None,
-        shift: float = 0.0,
     ) -> None:
-        # Window by window is for a CPU's caches; a GPU wants the whole batch in one launch.
-        by_device = gated_attention if real.device.type == "cpu" else plain_gated_attention
-        self.alpha, self.shift, self.attention = alpha, shift, attention or by_device
+        self.alpha, self.attention = alpha, attention or attention_on(real.device.type)
         self.kept: list[Tensor] = []
         length = real.shape[1]
         past = torch.ones(length, length, device=real.device).tril(-1)
@@ -81,14 +109,48 @@ class SoftGateAttend:
         assert q_int is not None
         assert k_int is not None
         assert beta is not None
-        groups = q.shape[2] // k.shape[2]
-        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-        if groups > 1:
-            k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
+        q, k, v = _by_head(q, k, v)
         with torch.autocast(q.device.type, enabled=False):
-            out, kept = self.attention(
-                q, k, v, q_int, k_int, beta + self.shift, self._pairs, self.alpha
-            )
+            out, kept = self.attention(q, k, v, q_int, k_int, beta, self._pairs, self.alpha)
+        self.kept.append(kept / self._count)
+        return out.transpose(1, 2)
+
+
+class HardGateAttend:
+    """softmax(Q Kᵀ / sqrt(d) + log I) V with the hard gates of inference, trained straight through.
+
+    One object per forward pass: ``kept`` collects for each layer [B], the visible pairs j < t of
+    each window's real tokens over all such pairs of the batch; the sum over B is the mean of I.
+    ``real`` [B, T] bool as for soft gates; ``shifts`` [B] float32 is added to each window's β.
+    """
+
+    def __init__(
+        self, real: Tensor, shifts: Tensor, attention: GatedAttention | None = None
+    ) -> None:
+        # Blocks and rows are for a CPU's caches; a GPU wants whole matrices.
+        by_device = (
+            hard_gated_attention if real.device.type == "cpu" else plain_hard_gated_attention
+        )
+        self.kept: list[Tensor] = []
+        self._real, self._shifts, self._attention = real, shifts, attention or by_device
+        self._count = (torch.arange(real.shape[1], device=real.device) * real).sum()
+
+    def __call__(
+        self,
+        layer: int,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        q_int: Tensor | None,
+        k_int: Tensor | None,
+        beta: Tensor | None,
+    ) -> Tensor:
+        assert q_int is not None
+        assert k_int is not None
+        assert beta is not None
+        q, k, v = _by_head(q, k, v)
+        with torch.autocast(q.device.type, enabled=False):
+            out, kept = hard_gated_attention(q, k, v, q_int, k_int, beta + self._shifts, self._real)
         self.kept.append(kept / self._count)
         return out.transpose(1, 2)
 
@@ -131,6 +193,43 @@ def plain_gated_attention(
     return weights.to(v.dtype) @ v, kept
 
 
+def plain_hard_gated_attention(
+    q: Tensor, k: Tensor, v: Tensor, q_int: Tensor, k_int: Tensor, beta: Tensor, real: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`hard_gated_attention` over whole [T, T], its gradient left to autograd: the oracle."""
+    length = q.shape[2]
+    past = torch.ones(length, length, device=q.device).tril(-1)
+    z = q_int @ k_int.transpose(1, 2) / math.sqrt(q_int.shape[-1]) + beta[:, None, None]
+    margin = (z + (1 - past) * 1e4).cummin(1).values
+    seen = (margin > 0).float()
+    soft = margin / (2 * (1 + margin.detach().abs()) ** 2)
+    visible = seen + soft - soft.detach()
+    kept = (visible * past * real[:, :, None]).sum((1, 2))
+    scores = (q @ k.transpose(2, 3)).float() * q.shape[-1] ** -0.5
+    scores = scores + torch.full_like(past, -math.inf).triu(1)
+    hidden = (1 - seen)[:, None]
+    level = scores.masked_fill(hidden.bool(), -math.inf).logsumexp(-1, keepdim=True)
+    ratio = (scores - level).exp()
+    out = (ratio * seen[:, None]).to(v.dtype) @ v
+    # What each pair adds to the output, times a zero whose gradient is the gate's.
+    gain = (ratio / (1 + ratio * hidden)).detach() * (visible - visible.detach())[:, None]
+    straight = gain @ v.detach().float() - gain.sum(-1, keepdim=True) * out.detach().float()
+    return out + straight.to(v.dtype), kept
+
+
 def language_model_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean negative log-probability in nats; logits [B, T, V], targets [B, T] int64, -1 = none."""
     return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=-1)
+
+
+def distilled_loss(logits: Tensor, targets: Tensor, teacher: Tensor, share: float) -> Tensor:
+    """Cross-entropy in nats against ``share`` · the teacher's distribution + the rest · the text.
+
+    logits, teacher [B, T, V]; targets [B, T] int64, -1 = none. Its gradient is that of
+    share · KL(teacher ‖ model) + (1 - share) · language_model_loss.
+    """
+    counted = targets.flatten() >= 0
+    wanted = teacher.flatten(0, 1)[counted].float().softmax(-1).mul_(share)
+    own = targets.flatten()[counted, None]
+    wanted.scatter_add_(1, own, torch.full_like(own, 1 - share, dtype=wanted.dtype))
+    return F.cross_entropy(logits.flatten(0, 1)[counted].float(), wanted)

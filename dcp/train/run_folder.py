@@ -79,17 +79,18 @@ def checkpoint(
 
 
 def restore(last: Path, optimizers: Sequence[Any]) -> int:
+    """Optimiser states of ``last`` at the rates of this run; returns the step to go on with."""
     found = torch.load(last / "optimizers.pt", weights_only=True)
     for optimizer, state in zip(optimizers, found["optimizers"], strict=True):
-        peak = [group["lr"] for group in optimizer.param_groups]
+        peak = [group["lr"] / group.get("scale", 1.0) for group in optimizer.param_groups]
         optimizer.load_state_dict(state)
         for group, lr in zip(optimizer.param_groups, peak, strict=True):
-            group["lr"] = lr
+            group["lr"] = lr * group.get("scale", 1.0)
     return int(found["step"])
 
 
 class Log:
-    """``log.csv``, a row a step: LM loss, α, gate shift, rate, gradient norm, speed, kept."""
+    """``log.csv``, a row a step: LM loss, α, rate, gradient norm, speed, kept."""
 
     def __init__(self, path: Path, layers: int, first: int, enabled: bool) -> None:
         self._path, self._layers, self._first, self._enabled = path, layers, first, enabled
@@ -98,7 +99,7 @@ class Log:
         if self._enabled:
             # Rows after the checkpoint that a run resumes from would be there twice.
             kept = self._path.read_text().splitlines()[1 : self._first + 1] if self._first else []
-            head = ["step", "lm_loss", "alpha", "shift", "rate", "grad_norm", "tokens_per_second"]
+            head = ["step", "lm_loss", "alpha", "rate", "grad_norm", "tokens_per_second"]
             head += [f"kept_{layer}" for layer in range(self._layers)]
             self._file = self._path.open("w", newline="", encoding="utf-8")
             self._file.writelines(line + "\n" for line in [",".join(head), *kept])
@@ -110,14 +111,13 @@ class Log:
         step: int,
         loss: float,
         alpha: float,
-        shift: float,
         rate: float,
         norm: float,
         speed: float,
         kept: Sequence[float],
     ) -> None:
         if self._enabled:
-            numbers = (loss, alpha, shift, rate, norm, speed, *kept)
+            numbers = (loss, alpha, rate, norm, speed, *kept)
             self._writer.writerow([step, *(f"{n:.6g}" for n in numbers)])
             self._file.flush()
 

@@ -1,4 +1,4 @@
-"""Schedules: learning rate (warm-up, constant, linear decay), α (cosine from 1 to 8), gate shift.
+"""Schedules: learning rate (warm-up, constant, linear decay), α (cosine from 1 to 8), gate shifts.
 
 A constant middle makes a run extensible: the total may be set when the run is resumed, and the
 result is the same as if it had been known from the start. Pure functions of the step.
@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
 
-__all__ = ["alpha_at", "learning_rate_at", "shift_at"]
+__all__ = ["alpha_at", "learning_rate_at", "shifts_at"]
 
 
 def learning_rate_at(step: int, steps: int, warmup: int, decay: int) -> float:
@@ -26,6 +25,10 @@ def alpha_at(step: int, steps: int, first: float = 1.0, last: float = 8.0) -> fl
     return last + (first - last) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def shift_at(step: int, seed: int, shifts: Sequence[float]) -> float:
-    """The gate shift of ``step``: one of ``shifts``, the same for equal (step, seed)."""
-    return random.Random(f"{seed} {step}").choice(shifts)
+def shifts_at(step: int, seed: int, windows: int, spread: float) -> list[float]:
+    """A gate shift for each window of ``step``, spread evenly over ±``spread`` in random order and
+    each at a random place of its part; the same for equal arguments."""
+    rng = random.Random(f"{seed} {step}")
+    places = [(i + rng.random()) / windows for i in range(windows)]
+    rng.shuffle(places)
+    return [spread * (2 * place - 1) for place in places]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dcp.errors import RequestError
+from dcp.policies import POLICIES
 
 __all__ = ["Stage", "TrainSettings"]
 
@@ -23,15 +24,22 @@ class TrainSettings:
     """``batch`` windows of ``length`` tokens a step, in micro-batches of ``micro``.
 
     Stages: ``pretrain`` (no gates, packed windows), ``prune`` (soft gates, single documents),
-    ``dense`` (the twin: as prune, without gates). Matrices are trained by Muon at ``muon_lr``,
-    the rest by AdamW at ``lr``, gate projections at ``gate_lr``, β at ten times that.
+    ``dense`` (the twin: as prune, without gates). Matrices are trained by Muon at ``muon_lr``
+    (0: by AdamW), the rest by AdamW at ``lr``, gate projections at ``gate_lr``, β at ten times
+    that.
 
     alpha_steps  steps in which α goes from ``alpha_first`` to ``alpha_last``, where it then stays;
             0: all of them
-    shifts  what a pruning step may add to β, drawn anew each step, so that the gate shift becomes
-            a dial that the weights know; inf is a step without gates
-    tilt    a step at shift δ weighs the kept share by γ · exp(-tilt · δ): who wants fewer entries
-            pays more for each
+    gates   ``soft``: the paper's α-sigmoids; ``hard``: those of inference, straight through
+            (α is then not used)
+    spread  hard gates: each window's β is shifted by a δ in ±spread, so that the gate shift
+            becomes a dial that the weights know
+    tilt    a window at shift δ weighs its kept share by γ · exp(-tilt · δ): who wants fewer
+            entries pays more for each
+    gamma_steps  steps in which γ rises from 0
+    distill  share of a teacher's distribution in what is to be predicted (needs a teacher)
+    policy  the stage ``dense`` under an untrained eviction (local, strided, sink): the baseline
+            that knows what it will be given; each step draws one of ``windows``
     """
 
     stage: Stage = "pretrain"
@@ -41,6 +49,7 @@ class TrainSettings:
     kv_heads: int = 4
     ffn: int = 704
     context: int = 512
+    tied: bool = True
     interaction: int = 64
     steps: int = 1000
     warmup: int = 50
@@ -58,8 +67,13 @@ class TrainSettings:
     alpha_last: float = 8.0
     alpha_steps: int = 0
     beta: float = 4.0
-    shifts: tuple[float, ...] = (0.0,)
+    gates: Literal["soft", "hard"] = "soft"
+    spread: float = 0.0
     tilt: float = 0.0
+    gamma_steps: int = 0
+    distill: float = 0.0
+    policy: str = ""
+    windows: tuple[int, ...] = ()
     seed: int = 0
     save_every: int = 100
     precision: Literal["no", "bf16"] = "bf16"
@@ -72,8 +86,18 @@ class TrainSettings:
             raise RequestError(f"batch {self.batch} must be a multiple of micro {self.micro}")
         if self.length > self.context:
             raise RequestError(f"length {self.length} is longer than the context {self.context}")
-        if not self.shifts or any(not s > -math.inf for s in self.shifts):
-            raise RequestError("shifts must be numbers or inf, at least one")
+        if self.gates not in ("soft", "hard"):
+            raise RequestError(f"gates must be soft or hard, not {self.gates!r}")
+        if self.spread and self.gates == "soft":
+            raise RequestError('a spread of gate shifts needs gates = "hard"')
+        if not 0 <= self.spread < math.inf:
+            raise RequestError(f"spread must be 0 or more, not {self.spread}")
+        if not 0 <= self.distill <= 1:
+            raise RequestError(f"distill must be in 0 … 1, not {self.distill}")
+        if bool(self.policy) != bool(self.windows):
+            raise RequestError("policy and windows need each other")
+        if self.policy and self.policy not in POLICIES:
+            raise RequestError(f"unknown policy {self.policy!r}; use one of: {', '.join(POLICIES)}")
         if self.stage not in ("pretrain", "prune", "dense"):
             raise RequestError(f"stage must be pretrain, prune or dense, not {self.stage!r}")
 
@@ -94,8 +118,8 @@ class TrainSettings:
         if unknown := sorted(set(found) - known):
             raise RequestError(f"unknown setting {unknown[0]!r}; known: {', '.join(sorted(known))}")
         try:
-            if "shifts" in found:
-                found["shifts"] = tuple(float(shift) for shift in found["shifts"])
+            if "windows" in found:
+                found["windows"] = tuple(int(window) for window in found["windows"])
             return replace(cls(), **found)
         except (TypeError, ValueError) as wrong:
             raise RequestError(f"a setting has the wrong type: {wrong}") from None

@@ -13,10 +13,13 @@ import torch
 from safetensors.torch import load_file
 
 from dcp.errors import DataError, RequestError
+from dcp.kernels import ALIVE
+from dcp.model.masked import MaskedAttend
+from dcp.model.transformer import Transformer
 from dcp.model.weights import load
 from dcp.train.data import pack_file
 from dcp.train.loop import train
-from dcp.train.schedule import shift_at
+from dcp.train.schedule import shifts_at
 from dcp.train.settings import TrainSettings
 from dcp.train.tokenizer import train_tokenizer
 
@@ -139,37 +142,118 @@ def test_unknown_settings_are_named(tmp_path: Path) -> None:
     assert TrainSettings.read(None, steps=7, gamma=None).steps == 7
 
 
-def test_the_shift_is_drawn_anew_each_step_and_a_step_at_infinity_keeps_all(
+def test_hard_gates_learn_to_drop_and_the_dial_turns_both_ways(
     corpus: Path, base: Path, tmp_path: Path
 ) -> None:
-    shards, shifts = [corpus / "shard.npy"], (-1.5, 0.0, np.inf)
-    settings = replace(TINY, stage="prune", steps=12, shifts=shifts)
-    train(settings, shards, corpus, tmp_path / "run", init=base)
+    settings = replace(
+        TINY, stage="prune", gates="hard", beta=1.0, steps=25, gamma=0.3, gate_lr=0.02, spread=1.0
+    )
+    final = train(settings, [corpus / "shard.npy"], corpus, tmp_path / "run", init=base)
     rows = [r.split(",") for r in (tmp_path / "run" / "log.csv").read_text().splitlines()]
-    column = rows[0].index("shift")
-    drawn = [float(row[column]) for row in rows[1:]]
-    assert set(drawn) == set(shifts)
-    assert drawn == [shift_at(step, settings.seed, shifts) for step in range(12)]
-    for row, shift in zip(rows[1:], drawn, strict=True):
-        shares = [float(share) for share in row[rows[0].index("kept_0") :]]
-        assert (shares == [1, 1]) == np.isinf(shift)
+    kept = np.asarray([[float(x) for x in row[-2:]] for row in rows[1:]]).mean(1)
+    assert kept[-3:].mean() < kept[:3].mean() - 0.2
+    model, ids = load(final), torch.arange(30)[None]
+    shares = []
+    for shift in (-1.0, 0.0, 1.0):
+        hard = MaskedAttend(shift)
+        model.transformer(ids, ids, hard)
+        shares.append(int((hard.deaths == ALIVE).sum()))
+    assert shares == sorted(shares)
+    assert shares[0] < shares[2]
 
 
-def test_tilt_makes_sparser_steps_pay_more_for_what_they_keep(
+def test_shifts_fill_the_dial_evenly_and_are_the_same_for_the_same_step() -> None:
+    drawn = shifts_at(5, 1, 8, 2.0)
+    parts = sorted(int((shift + 2) / 0.5) for shift in drawn)
+    assert parts == list(range(8))
+    assert drawn == shifts_at(5, 1, 8, 2.0) != shifts_at(6, 1, 8, 2.0)
+    assert shifts_at(5, 1, 3, 0.0) == [0, 0, 0]
+
+
+def last_kept(corpus: Path, base: Path, out: Path, **changes: float) -> float:
+    plain = replace(
+        TINY, stage="prune", gates="hard", beta=1.0, steps=16, gamma=0.3, gate_lr=0.01, spread=2.0
+    )
+    train(replace(plain, **changes), [corpus / "shard.npy"], corpus, out, init=base)
+    last = (out / "log.csv").read_text().splitlines()[-1].split(",")
+    return sum(float(share) for share in last[-2:])
+
+
+def test_tilt_makes_sparser_windows_pay_more_for_what_they_keep(
     corpus: Path, base: Path, tmp_path: Path
 ) -> None:
-    plain = replace(TINY, stage="prune", steps=16, shifts=(-2.0,), gamma=0.5, gate_lr=0.01)
-    kept = []
-    for name, tilt in (("even", 0.0), ("tilted", 2.0)):
-        settings = replace(plain, tilt=tilt)
-        train(settings, [corpus / "shard.npy"], corpus, tmp_path / name, init=base)
-        last = (tmp_path / name / "log.csv").read_text().splitlines()[-1].split(",")
-        kept.append(sum(float(share) for share in last[-2:]))
-    assert kept[1] < kept[0]
+    even, tilted = (last_kept(corpus, base, tmp_path / str(t), tilt=t) for t in (0.0, 2.0))
+    assert tilted < even
 
 
-def test_settings_refuse_shifts_that_are_no_shifts(tmp_path: Path) -> None:
-    for wrong in ("[]", "[nan]", "[-inf]", '["a"]', "3"):
-        (tmp_path / "s.toml").write_text(f"shifts = {wrong}")
-        with pytest.raises(RequestError, match=r"shifts|wrong type"):
-            TrainSettings.read(tmp_path / "s.toml")
+def test_gamma_may_rise_slowly(corpus: Path, base: Path, tmp_path: Path) -> None:
+    now, slow = (last_kept(corpus, base, tmp_path / str(n), gamma_steps=n) for n in (0, 1000))
+    assert now < slow
+
+
+def test_a_teacher_is_read_where_it_is_asked_for(corpus: Path, base: Path, tmp_path: Path) -> None:
+    shards = [corpus / "shard.npy"]
+    settings = replace(TINY, stage="prune", gates="hard", distill=0.9)
+    with pytest.raises(RequestError, match="need each other"):
+        train(settings, shards, corpus, tmp_path / "none", init=base)
+    taught = train(settings, shards, corpus, tmp_path / "a", init=base, teacher=base)
+    plain = train(replace(settings, distill=0.0), shards, corpus, tmp_path / "b", init=base)
+    one, other = (load_file(run / "model.safetensors") for run in (taught, plain))
+    assert any(not torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_twin_may_be_trained_under_an_eviction(
+    corpus: Path, base: Path, tmp_path: Path
+) -> None:
+    shards = [corpus / "shard.npy"]
+    runs = [
+        losses(train(settings, shards, corpus, tmp_path / name, init=base).parent)
+        for name, settings in (
+            ("whole", replace(TINY, stage="dense")),
+            ("local", replace(TINY, stage="dense", policy="local", windows=(2,))),
+            ("none", replace(TINY, stage="dense", policy="local", windows=(1000,))),
+        )
+    ]
+    assert runs[0] == runs[2] != runs[1]
+
+
+def test_without_muon_adamw_trains_the_matrices_too(corpus: Path, tmp_path: Path) -> None:
+    settings = replace(TINY, muon_lr=0.0, steps=30)
+    run = train(settings, [corpus / "shard.npy"], corpus, tmp_path / "run")
+    curve = losses(run.parent)
+    assert np.mean(curve[-5:]) < np.mean(curve[:5]) - 0.3
+
+
+def test_gates_whose_input_is_small_start_with_the_same_spread(
+    corpus: Path, base: Path, tmp_path: Path
+) -> None:
+    spread = []
+    for factor in (1.0, 0.1):
+        model = load(base, gates=False).transformer
+        gated = Transformer(model.config, 8)
+        gated.load_state_dict(model.state_dict(), strict=False)
+        gated.blocks[0].attn_norm.weight.data *= factor
+        gated.initialise_gates(0, 1.0)
+        block = gated.blocks[0]
+        hidden = block.attn_norm(gated.embed(torch.arange(100)))
+        z = block.q_int(hidden) @ block.k_int(hidden).T
+        spread.append(float(z.detach().std()))
+    assert spread[0] == pytest.approx(spread[1], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ('gates = "hrad"', "soft or hard"),
+        ("spread = 1.0", "needs gates"),
+        ('gates = "hard"\nspread = -1.0', "0 or more"),
+        ("distill = 1.5", "0 … 1"),
+        ('policy = "local"', "need each other"),
+        ('policy = "lokal"\nwindows = [3]', "unknown policy"),
+        ("windows = 3", "wrong type"),
+    ],
+)
+def test_settings_refuse_what_makes_no_sense(wrong: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(wrong)
+    with pytest.raises(RequestError, match=said):
+        TrainSettings.read(tmp_path / "s.toml")

@@ -1,0 +1,104 @@
+"""The gradient of one optimiser step: windows dealt, a stage's way of attending, the loss.
+
+Windows, gate shifts and evictions depend on (seed, rank, step) alone. Knows nothing of optimisers,
+schedules of rates or run folders.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dcp.policies import make
+from dcp.train.data import Shards
+from dcp.train.objective import (
+    CausalAttend,
+    HardGateAttend,
+    SoftGateAttend,
+    distilled_loss,
+    language_model_loss,
+)
+from dcp.train.schedule import alpha_at, shifts_at
+from dcp.train.settings import TrainSettings
+
+__all__ = ["Accumulated", "accumulate"]
+
+
+@dataclass(frozen=True)
+class Accumulated:
+    """loss: LM loss in nats against the text; kept: share of pairs of each layer (pruning only)."""
+
+    loss: float
+    alpha: float
+    kept: list[float]
+
+
+def accumulate(
+    settings: TrainSettings,
+    data: Shards,
+    forward: Any,
+    teacher: Any,
+    accelerator: Any,
+    step: int,
+) -> Accumulated:
+    """Leaves the gradients of ``step`` in the model's parameters.
+
+    forward and teacher: (ids, positions, attend) -> logits; a teacher is read where
+    ``settings.distill`` asks for it.
+    """
+    s, device = settings, accelerator.device
+    prunes = s.stage == "prune"
+    alpha = alpha_at(step, s.alpha_steps or s.steps, s.alpha_first, s.alpha_last)
+    gamma = s.gamma * min(1.0, (step + 1) / (s.gamma_steps + 1))
+    rank_seed = s.seed * 1000 + accelerator.process_index
+    share = s.batch // accelerator.num_processes
+    deal = data.packed if s.stage == "pretrain" else data.single
+    windows = torch.from_numpy(deal(share, s.length, rank_seed, step)).to(device)
+    shifts = torch.tensor(shifts_at(step, rank_seed, share, s.spread), device=device)
+    micros = list(zip(torch.split(windows, s.micro), torch.split(shifts, s.micro), strict=True))
+    loss_sum, kept_sum = 0.0, torch.zeros(0)
+    for micro, shift in micros:
+        ids, targets = micro[:, :-1], micro[:, 1:]
+        positions = torch.arange(ids.shape[1], device=device).expand_as(ids)
+        attend = _attend(s, alpha, ids, shift, step)
+        with accelerator.autocast():
+            logits = _run(forward, ids, positions, attend)
+        loss = total = language_model_loss(logits, targets)
+        if s.distill:
+            with torch.no_grad(), accelerator.autocast():
+                taught = _run(teacher, ids, positions, CausalAttend())
+            total = distilled_loss(logits, targets, taught, s.distill)
+        if isinstance(attend, SoftGateAttend):
+            kept = torch.stack(attend.kept)
+            total = total + gamma * kept.mean()
+        elif isinstance(attend, HardGateAttend):
+            of_window = torch.stack(attend.kept)
+            kept = of_window.sum(1)
+            total = total + gamma * (of_window.mean(0) * torch.exp(-s.tilt * shift)).sum()
+        if prunes:
+            kept_sum = kept.detach().cpu() + (kept_sum if len(kept_sum) else 0)
+        accelerator.backward(total / len(micros))
+        loss_sum += float(loss.detach())
+    return Accumulated(loss_sum / len(micros), alpha, (kept_sum / len(micros)).tolist())
+
+
+def _run(model: Any, ids: Tensor, positions: Tensor, attend: Any) -> Tensor:
+    # Attention has its gradient written out: there is nothing in it to trace.
+    hook = torch.compiler.disable(attend)  # type: ignore[no-untyped-call]
+    return model(ids.clamp(min=0), positions, hook)  # type: ignore[no-any-return]
+
+
+def _attend(s: TrainSettings, alpha: float, ids: Tensor, shift: Tensor, step: int) -> Any:
+    if s.stage == "prune":
+        if s.gates == "hard":
+            return HardGateAttend(ids >= 0, shift)
+        return SoftGateAttend(alpha, ids >= 0)
+    if not s.policy:
+        return CausalAttend()
+    window = random.Random(f"{s.seed} {step}").choice(s.windows)
+    death = torch.from_numpy(make(s.policy, ids.shape[1], window)).long()
+    return CausalAttend(death.to(ids.device))
