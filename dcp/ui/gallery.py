@@ -65,8 +65,8 @@ def gallery(session: Session) -> None:
         st.info("No run yet and no sample: record one on the first page, or open a saved trace.")
         return
     chosen = look(session, found.trace)
-    with st.expander("Figures from measurements: give their results"):
-        files = results()
+    with st.expander("Figures from measurements: of the bundled model, or give their results"):
+        files, given = results()
     exhibit = Exhibit(
         found.trace,
         found.words,
@@ -78,7 +78,7 @@ def gallery(session: Session) -> None:
         chosen.palette,
         chosen.options,
     )
-    own = found.name == OWN or bool(files)
+    own = found.name == OWN or given
     shelf = st.session_state.setdefault("figures_shelf", Shelf(_thread())) if own else _samples()
     same = (fingerprint(found.trace), found.chosen, tuple(hash(str(f)) for f in files))
     keys: dict[str, Hashable] = {

@@ -10,15 +10,17 @@ import numpy as np
 import streamlit as st
 
 from dcp.errors import DcpError
-from dcp.figures.paper.results import Results, parse_results
+from dcp.figures.paper.results import Results, parse_results, read_results
 from dcp.trace import Trace
 from dcp.ui.look import problem
-from dcp.ui.samples import held_out, load_sample, sample_names
+from dcp.ui.samples import FOLDER, held_out, load_sample, sample_names
 from dcp.ui.session import Session
 from dcp.words import Word
 
-__all__ = ["OWN", "Source", "drawn", "fingerprint", "results", "source"]
+__all__ = ["MEASURED", "OWN", "Source", "drawn", "fingerprint", "results", "source"]
 
+MEASURED = FOLDER.parent / "results"
+"""What `dcp eval --json` said of the bundled model."""
 OWN = "run.safetensors"
 """What the trace of this session is called."""
 _OWN, _DRAWN, _TYPED = "This run", "A held-out text", "The sample"
@@ -115,23 +117,30 @@ def _describe(trace: Trace, which: str) -> None:
         )
 
 
-def results() -> tuple[Results, ...]:
-    """The files of results that were given, for the figures that are drawn from them."""
-    found = []
+def results() -> tuple[tuple[Results, ...], bool]:
+    """Files of results for the figures that are drawn from them, and whether a user gave them.
+
+    The bundled model's own measurements stand in until then.
+    """
     files = st.file_uploader(
-        "Results of `python -m dcp eval --json` or `bench --json`",
+        "Results of `python -m dcp eval --json` or `bench --json`, in place of the bundled model's",
         type=["json"],
         key="figures_results",
         accept_multiple_files=True,
         max_upload_size=4,
         help="For perplexity, tasks and throughput: these need a measurement, not a run.",
     )
+    found = []
     for file in files[:8]:
         try:
             found.append(parse_results(re.sub(r"[^\w.-]", "_", file.name)[-80:], file.getvalue()))
         except DcpError as error:
             problem(str(error))
-    return tuple(found)
+    return (tuple(found), True) if found else (_measured(), False)
+
+
+def _measured() -> tuple[Results, ...]:
+    return tuple(read_results(path) for path in sorted(MEASURED.glob("*.json")))
 
 
 def fingerprint(trace: Trace) -> str:

@@ -42,11 +42,14 @@ CHAPTERS = (
     Chapter(
         "sigmoid",
         "3. From soft to hard",
-        "A hard choice between 0 and 1 passes no gradient on, so training begins with a soft gate "
+        "A hard choice between 0 and 1 passes no gradient on, so the paper begins with a soft gate "
         "$p = \\sigma_\\alpha(z)$ and makes it harder as α rises from 1 to 8. A gate learns only "
         "while its logit lies in the live band $|z| < 1/(\\alpha-1)$; outside it the gate is "
         "exactly 0 or 1 and its gradient is 0. At the end the band is $\\pm 1/7$, and the "
-        "hard gate that is used for reading and writing is close to the soft one that was trained.",
+        "hard gate that is used for reading and writing is close to the soft one that was trained. "
+        "The bundled model took a shorter way: it was trained under the hard gates themselves, "
+        "each token judged by its smallest logit so far, $m$, with the slope of a softer step, "
+        "$1 / (2 (1 + |m|)^2)$, put in where the gradient needs one.",
         r"\begin{gathered}p^{\alpha-1} - (1-p)^{\alpha-1} = (\alpha-1)\,z \\[1.2ex] "
         r"\frac{dp}{dz} = \frac{1}{p^{\alpha-2} + (1-p)^{\alpha-2}}"
         r"\quad\text{for } |z| < \tfrac{1}{\alpha-1}\end{gathered}",
@@ -93,9 +96,9 @@ diagnostic. On short texts at batch 1 pruning saves memory, not time.
 
 **In these pictures** the text, the gate logits and the rows are those of the bundled sample run.
 Picture 2 is a toy in two dimensions. Picture 4 applies the soft gate at the α you choose to logits
-that were trained up to α = 8. Picture 5 feeds one token at a time; the engine reads a prompt in
-chunks and frees rows after each chunk, so that during a prompt it holds more. *Held* in picture 5
-is counted before the system rounds it up to whole pages.
+that were trained under the hard one. Picture 5 feeds one token at a time; the engine reads a
+prompt in chunks and frees rows after each chunk, so that during a prompt it holds more. *Held* in
+picture 5 is counted before the system rounds it up to whole pages.
 
 Read on: Anagnostidis et al., *Dynamic Context Pruning for Efficient and Interpretable
 Autoregressive Transformers*, NeurIPS 2023, [arXiv 2305.15805](https://arxiv.org/abs/2305.15805).

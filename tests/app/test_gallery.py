@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import time
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,9 +65,10 @@ def said(page: AppTest) -> str:
 
 
 def test_the_gallery_draws_what_it_can_of_the_sample_and_says_that_it_was_typed(
-    open_page: Open, monkeypatch: pytest.MonkeyPatch
+    open_page: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(gallery_source, "sample_names", lambda: ["sample"])
+    monkeypatch.setattr(gallery_source, "MEASURED", tmp_path)
     page = finished(at_figures(open_page()))
     texts = said(page)
     assert "The bundled sample, typed for the app: “" in texts
@@ -78,6 +81,23 @@ def test_the_gallery_draws_what_it_can_of_the_sample_and_says_that_it_was_typed(
     assert "Choice of text: the bundled sample, typed for the app." in texts
     assert "python -m dcp figure sample.safetensors --kind held" in texts
     assert "@inproceedings{anagnostidis2023dynamic" in texts
+
+
+def test_what_was_measured_of_the_bundled_model_is_drawn_unless_other_results_are_given(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    row = {"context": 64, "held_entries": 900.0, "ppl_pruned": 61.5, "ppl_gates_off": 60.0}
+    (tmp_path / "measured.json").write_text(json.dumps([row]))
+    monkeypatch.setattr(gallery_source, "sample_names", lambda: ["sample"])
+    monkeypatch.setattr(gallery_source, "MEASURED", tmp_path)
+    page = finished(at_figures(open_page()))
+    assert "perplexity" in buttons(page)
+    page.button(key="figures_open_perplexity").click().run()
+    assert "--results measured.json" in said(page)
+    given = json.dumps([{**row, "ppl_pruned": 70.0}]).encode()
+    page.file_uploader(key="figures_results").set_value(("given.json", given, "")).run()
+    page = finished(page)
+    assert "--results given.json" in said(page)
 
 
 def test_one_choice_changes_every_figure(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
