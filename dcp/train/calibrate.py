@@ -12,14 +12,35 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from dcp.config import Calibration
+from dcp.config import Calibration, GateConfig
 from dcp.errors import ModelError
 from dcp.evaluate import Progress, Windows, evaluate, evaluate_policies, read_windows
 from dcp.evaluate_score import move
 from dcp.model.weights import load
 from dcp.tokens import Tokenizer
 
-__all__ = ["calibrate"]
+__all__ = ["calibrate", "fold"]
+
+
+def fold(model: Path, gate_shift: float) -> None:
+    """Make ``gate_shift`` the checkpoint's own operating point: added to every β, on disk.
+
+    Its calibration no longer holds and is dropped. Raises ModelError where there are no gates.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file, save_file
+
+    gates = GateConfig.from_json(_read_json(model / "dcp_config.json"))
+    path = model / "dcp.safetensors"
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as wrong:
+        raise ModelError(f"{path} cannot be read: {wrong}") from None
+    for name, tensor in tensors.items():
+        if name.endswith(".beta"):
+            tensor += gate_shift
+    save_file(tensors, path, metadata={"format": "pt"})
+    _write_json(model / "dcp_config.json", replace(gates, calibration=()))
 
 
 def calibrate(
@@ -54,10 +75,22 @@ def calibrate(
         ratio = result.ppl_pruned / result.ppl_dense_finetuned
         points.append(Calibration(result.gate_shift, context, result.sparsity, ratio))
     gates = replace(pruned.gates, calibration=tuple(points))
-    (model / "dcp_config.json").write_text(json.dumps(gates.to_json(), indent=2) + "\n")
+    _write_json(model / "dcp_config.json", gates)
     trained = next(result for result in results if result.gate_shift == 0)
     return {
         "windows": len(windows.ids),
         "results": [asdict(result) for result in results],
         "policies": [asdict(row) for row in evaluate_policies(twin, windows, trained.held_entries)],
     }
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as wrong:
+        raise ModelError(f"{path} cannot be read: {wrong}") from None
+    return found
+
+
+def _write_json(path: Path, gates: GateConfig) -> None:
+    path.write_text(json.dumps(gates.to_json(), indent=2) + "\n", encoding="utf-8")

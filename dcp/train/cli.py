@@ -62,6 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     dial.add_argument("--file", type=Path, nargs="+", required=True, metavar="FILE")
     dial.add_argument("--context", type=int, default=512, metavar="C")
     dial.add_argument("--gate-shift", type=float, nargs="+", default=[0.0], metavar="δ")
+    dial.add_argument(
+        "--fold", type=float, default=0.0, metavar="δ", help="add this to every β for good, first"
+    )
     dial.add_argument("--limit", type=int, default=0, metavar="N", help="windows of each file")
     dial.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
 
@@ -113,8 +116,10 @@ def run(args: argparse.Namespace) -> int:
     if args.stage == "calibrate":
         import json
 
-        from dcp.train.calibrate import calibrate
+        from dcp.train.calibrate import calibrate, fold
 
+        if args.fold:
+            fold(args.model, args.fold)
         report = calibrate(
             args.model,
             args.dense,

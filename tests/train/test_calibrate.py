@@ -10,7 +10,7 @@ import pytest
 
 from dcp.errors import DeviceError, ModelError
 from dcp.model.weights import load
-from dcp.train.calibrate import calibrate
+from dcp.train.calibrate import calibrate, fold
 from dcp.train.data import pack_file
 from dcp.train.loop import train
 from dcp.train.settings import TrainSettings
@@ -43,6 +43,19 @@ def test_the_dial_is_measured_and_written(tmp_path: Path) -> None:
     assert found == [r["sparsity"] for r in report["results"]]
     trained = report["results"][1]
     assert all(row["held_entries"] >= trained["held_entries"] for row in report["policies"])
+
+    fold(pruned, 2.0)
+
+    own = load(pruned)
+    assert own.gates is not None
+    assert own.gates.calibration == ()
+    again = calibrate(pruned, base, [text], 32, [-2.0])["results"]
+    before = {r["gate_shift"]: r["sparsity"] for r in report["results"]}
+    assert {r["gate_shift"] + 2: r["sparsity"] for r in again} == pytest.approx(
+        {shift: before[shift] for shift in (0.0, 2.0)}
+    )
+    with pytest.raises(ModelError, match=r"dcp_config\.json cannot be read"):
+        fold(base, 1.0)
     with pytest.raises(ModelError, match="no dcp_config"):
         calibrate(base, base, [text], 32, [])
     with pytest.raises(DeviceError, match="device 'abacus' is not known"):
