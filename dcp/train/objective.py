@@ -68,9 +68,10 @@ class CausalAttend:
 
 
 def _by_head(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """[B, T, heads, d] -> [B, H, T, d]; queries that share keys and values get their own."""
+    """[B, T, heads, d] -> [B, H, T, d] in v's dtype; queries that share keys get their own."""
     queries = q.shape[2] // k.shape[2]
-    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    # A norm of q and k leaves them float32 under autocast.
+    q, k, v = (x.to(v.dtype).transpose(1, 2) for x in (q, k, v))
     if queries > 1:
         k, v = (x.repeat_interleave(queries, dim=1) for x in (k, v))
     return q, k, v

@@ -88,10 +88,11 @@ def test_bfloat16_loses_no_more_than_torchs_own_attention_does() -> None:
     assert (hard_gated_attention(q, k, v, zeros, zeros, *wide)[0] - truth).abs().max() < budget
 
 
-def tiny() -> Transformer:
+def tiny(qk_norm: bool = False) -> Transformer:
     config = ModelConfig(
-        "llama", 61, 32, 2, 4, 2, 8, 48, 64, "rmsnorm", 1e-6, "rope", "silu", True, True
-    )
+        "llama", 61, 32, 2, 4, 2, 8, 48, 64, "rmsnorm", 1e-6, "rope", "silu", True, True,
+        qk_norm=qk_norm,
+    )  # fmt: skip
     transformer = Transformer(config, 4)
     transformer.initialise(3)
     transformer.initialise_gates(3, beta=1.0)
@@ -127,6 +128,20 @@ def test_each_window_has_its_own_shift_and_padding_counts_for_nothing() -> None:
         assert torch.allclose(logits[:1, :20], forward(model, ids[:1], CausalAttend()), atol=1e-5)
     assert torch.allclose(kept[0], kept[1])
     assert kept[0].detach().tolist() == [pytest.approx([0.5, 0.0])] * 2
+
+
+@pytest.mark.parametrize("qk_norm", [False, True])
+def test_both_ways_of_attending_train_under_autocast(qk_norm: bool) -> None:
+    model = tiny(qk_norm)
+    ids = torch.randint(61, (2, 30), generator=torch.Generator().manual_seed(0))
+    attends = CausalAttend(), HardGateAttend(ids >= 0, torch.zeros(2))
+    for attend in attends:
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = forward(model, ids, attend)
+        language_model_loss(logits[:, :-1], ids[:, 1:]).backward()
+        assert float(model.embed.weight.grad.abs().sum()) > 0
+    assert float(model.blocks[0].beta.grad.abs()) > 0
 
 
 def test_a_closed_layer_can_open_again() -> None:
