@@ -130,6 +130,7 @@ def test_each_window_has_its_own_shift_and_padding_counts_for_nothing() -> None:
     assert kept[0].detach().tolist() == [pytest.approx([0.5, 0.0])] * 2
 
 
+@pytest.mark.filterwarnings("ignore:Mismatch dtype")  # a norm of bfloat16 by float32 weights
 @pytest.mark.parametrize("qk_norm", [False, True])
 def test_both_ways_of_attending_train_under_autocast(qk_norm: bool) -> None:
     model = tiny(qk_norm)
