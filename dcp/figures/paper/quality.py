@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter, ScalarFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
 
 from dcp.figures.paper.caption import caption, counted
 from dcp.figures.paper.presets import Page
@@ -163,31 +163,36 @@ def tasks(subject: Subject, options: Options, page: Page) -> Drawing:
         "the output of python -m dcp eval --task --json",
     )
     names = list(dict.fromkeys(str(name) for name in data["task"]))
+    # The twin has no gates to shift: its rows say null.
+    shift = data["gate_shift"] if "gate_shift" in data else pd.Series(0.0, data.index)
+    data["twin"] = shift.isna()
+    even = data["n"].nunique() == 1
     columns = min(len(names), 4 if page.width > 4.5 else 2)
     rows = -(-len(names) // columns)
     with drawing(page):
-        drawn = figure(page, rows * (1.45 if page.width > 4.5 else 1.35) + 0.35)
+        legend = 0.25 if data["twin"].any() else 0.0
+        drawn = figure(page, rows * (1.45 if page.width > 4.5 else 1.35) + 0.35 + legend)
         grid = drawn.subplots(rows, columns, squeeze=False, sharex=True)
         for name, axes in zip(names, grid.flat, strict=False):
             part = data[data["task"] == name].sort_values("sparsity")
-            near, far = part["accuracy"] - part["ci_low"], part["ci_high"] - part["accuracy"]
-            axes.errorbar(
-                part["sparsity"], part["accuracy"], [near.clip(0), far.clip(0)],
-                color=page.palette.held, marker="o", ms=3.5, lw=1.1, elinewidth=0.8,
-                mec="white", mew=0.4,
-            )  # fmt: skip
             axes.axhline(
                 float(part["chance"].iloc[0]), color=page.palette.soft, lw=0.8, ls=(0, (4, 2))
             )
-            axes.set_title(
-                f"{name} (n = {int(part['n'].max()):,})", loc="left", fontsize=page.small
-            )
-            axes.xaxis.set_major_formatter(PercentFormatter(1))
+            _points(axes, part[~part["twin"]], page.palette.held, "pruned", "o", "-")
+            if part["twin"].any():
+                _points(axes, part[part["twin"]], page.palette.ink, _DENSE, "D", "")
+            n = int(part["n"].max())
+            axes.set_title(name if even else f"{name} (n = {n:,})", loc="left", fontsize=page.small)
+            axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
             axes.grid(axis="y", lw=0.3, color="#dddddd")
             axes.set_axisbelow(True)
-            axes.locator_params(axis="x", nbins=4)
-            axes.locator_params(axis="y", nbins=4)
+            axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+            # Whole percents only: 52.5 % would be labelled 52 %.
+            axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        if data["twin"].any():
+            handles, labels = grid[0, 0].get_legend_handles_labels()
+            drawn.legend(handles, labels, loc="outside upper center", ncols=len(labels))
         for axes in grid.flat[len(names) :]:
             axes.set_axis_off()
         drawn.supxlabel("tokens dropped, mean over steps and layers", fontsize=page.size)
@@ -195,7 +200,19 @@ def tasks(subject: Subject, options: Options, page: Page) -> Drawing:
     words = caption(
         subject,
         "Zero-shot accuracy against the dropped share of the previous tokens (mean over steps and "
-        "layers), hard gates; bars: the intervals of the results file, dashed: chance.",
+        "layers), hard gates; bars: the intervals of the results file, dashed: chance."
+        + (" The dense twin drops nothing." if data["twin"].any() else ""),
         f"{counted(len(names), 'task')}, {counted(int(data['n'].max()), 'example')} at most each.",
     )
     return Drawing("tasks", page, drawn, data, words)
+
+
+def _points(
+    axes: Axes, part: pd.DataFrame, colour: str, label: str, marker: str, line: str
+) -> None:
+    near, far = part["accuracy"] - part["ci_low"], part["ci_high"] - part["accuracy"]
+    axes.errorbar(
+        part["sparsity"], part["accuracy"], [near.clip(0), far.clip(0)],
+        color=colour, marker=marker, ms=3.5, ls=line, lw=1.1, elinewidth=0.8,
+        mec="white", mew=0.4, label=label,
+    )  # fmt: skip
