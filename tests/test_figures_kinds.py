@@ -152,9 +152,39 @@ def test_tasks_show_accuracy_interval_and_chance() -> None:
     drawing = draw_kind("tasks", [], PAGE)
     assert len(drawing.data) == len(TASKS.rows)
     titles = [axes.get_title(loc="left") for axes in drawing.figure.axes]
-    assert titles == [f"{name} (n = 1,000)" for name in ("lambada", "hellaswag", "piqa")]
-    levels = [axes.lines[-1].get_ydata()[0] for axes in drawing.figure.axes]
+    assert titles == ["lambada", "hellaswag", "piqa"]
+    assert "3 tasks, 1,000 examples at most each" in drawing.caption
+    levels = [axes.lines[0].get_ydata()[0] for axes in drawing.figure.axes]
     assert levels == [0.0, 0.25, 0.5]
+    assert not drawing.figure.legends
+
+
+def test_tasks_of_unequal_size_name_it() -> None:
+    rows = [{**row, "n": 40 if row["task"] == "piqa" else 1000} for row in TASKS.rows]
+    drawing = draw("tasks", [], PAGE, results=[Results("tasks.json", tuple(rows))])
+    titles = [axes.get_title(loc="left") for axes in drawing.figure.axes]
+    assert titles == ["lambada (n = 1,000)", "hellaswag (n = 1,000)", "piqa (n = 40)"]
+
+
+def test_the_twin_stands_apart_from_the_pruned_model() -> None:
+    shifted = [{**row, "gate_shift": 0.5} for row in TASKS.rows]
+    twin = {**TASKS.rows[0], "sparsity": 0.0, "gate_shift": None}
+    drawing = draw("tasks", [], PAGE, results=[Results("tasks.json", (*shifted, twin))])
+    assert drawing.data["twin"].sum() == 1
+    _, pruned, alone = drawing.figure.axes[0].lines[:3]
+    assert (len(pruned.get_xdata()), list(alone.get_xdata())) == (3, [0.0])
+    assert [text.get_text() for text in drawing.figure.legends[0].get_texts()] == [
+        "pruned",
+        "dense twin",
+    ]
+
+
+def test_percents_on_the_axes_of_tasks_are_whole() -> None:
+    drawing = draw_kind("tasks", [], PAGE)
+    drawing.figure.draw_without_rendering()
+    for axes in drawing.figure.axes:
+        for tick in axes.get_yticks():
+            assert abs(100 * tick - round(100 * tick)) < 1e-9
 
 
 @pytest.mark.parametrize("kind", ["perplexity", "tasks", "throughput"])

@@ -157,6 +157,7 @@ def _dial(info: ModelInfo | None) -> None:
     points = info.calibration if info else ()
     longest = max((point.context for point in points), default=0)
     expected = {p.delta: p.sparsity for p in points if p.context == longest}
+    cost = {p.delta: p.perplexity_ratio for p in points if p.context == longest}
     if len(expected) < 2:
         state["gate_shift"] = 0.0
         st.select_slider(
@@ -168,13 +169,12 @@ def _dial(info: ModelInfo | None) -> None:
         )
         return
     order = sorted(expected, key=lambda delta: expected[delta])
-    trained = min(order, key=abs)
+    own = min(order, key=abs)
     if state.get("gate_shift") not in expected:
-        state["gate_shift"] = trained
+        state["gate_shift"] = own
 
     def label(delta: float) -> str:
-        name = f"{100 * expected[delta]:.0f} %"
-        return f"{name}, as trained" if delta == 0 else name
+        return f"{100 * expected[delta]:.0f} % · ppl × {cost[delta]:.2f}"
 
     st.select_slider(
         "Forgetting",
@@ -182,8 +182,10 @@ def _dial(info: ModelInfo | None) -> None:
         format_func=label,
         key="gate_shift",
         persist_state="session",
-        help=f"Share of earlier tokens dropped, as measured on validation text with a context of "
-        f"{longest} tokens; shorter texts drop less. It shifts every gate by the same amount.",
+        help="Share of earlier tokens dropped, and the perplexity it costs against a dense model "
+        f"trained equally long, as measured on validation text with a context of {longest} tokens; "
+        "shorter texts drop less. It shifts every gate by the same amount. The model comes with "
+        f"{100 * expected[own]:.0f} %.",
     )
 
 

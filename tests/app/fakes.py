@@ -151,7 +151,7 @@ def tiny_model(folder: Path) -> Path:
         "interaction": 8,
         "delay": 0,
         "calibration": [
-            {"delta": d, "context": CONTEXT, "sparsity": s, "perplexity_ratio": 1.0}
+            {"delta": d, "context": CONTEXT, "sparsity": s, "perplexity_ratio": 1 + s / 5}
             for d, s in points
         ],
     }

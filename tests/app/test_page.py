@@ -184,10 +184,14 @@ def test_an_example_fills_the_box(open_page: Open) -> None:
     assert page.text_area(key="text").value == EXAMPLES[name]
 
 
-def test_the_dial_names_expected_sparsities_and_shifts_the_gates(open_page: Open) -> None:
+def test_the_dial_names_expected_sparsities_with_their_cost_and_shifts_the_gates(
+    open_page: Open,
+) -> None:
     page = open_page()
     dial = page.select_slider(key="gate_shift")
-    assert list(dial.options) == ["40 %", "60 %", "75 %, as trained", "90 %"]
+    labels = zip((40, 60, 75, 90), ("1.08", "1.12", "1.15", "1.18"), strict=True)
+    assert list(dial.options) == [f"{share} % · ppl × {cost}" for share, cost in labels]
+    assert "The model comes with 75 %." in dial.help
     assert dial.value == 0.0
     dial.set_value(0.8).run()
     finish(press(page, "generate"))

@@ -210,9 +210,9 @@ def tasks(subject: Subject, options: Options, page: Page) -> Drawing:
 def _points(
     axes: Axes, part: pd.DataFrame, colour: str, label: str, marker: str, line: str
 ) -> None:
-    near, far = part["accuracy"] - part["ci_low"], part["ci_high"] - part["accuracy"]
+    x, y, low, high = (part[n].to_numpy() for n in ("sparsity", "accuracy", "ci_low", "ci_high"))
     axes.errorbar(
-        part["sparsity"], part["accuracy"], [near.clip(0), far.clip(0)],
+        x, y, [(y - low).clip(0), (high - y).clip(0)],
         color=colour, marker=marker, ms=3.5, ls=line, lw=1.1, elinewidth=0.8,
         mec="white", mew=0.4, label=label,
     )  # fmt: skip
