@@ -23,7 +23,7 @@ Stage = Literal["pretrain", "prune", "dense"]
 class TrainSettings:
     """``batch`` windows of ``length`` tokens a step, in micro-batches of ``micro``.
 
-    Stages: ``pretrain`` (no gates, packed windows), ``prune`` (soft gates, single documents),
+    Stages: ``pretrain`` (no gates, packed windows), ``prune`` (gates, single documents),
     ``dense`` (the twin: as prune, without gates). Matrices are trained by Muon at ``muon_lr``
     (0: by AdamW), the rest by AdamW at ``lr``, gate projections at ``gate_lr``, β at ten times
     that.
