@@ -151,7 +151,7 @@ class HardGateAttend:
         assert beta is not None
         q, k, v = _by_head(q, k, v)
         with torch.autocast(q.device.type, enabled=False):
-            out, kept = hard_gated_attention(q, k, v, q_int, k_int, beta + self._shifts, self._real)
+            out, kept = self._attention(q, k, v, q_int, k_int, beta + self._shifts, self._real)
         self.kept.append(kept / self._count)
         return out.transpose(1, 2)
 

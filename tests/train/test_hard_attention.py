@@ -117,6 +117,21 @@ def test_training_sees_what_is_in_use(shift: float) -> None:
     assert 0.02 < float(share.sum(1).mean()) < 0.98
 
 
+def test_the_way_of_computing_can_be_chosen_and_changes_nothing() -> None:
+    model, real = tiny(), torch.ones(2, 20, dtype=torch.bool)
+    ids = torch.randint(61, (2, 20), generator=torch.Generator().manual_seed(0))
+    asked = []
+
+    def plain(*args: Tensor) -> tuple[Tensor, Tensor]:
+        asked.append(len(args))
+        return plain_hard_gated_attention(*args)
+
+    usual = forward(model, ids, HardGateAttend(real, torch.zeros(2)))
+    other = forward(model, ids, HardGateAttend(real, torch.zeros(2), plain))
+    assert torch.allclose(usual, other, atol=1e-5)
+    assert asked == [7, 7]
+
+
 def test_each_window_has_its_own_shift_and_padding_counts_for_nothing() -> None:
     model = tiny()
     ids = torch.randint(61, (2, 20), generator=torch.Generator().manual_seed(0))
