@@ -163,7 +163,7 @@ def test_tasks_of_unequal_size_name_it() -> None:
     rows = [{**row, "n": 40 if row["task"] == "piqa" else 1000} for row in TASKS.rows]
     drawing = draw("tasks", [], PAGE, results=[Results("tasks.json", tuple(rows))])
     titles = [axes.get_title(loc="left") for axes in drawing.figure.axes]
-    assert titles == ["lambada (n = 1,000)", "hellaswag (n = 1,000)", "piqa (n = 40)"]
+    assert titles == ["lambada, n = 1,000", "hellaswag, n = 1,000", "piqa, n = 40"]
 
 
 def test_the_twin_stands_apart_from_the_pruned_model() -> None:

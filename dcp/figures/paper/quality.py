@@ -182,7 +182,7 @@ def tasks(subject: Subject, options: Options, page: Page) -> Drawing:
             if part["twin"].any():
                 _points(axes, part[part["twin"]], page.palette.ink, _DENSE, "D", "")
             n = int(part["n"].max())
-            axes.set_title(name if even else f"{name} (n = {n:,})", loc="left", fontsize=page.small)
+            axes.set_title(name if even else f"{name}, n = {n:,}", loc="left", fontsize=page.small)
             axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
             axes.grid(axis="y", lw=0.3, color="#dddddd")
