@@ -50,11 +50,15 @@ def calibrate(
     context: int,
     gate_shifts: Sequence[float],
     *,
+    folded: float = 0.0,
     limit: int = 0,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure ``model`` at each gate shift on ``files``, against ``dense``; write the calibration.
+
+    ``folded`` is what every β is to gain for good: gate shifts count from there, and it is written
+    with the calibration when all is measured, so that a run that stops changes nothing.
 
     Returns what a model card needs: the results, and untrained evictions at the trained point's
     held entries. ``limit`` > 0 takes that many windows of each file.
@@ -68,20 +72,28 @@ def calibrate(
     parts = [read_windows(file, tokenizer, context, limit=limit) for file in files]
     windows = Windows.join(parts)
     shifts = sorted({0.0, *gate_shifts})
-    results = evaluate(pruned, windows, shifts, twin, progress=progress)
+    moved = [shift + folded for shift in shifts]
+    results = [
+        replace(result, gate_shift=shift)
+        for result, shift in zip(
+            evaluate(pruned, windows, moved, twin, progress=progress), shifts, strict=True
+        )
+    ]
     points = []
     for result in results:
         assert result.ppl_dense_finetuned is not None
         ratio = result.ppl_pruned / result.ppl_dense_finetuned
         points.append(Calibration(result.gate_shift, context, result.sparsity, ratio))
-    gates = replace(pruned.gates, calibration=tuple(points))
-    _write_json(model / "dcp_config.json", gates)
     trained = next(result for result in results if result.gate_shift == 0)
-    return {
+    report = {
         "windows": len(windows.ids),
         "results": [asdict(result) for result in results],
         "policies": [asdict(row) for row in evaluate_policies(twin, windows, trained.held_entries)],
     }
+    if folded:
+        fold(model, folded)
+    _write_json(model / "dcp_config.json", replace(pruned.gates, calibration=tuple(points)))
+    return report
 
 
 def _read_json(path: Path) -> dict[str, Any]:

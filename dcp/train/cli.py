@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     dial.add_argument("--context", type=int, default=512, metavar="C")
     dial.add_argument("--gate-shift", type=float, nargs="+", default=[0.0], metavar="δ")
     dial.add_argument(
-        "--fold", type=float, default=0.0, metavar="δ", help="add this to every β for good, first"
+        "--fold", type=float, default=0.0, metavar="δ", help="add this to every β for good"
     )
     dial.add_argument("--limit", type=int, default=0, metavar="N", help="windows of each file")
     dial.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
@@ -116,16 +116,15 @@ def run(args: argparse.Namespace) -> int:
     if args.stage == "calibrate":
         import json
 
-        from dcp.train.calibrate import calibrate, fold
+        from dcp.train.calibrate import calibrate
 
-        if args.fold:
-            fold(args.model, args.fold)
         report = calibrate(
             args.model,
             args.dense,
             args.file,
             args.context,
             args.gate_shift,
+            folded=args.fold,
             limit=args.limit,
             device=args.device,
             progress=lambda line: print(line, file=sys.stderr),

@@ -51,7 +51,6 @@ def accumulate(
     ``settings.distill`` asks for it.
     """
     s, device = settings, accelerator.device
-    prunes = s.stage == "prune"
     alpha = alpha_at(step, s.alpha_steps or s.steps, s.alpha_first, s.alpha_last)
     gamma = s.gamma * min(1.0, (step + 1) / (s.gamma_steps + 1))
     rank_seed = s.seed * 1000 + accelerator.process_index
@@ -60,7 +59,7 @@ def accumulate(
     windows = torch.from_numpy(deal(share, s.length, rank_seed, step)).to(device)
     shifts = torch.tensor(shifts_at(step, rank_seed, share, s.spread), device=device)
     micros = list(zip(torch.split(windows, s.micro), torch.split(shifts, s.micro), strict=True))
-    loss_sum, kept_sum = 0.0, torch.zeros(0)
+    loss_sum, shares = 0.0, list[Tensor]()
     for micro, shift in micros:
         ids, targets = micro[:, :-1], micro[:, 1:]
         positions = torch.arange(ids.shape[1], device=device).expand_as(ids)
@@ -73,17 +72,16 @@ def accumulate(
                 taught = _run(teacher, ids, positions, CausalAttend())
             total = distilled_loss(logits, targets, taught, s.distill)
         if isinstance(attend, SoftGateAttend):
-            kept = torch.stack(attend.kept)
-            total = total + gamma * kept.mean()
+            shares.append(torch.stack(attend.kept))
+            total = total + gamma * shares[-1].mean()
         elif isinstance(attend, HardGateAttend):
             of_window = torch.stack(attend.kept)
-            kept = of_window.sum(1)
+            shares.append(of_window.sum(1))
             total = total + gamma * (of_window.mean(0) * torch.exp(-s.tilt * shift)).sum()
-        if prunes:
-            kept_sum = kept.detach().cpu() + (kept_sum if len(kept_sum) else 0)
         accelerator.backward(total / len(micros))
         loss_sum += float(loss.detach())
-    return Accumulated(loss_sum / len(micros), alpha, (kept_sum / len(micros)).tolist())
+    kept = torch.stack(shares).detach().mean(0).tolist() if shares else []
+    return Accumulated(loss_sum / len(micros), alpha, kept)
 
 
 def _run(model: Any, ids: Tensor, positions: Tensor, attend: Any) -> Tensor:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from dcp.errors import DeviceError, ModelError
+from dcp.evaluate import evaluate, read_windows
 from dcp.model.weights import load
+from dcp.tokens import Tokenizer
 from dcp.train.calibrate import calibrate, fold
 from dcp.train.data import pack_file
 from dcp.train.loop import train
@@ -54,6 +56,20 @@ def test_the_dial_is_measured_and_written(tmp_path: Path) -> None:
     assert {r["gate_shift"] + 2: r["sparsity"] for r in again} == pytest.approx(
         {shift: before[shift] for shift in (0.0, 2.0)}
     )
+
+    unfolded = (pruned / "dcp.safetensors").read_bytes()
+    with pytest.raises(DeviceError):
+        calibrate(pruned, base, [text], 32, [], folded=-2.0, device="abacus")
+    assert (pruned / "dcp.safetensors").read_bytes() == unfolded
+    back = calibrate(pruned, base, [text], 32, [2.0], folded=-2.0)["results"]
+    assert {r["gate_shift"]: r["sparsity"] for r in back} == pytest.approx(
+        {shift: before[shift] for shift in (0.0, 2.0)}
+    )
+    tuned = load(pruned)
+    assert tuned.gates is not None
+    assert [p.delta for p in tuned.gates.calibration] == [0.0, 2.0]
+    found = evaluate(tuned, read_windows(text, Tokenizer.load(pruned), 32), [0.0])
+    assert found[0].sparsity == pytest.approx(before[0.0])
     with pytest.raises(ModelError, match=r"dcp_config\.json cannot be read"):
         fold(base, 1.0)
     with pytest.raises(ModelError, match="no dcp_config"):
