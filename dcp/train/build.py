@@ -23,7 +23,7 @@ __all__ = ["build", "check_base", "optimizers", "read_teacher", "split_parameter
 
 
 def build(
-    settings: TrainSettings, tokenizer: Path, start: Path | None
+    settings: TrainSettings, tokenizer: Path, start: Path | None, gates_of: Path | None = None
 ) -> tuple[Transformer, dict[str, Any], GateConfig | None]:
     """A fresh model, or one from weights alone; gates are added where the stage needs them."""
     wants = settings.stage == "prune"
@@ -46,8 +46,29 @@ def build(
         transformer = Transformer(loaded.config, gates.interaction)
         transformer.load_state_dict(bare.state_dict(), strict=False)
         transformer.initialise_gates(settings.seed, settings.beta)
+    layers = transformer.config.layers
+    if settings.gamma_layers and len(settings.gamma_layers) != layers:
+        raise RequestError(f"gamma_layers needs {layers} numbers, one for each layer")
+    if gates_of is not None:
+        _take_gates(transformer, gates_of, wants)
     transformer.requires_grad_(True).train()
+    if settings.tune == "gates":
+        for name, p in transformer.named_parameters():
+            p.requires_grad_("norm" in name or is_gate(name))
     return transformer, hf_config, gates
+
+
+def _take_gates(transformer: Transformer, folder: Path, wants: bool) -> None:
+    """Gates learned on one body serve another that grew from the same base."""
+    if not wants:
+        raise RequestError("only the stage prune has gates to start with")
+    theirs = load(folder).transformer.state_dict()
+    own = {name: p for name, p in transformer.named_parameters() if is_gate(name)}
+    if any(name not in theirs or theirs[name].shape != p.shape for name, p in own.items()):
+        raise RequestError(f"{folder} has no gates that fit this base: its shape is another")
+    with torch.no_grad():
+        for name, p in own.items():
+            p.copy_(theirs[name])
 
 
 def check_base(settings: TrainSettings, start: Path) -> None:
@@ -103,12 +124,16 @@ def _llama_config(s: TrainSettings, tokenizer: Path) -> dict[str, Any]:
     }
 
 
+def is_gate(name: str) -> bool:
+    return "_int." in name or name.endswith(".beta")
+
+
 def split_parameters(transformer: Transformer) -> tuple[list[Tensor], list[Tensor]]:
     """Those of the gates, and the language model's: a jump in one must not clip the other."""
     gates: list[Tensor] = []
     language: list[Tensor] = []
     for name, p in transformer.named_parameters():
-        (gates if "_int." in name or name.endswith(".beta") else language).append(p)
+        (gates if is_gate(name) else language).append(p)
     return gates, language
 
 
@@ -120,6 +145,8 @@ def optimizers(s: TrainSettings, transformer: Transformer) -> list[torch.optim.O
     matrices, betas, rest, plain = [], [], [], []
     gates: list[dict[str, Any]] = []
     for name, p in transformer.named_parameters():
+        if not p.requires_grad:
+            continue
         if name.endswith(".beta"):
             betas.append(p)
         elif "_int." in name:

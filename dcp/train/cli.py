@@ -28,6 +28,15 @@ any other base, and a checkpoint of the paper's public code:
   python -m dcp train import --checkpoint last_model.pt --tokenizer gpt2 --out imported
 """
 
+_OVERRIDES = {
+    "steps": int,
+    "decay": int,
+    "gamma": float,
+    "centre": float,
+    "spread": float,
+    "seed": int,
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -90,10 +99,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             stage.add_argument(
                 "--teacher", metavar="M", help="a dense model to keep close to (setting distill)"
             )
+        if name == "prune":
+            stage.add_argument(
+                "--gates", metavar="M", help="start with the gates of this pruned model"
+            )
         stage.add_argument("--out", type=Path, required=True, metavar="DIR")
         stage.add_argument("--resume", action="store_true", help="go on from DIR/last")
         stage.add_argument("--compile", action="store_true", help="use torch.compile")
-        for setting, kind in (("steps", int), ("decay", int), ("gamma", float), ("seed", int)):
+        for setting, kind in _OVERRIDES.items():
             stage.add_argument(f"--{setting}", type=kind, help="overrides the settings file")
 
 
@@ -135,14 +148,8 @@ def run(args: argparse.Namespace) -> int:
     from dcp.train.loop import train
     from dcp.train.settings import TrainSettings
 
-    settings = TrainSettings.read(
-        args.config,
-        stage=args.stage,
-        steps=args.steps,
-        decay=args.decay,
-        gamma=args.gamma,
-        seed=args.seed,
-    )
+    overrides = {setting: getattr(args, setting) for setting in _OVERRIDES}
+    settings = TrainSettings.read(args.config, stage=args.stage, **overrides)
     base = None
     if args.base is not None:
         from dcp.models import find
@@ -154,18 +161,20 @@ def run(args: argparse.Namespace) -> int:
     if tokenizer is None:
         raise RequestError("give --tokenizer DIR, or --base DIR to use its tokenizer")
     shards = args.shards or [_packed_data(args.data, tokenizer, args.out, args.resume)]
-    teacher = getattr(args, "teacher", None)
-    if teacher is not None:
+    others = dict[str, Path | None]()
+    for option in ("teacher", "gates"):
         from dcp.models import find
 
-        teacher = find(teacher)
+        named = getattr(args, option, None)
+        others[option] = None if named is None else find(named)
     final = train(
         settings,
         shards,
         tokenizer,
         args.out,
         init=base,
-        teacher=teacher,
+        gates_of=others["gates"],
+        teacher=others["teacher"],
         resume=args.resume,
         compiled=args.compile,
     )

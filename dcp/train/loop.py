@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,15 @@ def train(
     out: Path,
     *,
     init: Path | None = None,
+    gates_of: Path | None = None,
     teacher: Path | None = None,
     resume: bool = False,
     compiled: bool = False,
 ) -> Path:
     """Run one stage; returns the folder of the final checkpoint.
 
-    init: a checkpoint folder to start from (weights alone). teacher: whose distribution is to be
+    init: a checkpoint folder to start from (weights alone). gates_of: a pruned model of the same
+    shape whose gates ``init`` is to start with. teacher: whose distribution is to be
     predicted too, where ``settings.distill`` asks for it. resume: go on from ``out/last``.
     Raises RequestError, DataError or ModelError before any work when something is missing.
     """
@@ -55,6 +58,8 @@ def train(
     accelerator = Accelerator(mixed_precision=settings.precision, cpu=cpu)
     set_seed(settings.seed)
     data = Shards.open(shards)
+    if settings.stage == "dense" and teacher is None:
+        settings = replace(settings, distill=0.0)
     if bool(settings.distill) != (teacher is not None):
         raise RequestError("the setting distill and --teacher need each other")
     last = find_last(out)
@@ -62,7 +67,9 @@ def train(
         raise RequestError(f"{out} has no run to resume; leave out --resume")
     if last.is_dir() and not resume:
         raise RequestError(f"{out} already holds a run; add --resume or choose another folder")
-    transformer, hf_config, gates = build(settings, tokenizer, last if resume else init)
+    transformer, hf_config, gates = build(
+        settings, tokenizer, last if resume else init, None if resume else gates_of
+    )
     _check_data(data, transformer.config)
     check_disk(out, transformer)
     optimizers = make_optimizers(settings, transformer)
@@ -70,11 +77,11 @@ def train(
     first = 0
     if resume:
         first = restore(last, optimizers)
-    forward = torch.compile(model) if compiled else model
+    forward = _compiled(model) if compiled else model
     known: Any = None
     if teacher is not None:
         known = read_teacher(teacher, transformer.config).to(accelerator.device)
-        known = torch.compile(known) if compiled else known
+        known = _compiled(known) if compiled else known
     gate, language = split_parameters(transformer)
     peak = [[group["lr"] for group in o.param_groups] for o in optimizers]
     main = accelerator.is_main_process
@@ -82,7 +89,8 @@ def train(
     with Log(out / "log.csv", transformer.config.layers, first, enabled=main) as log:
         for step in range(first, settings.steps):
             began = time.perf_counter()
-            rate = learning_rate_at(step, settings.steps, settings.warmup, settings.decay)
+            s = settings
+            rate = learning_rate_at(step, s.steps, s.warmup, s.decay, s.rate_last)
             for optimizer, rates in zip(optimizers, peak, strict=True):
                 for group, lr in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = lr * rate
@@ -108,6 +116,12 @@ def train(
     if main:
         save_model(final, transformer, hf_config, gates, tokenizer, torch.bfloat16)
     return final
+
+
+def _compiled(model: Any) -> Any:
+    # A form for each layer of the model and of its teacher: past the limit they would run eagerly.
+    torch._dynamo.config.recompile_limit = 256
+    return torch.compile(model)
 
 
 def _check_data(data: Shards, config: ModelConfig) -> None:

@@ -12,10 +12,10 @@ import random
 __all__ = ["alpha_at", "learning_rate_at", "shifts_at"]
 
 
-def learning_rate_at(step: int, steps: int, warmup: int, decay: int) -> float:
-    """The share of the peak rate at ``step`` of ``steps``: up, flat, then linearly down to 0."""
+def learning_rate_at(step: int, steps: int, warmup: int, decay: int, last: float = 0.0) -> float:
+    """The share of the peak rate at ``step`` of ``steps``: up, flat, linearly down to ``last``."""
     up = (step + 1) / (warmup + 1)
-    down = (steps - step) / (decay + 1)
+    down = last + (1 - last) * (steps - step) / (decay + 1)
     return max(0.0, min(1.0, up, down))
 
 
@@ -25,10 +25,12 @@ def alpha_at(step: int, steps: int, first: float = 1.0, last: float = 8.0) -> fl
     return last + (first - last) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def shifts_at(step: int, seed: int, windows: int, spread: float) -> list[float]:
-    """A gate shift for each window of ``step``, spread evenly over ±``spread`` in random order and
-    each at a random place of its part; the same for equal arguments."""
+def shifts_at(
+    step: int, seed: int, windows: int, spread: float, centre: float = 0.0
+) -> list[float]:
+    """A gate shift for each window of ``step``, spread evenly over ``centre`` ± ``spread``, in
+    random order and each at a random place of its part; the same for equal arguments."""
     rng = random.Random(f"{seed} {step}")
     places = [(i + rng.random()) / windows for i in range(windows)]
     rng.shuffle(places)
-    return [spread * (2 * place - 1) for place in places]
+    return [centre + spread * (2 * place - 1) for place in places]

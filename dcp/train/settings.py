@@ -28,16 +28,20 @@ class TrainSettings:
     (0: by AdamW), the rest by AdamW at ``lr``, gate projections at ``gate_lr``, β at ten times
     that.
 
+    rate_last  share of the peak rates at which the decay of the last ``decay`` steps ends
     alpha_steps  steps in which α goes from ``alpha_first`` to ``alpha_last``, where it then stays;
             0: all of them
     gates   ``soft``: the paper's α-sigmoids; ``hard``: those of inference, straight through
             (α is then not used)
-    spread  hard gates: each window's β is shifted by a δ in ±spread, so that the gate shift
-            becomes a dial that the weights know
+    spread  hard gates: each window's β is shifted by a δ in ``centre`` ± spread, so that the gate
+            shift becomes a dial that the weights know
     tilt    a window at shift δ weighs its kept share by γ · exp(-tilt · δ): who wants fewer
             entries pays more for each
+    tune    ``all`` weights, or ``gates`` and norms alone: the cheap recipe
+    gamma_layers  each layer's share of γ, 1 for all if empty
     gamma_steps  steps in which γ rises from 0
-    distill  share of a teacher's distribution in what is to be predicted (needs a teacher)
+    distill  share of a teacher's distribution in what is to be predicted (needs a teacher;
+            the stage ``dense`` without one is trained on the text alone, from the same file)
     policy  the stage ``dense`` under an untrained eviction (local, strided, sink): the baseline
             that knows what it will be given; each step draws one of ``windows``
     """
@@ -54,6 +58,7 @@ class TrainSettings:
     steps: int = 1000
     warmup: int = 50
     decay: int = 300
+    rate_last: float = 0.0
     batch: int = 16
     micro: int = 8
     length: int = 512
@@ -69,8 +74,11 @@ class TrainSettings:
     beta: float = 4.0
     gates: Literal["soft", "hard"] = "soft"
     spread: float = 0.0
+    centre: float = 0.0
     tilt: float = 0.0
     gamma_steps: int = 0
+    gamma_layers: tuple[float, ...] = ()
+    tune: Literal["all", "gates"] = "all"
     distill: float = 0.0
     policy: str = ""
     windows: tuple[int, ...] = ()
@@ -92,8 +100,13 @@ class TrainSettings:
             raise RequestError('a spread of gate shifts needs gates = "hard"')
         if not 0 <= self.spread < math.inf:
             raise RequestError(f"spread must be 0 or more, not {self.spread}")
-        if not 0 <= self.distill <= 1:
-            raise RequestError(f"distill must be in 0 … 1, not {self.distill}")
+        for name in ("distill", "rate_last"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise RequestError(f"{name} must be in 0 … 1, not {getattr(self, name)}")
+        if self.gamma_layers and any(share < 0 for share in self.gamma_layers):
+            raise RequestError("gamma_layers must not be negative")
+        if self.tune not in ("all", "gates"):
+            raise RequestError(f"tune must be all or gates, not {self.tune!r}")
         if bool(self.policy) != bool(self.windows):
             raise RequestError("policy and windows need each other")
         if self.policy and self.policy not in POLICIES:
@@ -120,6 +133,8 @@ class TrainSettings:
         try:
             if "windows" in found:
                 found["windows"] = tuple(int(window) for window in found["windows"])
+            if "gamma_layers" in found:
+                found["gamma_layers"] = tuple(float(share) for share in found["gamma_layers"])
             return replace(cls(), **found)
         except (TypeError, ValueError) as wrong:
             raise RequestError(f"a setting has the wrong type: {wrong}") from None

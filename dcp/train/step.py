@@ -57,8 +57,9 @@ def accumulate(
     share = s.batch // accelerator.num_processes
     deal = data.packed if s.stage == "pretrain" else data.single
     windows = torch.from_numpy(deal(share, s.length, rank_seed, step)).to(device)
-    shifts = torch.tensor(shifts_at(step, rank_seed, share, s.spread), device=device)
+    shifts = torch.tensor(shifts_at(step, rank_seed, share, s.spread, s.centre), device=device)
     micros = list(zip(torch.split(windows, s.micro), torch.split(shifts, s.micro), strict=True))
+    of_layer = torch.tensor(s.gamma_layers or (1.0,), device=device)
     loss_sum, shares = 0.0, list[Tensor]()
     for micro, shift in micros:
         ids, targets = micro[:, :-1], micro[:, 1:]
@@ -73,11 +74,12 @@ def accumulate(
             total = distilled_loss(logits, targets, taught, s.distill)
         if isinstance(attend, SoftGateAttend):
             shares.append(torch.stack(attend.kept))
-            total = total + gamma * shares[-1].mean()
+            total = total + gamma * (shares[-1] * of_layer).mean()
         elif isinstance(attend, HardGateAttend):
             of_window = torch.stack(attend.kept)
             shares.append(of_window.sum(1))
-            total = total + gamma * (of_window.mean(0) * torch.exp(-s.tilt * shift)).sum()
+            paid = (of_window * of_layer[:, None]).mean(0)
+            total = total + gamma * (paid * torch.exp(-s.tilt * shift)).sum()
         accelerator.backward(total / len(micros))
         loss_sum += float(loss.detach())
     kept = torch.stack(shares).detach().mean(0).tolist() if shares else []

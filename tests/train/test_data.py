@@ -183,6 +183,9 @@ def test_learning_rate_rises_stays_and_falls_to_nothing() -> None:
     assert set(rates[10:79]) == {1.0}
     assert rates[80:] == sorted(rates[80:], reverse=True)
     assert rates[100] == 0.0
+    half = [learning_rate_at(s, 100, 10, 20, 0.5) for s in range(101)]
+    assert half[:80] == rates[:80]
+    assert half[80:] == pytest.approx([0.5 + rate / 2 for rate in rates[80:]])
 
 
 def test_a_longer_run_has_the_same_beginning() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -168,9 +172,10 @@ def test_shifts_fill_the_dial_evenly_and_are_the_same_for_the_same_step() -> Non
     assert parts == list(range(8))
     assert drawn == shifts_at(5, 1, 8, 2.0) != shifts_at(6, 1, 8, 2.0)
     assert shifts_at(5, 1, 3, 0.0) == [0, 0, 0]
+    assert shifts_at(5, 1, 8, 2.0, 10.0) == pytest.approx([shift + 10 for shift in drawn])
 
 
-def last_kept(corpus: Path, base: Path, out: Path, **changes: float) -> float:
+def last_kept(corpus: Path, base: Path, out: Path, **changes: Any) -> float:
     plain = replace(
         TINY, stage="prune", gates="hard", beta=1.0, steps=16, gamma=0.3, gate_lr=0.01, spread=2.0
     )
@@ -184,6 +189,53 @@ def test_tilt_makes_sparser_windows_pay_more_for_what_they_keep(
 ) -> None:
     even, tilted = (last_kept(corpus, base, tmp_path / str(t), tilt=t) for t in (0.0, 2.0))
     assert tilted < even
+
+
+def test_each_layer_may_have_its_own_price(corpus: Path, base: Path, tmp_path: Path) -> None:
+    even = last_kept(corpus, base, tmp_path / "even", gamma=0.15)
+    assert last_kept(corpus, base, tmp_path / "same", gamma=0.3, gamma_layers=(0.5, 0.5)) == even
+    assert last_kept(corpus, base, tmp_path / "one", gamma=0.3, gamma_layers=(0.5, 5.0)) < even
+    with pytest.raises(RequestError, match="2 numbers"):
+        last_kept(corpus, base, tmp_path / "none", gamma_layers=(1.0,))
+
+
+def test_gates_and_norms_alone_leave_the_rest_as_it_was(
+    corpus: Path, base: Path, tmp_path: Path
+) -> None:
+    settings = replace(TINY, stage="prune", gates="hard", tune="gates", lr=0.1, gate_lr=0.05)
+    final = train(settings, [corpus / "shard.npy"], corpus, tmp_path / "run", init=base)
+    before, after = (load(run, gates=False).transformer.state_dict() for run in (base, final))
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {name for name in before if "norm" in name}
+    assert (tmp_path / "run" / "last" / "optimizers.pt").exists()
+
+
+def test_gates_learned_on_one_body_serve_another(corpus: Path, base: Path, tmp_path: Path) -> None:
+    shards = [corpus / "shard.npy"]
+    settings = replace(TINY, stage="prune", gates="hard", gate_lr=0.05, precision="no")
+    first = train(settings, shards, corpus, tmp_path / "first", init=base)
+    still = replace(settings, steps=1, lr=0.0, muon_lr=0.0, gate_lr=0.0, weight_decay=0.0)
+    second = train(still, shards, corpus, tmp_path / "second", init=base, gates_of=first)
+    theirs, own = (load_file(run / "dcp.safetensors") for run in (first, second))
+    assert all(torch.equal(theirs[name], own[name]) for name in theirs)
+    narrow = replace(TINY, layers=1)
+    small = train(narrow, shards, corpus, tmp_path / "small")
+    gated = train(replace(narrow, stage="prune"), shards, corpus, tmp_path / "g", init=small)
+    with pytest.raises(RequestError, match="shape is another"):
+        train(settings, shards, corpus, tmp_path / "none", init=base, gates_of=gated)
+    twin = replace(TINY, stage="dense")
+    with pytest.raises(RequestError, match="only the stage prune"):
+        train(twin, shards, corpus, tmp_path / "none", init=base, gates_of=first)
+
+
+def test_the_twin_of_a_taught_model_is_trained_on_text_alone(
+    corpus: Path, base: Path, tmp_path: Path
+) -> None:
+    shards = [corpus / "shard.npy"]
+    for share in (0.0, 0.5):
+        settings = replace(TINY, stage="dense", distill=share)
+        train(settings, shards, corpus, tmp_path / str(share), init=base)
+    assert losses(tmp_path / "0.0") == losses(tmp_path / "0.5")
 
 
 def test_gamma_may_rise_slowly(corpus: Path, base: Path, tmp_path: Path) -> None:
@@ -200,6 +252,23 @@ def test_a_teacher_is_read_where_it_is_asked_for(corpus: Path, base: Path, tmp_p
     plain = train(replace(settings, distill=0.0), shards, corpus, tmp_path / "b", init=base)
     one, other = (load_file(run / "model.safetensors") for run in (taught, plain))
     assert any(not torch.equal(one[name], other[name]) for name in one)
+
+
+def test_two_processes_share_a_step(corpus: Path, base: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "s.toml"
+    settings.write_text(
+        "length = 32\ncontext = 48\nbatch = 4\nmicro = 2\nsteps = 3\nwarmup = 1\ndecay = 2\n"
+        'precision = "no"\ngates = "hard"\nbeta = 1.0\nspread = 1.0\n'
+    )
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    stage = ["-m", "dcp", "train", "prune", "--config", settings, "--base", base]
+    where = ["--shards", corpus / "shard.npy", "--out", tmp_path / "run"]
+    alone = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [*launch, *stage, *where]
+    ran = subprocess.run(command, env=alone, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert len(losses(tmp_path / "run")) == 3
+    assert load(tmp_path / "run" / "final").gates is not None
 
 
 def test_the_twin_may_be_trained_under_an_eviction(
@@ -248,6 +317,9 @@ def test_gates_whose_input_is_small_start_with_the_same_spread(
         ("spread = 1.0", "needs gates"),
         ('gates = "hard"\nspread = -1.0', "0 or more"),
         ("distill = 1.5", "0 … 1"),
+        ("rate_last = -0.5", "0 … 1"),
+        ("gamma_layers = [1, -1]", "not be negative"),
+        ('tune = "norms"', "all or gates"),
         ('policy = "local"', "need each other"),
         ('policy = "lokal"\nwindows = [3]', "unknown policy"),
         ("windows = 3", "wrong type"),
