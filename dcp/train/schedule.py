@@ -26,11 +26,12 @@ def alpha_at(step: int, steps: int, first: float = 1.0, last: float = 8.0) -> fl
 
 
 def shifts_at(
-    step: int, seed: int, windows: int, spread: float, centre: float = 0.0
+    step: int, seed: int, windows: int, spread: float, centre: float = 0.0, skew: float = 1.0
 ) -> list[float]:
-    """A gate shift for each window of ``step``, spread evenly over ``centre`` ± ``spread``, in
-    random order and each at a random place of its part; the same for equal arguments."""
+    """A gate shift for each window of ``step``, spread over ``centre`` ± ``spread`` as
+    u ** ``skew`` is for even u in 0 … 1 (1: evenly; more: denser at the low end), in random order
+    and each at a random place of its part; the same for equal arguments."""
     rng = random.Random(f"{seed} {step}")
     places = [(i + rng.random()) / windows for i in range(windows)]
     rng.shuffle(places)
-    return [centre + spread * (2 * place - 1) for place in places]
+    return [centre + spread * (2 * place**skew - 1) for place in places]

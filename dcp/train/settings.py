@@ -35,6 +35,7 @@ class TrainSettings:
             (α is then not used)
     spread  hard gates: each window's β is shifted by a δ in ``centre`` ± spread, so that the gate
             shift becomes a dial that the weights know
+    skew    1: those δ are spread evenly; more: denser at the low end, where most is dropped
     tilt    a window at shift δ weighs its kept share by γ · exp(-tilt · δ): who wants fewer
             entries pays more for each
     tune    ``all`` weights, or ``gates`` and norms alone: the cheap recipe
@@ -75,6 +76,7 @@ class TrainSettings:
     gates: Literal["soft", "hard"] = "soft"
     spread: float = 0.0
     centre: float = 0.0
+    skew: float = 1.0
     tilt: float = 0.0
     gamma_steps: int = 0
     gamma_layers: tuple[float, ...] = ()
@@ -100,6 +102,8 @@ class TrainSettings:
             raise RequestError('a spread of gate shifts needs gates = "hard"')
         if not 0 <= self.spread < math.inf:
             raise RequestError(f"spread must be 0 or more, not {self.spread}")
+        if not 0 < self.skew < math.inf:
+            raise RequestError(f"skew must be more than 0, not {self.skew}")
         for name in ("distill", "rate_last"):
             if not 0 <= getattr(self, name) <= 1:
                 raise RequestError(f"{name} must be in 0 … 1, not {getattr(self, name)}")

@@ -57,7 +57,8 @@ def accumulate(
     share = s.batch // accelerator.num_processes
     deal = data.packed if s.stage == "pretrain" else data.single
     windows = torch.from_numpy(deal(share, s.length, rank_seed, step)).to(device)
-    shifts = torch.tensor(shifts_at(step, rank_seed, share, s.spread, s.centre), device=device)
+    dealt = shifts_at(step, rank_seed, share, s.spread, s.centre, s.skew)
+    shifts = torch.tensor(dealt, device=device)
     micros = list(zip(torch.split(windows, s.micro), torch.split(shifts, s.micro), strict=True))
     of_layer = torch.tensor(s.gamma_layers or (1.0,), device=device)
     loss_sum, shares = 0.0, list[Tensor]()

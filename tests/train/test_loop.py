@@ -146,6 +146,14 @@ def test_unknown_settings_are_named(tmp_path: Path) -> None:
     assert TrainSettings.read(None, steps=7, gamma=None).steps == 7
 
 
+def test_every_settings_file_of_the_repository_can_be_read() -> None:
+    configs = Path(__file__).parents[2] / "configs"
+    stages = [f for f in configs.rglob("*.toml") if f.name != "trials.toml"]
+    assert len(stages) > 10
+    for file in stages:
+        TrainSettings.read(file)
+
+
 def test_hard_gates_learn_to_drop_and_the_dial_turns_both_ways(
     corpus: Path, base: Path, tmp_path: Path
 ) -> None:
@@ -173,6 +181,8 @@ def test_shifts_fill_the_dial_evenly_and_are_the_same_for_the_same_step() -> Non
     assert drawn == shifts_at(5, 1, 8, 2.0) != shifts_at(6, 1, 8, 2.0)
     assert shifts_at(5, 1, 3, 0.0) == [0, 0, 0]
     assert shifts_at(5, 1, 8, 2.0, 10.0) == pytest.approx([shift + 10 for shift in drawn])
+    skewed = shifts_at(5, 1, 8, 2.0, skew=2.0)
+    assert skewed == pytest.approx([4 * (shift / 4 + 0.5) ** 2 - 2 for shift in drawn])
 
 
 def last_kept(corpus: Path, base: Path, out: Path, **changes: Any) -> float:
@@ -318,6 +328,7 @@ def test_gates_whose_input_is_small_start_with_the_same_spread(
         ('gates = "hard"\nspread = -1.0', "0 or more"),
         ("distill = 1.5", "0 … 1"),
         ("rate_last = -0.5", "0 … 1"),
+        ("skew = 0", "more than 0"),
         ("gamma_layers = [1, -1]", "not be negative"),
         ('tune = "norms"', "all or gates"),
         ('policy = "local"', "need each other"),
