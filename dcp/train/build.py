@@ -125,6 +125,7 @@ def _llama_config(s: TrainSettings, tokenizer: Path) -> dict[str, Any]:
 
 
 def is_gate(name: str) -> bool:
+    """Whether a parameter of that name belongs to the gates: projections or β."""
     return "_int." in name or name.endswith(".beta")
 
 

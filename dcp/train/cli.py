@@ -145,6 +145,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(report, indent=2))
         return 0
     from dcp.errors import RequestError
+    from dcp.models import find
     from dcp.train.loop import train
     from dcp.train.settings import TrainSettings
 
@@ -152,7 +153,6 @@ def run(args: argparse.Namespace) -> int:
     settings = TrainSettings.read(args.config, stage=args.stage, **overrides)
     base = None
     if args.base is not None:
-        from dcp.models import find
         from dcp.train.build import check_base
 
         base = find(args.base)
@@ -163,8 +163,6 @@ def run(args: argparse.Namespace) -> int:
     shards = args.shards or [_packed_data(args.data, tokenizer, args.out, args.resume)]
     others = dict[str, Path | None]()
     for option in ("teacher", "gates"):
-        from dcp.models import find
-
         named = getattr(args, option, None)
         others[option] = None if named is None else find(named)
     final = train(
