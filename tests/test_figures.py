@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from dcp.errors import RequestError
-from dcp.figures import paper, screen
-from dcp.pos import GROUPS, UPOS
+from dcp.figures import paper
 from dcp.trace import Trace
 from tests.traces import DESIGN, make_trace, random_trace
 
@@ -18,57 +16,6 @@ from tests.traces import DESIGN, make_trace, random_trace
 @pytest.fixture(scope="module")
 def trace() -> Trace:
     return Trace.load(DESIGN)
-
-
-def table(**rates: float) -> pd.DataFrame:
-    rows = [
-        {
-            "group": name.replace("_", "-"),
-            "words": 30,
-            "events": 9,
-            "at_risk": 12,
-            "drop_rate": rate,
-            "ci_low": rate - 0.1,
-            "ci_high": rate + 0.05,
-        }
-        for name, rate in rates.items()
-    ]
-    return pd.DataFrame(rows)
-
-
-def test_the_chart_shows_each_rate_and_its_interval() -> None:
-    chart = screen.drop_rate_chart(table(NOUN=0.4, DET=0.9))
-    shown = {
-        name: (x, x - low, x + high)
-        for part in chart.data
-        for name, x, low, high in zip(
-            part.y, part.x, part.error_x.arrayminus, part.error_x.array, strict=True
-        )
-    }
-    assert shown["NOUN"] == pytest.approx((0.4, 0.3, 0.45))
-    assert shown["DET"] == pytest.approx((0.9, 0.8, 0.95))
-    assert set(shown) == {"NOUN", "DET"}
-
-
-def test_blank_groups_say_so_and_keep_their_row() -> None:
-    rates = table(NOUN=0.4, VERB=np.nan)
-    chart = screen.drop_rate_chart(rates)
-    notes = {note.y: note.text for note in chart.layout.annotations}
-    assert notes["VERB"] == "30 words, too few"
-    assert notes["X"] == "none"
-    assert len(notes) == len(UPOS)
-    assert chart.layout.height == screen.drop_rate_chart(table(NOUN=0.4)).layout.height
-
-
-def test_groups_can_take_the_place_of_tags() -> None:
-    chart = screen.drop_rate_chart(table(naming=0.2, number_other=0.3), tuple(GROUPS))
-    assert [part.y for part in chart.data] == [("naming",), (), (), (), ("number-other",)]
-    assert chart.layout.height < screen.drop_rate_chart(table(NOUN=0.2)).layout.height
-
-
-def test_meaning_never_rests_on_colour_alone() -> None:
-    chart = screen.drop_rate_chart(table(NOUN=0.4))
-    assert len({part.marker.symbol for part in chart.data}) == len(chart.data)
 
 
 @pytest.mark.parametrize("kind", paper.FORMATS)
