@@ -19,6 +19,7 @@ import numpy as np
 
 from dcp.config import Calibration, GateConfig, ModelConfig
 from dcp.errors import DeviceError, ModelError, RequestError
+from dcp.resources import asset
 
 if TYPE_CHECKING:
     from dcp.model.weights import LoadedModel
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelInfo", "OpenModel", "describe", "find", "list_models", "open_model", "shift_for"]
 
-BUNDLED = Path(__file__).resolve().parent.parent / "assets" / "models"
+BUNDLED = asset("models")
 DTYPES = ("float32", "bfloat16", "int8")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 # What everybody calls them, and where the Hub keeps them.

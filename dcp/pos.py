@@ -15,6 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from dcp.errors import RequestError
+from dcp.resources import asset
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -59,7 +60,7 @@ CLASSES = {
 BUNDLED = "dcp-ewt"
 """The name of the bundled tagger."""
 
-_FOLDER = Path(__file__).resolve().parent.parent / "assets" / "pos"
+_FOLDER = asset("pos")
 
 
 def group_of(pos: str) -> str:

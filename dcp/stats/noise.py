@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,7 @@ import pandas as pd
 
 from dcp.errors import RequestError
 from dcp.pos import CLASSES, GROUPS, UPOS
+from dcp.resources import asset
 from dcp.stats.estimate import survival
 from dcp.stats.lives import TAGGED, By, Lives, Phase, Pieces, Sample, choice, group_index, observe
 from dcp.stats.rates import MIN_WORDS, check_boot, check_horizon
@@ -26,7 +26,7 @@ __all__ = ["noise_of", "noise_table", "tagger_accuracy", "tagger_errors"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-_TABLE = Path(__file__).resolve().parents[2] / "assets" / "pos" / "confusion.tsv"
+_TABLE = asset("pos/confusion.tsv")
 
 
 @lru_cache(maxsize=1)

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
+from dcp.resources import asset
 from dcp.viewer.static import assets
 
 __all__ = ["hear_typing", "linked_view"]
 
-_TYPING = Path(__file__).resolve().parent.parent.parent / "assets" / "viewer" / "typing.js"
+_TYPING = asset("viewer/typing.js")
 
 
 def _nothing(place: Mapping[str, int | None]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,12 +23,13 @@ from dcp.method import (
     interaction,
     progress_at,
 )
+from dcp.resources import asset
 from dcp.trace import Trace
 from dcp.ui.samples import FOLDER, load_sample, sample_names
 
 __all__ = ["PICTURES", "draw", "picture"]
 
-_ASSETS = Path(__file__).resolve().parent.parent.parent / "assets" / "method"
+_ASSETS = asset("method")
 _SHOWN = 96
 _SOFT = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 

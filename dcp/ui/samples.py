@@ -14,12 +14,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dcp.errors import TraceError
+from dcp.resources import asset
 from dcp.trace import Trace
 from dcp.words import Word
 
 __all__ = ["FOLDER", "held_out", "load_sample", "sample_names", "write_words"]
 
-FOLDER = Path(__file__).resolve().parent.parent.parent / "assets" / "traces"
+FOLDER = asset("traces")
 
 
 def sample_names() -> list[str]:

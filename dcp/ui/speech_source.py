@@ -16,12 +16,13 @@ import pandas as pd
 import streamlit as st
 
 from dcp.pos import CLASSES, GROUPS, UPOS, class_of, group_of
+from dcp.resources import asset
 from dcp.stats.lives import By, Phase, Pieces, Sample
 from dcp.stats.pooled import HORIZONS, Study, from_json
 
 __all__ = ["Ask", "Live", "Saved", "Tables", "names_of", "open_study", "studies"]
 
-_FOLDER = Path(__file__).resolve().parents[2] / "assets" / "traces"
+_FOLDER = asset("traces")
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
+from dcp.resources import asset
 from dcp.trace import ALIVE, Trace
 
 __all__ = ["coloured", "named", "selectable", "token_text"]
 
-_FOLDER = Path(__file__).resolve().parent.parent.parent / "assets" / "put_back"
+_FOLDER = asset("put_back")
 _LARGEST = 5
 """So many tokens of each sign carry an arrow."""
 _FAINT = 0.04
