@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dcp.config import ModelConfig, Sampling
+from dcp.deaths import ForcedDeaths
 from dcp.errors import RequestError
-from dcp.forced import ForcedDeaths
 from dcp.model.cached import Drops
 
 __all__ = ["Memory", "Request", "RowStep", "Step"]

@@ -19,9 +19,9 @@ import torch
 from dcp import __version__
 from dcp.config import Sampling
 from dcp.cost import ARMS, Measured
+from dcp.deaths import ForcedDeaths
 from dcp.engine import Engine, Run, Step
 from dcp.errors import RequestError
-from dcp.forced import ForcedDeaths
 from dcp.models import OpenModel
 from dcp.trace import ALIVE, Trace
 

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from dcp.deaths import GATE, ForcedDeaths
 from dcp.errors import RequestError
-from dcp.forced import GATE, ForcedDeaths
 from dcp.model.masked import MaskedAttend
 from dcp.models import OpenModel
 from dcp.rescore_reader import Progress, Reader, Watch

@@ -18,8 +18,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from dcp.deaths import ForcedDeaths
 from dcp.errors import RequestError
-from dcp.forced import ForcedDeaths
 from dcp.trace import ALIVE, Trace
 
 __all__ = ["CONTROLS", "HORIZON", "Controls", "Effect", "Plan", "drop_now", "matched", "put_back"]

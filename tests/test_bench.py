@@ -13,8 +13,8 @@ from dcp.bench.arms import RIVAL, Plan, decode_group, model_group, scattered
 from dcp.bench.harness import Arm, take_turns
 from dcp.bench.shapes import SHAPES, random_checkpoint, step_bytes
 from dcp.cli.main import main
+from dcp.deaths import ALIVE
 from dcp.errors import RequestError
-from dcp.forced import ALIVE
 from dcp.model.weights import load
 from dcp.models import open_model
 

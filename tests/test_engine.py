@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dcp.config import ARCHITECTURES, Sampling
+from dcp.deaths import ForcedDeaths
 from dcp.engine import Engine, Run, Step
 from dcp.errors import DeviceError, RequestError
-from dcp.forced import ForcedDeaths
 from dcp.kernels import ALIVE
 from dcp.model import cache
 from dcp.model.weights import LoadedModel, load

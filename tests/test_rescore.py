@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from dcp.cli.main import main
+from dcp.deaths import ForcedDeaths
 from dcp.engine import Engine
 from dcp.errors import RequestError
-from dcp.forced import ForcedDeaths
 from dcp.models import OpenModel, open_model
 from dcp.recorder import record
 from dcp.replay import replay

@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.gpu.common import DEVICE, HALF, REHEARSAL
 from dcp.config import ModelConfig
-from dcp.forced import ForcedDeaths
+from dcp.deaths import ForcedDeaths
 from dcp.kernels import api
 from dcp.model.paged import PagedAttention
 from dcp.model.transformer import Transformer

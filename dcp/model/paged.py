@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from dcp.config import ModelConfig
+from dcp.deaths import GATE, ForcedDeaths
 from dcp.errors import DeviceError
-from dcp.forced import GATE, ForcedDeaths
 from dcp.kernels.api import Kernels
 from dcp.model.cached import CacheBytes, Drops
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from dcp.config import Sampling
+from dcp.deaths import ForcedDeaths
 from dcp.engine import Engine, Step
 from dcp.engine_graph import AHEAD, DecodeGraph
 from dcp.errors import DcpError, DeviceError, RequestError
-from dcp.forced import ForcedDeaths
 from dcp.kernels.triton.store import Store
 from dcp.model.weights import load
 from dcp.models import find
