@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcp.errors import DataError, RequestError
-from dcp.tokens import Tokenizer
+from dcp.text.tokens import Tokenizer
 
 __all__ = ["Windows", "read_windows"]
 

@@ -23,7 +23,7 @@ from dcp.resources import asset
 
 if TYPE_CHECKING:
     from dcp.model.weights import LoadedModel
-    from dcp.tokens import Tokenizer
+    from dcp.text.tokens import Tokenizer
 
 __all__ = ["ModelInfo", "OpenModel", "describe", "find", "list_models", "open_model", "shift_for"]
 
@@ -144,7 +144,7 @@ def _open(folder: Path, dtype: str, gates: bool, stamp: tuple[tuple[int, int], .
     import torch
 
     from dcp.model.weights import load
-    from dcp.tokens import Tokenizer
+    from dcp.text.tokens import Tokenizer
 
     tokenizer = Tokenizer.load(folder)
     loaded = load(folder, getattr(torch, dtype), gates=gates)

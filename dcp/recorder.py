@@ -24,7 +24,7 @@ from dcp.engine import Engine, Step
 from dcp.errors import RequestError
 from dcp.meter import Counters, Meter
 from dcp.models import OpenModel, open_model, shift_for
-from dcp.tokens import Encoding
+from dcp.text.tokens import Encoding
 from dcp.trace import ALIVE, FORMAT, Trace
 
 __all__ = ["Recorder", "record"]

@@ -25,7 +25,7 @@ from dcp.models import OpenModel, shift_for
 from dcp.recorder import Recorder
 from dcp.stats.lives import Sample
 from dcp.stats.pooled import TABLES, Study, pool, to_json
-from dcp.tokens import Tokenizer
+from dcp.text.tokens import Tokenizer
 from dcp.trace import Trace
 from dcp.words import TextTagger, Word, from_json, words_of
 from dcp.words import to_json as words_to_json

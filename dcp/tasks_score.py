@@ -19,7 +19,7 @@ from dcp.evaluate_score import held_per_step
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel
 from dcp.tasks import Task, wilson
-from dcp.tokens import Tokenizer
+from dcp.text.tokens import Tokenizer
 
 __all__ = ["TaskResult", "evaluate_task"]
 

@@ -13,7 +13,7 @@ from dcp.engine import Engine
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import load
 from dcp.models import list_models
-from dcp.tokens import Tokenizer
+from dcp.text.tokens import Tokenizer
 
 TEXT = (
     "The museum opened in 1901. It was built by a local architect, and the first visitors came "

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from dcp.errors import ModelError, RequestError
-from dcp.spans import byte_spans, decode_bytes
-from dcp.tokens import Encoding, Tokenizer
+from dcp.text.spans import byte_spans, decode_bytes
+from dcp.text.tokens import Encoding, Tokenizer
 
 CORPUS = ["The river rose for three days before anyone in the village spoke. naïve café\n"] * 4
 EOT = "<|endoftext|>"

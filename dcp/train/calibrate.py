@@ -17,7 +17,7 @@ from dcp.errors import ModelError
 from dcp.evaluate import Progress, Windows, evaluate, evaluate_policies, read_windows
 from dcp.evaluate_score import move
 from dcp.model.weights import load
-from dcp.tokens import Tokenizer
+from dcp.text.tokens import Tokenizer
 
 __all__ = ["calibrate", "fold"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dcp.errors import RequestError
 from dcp.models import find
-from dcp.tokens import Tokenizer
+from dcp.text.tokens import Tokenizer
 
 __all__ = ["count", "tail"]
 

@@ -11,7 +11,7 @@ import pytest
 from dcp.errors import DeviceError, ModelError
 from dcp.evaluate import evaluate, read_windows
 from dcp.model.weights import load
-from dcp.tokens import Tokenizer
+from dcp.text.tokens import Tokenizer
 from dcp.train.calibrate import calibrate, fold
 from dcp.train.data import pack_file
 from dcp.train.loop import train

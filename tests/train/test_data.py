@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dcp.errors import DataError, ModelError
-from dcp.tokens import Tokenizer
+from dcp.text.tokens import Tokenizer
 from dcp.train import data
 from dcp.train.data import Shards, pack_file
 from dcp.train.loop import train

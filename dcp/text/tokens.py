@@ -25,7 +25,7 @@ import numpy.typing as npt
 import tokenizers
 
 from dcp.errors import ModelError, RequestError
-from dcp.spans import BYTE_OF, REPLACEMENT, byte_spans, decode_bytes, tiled
+from dcp.text.spans import BYTE_OF, REPLACEMENT, byte_spans, decode_bytes, tiled
 
 __all__ = ["Encoding", "TextStream", "Tokenizer"]
 
