@@ -93,7 +93,7 @@ LAZY_BACKWARDS = {
 
 
 def room_of(module: str) -> str:
-    """``dcp.trace_file`` -> ``trace``; ``dcp`` itself -> ``""``."""
+    """``dcp.trace.file`` -> ``trace``; ``dcp`` itself -> ``""``."""
     parts = module.split(".")
     name = parts[1] if len(parts) > 1 else ""
     name = "cli" if name == "__main__" else name

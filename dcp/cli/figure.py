@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     from dcp.figures.paper.request import Subject
     from dcp.figures.paper.results import read_results
     from dcp.trace import Trace
-    from dcp.trace_file import write
+    from dcp.trace.file import write
 
     paths = args.traces
     if paths and kind.reads in ("results", "nothing"):

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from dcp.trace import Trace
-    from dcp.trace_file import write
+    from dcp.trace.file import write
 
     trace = Trace.load(args.trace)
     from dcp.pos import load_tagger

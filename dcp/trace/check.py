@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dcp.errors import TraceError
-from dcp.trace_file import short
+from dcp.trace.file import short
 
 __all__ = ["ALIVE", "FORMAT", "REQUIRED", "check", "clean_meta"]
 

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from dcp import trace_file
 from dcp.errors import RequestError
-from dcp.trace_check import ALIVE, FORMAT, check, clean_meta
+from dcp.trace import file as trace_file
+from dcp.trace.check import ALIVE, FORMAT, check, clean_meta
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dcp.trace_frame import WordLike
+    from dcp.trace.frame import WordLike
 
 __all__ = ["ALIVE", "FORMAT", "Trace"]
 
@@ -45,7 +45,7 @@ class Trace:
                                 tokens, gate shift included; nan where no gate spoke
     logprob       [T] f32       natural log of the model's own probability of the token; nan at 0
     step_seconds  [T] f32       wall time of each generated step (s); nan for the prompt
-    meta          JSON object   see `dcp.trace_check.REQUIRED`
+    meta          JSON object   see `dcp.trace.check.REQUIRED`
 
     Optional, from a run with the gates off on the same tokens (else None):
     gates_off_logprob [T] f32, kl [T] f32 (nats), lost_attention [L, T] f32 (share, 0..1).
@@ -252,7 +252,7 @@ class Trace:
         reading dropped it, <NA> while alive), margin. ``words`` defaults to those of the bundled
         tagger; pass ``()`` to leave word and pos <NA> without loading it.
         """
-        from dcp.trace_frame import tidy
+        from dcp.trace.frame import tidy
 
         if words is None:
             from dcp.pos import load_tagger
