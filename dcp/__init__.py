@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dcp.errors import DcpError
-    from dcp.models import list_models
+    from dcp.model.registry import list_models
     from dcp.recorder import record
     from dcp.trace import ALIVE, Trace
 
@@ -24,7 +24,7 @@ _HOMES = {
     "ALIVE": "dcp.trace",
     "DcpError": "dcp.errors",
     "Trace": "dcp.trace",
-    "list_models": "dcp.models",
+    "list_models": "dcp.model.registry",
     "record": "dcp.recorder",
 }
 

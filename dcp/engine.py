@@ -20,13 +20,13 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from dcp.config import Sampling
 from dcp.deaths import ForcedDeaths
 from dcp.engine_request import Memory, Request, RowStep, Step
 from dcp.engine_run import Run
 from dcp.errors import RequestError
 from dcp.kernels import api
 from dcp.model.cached import CachedAttention
+from dcp.model.config import Sampling
 from dcp.model.int8 import Int8Linear
 from dcp.model.paged import PagedAttention
 from dcp.model.weights import LoadedModel

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dcp.config import Sampling
+from dcp.model.config import Sampling
 from dcp.model.paged import PagedAttention
 from dcp.model.transformer import Transformer
 from dcp.sampling import draw, log_probabilities, uniform_table

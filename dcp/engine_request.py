@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from dcp.config import ModelConfig, Sampling
 from dcp.deaths import ForcedDeaths
 from dcp.errors import RequestError
 from dcp.model.cached import Drops
+from dcp.model.config import ModelConfig, Sampling
 
 __all__ = ["Memory", "Request", "RowStep", "Step"]
 

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 
 from dcp import __version__
-from dcp.config import Sampling
 from dcp.cost import ARMS, Measured
 from dcp.deaths import ForcedDeaths
 from dcp.engine import Engine, Run, Step
 from dcp.errors import RequestError
-from dcp.models import OpenModel
+from dcp.model.config import Sampling
+from dcp.model.registry import OpenModel
 from dcp.trace import ALIVE, Trace
 
 __all__ = ["SHORTEST", "measure"]

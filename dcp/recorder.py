@@ -19,11 +19,11 @@ import tokenizers
 import torch
 
 from dcp import __version__
-from dcp.config import Sampling
 from dcp.engine import Engine, Step
 from dcp.errors import RequestError
 from dcp.meter import Counters, Meter
-from dcp.models import OpenModel, open_model, shift_for
+from dcp.model.config import Sampling
+from dcp.model.registry import OpenModel, open_model, shift_for
 from dcp.text.tokens import Encoding
 from dcp.trace import ALIVE, FORMAT, Trace
 

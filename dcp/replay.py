@@ -14,7 +14,7 @@ import numpy as np
 
 from dcp.engine import Engine
 from dcp.errors import RequestError
-from dcp.models import OpenModel
+from dcp.model.registry import OpenModel
 from dcp.trace import Trace
 
 __all__ = ["replay"]

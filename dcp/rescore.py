@@ -20,7 +20,7 @@ import torch
 from dcp.deaths import GATE, ForcedDeaths
 from dcp.errors import RequestError
 from dcp.model.masked import MaskedAttend
-from dcp.models import OpenModel
+from dcp.model.registry import OpenModel
 from dcp.rescore_reader import Progress, Reader, Watch
 from dcp.trace import Trace
 from dcp.whatif import CONTROLS, HORIZON, Effect, Plan, matched

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dcp.engine import Engine
 from dcp.model.masked import MaskedAttend
-from dcp.models import OpenModel
+from dcp.model.registry import OpenModel
 from dcp.sampling import log_probabilities
 from dcp.trace import Trace
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dcp.config import Sampling
+from dcp.model.config import Sampling
 
 __all__ = ["draw", "log_probabilities", "sample", "uniform_table", "uniforms"]
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from dcp.errors import DataError, RequestError, TraceError
-from dcp.models import OpenModel, shift_for
+from dcp.model.registry import OpenModel, shift_for
 from dcp.recorder import Recorder
 from dcp.stats.lives import Sample
 from dcp.stats.pooled import TABLES, Study, pool, to_json

@@ -15,8 +15,8 @@ from dcp.bench.shapes import SHAPES, random_checkpoint, step_bytes
 from dcp.cli.main import main
 from dcp.deaths import ALIVE
 from dcp.errors import RequestError
+from dcp.model.registry import open_model
 from dcp.model.weights import load
-from dcp.models import open_model
 
 SMALL = Plan(rounds=2, steps=2, warm_up=1)
 

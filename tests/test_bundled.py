@@ -11,8 +11,8 @@ import torch
 
 from dcp.engine import Engine
 from dcp.model.masked import MaskedAttend
+from dcp.model.registry import list_models
 from dcp.model.weights import load
-from dcp.models import list_models
 from dcp.text.tokens import Tokenizer
 
 TEXT = (

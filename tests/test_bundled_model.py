@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dcp.figures.paper.results import read_results
-from dcp.models import BUNDLED, OpenModel, open_model, shift_for
+from dcp.model.registry import BUNDLED, OpenModel, open_model, shift_for
 from dcp.recorder import record
 from dcp.rescore import check
 from dcp.trace import Trace

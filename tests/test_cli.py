@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from dcp import models
 from dcp.cli.main import COMMANDS, main
 from dcp.cli.terminal import print_json, print_table, printable
+from dcp.model import registry as models
 from dcp.trace import Trace
 from tests.traces import DESIGN
 

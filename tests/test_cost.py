@@ -9,7 +9,7 @@ import pytest
 
 from dcp.cost import ARMS, Measured, batch_within, computed, running_median
 from dcp.errors import RequestError
-from dcp.models import OpenModel
+from dcp.model.registry import OpenModel
 from dcp.trace import ALIVE, Trace
 from tests.traces import make_trace, random_trace
 
@@ -126,7 +126,7 @@ def test_batches_fill_the_budget_and_never_overrun_it(
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[OpenModel, Trace]:
-    from dcp.models import open_model
+    from dcp.model.registry import open_model
     from dcp.recorder import record
     from tests.checkpoints import make
 

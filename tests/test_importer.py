@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dcp.cli.main import main
 from dcp.errors import ModelError, RequestError
-from dcp.importer import import_checkpoint
+from dcp.model.importer import import_checkpoint
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import load
 from tests import checkpoints

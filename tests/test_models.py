@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dcp import models
-from dcp.config import Calibration
 from dcp.errors import DeviceError, ModelError, RequestError
+from dcp.model import registry as models
+from dcp.model.config import Calibration
 
 Checkpoint = Callable[..., Path]
 DIAL = [

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 import dcp
-from dcp.config import Calibration
 from dcp.engine import Engine
 from dcp.errors import DeviceError, RequestError
-from dcp.models import OpenModel, open_model
+from dcp.model.config import Calibration
+from dcp.model.registry import OpenModel, open_model
 from dcp.recorder import Recorder, record
 from dcp.trace import ALIVE, Trace
 from tests.oracle import MaskedAttention, deaths

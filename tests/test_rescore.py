@@ -15,7 +15,7 @@ from dcp.cli.main import main
 from dcp.deaths import ForcedDeaths
 from dcp.engine import Engine
 from dcp.errors import RequestError
-from dcp.models import OpenModel, open_model
+from dcp.model.registry import OpenModel, open_model
 from dcp.recorder import record
 from dcp.replay import replay
 from dcp.rescore import check, divergence, effect, gates_off, rescore

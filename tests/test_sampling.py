@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dcp.config import Sampling
+from dcp.model.config import Sampling
 from dcp.sampling import log_probabilities, philox, sample, uniform_table, uniforms
 
 # Random123's known answers for philox4x32-10: counter, key, output.

@@ -21,7 +21,7 @@ from tokenizers import pre_tokenizers
 from dcp.cli.main import main
 from dcp.errors import DataError, RequestError
 from dcp.model.masked import MaskedAttend
-from dcp.models import OpenModel, open_model
+from dcp.model.registry import OpenModel, open_model
 from dcp.tasks import TASKS, read_task, wilson
 from dcp.tasks_score import evaluate_task
 

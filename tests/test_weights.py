@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from dcp.config import ARCHITECTURES, ModelConfig
 from dcp.engine import Engine
 from dcp.errors import ModelError
 from dcp.model import int8, weights
+from dcp.model.config import ARCHITECTURES, ModelConfig
 from dcp.model.int8 import Int8Linear
 from dcp.model.weights import load, save
 from tests.oracle import MaskedAttention

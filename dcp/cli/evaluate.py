@@ -17,7 +17,7 @@ from dcp.cli.terminal import note, print_json, print_table
 from dcp.errors import RequestError
 
 if TYPE_CHECKING:
-    from dcp.models import OpenModel
+    from dcp.model.registry import OpenModel
 
 __all__ = ["add_arguments", "run"]
 
@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from dcp.evaluate_score import move
-    from dcp.models import open_model, shift_for
+    from dcp.model.registry import open_model, shift_for
 
     if (args.file is None) == (args.task is None):
         raise RequestError("give --file for perplexity or --task for zero-shot, one of them")

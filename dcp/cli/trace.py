@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         stop_at_eos=args.stop_at_eos,
     )
     if args.gates_off:
-        from dcp.models import open_model
+        from dcp.model.registry import open_model
         from dcp.rescore import gates_off
 
         trace = gates_off(open_model(args.model, args.dtype), trace)

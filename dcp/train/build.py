@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dcp.config import GateConfig, ModelConfig
 from dcp.errors import RequestError
+from dcp.model.config import GateConfig, ModelConfig
+from dcp.model.registry import describe
 from dcp.model.transformer import Transformer
 from dcp.model.weights import load
-from dcp.models import describe
 from dcp.train.settings import TrainSettings
 
 __all__ = ["build", "check_base", "optimizers", "read_teacher", "split_parameters"]

@@ -12,10 +12,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from dcp.config import Calibration, GateConfig
 from dcp.errors import ModelError
 from dcp.evaluate import Progress, Windows, evaluate, evaluate_policies, read_windows
 from dcp.evaluate_score import move
+from dcp.model.config import Calibration, GateConfig
 from dcp.model.weights import load
 from dcp.text.tokens import Tokenizer
 

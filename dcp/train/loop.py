@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
-from dcp.config import ModelConfig
 from dcp.errors import DataError, RequestError
+from dcp.model.config import ModelConfig
 from dcp.train.build import build, read_teacher, split_parameters
 from dcp.train.build import optimizers as make_optimizers
 from dcp.train.data import Shards

@@ -24,7 +24,7 @@ from dcp.ui.settings import Settings
 from dcp.ui.task import Report, Task
 
 if TYPE_CHECKING:
-    from dcp.models import OpenModel
+    from dcp.model.registry import OpenModel
 
 __all__ = ["compare"]
 
@@ -71,7 +71,7 @@ def _work(session: Session, a: Trace, b: Choice) -> Callable[[OpenModel, Report]
     name_a = _model_of(session, a)
 
     def read(model: OpenModel, report: Report) -> Pair:
-        from dcp.models import open_model
+        from dcp.model.registry import open_model
         from dcp.rescore import divergence, gates_off
 
         report.progress(0.1, "Reading.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dcp.errors import DcpError, RequestError, TraceError
-from dcp.models import ModelInfo, list_models
+from dcp.model.registry import ModelInfo, list_models
 from dcp.trace import Trace
 from dcp.ui.look import problem
 from dcp.ui.samples import load_sample, sample_names
@@ -21,7 +21,7 @@ from dcp.ui.settings import Settings
 from dcp.ui.task import Report
 
 if TYPE_CHECKING:
-    from dcp.models import OpenModel
+    from dcp.model.registry import OpenModel
 
 __all__ = ["Choice", "first", "models", "other"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dcp.errors import DcpError, RequestError
-from dcp.models import ModelInfo, list_models
+from dcp.model.registry import ModelInfo, list_models
 from dcp.ui import counting
 from dcp.ui.count_line import LABEL, count_line, named
 from dcp.ui.examples import EXAMPLES

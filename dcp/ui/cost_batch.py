@@ -6,7 +6,7 @@ import streamlit as st
 
 from dcp.cost import Computed, Measured, batch_within
 from dcp.errors import DcpError
-from dcp.models import ModelInfo, list_models
+from dcp.model.registry import ModelInfo, list_models
 from dcp.trace import Trace
 from dcp.ui.cost_words import BUDGETS, size
 

@@ -22,7 +22,7 @@ from dcp.ui.settings import Settings
 from dcp.ui.task import Report, Task
 
 if TYPE_CHECKING:
-    from dcp.models import OpenModel
+    from dcp.model.registry import OpenModel
 
 __all__ = ["Asked", "asked_of", "time_section"]
 

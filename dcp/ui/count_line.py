@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dcp.errors import DcpError
-from dcp.models import ModelInfo
+from dcp.model.registry import ModelInfo
 from dcp.ui import counting
 from dcp.ui.component import hear_typing
 from dcp.ui.settings import Settings

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from dcp.errors import RequestError
-from dcp.models import find
+from dcp.model.registry import find
 from dcp.text.tokens import Tokenizer
 
 __all__ = ["count", "tail"]

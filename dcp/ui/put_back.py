@@ -25,7 +25,7 @@ from dcp.ui.token_text import named, selectable, token_text
 from dcp.whatif import HORIZON, Effect, Plan, drop_now, put_back
 
 if TYPE_CHECKING:
-    from dcp.models import OpenModel
+    from dcp.model.registry import OpenModel
 
 __all__ = ["ask"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import streamlit as st
 
 from dcp.errors import DcpError, RequestError
-from dcp.models import list_models
+from dcp.model.registry import list_models
 from dcp.trace import Trace
 from dcp.ui.settings import Settings
 from dcp.ui.task import Report, Task
@@ -21,7 +21,7 @@ from dcp.ui.worker import Recording, Request, Worker
 from dcp.words import Word
 
 if TYPE_CHECKING:
-    from dcp.models import OpenModel
+    from dcp.model.registry import OpenModel
     from dcp.pos import Tagger
     from dcp.ui.session import Session
 
@@ -96,7 +96,7 @@ def _open(name: str | None) -> OpenModel:
 
 @lru_cache(maxsize=2)
 def _opened(name: str | None) -> OpenModel:
-    from dcp.models import open_model
+    from dcp.model.registry import open_model
 
     model = open_model(name)
     _set_apart()

@@ -21,7 +21,7 @@ from dcp.ui.speech_source import Live
 from dcp.ui.task import Report, Task
 
 if TYPE_CHECKING:
-    from dcp.models import OpenModel
+    from dcp.model.registry import OpenModel
 
 __all__ = ["batch"]
 

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from dcp.compare import Pair
 from dcp.errors import RequestError
-from dcp.models import open_model
+from dcp.model.registry import open_model
 from dcp.recorder import record
 from dcp.trace import ALIVE, Trace
 from dcp.ui.compare_charts import held_chart, lost_chart, step_chart

@@ -169,7 +169,7 @@ def test_a_long_text_is_cut_by_one_click(open_page: Open) -> None:
 
 
 def test_the_token_count_is_the_models_own(open_page: Open) -> None:
-    from dcp.models import list_models
+    from dcp.model.registry import list_models
     from dcp.text.tokens import Tokenizer
 
     page = write(open_page(), "A naïve 🙂 café")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dcp.models import open_model
+from dcp.model.registry import open_model
 from dcp.recorder import record
 from dcp.rescore import effect
 from dcp.trace import ALIVE, Trace

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-import dcp.models
+import dcp.model.registry
 from dcp.errors import RequestError, TraceError
-from dcp.models import OpenModel
+from dcp.model.registry import OpenModel
 from dcp.ui import counting, samples, services
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
@@ -81,7 +81,7 @@ def test_a_task_is_given_the_model_it_asked_for(tiny_checkpoint: Callable[..., P
 
     status = over(services.ask("me", model, layers, limits))
     assert (status.state, status.line) == ("done", "counting")
-    assert status.result == dcp.models.describe(Path(model)).layers
+    assert status.result == dcp.model.registry.describe(Path(model)).layers
     services.worker(limits).close()
     services.worker.clear()
 
@@ -171,5 +171,5 @@ def test_words_written_beside_a_sample_come_back(
 
 
 def test_the_default_model_is_counted_too(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dcp.models, "BUNDLED", Path(folder).parent)
+    monkeypatch.setattr(dcp.model.registry, "BUNDLED", Path(folder).parent)
     assert counting.count(None, "A text of words.") == counting.count(folder, "A text of words.")

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dcp.config import ModelConfig
+from dcp.model.config import ModelConfig
 from dcp.model.masked import MaskedAttend
 from dcp.model.transformer import Transformer
 from dcp.policies import make

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dcp.config import ModelConfig
+from dcp.model.config import ModelConfig
 from dcp.model.masked import MaskedAttend
 from dcp.model.transformer import Transformer
 from dcp.train.gated_attention import gated_attention

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from dcp.config import Sampling
 from dcp.deaths import ForcedDeaths
 from dcp.engine import Engine, Step
 from dcp.engine_graph import AHEAD, DecodeGraph
 from dcp.errors import DcpError, DeviceError, RequestError
 from dcp.kernels.triton.store import Store
+from dcp.model.config import Sampling
+from dcp.model.registry import find
 from dcp.model.weights import load
-from dcp.models import find
 
 ALIVE = 2**31 - 1
 

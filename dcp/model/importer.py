@@ -27,8 +27,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dcp.config import GateConfig, ModelConfig
 from dcp.errors import ModelError, RequestError
+from dcp.model.config import GateConfig, ModelConfig
 from dcp.model.names import from_hf_names, gate_names, unknown_names
 from dcp.model.transformer import Transformer
 from dcp.model.weights import load, save

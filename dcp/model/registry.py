@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dcp.config import Calibration, GateConfig, ModelConfig
 from dcp.errors import DeviceError, ModelError, RequestError
+from dcp.model.config import Calibration, GateConfig, ModelConfig
 from dcp.resources import asset
 
 if TYPE_CHECKING:
