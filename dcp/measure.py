@@ -19,7 +19,7 @@ import torch
 from dcp import __version__
 from dcp.cost import ARMS, Measured
 from dcp.deaths import ForcedDeaths
-from dcp.engine import Engine, Run, Step
+from dcp.engine.engine import Engine, Run, Step
 from dcp.errors import RequestError
 from dcp.model.config import Sampling
 from dcp.model.registry import OpenModel

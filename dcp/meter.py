@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from dcp.engine import Memory, Step
+from dcp.engine.engine import Memory, Step
 
 __all__ = ["Counters", "Meter"]
 

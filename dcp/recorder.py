@@ -19,7 +19,7 @@ import tokenizers
 import torch
 
 from dcp import __version__
-from dcp.engine import Engine, Step
+from dcp.engine.engine import Engine, Step
 from dcp.errors import RequestError
 from dcp.meter import Counters, Meter
 from dcp.model.config import Sampling

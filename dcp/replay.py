@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dcp.engine import Engine
+from dcp.engine.engine import Engine
 from dcp.errors import RequestError
 from dcp.model.registry import OpenModel
 from dcp.trace import Trace

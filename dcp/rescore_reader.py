@@ -13,10 +13,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dcp.engine import Engine
+from dcp.engine.engine import Engine
+from dcp.engine.sampling import log_probabilities
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel
-from dcp.sampling import log_probabilities
 from dcp.trace import Trace
 
 __all__ = ["Progress", "Reader", "Watch"]

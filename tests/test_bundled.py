@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from dcp.engine import Engine
+from dcp.engine.engine import Engine
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import list_models
 from dcp.model.weights import load

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dcp.deaths import ForcedDeaths
-from dcp.engine import Engine, Run, Step
+from dcp.engine.engine import Engine, Run, Step
 from dcp.errors import DeviceError, RequestError
 from dcp.kernels import ALIVE
 from dcp.model import cache

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import dcp
-from dcp.engine import Engine
+from dcp.engine.engine import Engine
 from dcp.errors import DeviceError, RequestError
 from dcp.model.config import Calibration
 from dcp.model.registry import OpenModel, open_model

@@ -13,7 +13,7 @@ import torch
 
 from dcp.cli.main import main
 from dcp.deaths import ForcedDeaths
-from dcp.engine import Engine
+from dcp.engine.engine import Engine
 from dcp.errors import RequestError
 from dcp.model.registry import OpenModel, open_model
 from dcp.recorder import record

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from dcp.engine.sampling import log_probabilities, philox, sample, uniform_table, uniforms
 from dcp.model.config import Sampling
-from dcp.sampling import log_probabilities, philox, sample, uniform_table, uniforms
 
 # Random123's known answers for philox4x32-10: counter, key, output.
 KNOWN = [

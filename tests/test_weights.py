@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from dcp.engine import Engine
+from dcp.engine.engine import Engine
 from dcp.errors import ModelError
 from dcp.model import int8, weights
 from dcp.model.config import ARCHITECTURES, ModelConfig

@@ -18,7 +18,7 @@ import torch
 from dcp.bench.harness import Arm, take_turns
 from dcp.bench.shapes import step_bytes
 from dcp.deaths import ALIVE, ForcedDeaths
-from dcp.engine import Engine, Run, Step
+from dcp.engine.engine import Engine, Run, Step
 from dcp.errors import RequestError
 from dcp.model.config import Sampling
 from dcp.model.registry import OpenModel

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from dcp import engine_graph
-from dcp.engine import Engine
-from dcp.engine_graph import AHEAD, DecodeGraph, Start
+from dcp.engine.engine import Engine
+from dcp.engine.engine import graph as engine_graph
+from dcp.engine.graph import AHEAD, DecodeGraph, Start
 from dcp.errors import DcpError, DeviceError
 from dcp.model.config import Sampling
 from dcp.model.paged import PagedAttention

@@ -1,7 +1,7 @@
 """A run under way: reads prompts in chunks, then draws a token a step; an iterator of its steps.
 
 Knows the cache by its methods alone. On a GPU the steps after the first token are those of
-`dcp.engine_graph`; on a CPU they are made here.
+`dcp.engine.graph`; on a CPU they are made here.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dcp.engine_graph import AHEAD, DecodeGraph, Reading, Start
-from dcp.engine_request import Finish, Memory, Request, RowStep, Step
+from dcp.engine.graph import AHEAD, DecodeGraph, Reading, Start
+from dcp.engine.request import Finish, Memory, Request, RowStep, Step
+from dcp.engine.sampling import log_probabilities, sample
 from dcp.kernels import ALIVE
 from dcp.model.cached import CachedAttention
 from dcp.model.paged import PagedAttention
 from dcp.model.weights import LoadedModel
-from dcp.sampling import log_probabilities, sample
 
 __all__ = ["Run"]
 

@@ -21,8 +21,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 from dcp.deaths import ForcedDeaths
-from dcp.engine_request import Memory, Request, RowStep, Step
-from dcp.engine_run import Run
+from dcp.engine.request import Memory, Request, RowStep, Step
+from dcp.engine.run import Run
 from dcp.errors import RequestError
 from dcp.kernels import api
 from dcp.model.cached import CachedAttention

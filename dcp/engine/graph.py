@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dcp.engine.sampling import draw, log_probabilities, uniform_table
 from dcp.model.config import Sampling
 from dcp.model.paged import PagedAttention
 from dcp.model.transformer import Transformer
-from dcp.sampling import draw, log_probabilities, uniform_table
 
 __all__ = ["AHEAD", "DecodeGraph", "Reading", "Start"]
 

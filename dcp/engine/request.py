@@ -21,7 +21,7 @@ Finish = Literal["length", "stop"]
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A run of B rows; `dcp.engine.Engine.run` says what each entry means."""
+    """A run of B rows; `dcp.engine.engine.Engine.run` says what each entry means."""
 
     prompts: tuple[tuple[int, ...], ...]
     new_tokens: tuple[int, ...]
