@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dcp.errors import DcpError
     from dcp.model.registry import list_models
-    from dcp.recorder import record
+    from dcp.runs.recorder import record
     from dcp.trace import ALIVE, Trace
 
 __version__ = "0.1.0"
@@ -25,7 +25,7 @@ _HOMES = {
     "DcpError": "dcp.errors",
     "Trace": "dcp.trace",
     "list_models": "dcp.model.registry",
-    "record": "dcp.recorder",
+    "record": "dcp.runs.recorder",
 }
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from dcp.errors import DataError, RequestError, TraceError
 from dcp.model.registry import OpenModel, shift_for
-from dcp.recorder import Recorder
+from dcp.runs.recorder import Recorder
 from dcp.stats.lives import Sample
 from dcp.stats.pooled import TABLES, Study, pool, to_json
 from dcp.text.tokens import Tokenizer

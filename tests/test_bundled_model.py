@@ -10,8 +10,8 @@ import pytest
 
 from dcp.figures.paper.results import read_results
 from dcp.model.registry import BUNDLED, OpenModel, open_model, shift_for
-from dcp.recorder import record
-from dcp.rescore import check
+from dcp.runs.recorder import record
+from dcp.runs.rescore import check
 from dcp.trace import Trace
 
 ASSETS = BUNDLED.parent

@@ -127,7 +127,7 @@ def test_batches_fill_the_budget_and_never_overrun_it(
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[OpenModel, Trace]:
     from dcp.model.registry import open_model
-    from dcp.recorder import record
+    from dcp.runs.recorder import record
     from tests.checkpoints import make
 
     model = open_model(make(tmp_path_factory.mktemp("cost") / "tiny", "llama", drop=0.6))
@@ -176,7 +176,7 @@ def test_a_run_of_other_weights_or_one_too_short_is_refused(
     recorded: tuple[OpenModel, Trace],
 ) -> None:
     from dcp.measure import measure
-    from dcp.recorder import record
+    from dcp.runs.recorder import record
 
     model, trace = recorded
     other = replace(trace, meta=trace.meta | {"weights_sha256": "f" * 64})

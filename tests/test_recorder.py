@@ -18,7 +18,7 @@ from dcp.engine.engine import Engine
 from dcp.errors import DeviceError, RequestError
 from dcp.model.config import Calibration
 from dcp.model.registry import OpenModel, open_model
-from dcp.recorder import Recorder, record
+from dcp.runs.recorder import Recorder, record
 from dcp.trace import ALIVE, Trace
 from tests.oracle import MaskedAttention, deaths
 

@@ -16,11 +16,11 @@ from dcp.deaths import ForcedDeaths
 from dcp.engine.engine import Engine
 from dcp.errors import RequestError
 from dcp.model.registry import OpenModel, open_model
-from dcp.recorder import record
-from dcp.replay import replay
-from dcp.rescore import check, divergence, effect, gates_off, rescore
+from dcp.runs.plans import Effect, Plan, drop_now, matched, put_back
+from dcp.runs.recorder import record
+from dcp.runs.replay import replay
+from dcp.runs.rescore import check, divergence, effect, gates_off, rescore
 from dcp.trace import ALIVE, Trace
-from dcp.whatif import Effect, Plan, drop_now, matched, put_back
 from tests.oracle import MaskedAttention
 from tests.traces import random_trace
 

@@ -23,7 +23,7 @@ from dcp.errors import RequestError
 from dcp.model.config import Sampling
 from dcp.model.registry import OpenModel
 from dcp.model.weights import load
-from dcp.recorder import Recorder
+from dcp.runs.recorder import Recorder
 
 __all__ = ["Plan", "Row", "decode_group", "model_group", "scattered"]
 

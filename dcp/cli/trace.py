@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     text = args.text if args.file is None else read_text(args.file)
-    from dcp.recorder import record
+    from dcp.runs.recorder import record
 
     trace = record(
         text,
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.gates_off:
         from dcp.model.registry import open_model
-        from dcp.rescore import gates_off
+        from dcp.runs.rescore import gates_off
 
         trace = gates_off(open_model(args.model, args.dtype), trace)
     if args.out is not None:

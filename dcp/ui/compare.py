@@ -72,7 +72,7 @@ def _work(session: Session, a: Trace, b: Choice) -> Callable[[OpenModel, Report]
 
     def read(model: OpenModel, report: Report) -> Pair:
         from dcp.model.registry import open_model
-        from dcp.rescore import divergence, gates_off
+        from dcp.runs.rescore import divergence, gates_off
 
         report.progress(0.1, "Reading.")
         other = b.trace if b.read is None else b.read(model, a, report)

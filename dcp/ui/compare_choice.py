@@ -184,8 +184,8 @@ def _replayed(shift: float | None, same: bool = True) -> Read:
     """A's own tokens at a gate shift; None turns the gates off. ``same``: by A's weights alone."""
 
     def read(model: OpenModel, a: Trace, report: Report) -> Trace:
-        from dcp.replay import replay
-        from dcp.rescore import check
+        from dcp.runs.replay import replay
+        from dcp.runs.rescore import check
 
         if same:
             check(model, a)
@@ -200,7 +200,7 @@ def _recorded(text: str, shift: float | None = None) -> Read:
     """A text as it stands, at A's gate shift or this one."""
 
     def read(model: OpenModel, a: Trace, report: Report) -> Trace:
-        from dcp.recorder import record
+        from dcp.runs.recorder import record
 
         delta = float(a.meta["gate_shift"]) if shift is None else shift
         return record(text, model=model, new_tokens=0, gate_shift=delta)

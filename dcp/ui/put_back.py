@@ -12,6 +12,7 @@ import numpy as np
 import streamlit as st
 
 from dcp.errors import DcpError
+from dcp.runs.plans import HORIZON, Effect, Plan, drop_now, put_back
 from dcp.trace import ALIVE, Trace
 from dcp.ui import services
 from dcp.ui.follow import follow
@@ -22,7 +23,6 @@ from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 from dcp.ui.task import Report, Task
 from dcp.ui.token_text import named, selectable, token_text
-from dcp.whatif import HORIZON, Effect, Plan, drop_now, put_back
 
 if TYPE_CHECKING:
     from dcp.model.registry import OpenModel
@@ -81,7 +81,7 @@ def ask(session: Session, limits: Settings) -> None:
 
 def _work(trace: Trace, plan: Plan, seed: int, horizon: int) -> Any:
     def measure(model: OpenModel, report: Report) -> Effect:
-        from dcp.rescore import effect
+        from dcp.runs.rescore import effect
 
         def say(share: float, line: str) -> None:
             report.check()

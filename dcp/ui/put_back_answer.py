@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
+from dcp.runs.plans import Effect
 from dcp.trace import Trace
 from dcp.ui.token_text import coloured, named, token_text
-from dcp.whatif import Effect
 
 if TYPE_CHECKING:
     import pandas as pd

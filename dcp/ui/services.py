@@ -40,7 +40,7 @@ def worker(limits: Settings) -> Worker:
 
 def begin(request: Request, leave: Callable[[], bool]) -> Recording:
     """Start a run: loads torch and the model on first use. Raises DcpError."""
-    from dcp.recorder import Recorder
+    from dcp.runs.recorder import Recorder
 
     return Recorder.begin(
         request.text,

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from dcp.compare import Pair
 from dcp.errors import RequestError
 from dcp.model.registry import open_model
-from dcp.recorder import record
+from dcp.runs.recorder import record
 from dcp.trace import ALIVE, Trace
 from dcp.ui.compare_charts import held_chart, lost_chart, step_chart
 from dcp.ui.compare_maps import lost_map, map_chart

@@ -21,7 +21,7 @@ import torch
 from dcp import __version__
 from dcp.engine.engine import Engine, Step
 from dcp.errors import RequestError
-from dcp.meter import Counters, Meter
+from dcp.runs.meter import Counters, Meter
 from dcp.model.config import Sampling
 from dcp.model.registry import OpenModel, open_model, shift_for
 from dcp.text.tokens import Encoding

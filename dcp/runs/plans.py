@@ -5,7 +5,7 @@
     controls = matched(trace, plan, seed=0)           # about 20 others, same layers, same age
 
 A plan changes one token alone: every other death stays as the trace recorded it, also where the
-gates would now have decided otherwise. Numpy only; `dcp.rescore` runs plans through the model.
+gates would now have decided otherwise. Numpy only; `dcp.runs.rescore` runs plans through the model.
 """
 
 from __future__ import annotations
