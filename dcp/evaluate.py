@@ -20,7 +20,7 @@ from dcp.evaluate_score import Scored, ratio_interval, score
 from dcp.evaluate_windows import Windows, read_windows
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel
-from dcp.policies import POLICIES, fitted_windows, make
+from dcp.policies.windows import POLICIES, fitted_windows, make
 
 __all__ = ["PolicyResult", "Result", "Windows", "evaluate", "evaluate_policies", "read_windows"]
 

@@ -18,7 +18,7 @@ from dcp.evaluate import Windows, evaluate, evaluate_policies, read_windows
 from dcp.evaluate_score import Scored, held_per_step, ratio_interval, score
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel, load
-from dcp.policies import fitted_windows, make
+from dcp.policies.windows import fitted_windows, make
 from dcp.text.tokens import Tokenizer
 from dcp.trace import ALIVE
 from dcp.train.data import pack_file

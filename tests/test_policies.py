@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcp.errors import RequestError
-from dcp.policies import (
+from dcp.policies.windows import (
     POLICIES,
     fitted_window,
     fitted_windows,

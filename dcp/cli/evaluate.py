@@ -109,7 +109,7 @@ def _perplexity(
     args: argparse.Namespace, model: OpenModel, baseline: OpenModel | None, shifts: list[float]
 ) -> list[dict[str, Any]]:
     from dcp.evaluate import Windows, evaluate, read_windows
-    from dcp.policies import POLICIES
+    from dcp.policies.windows import POLICIES
 
     policies = () if args.policies is None else args.policies or tuple(POLICIES)
     if unknown := [name for name in policies if name not in POLICIES]:

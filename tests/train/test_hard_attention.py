@@ -10,7 +10,7 @@ from torch import Tensor
 from dcp.model.config import ModelConfig
 from dcp.model.masked import MaskedAttend
 from dcp.model.transformer import Transformer
-from dcp.policies import make
+from dcp.policies.windows import make
 from dcp.train.causal_attention import causal_attention
 from dcp.train.hard_attention import hard_gated_attention
 from dcp.train.objective import (
