@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from dcp.evaluate_score import score
-from dcp.evaluate_windows import Windows, read_windows
+from dcp.evaluate.score import score
+from dcp.evaluate.windows import Windows, read_windows
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import load
 from dcp.text.tokens import Tokenizer

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from dcp.cli.main import main
 from dcp.errors import DataError, RequestError
-from dcp.evaluate import Windows, evaluate, evaluate_policies, read_windows
-from dcp.evaluate_score import Scored, held_per_step, ratio_interval, score
+from dcp.evaluate.perplexity import Windows, evaluate, evaluate_policies, read_windows
+from dcp.evaluate.score import Scored, held_per_step, ratio_interval, score
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel, load
 from dcp.policies.windows import fitted_windows, make

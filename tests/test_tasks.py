@@ -20,10 +20,10 @@ from tokenizers import pre_tokenizers
 
 from dcp.cli.main import main
 from dcp.errors import DataError, RequestError
+from dcp.evaluate.task_score import evaluate_task
+from dcp.evaluate.tasks import TASKS, read_task, wilson
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel, open_model
-from dcp.tasks import TASKS, read_task, wilson
-from dcp.tasks_score import evaluate_task
 
 LONG = "the river rose for three days and nobody in the valley slept " * 6
 

@@ -129,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
     if args.stage == "calibrate":
         import json
 
-        from dcp.train.calibrate import calibrate
+        from dcp.evaluate.calibrate import calibrate
 
         report = calibrate(
             args.model,

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from dcp.errors import DeviceError, ModelError
-from dcp.evaluate import evaluate, read_windows
+from dcp.evaluate.calibrate import calibrate, fold
+from dcp.evaluate.perplexity import evaluate, read_windows
 from dcp.model.weights import load
 from dcp.text.tokens import Tokenizer
-from dcp.train.calibrate import calibrate, fold
 from dcp.train.data import pack_file
 from dcp.train.loop import train
 from dcp.train.settings import TrainSettings

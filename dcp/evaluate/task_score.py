@@ -2,7 +2,7 @@
 
 Text is tokenised as a whole and split where the context's own tokens end; what is longer than the
 model's context loses its front. Padding comes last, where no gate and no query of the text sees it.
-Knows the tasks only as texts to score (`dcp.tasks`).
+Knows the tasks only as texts to score (`dcp.evaluate.tasks`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from dcp.evaluate_score import held_per_step
+from dcp.evaluate.score import held_per_step
+from dcp.evaluate.tasks import Task, wilson
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel
-from dcp.tasks import Task, wilson
 from dcp.text.tokens import Tokenizer
 
 __all__ = ["TaskResult", "evaluate_task"]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dcp.errors import DeviceError
-from dcp.evaluate_windows import Windows
+from dcp.evaluate.windows import Windows
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel
 

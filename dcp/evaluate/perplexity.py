@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from dcp.errors import RequestError
-from dcp.evaluate_score import Scored, ratio_interval, score
-from dcp.evaluate_windows import Windows, read_windows
+from dcp.evaluate.score import Scored, ratio_interval, score
+from dcp.evaluate.windows import Windows, read_windows
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel
 from dcp.policies.windows import POLICIES, fitted_windows, make

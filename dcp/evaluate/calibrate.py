@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from dcp.errors import ModelError
-from dcp.evaluate import Progress, Windows, evaluate, evaluate_policies, read_windows
-from dcp.evaluate_score import move
+from dcp.evaluate.perplexity import Progress, Windows, evaluate, evaluate_policies, read_windows
+from dcp.evaluate.score import move
 from dcp.model.config import Calibration, GateConfig
 from dcp.model.weights import load
 from dcp.text.tokens import Tokenizer
