@@ -23,12 +23,12 @@ import numpy as np
 from dcp.errors import DataError, RequestError, TraceError
 from dcp.model.registry import OpenModel, shift_for
 from dcp.runs.recorder import Recorder
+from dcp.speech.words import TextTagger, Word, from_json, words_of
+from dcp.speech.words import to_json as words_to_json
 from dcp.stats.lives import Sample
 from dcp.stats.pooled import TABLES, Study, pool, to_json
 from dcp.text.tokens import Tokenizer
 from dcp.trace import Trace
-from dcp.words import TextTagger, Word, from_json, words_of
-from dcp.words import to_json as words_to_json
 
 __all__ = [
     "Plan",

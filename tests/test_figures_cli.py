@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from dcp.cli.main import main
-from dcp.pos import load_tagger
+from dcp.speech.tagger import load_tagger
+from dcp.speech.words import words_of
 from dcp.stats import drop_table
-from dcp.words import words_of
 from tests.traces import random_trace
 
 

@@ -18,11 +18,11 @@ from matplotlib.colors import to_rgba
 from dcp.errors import RequestError
 from dcp.figures import paper
 from dcp.figures.paper import KINDS, Drawing, Options, Page, draw, page, render
-from dcp.pos import UPOS
+from dcp.speech.tagger import UPOS
+from dcp.speech.words import words_of
 from dcp.stats import drop_curve, drop_table, drop_table_with_controls, trigger_table
 from dcp.stats.lives import Sample
 from dcp.trace import Trace
-from dcp.words import words_of
 from tests.figures_data import draw_kind
 from tests.traces import design_trace, make_trace, random_trace
 

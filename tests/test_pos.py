@@ -11,10 +11,18 @@ from pathlib import Path
 import pytest
 
 from dcp.errors import DataError, RequestError
-from dcp.pos import BUNDLED, GROUPS, UPOS, Tagger, available_taggers, group_of, load_tagger
-from dcp.train import tagger as training
-from dcp.train.treebank import documents, read_conllu
-from dcp.words import words_of
+from dcp.speech.tagger import (
+    BUNDLED,
+    GROUPS,
+    UPOS,
+    Tagger,
+    available_taggers,
+    group_of,
+    load_tagger,
+)
+from dcp.speech.training import tagger as training
+from dcp.speech.training.treebank import documents, read_conllu
+from dcp.speech.words import words_of
 from tests.traces import design_trace
 
 ASSETS = Path(__file__).parents[1] / "assets" / "pos"
@@ -146,7 +154,7 @@ def test_the_five_groups_share_out_the_seventeen_tags() -> None:
 
 def test_the_pipeline_loads_and_tags_without_torch() -> None:
     code = (
-        "import sys; sys.modules['torch'] = None; from dcp.pos import load_tagger;"
+        "import sys; sys.modules['torch'] = None; from dcp.speech.tagger import load_tagger;"
         "assert load_tagger().tag('It rains.')[0] == (0, 2, 'PRON')"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcp.errors import RequestError
-from dcp.pos import UPOS
+from dcp.speech.tagger import UPOS
+from dcp.speech.words import Word, words_of
 from dcp.stats import (
     BY,
     Sample,
@@ -32,7 +33,6 @@ from dcp.stats import (
 from dcp.stats.estimate import by_cluster
 from dcp.stats.frequency import BANDS, band_of, per_million
 from dcp.trace import ALIVE, Trace
-from dcp.words import Word, words_of
 from tests.traces import make_trace, random_deaths
 
 

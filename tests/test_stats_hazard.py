@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcp.errors import RequestError
-from dcp.pos import UPOS
+from dcp.speech.tagger import UPOS
 from dcp.stats import Sample, hazard_table
 from dcp.stats.estimate import BLOCK
 from dcp.stats.hazard import MIN_CLUSTERS
@@ -100,7 +100,7 @@ def test_counts_are_those_of_the_rows_nobody_made(
 
 
 def test_a_token_of_a_long_word_knows_its_place() -> None:
-    from dcp.words import words_of
+    from dcp.speech.words import words_of
     from tests.test_stats import Cycle
     from tests.traces import make_trace
 

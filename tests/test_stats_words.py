@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from dcp.errors import RequestError
-from dcp.pos import CLASSES, GROUPS, UPOS
+from dcp.speech.tagger import CLASSES, GROUPS, UPOS
+from dcp.speech.words import words_of
 from dcp.stats import Sample, drop_table, noise_table, trigger_table, word_table
 from dcp.stats.noise import tagger_accuracy, tagger_errors
-from dcp.words import words_of
 from tests.test_stats import Cycle, random_sample, row, sample_of
 from tests.traces import make_trace
 

@@ -10,11 +10,11 @@ import re
 import numpy as np
 import pytest
 
-from dcp.pos import GROUPS, UPOS
+from dcp.speech.tagger import GROUPS, UPOS
+from dcp.speech.words import Word
 from dcp.trace import Trace
 from dcp.viewer import static
 from dcp.viewer.payload import Speed, payload
-from dcp.words import Word
 from tests.traces import DESIGN, make_trace
 
 HOSTILE = [

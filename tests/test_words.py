@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dcp.speech.words import Word, words_of
 from dcp.trace import Trace
-from dcp.words import Word, words_of
 from tests.traces import make_trace, meta_of, random_trace
 
 

@@ -162,8 +162,8 @@ def _options(args: argparse.Namespace) -> Options:
 
 
 def _tag(traces: Sequence[Trace], name: str | None) -> tuple[list[Sample], dict[str, Any]]:
-    from dcp.pos import load_tagger
-    from dcp.words import words_of
+    from dcp.speech.tagger import load_tagger
+    from dcp.speech.words import words_of
 
     note("tagging parts of speech")
     tagger = load_tagger(name)

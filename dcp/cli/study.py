@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from dcp.model.registry import open_model
-    from dcp.pos import BUNDLED, load_tagger
+    from dcp.speech.tagger import BUNDLED, load_tagger
     from dcp.stats.noise import tagger_accuracy
     from dcp.study import gather, make_plan, record_share, share_of_process, write_study
 

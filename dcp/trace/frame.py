@@ -17,7 +17,7 @@ __all__ = ["WordLike", "tidy"]
 
 
 class WordLike(Protocol):
-    """What a row needs to know of a word; `dcp.words.Word` is one."""
+    """What a row needs to know of a word; `dcp.speech.words.Word` is one."""
 
     @property
     def text(self) -> str: ...

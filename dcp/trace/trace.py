@@ -255,8 +255,8 @@ class Trace:
         from dcp.trace.frame import tidy
 
         if words is None:
-            from dcp.pos import load_tagger
-            from dcp.words import words_of
+            from dcp.speech.tagger import load_tagger
+            from dcp.speech.words import words_of
 
             words = words_of(self, load_tagger())
         return tidy(self, words)

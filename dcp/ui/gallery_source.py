@@ -11,11 +11,11 @@ import streamlit as st
 
 from dcp.errors import DcpError
 from dcp.figures.paper.results import Results, parse_results, read_results
+from dcp.speech.words import Word
 from dcp.trace import Trace
 from dcp.ui.look import problem
 from dcp.ui.samples import FOLDER, held_out, load_sample, sample_names
 from dcp.ui.session import Session
-from dcp.words import Word
 
 __all__ = ["MEASURED", "OWN", "Source", "drawn", "fingerprint", "results", "source"]
 

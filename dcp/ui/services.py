@@ -14,15 +14,15 @@ import streamlit as st
 
 from dcp.errors import DcpError, RequestError
 from dcp.model.registry import list_models
+from dcp.speech.words import Word
 from dcp.trace import Trace
 from dcp.ui.settings import Settings
 from dcp.ui.task import Report, Task
 from dcp.ui.worker import Recording, Request, Worker
-from dcp.words import Word
 
 if TYPE_CHECKING:
     from dcp.model.registry import OpenModel
-    from dcp.pos import Tagger
+    from dcp.speech.tagger import Tagger
     from dcp.ui.session import Session
 
 __all__ = ["ask", "begin", "model_of", "tag", "warm", "worker"]
@@ -119,13 +119,13 @@ _OPENING, _TAGGING = threading.Lock(), threading.Lock()
 
 def tag(trace: Trace) -> Sequence[Word]:
     """The words of a trace by the default tagger. Raises RequestError where there is none."""
-    from dcp.words import words_of
+    from dcp.speech.words import words_of
 
     return words_of(trace, _tagger())
 
 
 def _tagger() -> Tagger:
-    from dcp.pos import load_tagger
+    from dcp.speech.tagger import load_tagger
 
     with _TAGGING:
         return load_tagger()

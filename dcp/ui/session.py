@@ -11,11 +11,11 @@ from typing import Any, Literal
 import streamlit as st
 
 from dcp.resources import root
+from dcp.speech.words import Word
 from dcp.trace import Trace
 from dcp.ui.samples import load_sample, sample_names
 from dcp.ui.task import Task
 from dcp.ui.worker import Job, Request, Status
-from dcp.words import Word
 
 __all__ = ["Session", "current"]
 

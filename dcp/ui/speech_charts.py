@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from dcp.pos import GROUPS, group_of
+from dcp.speech.tagger import GROUPS, group_of
 
 __all__ = [
     "hazard_chart",

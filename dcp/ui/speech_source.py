@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from dcp.pos import CLASSES, GROUPS, UPOS, class_of, group_of
 from dcp.resources import asset
+from dcp.speech.tagger import CLASSES, GROUPS, UPOS, class_of, group_of
 from dcp.stats.lives import By, Phase, Pieces, Sample
 from dcp.stats.pooled import HORIZONS, Study, from_json
 

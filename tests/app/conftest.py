@@ -11,9 +11,9 @@ from streamlit.testing.v1 import AppTest
 
 import dcp.model.registry
 import dcp.ui.services
+from dcp.speech.words import Word, words_of
 from dcp.trace import Trace
 from dcp.ui.settings import Settings, read, settings
-from dcp.words import Word, words_of
 from tests.app.fakes import FakeRecording, tiny_model
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,12 +12,12 @@ import pytest
 import dcp.model.registry
 from dcp.errors import RequestError, TraceError
 from dcp.model.registry import OpenModel
+from dcp.speech.words import words_of
 from dcp.ui import counting, samples, services
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 from dcp.ui.task import Report, Task, TaskStatus
 from dcp.ui.worker import Request, Worker
-from dcp.words import words_of
 from tests.app.conftest import PlainTagger, plain_words
 from tests.app.fakes import tiny_model
 from tests.traces import DESIGN
@@ -162,7 +162,7 @@ def test_an_unknown_sample_is_refused() -> None:
 def test_words_written_beside_a_sample_come_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dcp.pos.load_tagger", PlainTagger)
+    monkeypatch.setattr("dcp.speech.tagger.load_tagger", PlainTagger)
     monkeypatch.setattr(samples, "FOLDER", tmp_path)
     (tmp_path / "one.safetensors").write_bytes(DESIGN.read_bytes())
     samples.write_words(tmp_path / "one.safetensors")

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from dcp.pos import UPOS, Tagger
-from dcp.train.confusion import confusion_counts, write_confusion
-from dcp.train.treebank import Sentence
+from dcp.speech.tagger import UPOS, Tagger
+from dcp.speech.training.confusion import confusion_counts, write_confusion
+from dcp.speech.training.treebank import Sentence
 
 
 class Said:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dcp.errors import DataError
-from dcp.train import frequency
-from dcp.train.vectors import neighbour_vectors, read_lines
+from dcp.speech.training import frequency
+from dcp.speech.training.vectors import neighbour_vectors, read_lines
 
 LINES = [
     f"the {noun} {verb} a {thing} ."

@@ -23,7 +23,7 @@ Source = Literal["prompt", "generated"]
 
 
 class TextTagger(Protocol):
-    """What `words_of` needs: `dcp.pos.Tagger` is one."""
+    """What `words_of` needs: `dcp.speech.tagger.Tagger` is one."""
 
     def tag(self, text: str) -> list[tuple[int, int, str]]:
         """(start, end, UPOS) of each word, from left to right, in Unicode code points."""

@@ -1,4 +1,4 @@
-"""Count how often English words occur: ``python -m dcp.train.frequency --text F ... --out T``.
+"""Count how often English words occur: ``python -m dcp.speech.training.frequency --text F ... --out T``.
 
 Words are cut by spaCy's English tokenizer, as those of the tagger, and lowercased; the table keeps
 what occurs at least once per million words. Knows nothing of models and traces.
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dcp.errors import DataError, DcpError
-from dcp.train.vectors import read_lines
+from dcp.speech.training.vectors import read_lines
 
 __all__ = ["count_words", "write_table"]
 
@@ -48,9 +48,9 @@ def write_table(counts: Counter[str], out: str | Path) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m dcp.train.frequency",
+        prog="python -m dcp.speech.training.frequency",
         description="Make the table of word frequencies that the statistics group words by.",
-        epilog="example: python -m dcp.train.frequency --text train-00.txt.xz "
+        epilog="example: python -m dcp.speech.training.frequency --text train-00.txt.xz "
         "--out assets/pos/frequency.tsv.xz",
     )
     parser.add_argument("--text", nargs="+", required=True, help="text files (.xz)")

@@ -1,4 +1,4 @@
-"""Train the bundled tagger: ``python -m dcp.train.tagger --train F --dev F --out D``.
+"""Train the bundled tagger: ``python -m dcp.speech.training.tagger --train F --dev F --out D``.
 
 A small spaCy pipeline (hashed word features and word vectors, a convolution over 9 words, one
 softmax over Universal POS) from Universal Dependencies files (CoNLL-U), with ``--text`` for the
@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dcp.errors import DcpError
-from dcp.train.treebank import Sentence, documents, read_conllu
-from dcp.train.vectors import neighbour_vectors, read_lines
+from dcp.speech.training.treebank import Sentence, documents, read_conllu
+from dcp.speech.training.vectors import neighbour_vectors, read_lines
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -155,7 +155,7 @@ def train(
 ) -> Language:
     """A pipeline trained on ``train_set``, at the epoch best on ``dev_set`` (gold words).
 
-    ``vectors`` are words and their vectors as `dcp.train.vectors.neighbour_vectors` makes them.
+    ``vectors`` are words and their vectors as `dcp.speech.training.vectors.neighbour_vectors` makes them.
     """
     import spacy
     from spacy.training.batchers import minibatch_by_words
@@ -192,9 +192,9 @@ def train(
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m dcp.train.tagger",
+        prog="python -m dcp.speech.training.tagger",
         description="Train the bundled part-of-speech tagger (spaCy, CPU, about ten minutes).",
-        epilog="example: python -m dcp.train.tagger --train en_ewt-ud-train.conllu.xz "
+        epilog="example: python -m dcp.speech.training.tagger --train en_ewt-ud-train.conllu.xz "
         "--dev en_ewt-ud-dev.conllu.xz --text train-02.txt.xz --out assets/pos",
     )
     parser.add_argument("--train", required=True, help="CoNLL-U file to train on (.xz is read too)")

@@ -1,4 +1,4 @@
-"""Count what the tagger takes for what: ``python -m dcp.train.confusion --dev F --out T``.
+"""Count what the tagger takes for what: ``python -m dcp.speech.training.confusion --dev F --out T``.
 
 Raw text of whole documents, as the app tags it; words that the tagger cuts otherwise than the
 treebank have no tag to compare and are left out. Knows nothing of models and traces.
@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dcp.errors import DcpError
-from dcp.pos import BUNDLED, UPOS, Tagger, load_tagger
-from dcp.train.treebank import Sentence, documents, read_conllu
+from dcp.speech.tagger import BUNDLED, UPOS, Tagger, load_tagger
+from dcp.speech.training.treebank import Sentence, documents, read_conllu
 
 __all__ = ["confusion_counts", "write_confusion"]
 
@@ -52,9 +52,9 @@ def write_confusion(counts: npt.NDArray[np.int64], out: str | Path) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m dcp.train.confusion",
+        prog="python -m dcp.speech.training.confusion",
         description="Make the table of the tagger's errors that the label-noise check draws from.",
-        epilog="example: python -m dcp.train.confusion --dev en_ewt-ud-dev.conllu.xz "
+        epilog="example: python -m dcp.speech.training.confusion --dev en_ewt-ud-dev.conllu.xz "
         "--out assets/pos/confusion.tsv",
     )
     parser.add_argument("--dev", required=True, help="a treebank the tagger was not trained on")
