@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcp.train.alpha_sigmoid import AlphaSigmoid, alpha_sigmoid, log_interaction
+from dcp.kernels.training.alpha_sigmoid import AlphaSigmoid, alpha_sigmoid, log_interaction
 
 Floats = npt.NDArray[np.float64]
 ALPHAS = (1 + 1e-6, 1.001, 1.2, 1.49, 1.5, 1.9, 2.0, 2.1, 3.0, 4.5, 8.0, 16.0)

@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dcp.kernels.training.causal_attention import causal_attention
+from dcp.kernels.training.hard_attention import hard_gated_attention
 from dcp.model.config import ModelConfig
 from dcp.model.masked import MaskedAttend
 from dcp.model.transformer import Transformer
 from dcp.policies.windows import make
-from dcp.train.causal_attention import causal_attention
-from dcp.train.hard_attention import hard_gated_attention
 from dcp.train.objective import (
     CausalAttend,
     HardGateAttend,

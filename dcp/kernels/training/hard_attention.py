@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dcp.train.causal_attention import blocks, causal_mask, groups
+from dcp.kernels.training.causal_attention import blocks, causal_mask, groups
 
 __all__ = ["hard_gated_attention"]
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dcp.train.alpha_sigmoid import (
+from dcp.kernels.training.alpha_sigmoid import (
     AlphaSigmoid,
     attention_bias,
     exp_,
