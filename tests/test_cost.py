@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dcp.cost import ARMS, Measured, batch_within, computed, running_median
 from dcp.errors import RequestError
 from dcp.model.registry import OpenModel
+from dcp.stats.cost import ARMS, Measured, batch_within, computed, running_median
 from dcp.trace import ALIVE, Trace
 from tests.traces import make_trace, random_trace
 
@@ -135,7 +135,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[OpenModel, Trace
 
 
 def test_the_measured_arms_read_the_same_tokens(recorded: tuple[OpenModel, Trace]) -> None:
-    from dcp.measure import measure
+    from dcp.bench.beside import measure
 
     model, trace = recorded
     lines: list[tuple[float, str]] = []
@@ -162,7 +162,7 @@ def test_the_measured_arms_read_the_same_tokens(recorded: tuple[OpenModel, Trace
 
 
 def test_leaving_keeps_the_rounds_that_are_complete(recorded: tuple[OpenModel, Trace]) -> None:
-    from dcp.measure import measure
+    from dcp.bench.beside import measure
 
     model, trace = recorded
     done: list[Measured] = []
@@ -175,7 +175,7 @@ def test_leaving_keeps_the_rounds_that_are_complete(recorded: tuple[OpenModel, T
 def test_a_run_of_other_weights_or_one_too_short_is_refused(
     recorded: tuple[OpenModel, Trace],
 ) -> None:
-    from dcp.measure import measure
+    from dcp.bench.beside import measure
     from dcp.runs.recorder import record
 
     model, trace = recorded

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dcp.compare import Pair
 from dcp.errors import RequestError
+from dcp.stats.compare import Pair
 from dcp.trace import Trace
 from dcp.ui import services
 from dcp.ui.compare_choice import Choice, first, models, other

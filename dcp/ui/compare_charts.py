@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dcp.compare import Pair
+from dcp.stats.compare import Pair
 from dcp.trace import Trace
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dcp.compare import Pair
+from dcp.stats.compare import Pair
 from dcp.ui.compare_charts import A, B, every, names
 
 if TYPE_CHECKING:

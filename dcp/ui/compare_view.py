@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from dcp.compare import Number, Pair
 from dcp.figures import paper
+from dcp.stats.compare import Number, Pair
 from dcp.trace import Trace
 from dcp.ui.compare_charts import held_chart, lost_chart, step_chart
 from dcp.ui.compare_maps import lost_map, map_chart

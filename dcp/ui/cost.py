@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dcp.cost import Computed, Measured, computed, table
+from dcp.stats.cost import Computed, Measured, computed, table
 from dcp.trace import Trace
 from dcp.ui import cost_charts
 from dcp.ui.cost_batch import batch_section

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dcp.cost import Computed, Measured, batch_within
 from dcp.errors import DcpError
 from dcp.model.registry import ModelInfo, list_models
+from dcp.stats.cost import Computed, Measured, batch_within
 from dcp.trace import Trace
 from dcp.ui.cost_words import BUDGETS, size
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcp.cost import SMOOTHING, Computed, Measured, running_median
+from dcp.stats.cost import SMOOTHING, Computed, Measured, running_median
 from dcp.trace import Trace
 
 __all__ = ["layer_chart", "memory_chart", "time_chart"]

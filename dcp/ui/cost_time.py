@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dcp.cost import Measured
+from dcp.stats.cost import Measured
 from dcp.trace import Trace
 from dcp.ui import cost_charts, services
 from dcp.ui.cost_batch import bundled
@@ -142,7 +142,7 @@ def _measure(
     asked.found.clear()
 
     def work(opened: OpenModel, report: Report) -> Measured | None:
-        from dcp.measure import measure
+        from dcp.bench.beside import measure
 
         return measure(
             opened,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dcp.cost import SMOOTHING, Measured
+from dcp.stats.cost import SMOOTHING, Measured
 
 __all__ = ["BUDGETS", "COMPUTED", "MEASURED", "about", "crossing", "size"]
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dcp.compare import Pair
 from dcp.errors import RequestError
 from dcp.model.registry import open_model
 from dcp.runs.recorder import record
+from dcp.stats.compare import Pair
 from dcp.trace import ALIVE, Trace
 from dcp.ui.compare_charts import held_chart, lost_chart, step_chart
 from dcp.ui.compare_maps import lost_map, map_chart

@@ -1,6 +1,6 @@
 """What a text costs on this machine: its tokens read step by step, pruned beside dense.
 
-The arms of `dcp.cost.ARMS` read the same tokens in the same process with the same kernels, one step
+The arms of `dcp.stats.cost.ARMS` read the same tokens in the same process with the same kernels, one step
 each in turn and in a rotating order, so that all of them see the same machine. A round is one whole
 reading; a first, shorter one warms up and is not counted. Knows no page.
 """
@@ -17,12 +17,12 @@ import numpy as np
 import torch
 
 from dcp import __version__
-from dcp.cost import ARMS, Measured
 from dcp.deaths import ForcedDeaths
 from dcp.engine.engine import Engine, Run, Step
 from dcp.errors import RequestError
 from dcp.model.config import Sampling
 from dcp.model.registry import OpenModel
+from dcp.stats.cost import ARMS, Measured
 from dcp.trace import ALIVE, Trace
 
 __all__ = ["SHORTEST", "measure"]

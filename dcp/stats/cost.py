@@ -1,7 +1,7 @@
 """What dropping saves, in memory and in time: computed from a trace, and what a measurement says.
 
 *Computed* is arithmetic on the deaths of a trace: exact, and free of any clock or allocator.
-*Measured* (`dcp.measure`) is what a model did on this machine. The two never share a column.
+*Measured* (`dcp.bench.beside`) is what a model did on this machine. The two never share a column.
 Numpy only: knows no model and no page.
 
 Dimensions: L layers, N steps (queries) of the trace, R rounds, S timed steps.
