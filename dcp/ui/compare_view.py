@@ -8,10 +8,10 @@ import pandas as pd
 import streamlit as st
 
 from dcp.figures import paper
+from dcp.figures.screen.compare import held_chart, lost_chart, step_chart
+from dcp.figures.screen.compare_maps import lost_map, map_chart
 from dcp.stats.compare import Number, Pair
 from dcp.trace import Trace
-from dcp.ui.compare_charts import held_chart, lost_chart, step_chart
-from dcp.ui.compare_maps import lost_map, map_chart
 
 __all__ = ["compared"]
 

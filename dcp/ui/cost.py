@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dcp.figures.screen import cost as cost_charts
 from dcp.stats.cost import Computed, Measured, computed, table
 from dcp.trace import Trace
-from dcp.ui import cost_charts
 from dcp.ui.cost_batch import batch_section
 from dcp.ui.cost_time import asked_of, time_section
 from dcp.ui.cost_words import COMPUTED, MEASURED, crossing, size

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from dcp.figures.screen import cost as cost_charts
 from dcp.stats.cost import Measured
 from dcp.trace import Trace
-from dcp.ui import cost_charts, services
+from dcp.ui import services
 from dcp.ui.cost_batch import bundled
 from dcp.ui.cost_words import about, crossing
 from dcp.ui.follow import follow

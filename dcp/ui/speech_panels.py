@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from dcp.figures.screen import speech as charts
 from dcp.stats.noise import tagger_accuracy
-from dcp.ui import speech_charts as charts
 from dcp.ui.speech_source import Ask, Live, Tables, names_of
 
 __all__ = ["panels"]

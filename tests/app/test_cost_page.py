@@ -12,8 +12,8 @@ from streamlit.testing.v1 import AppTest
 
 import dcp.bench.beside
 import dcp.ui.services
+from dcp.figures.screen.cost import layer_chart, memory_chart, time_chart
 from dcp.stats.cost import computed, table
-from dcp.ui.cost_charts import layer_chart, memory_chart, time_chart
 from dcp.ui.cost_words import crossing, size
 from dcp.ui.session import Session
 from tests.test_cost import measured

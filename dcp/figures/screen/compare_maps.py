@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dcp.figures.screen.compare import A, B, every, names
 from dcp.stats.compare import Pair
-from dcp.ui.compare_charts import A, B, every, names
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
