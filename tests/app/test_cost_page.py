@@ -14,7 +14,7 @@ import dcp.bench.beside
 import dcp.ui.services
 from dcp.figures.screen.cost import layer_chart, memory_chart, time_chart
 from dcp.stats.cost import computed, table
-from dcp.ui.cost_words import crossing, size
+from dcp.ui.cost.words import crossing, size
 from dcp.ui.session import Session
 from tests.test_cost import measured
 from tests.traces import random_trace

@@ -16,7 +16,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from dcp.trace import Trace
-from dcp.ui.examples import EXAMPLES
+from dcp.ui.explore.examples import EXAMPLES
 from dcp.ui.session import Session
 from tests.app.fakes import CONTEXT
 

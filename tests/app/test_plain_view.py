@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from dcp.ui.plain_view import held_heatmap, held_share
+from dcp.ui.explore.plain_view import held_heatmap, held_share
 from tests.traces import random_trace
 
 

@@ -16,8 +16,8 @@ from dcp.runs.plans import Controls, Effect, Plan, put_back
 from dcp.runs.recorder import record
 from dcp.runs.rescore import effect
 from dcp.trace import ALIVE, Trace
-from dcp.ui.put_back_answer import change_chart, sentence, sums_chart, table
-from dcp.ui.token_text import coloured, named, selectable
+from dcp.ui.put_back.answer import change_chart, sentence, sums_chart, table
+from dcp.ui.put_back.token_text import coloured, named, selectable
 from tests.app.rooms import TEXT, bundle, charts, press, said, session, settle
 from tests.traces import random_trace
 

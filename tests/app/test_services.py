@@ -13,7 +13,8 @@ import dcp.model.registry
 from dcp.errors import RequestError, TraceError
 from dcp.model.registry import OpenModel
 from dcp.speech.words import words_of
-from dcp.ui import counting, samples, services
+from dcp.ui import samples, services
+from dcp.ui.explore import counting
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 from dcp.ui.task import Report, Task, TaskStatus

@@ -14,7 +14,7 @@ import streamlit as st
 
 from dcp.figures.screen import speech as charts
 from dcp.stats.noise import tagger_accuracy
-from dcp.ui.speech_source import Ask, Live, Tables, names_of
+from dcp.ui.speech.source import Ask, Live, Tables, names_of
 
 __all__ = ["panels"]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import streamlit as st
 
-from dcp.ui.component import linked_view
+from dcp.ui.explore.component import linked_view
+from dcp.ui.explore.plain_view import plain_view
 from dcp.ui.links import point
-from dcp.ui.plain_view import plain_view
 from dcp.ui.session import Session
 from dcp.ui.worker import Status
 from dcp.viewer.payload import Speed, payload

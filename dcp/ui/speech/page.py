@@ -16,9 +16,9 @@ from dcp.ui import services
 from dcp.ui.look import empty, problem
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
-from dcp.ui.speech_batch import batch
-from dcp.ui.speech_panels import panels
-from dcp.ui.speech_source import Ask, Live, Saved, Tables, open_study, studies
+from dcp.ui.speech.batch import batch
+from dcp.ui.speech.panels import panels
+from dcp.ui.speech.source import Ask, Live, Saved, Tables, open_study, studies
 
 __all__ = ["speech"]
 

@@ -17,7 +17,7 @@ from dcp.ui.follow import follow
 from dcp.ui.look import problem
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
-from dcp.ui.speech_source import Live
+from dcp.ui.speech.source import Live
 from dcp.ui.task import Report, Task
 
 if TYPE_CHECKING:

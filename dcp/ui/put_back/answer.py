@@ -10,7 +10,7 @@ import streamlit as st
 
 from dcp.runs.plans import Effect
 from dcp.trace import Trace
-from dcp.ui.token_text import coloured, named, token_text
+from dcp.ui.put_back.token_text import coloured, named, token_text
 
 if TYPE_CHECKING:
     import pandas as pd

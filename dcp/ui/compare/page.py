@@ -16,8 +16,8 @@ from dcp.errors import RequestError
 from dcp.stats.compare import Pair
 from dcp.trace import Trace
 from dcp.ui import services
-from dcp.ui.compare_choice import Choice, first, models, other
-from dcp.ui.compare_view import compared
+from dcp.ui.compare.choice import Choice, first, models, other
+from dcp.ui.compare.view import compared
 from dcp.ui.follow import follow
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings

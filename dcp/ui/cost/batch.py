@@ -8,7 +8,7 @@ from dcp.errors import DcpError
 from dcp.model.registry import ModelInfo, list_models
 from dcp.stats.cost import Computed, Measured, batch_within
 from dcp.trace import Trace
-from dcp.ui.cost_words import BUDGETS, size
+from dcp.ui.cost.words import BUDGETS, size
 
 __all__ = ["batch_section", "bundled"]
 

@@ -7,9 +7,9 @@ import streamlit as st
 from dcp.figures.screen import cost as cost_charts
 from dcp.stats.cost import Computed, Measured, computed, table
 from dcp.trace import Trace
-from dcp.ui.cost_batch import batch_section
-from dcp.ui.cost_time import asked_of, time_section
-from dcp.ui.cost_words import COMPUTED, MEASURED, crossing, size
+from dcp.ui.cost.batch import batch_section
+from dcp.ui.cost.time import asked_of, time_section
+from dcp.ui.cost.words import COMPUTED, MEASURED, crossing, size
 from dcp.ui.links import point
 from dcp.ui.look import empty
 from dcp.ui.session import Session

@@ -6,8 +6,8 @@ import streamlit as st
 
 from dcp.errors import DcpError
 from dcp.model.registry import ModelInfo
-from dcp.ui import counting
-from dcp.ui.component import hear_typing
+from dcp.ui.explore import counting
+from dcp.ui.explore.component import hear_typing
 from dcp.ui.settings import Settings
 
 __all__ = ["LABEL", "count_line", "named"]

@@ -6,9 +6,9 @@ import streamlit as st
 
 from dcp.errors import DcpError, RequestError
 from dcp.model.registry import ModelInfo, list_models
-from dcp.ui import counting
-from dcp.ui.count_line import LABEL, count_line, named
-from dcp.ui.examples import EXAMPLES
+from dcp.ui.explore import counting
+from dcp.ui.explore.count_line import LABEL, count_line, named
+from dcp.ui.explore.examples import EXAMPLES
 from dcp.ui.look import problem
 from dcp.ui.services import worker
 from dcp.ui.session import Session

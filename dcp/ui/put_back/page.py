@@ -18,11 +18,11 @@ from dcp.ui import services
 from dcp.ui.follow import follow
 from dcp.ui.links import point
 from dcp.ui.look import problem
-from dcp.ui.put_back_answer import answer
+from dcp.ui.put_back.answer import answer
+from dcp.ui.put_back.token_text import named, selectable, token_text
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 from dcp.ui.task import Report, Task
-from dcp.ui.token_text import named, selectable, token_text
 
 if TYPE_CHECKING:
     from dcp.model.registry import OpenModel

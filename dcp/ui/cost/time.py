@@ -15,8 +15,8 @@ from dcp.figures.screen import cost as cost_charts
 from dcp.stats.cost import Measured
 from dcp.trace import Trace
 from dcp.ui import services
-from dcp.ui.cost_batch import bundled
-from dcp.ui.cost_words import about, crossing
+from dcp.ui.cost.batch import bundled
+from dcp.ui.cost.words import about, crossing
 from dcp.ui.follow import follow
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings

@@ -14,8 +14,8 @@ from dcp.figures.paper.catalogue import KINDS
 from dcp.figures.paper.cite import BIBTEX
 from dcp.figures.paper.exhibit import Exhibit, Form
 from dcp.figures.paper.provenance import command
-from dcp.ui.gallery_look import Look
-from dcp.ui.gallery_press import Plate
+from dcp.ui.figures.drawing import Plate
+from dcp.ui.figures.look import Look
 from dcp.ui.look import problem
 
 __all__ = ["Parcel", "take", "take_all"]

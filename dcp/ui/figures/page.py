@@ -10,10 +10,10 @@ import streamlit as st
 
 from dcp.figures.paper.catalogue import KINDS
 from dcp.figures.paper.exhibit import Exhibit
-from dcp.ui.gallery_look import Look, look
-from dcp.ui.gallery_press import Plate, Shelf, press
-from dcp.ui.gallery_source import OWN, fingerprint, results, source
-from dcp.ui.gallery_take import take, take_all
+from dcp.ui.figures.drawing import Plate, Shelf, press
+from dcp.ui.figures.look import Look, look
+from dcp.ui.figures.opened import take, take_all
+from dcp.ui.figures.source import OWN, fingerprint, results, source
 from dcp.ui.session import Session
 
 __all__ = ["gallery"]
