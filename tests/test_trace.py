@@ -100,7 +100,8 @@ def test_a_saved_trace_needs_no_pickle_and_keeps_meta_under_one_key() -> None:
 
 def test_trace_imports_without_torch_or_any_plotting() -> None:
     code = (
-        "import sys; sys.modules['torch'] = None; import dcp.trace, dcp.speech.words, dcp.speech.tagger, dcp.stats;"
+        "import sys; sys.modules['torch'] = None;"
+        "import dcp.trace, dcp.speech.words, dcp.speech.tagger, dcp.stats;"
         "heavy = {'spacy', 'streamlit', 'matplotlib', 'plotly', 'transformers'} & set(sys.modules);"
         "assert not heavy, heavy"
     )

@@ -1,6 +1,7 @@
 """How common a word is in English: occurrences per million words of the training text.
 
-Reads one small table (``assets/pos/frequency.tsv.xz``, made by ``python -m dcp.speech.training.frequency``).
+Reads one small table (``assets/pos/frequency.tsv.xz``, made by
+``python -m dcp.speech.training.frequency``).
 """
 
 from __future__ import annotations

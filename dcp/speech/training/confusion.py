@@ -1,4 +1,6 @@
-"""Count what the tagger takes for what: ``python -m dcp.speech.training.confusion --dev F --out T``.
+"""Count what the tagger takes for what.
+
+    python -m dcp.speech.training.confusion --dev F --out T
 
 Raw text of whole documents, as the app tags it; words that the tagger cuts otherwise than the
 treebank have no tag to compare and are left out. Knows nothing of models and traces.

@@ -1,4 +1,6 @@
-"""Count how often English words occur: ``python -m dcp.speech.training.frequency --text F ... --out T``.
+"""Count how often English words occur.
+
+    python -m dcp.speech.training.frequency --text F ... --out T
 
 Words are cut by spaCy's English tokenizer, as those of the tagger, and lowercased; the table keeps
 what occurs at least once per million words. Knows nothing of models and traces.

@@ -155,7 +155,7 @@ def train(
 ) -> Language:
     """A pipeline trained on ``train_set``, at the epoch best on ``dev_set`` (gold words).
 
-    ``vectors`` are words and their vectors as `dcp.speech.training.vectors.neighbour_vectors` makes them.
+    ``vectors`` are words and their vectors, made by `dcp.speech.training.vectors`.
     """
     import spacy
     from spacy.training.batchers import minibatch_by_words
