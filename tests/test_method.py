@@ -27,7 +27,7 @@ from dcp.method import (
 )
 from dcp.model.cache import Meter, Slots
 from dcp.trace import ALIVE, Trace
-from tests.traces import random_deaths
+from tests.helpers.traces import random_deaths
 
 TRACES = Path(__file__).resolve().parent.parent / "assets" / "traces"
 ALPHAS = [1.0, 1.000001, 1.3, 1.5, 2.0, 3.7, 8.0]

@@ -30,7 +30,7 @@ from dcp.study import (
     write_study,
 )
 from dcp.trace import Trace
-from tests.test_stats import Cycle, random_sample
+from tests.stats.test_stats import Cycle, random_sample
 
 
 class FourLetters:

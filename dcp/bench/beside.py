@@ -1,8 +1,8 @@
 """What a text costs on this machine: its tokens read step by step, pruned beside dense.
 
 The arms of `dcp.stats.cost.ARMS` read the same tokens in the same process with the same kernels,
-one step each in turn and in a rotating order, so that all of them see the same machine. A round is one whole
-reading; a first, shorter one warms up and is not counted. Knows no page.
+one step each in turn and in a rotating order, so that all of them see the same machine. A round is
+one whole reading; a first, shorter one warms up and is not counted. Knows no page.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Parts of speech: text -> words with a Universal POS tag, by a spaCy pipeline on the CPU.
 
 The bundled pipeline (``assets/pos``, made by ``python -m dcp.speech.training.tagger``) is the
-default; an installed ``en_core_web_*`` can take its place. English only. Knows nothing of tokens and traces.
-Importing this module does not import spaCy; `load_tagger` does.
+default; an installed ``en_core_web_*`` can take its place. English only. Knows nothing of tokens
+and traces. Importing this module does not import spaCy; `load_tagger` does.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 Pure numpy and pandas; every function takes samples, pairs of a trace and its words
 (`dcp.speech.words.words_of`), and knows no model, no tagger and no plot. Reading order: `lives`
-(what is observed), `survival` (Kaplan-Meier and its intervals), `triggers`, `controls`, `hazard` (adjusted
-effects), `noise` (the tagger's errors), `word_list` (the words themselves), `pooled` (all of it,
-over many texts, as one file).
+(what is observed), `survival` (Kaplan-Meier and its intervals), `triggers`, `controls`, `hazard`
+(adjusted effects), `noise` (the tagger's errors), `word_list` (the words themselves), `pooled` (all
+of it, over many texts, as one file).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How far a result about parts of speech can move because the tagger errs.
 
-The tagger's errors on held-out text (``assets/pos/confusion.tsv``, made by
-``python -m dcp.speech.training.confusion``) say how often a word called NOUN is a PROPN in
-truth. Each draw gives every word a tag by these odds and makes the table anew. Errors are drawn blindly: a tagger
+The tagger's errors on held-out text (``assets/pos/confusion.tsv``, made by ``python -m
+dcp.speech.training.confusion``) say how often a word called NOUN is a PROPN in truth. Each draw
+gives every word a tag by these odds and makes the table anew. Errors are drawn blindly: a tagger
 that errs more on words that are dropped early could do more harm than this.
 """
 

@@ -19,7 +19,7 @@ from dcp.runs.recorder import record
 from dcp.stats.compare import Pair
 from dcp.trace import ALIVE, Trace
 from tests.app.rooms import TEXT, bundle, charts, press, said, session, settle
-from tests.traces import make_trace, random_trace
+from tests.helpers.traces import make_trace, random_trace
 
 Open = Callable[..., AppTest]
 Show = Callable[..., AppTest]

@@ -16,8 +16,8 @@ from dcp.figures.screen.cost import layer_chart, memory_chart, time_chart
 from dcp.stats.cost import computed, table
 from dcp.ui.cost.words import crossing, size
 from dcp.ui.session import Session
-from tests.test_cost import measured
-from tests.traces import random_trace
+from tests.helpers.traces import random_trace
+from tests.stats.test_cost import measured
 
 Open = Callable[..., AppTest]
 

@@ -26,7 +26,7 @@ from dcp.ui.figures.opened import Parcel
 from dcp.ui.figures.page import _samples, _thread
 from dcp.ui.figures.source import drawn, fingerprint
 from dcp.ui.session import Session
-from tests.traces import design_trace, random_trace
+from tests.helpers.traces import design_trace, random_trace
 
 Open = Callable[..., AppTest]
 

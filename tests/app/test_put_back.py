@@ -19,7 +19,7 @@ from dcp.trace import ALIVE, Trace
 from dcp.ui.put_back.answer import change_chart, sentence, sums_chart, table
 from dcp.ui.put_back.token_text import coloured, named, selectable
 from tests.app.rooms import TEXT, bundle, charts, press, said, session, settle
-from tests.traces import random_trace
+from tests.helpers.traces import random_trace
 
 Open = Callable[..., AppTest]
 Show = Callable[..., AppTest]

@@ -21,7 +21,7 @@ from dcp.ui.task import Report, Task, TaskStatus
 from dcp.ui.worker import Request, Worker
 from tests.app.conftest import PlainTagger, plain_words
 from tests.app.fakes import tiny_model
-from tests.traces import DESIGN
+from tests.helpers.traces import DESIGN
 
 
 @pytest.fixture(scope="module")

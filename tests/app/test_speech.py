@@ -20,7 +20,7 @@ from dcp.stats.pooled import HORIZONS, pool, to_json
 from dcp.ui.session import Session
 from dcp.ui.speech.source import Ask, Live, Saved
 from tests.app.conftest import plain_words
-from tests.test_stats import random_sample, sample_of
+from tests.stats.test_stats import random_sample, sample_of
 
 Open = Callable[..., AppTest]
 

@@ -16,7 +16,7 @@ from dcp.trace import Trace
 from dcp.ui.settings import Settings, read
 from dcp.ui.task import Report, Task, TaskStatus
 from dcp.ui.worker import Job, Request, Status, Worker
-from tests.traces import make_trace
+from tests.helpers.traces import make_trace
 
 WORD = Word(0, 1, "a", "NOUN", 0, 0, "prompt", True)
 

@@ -13,7 +13,7 @@ from dcp.speech.words import words_of
 from dcp.trace import ALIVE, Trace
 from tests.app.conftest import PlainTagger
 from tests.browser.static_view import Page, Show, at, frame, opener, point, until
-from tests.traces import DESIGN, make_trace, random_trace
+from tests.helpers.traces import DESIGN, make_trace, random_trace
 
 HOSTILE = [
     "<script>",

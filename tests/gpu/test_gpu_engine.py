@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dcp.engine.engine import Engine
-from dcp.engine.engine import graph as engine_graph
+from dcp.engine import graph as engine_graph
 from dcp.engine.graph import AHEAD, DecodeGraph, Start
 from dcp.errors import DcpError, DeviceError
 from dcp.model.config import Sampling

@@ -1,9 +1,9 @@
 """Soft-gated attention of training, forward and backward, without a T x T matrix per head.
 
-out = softmax(Q K^T / sqrt(d) + log I) V (arXiv 2305.15805, equation 4). log I is one [B, T, T]
-for all heads, made again in the backward pass instead of kept, and there overwritten by the gate
-logits' gradient. Takes the place of `kernels.training.gated_attention.gated_attention`; its oracle is
-`dcp.train.objective.plain_gated_attention`. Knows nothing of layers, data or schedules.
+out = softmax(Q K^T / sqrt(d) + log I) V (arXiv 2305.15805, equation 4). log I is one [B, T, T] for
+all heads, made again in the backward pass instead of kept, and there overwritten by the gate
+logits' gradient. Takes the place of `kernels.training.gated_attention.gated_attention`; its oracle
+is `dcp.train.objective.plain_gated_attention`. Knows nothing of layers, data or schedules.
 """
 
 from __future__ import annotations

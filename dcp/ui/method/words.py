@@ -101,8 +101,8 @@ prompt in chunks and frees rows after each chunk, so that during a prompt it hol
 picture 5 is counted before the system rounds it up to whole pages.
 
 Read on: Anagnostidis et al., *Dynamic Context Pruning for Efficient and Interpretable
-Autoregressive Transformers*, NeurIPS 2023, [arXiv 2305.15805](https://arxiv.org/abs/2305.15805).
-In the code: `dcp/method.py` (these pictures), `dcp/kernels/training/alpha_sigmoid.py` (the gate in
-training), `dcp/model/cache.py` (the rows). What was measured, and what did not work: `README.md` and
-`docs/log.md`.
+Autoregressive Transformers*, NeurIPS 2023, [arXiv 2305.15805](https://arxiv.org/abs/2305.15805). In
+the code: `dcp/method.py` (these pictures), `dcp/kernels/training/alpha_sigmoid.py` (the gate in
+training), `dcp/model/cache.py` (the rows). What was measured, and what did not work: `README.md`
+and `docs/log.md`.
 """

@@ -15,7 +15,7 @@ from dcp.model import int8, weights
 from dcp.model.config import ARCHITECTURES, ModelConfig
 from dcp.model.int8 import Int8Linear
 from dcp.model.weights import load, save
-from tests.oracle import MaskedAttention
+from tests.helpers.oracle import MaskedAttention
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from dcp.speech.tagger import CLASSES, GROUPS, UPOS
 from dcp.speech.words import words_of
 from dcp.stats import Sample, drop_table, noise_table, trigger_table, word_table
 from dcp.stats.noise import tagger_accuracy, tagger_errors
-from tests.test_stats import Cycle, random_sample, row, sample_of
-from tests.traces import make_trace
+from tests.helpers.traces import make_trace
+from tests.stats.test_stats import Cycle, random_sample, row, sample_of
 
 ALONE = np.eye(len(UPOS))
 

@@ -22,7 +22,7 @@ from dcp.kernels import ALIVE
 from dcp.model import cache
 from dcp.model.config import ARCHITECTURES, Sampling
 from dcp.model.weights import LoadedModel, load
-from tests.oracle import MaskedAttention, deaths
+from tests.helpers.oracle import MaskedAttention, deaths
 
 BUDGET = 2e-5
 GREEDY = Sampling(temperature=0)

@@ -100,7 +100,7 @@ def write_tokenizer(folder: Path) -> None:
 def smallest_logits(folder: Path) -> list[Tensor]:
     """Per layer, the smallest gate logit of each of 63 random tokens, with nothing dropped."""
     from dcp.model.weights import load
-    from tests.oracle import MaskedAttention
+    from tests.helpers.oracle import MaskedAttention
 
     transformer = load(folder).transformer
     full = MaskedAttention(prune=False)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dcp.speech.words import Word, words_of
 from dcp.trace import Trace
-from tests.traces import make_trace, meta_of, random_trace
+from tests.helpers.traces import make_trace, meta_of, random_trace
 
 
 class Splitter:

@@ -19,7 +19,7 @@ from dcp.cli.main import COMMANDS, main
 from dcp.cli.terminal import print_json, print_table, printable
 from dcp.model import registry as models
 from dcp.trace import Trace
-from tests.traces import DESIGN
+from tests.helpers.traces import DESIGN
 
 Checkpoint = Callable[..., Path]
 Run = Callable[..., tuple[int, str, str]]

@@ -13,7 +13,7 @@ from dcp.cli.main import main
 from dcp.speech.tagger import load_tagger
 from dcp.speech.words import words_of
 from dcp.stats import drop_table
-from tests.traces import random_trace
+from tests.helpers.traces import random_trace
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from dcp.speech.words import Word
 from dcp.trace import Trace
 from dcp.viewer import static
 from dcp.viewer.payload import Speed, payload
-from tests.traces import DESIGN, make_trace
+from tests.helpers.traces import DESIGN, make_trace
 
 HOSTILE = [
     "<script>",

@@ -20,7 +20,7 @@ from dcp.model.config import Calibration
 from dcp.model.registry import OpenModel, open_model
 from dcp.runs.recorder import Recorder, record
 from dcp.trace import ALIVE, Trace
-from tests.oracle import MaskedAttention, deaths
+from tests.helpers.oracle import MaskedAttention, deaths
 
 TEXT = "The river rose 🙂 for three days, naïve café"
 Checkpoint = Callable[..., Path]

@@ -9,7 +9,7 @@ import numpy as np
 
 from dcp.trace import ALIVE, FORMAT, Trace
 
-DESIGN = Path(__file__).parent / "data" / "design_trace.safetensors"
+DESIGN = Path(__file__).parents[1] / "data" / "design_trace.safetensors"
 """200 tokens of held-out text in a 6-layer pruned model: tokens and deaths are real, the boundary
 between prompt and continuation, margins, log-probabilities and times are made up."""
 

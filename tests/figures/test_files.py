@@ -21,8 +21,8 @@ from dcp.figures.paper.exhibit import Exhibit
 from dcp.figures.paper.provenance import Order, alt, command
 from dcp.figures.paper.style import grey, preview
 from dcp.figures.paper.tex import escape, render_pgf
-from tests.figures_data import EVAL
-from tests.traces import design_trace, make_trace
+from tests.helpers.figures_data import EVAL
+from tests.helpers.traces import design_trace, make_trace
 
 PAGE = page("neurips")
 HOSTILE = "typed; $(rm -rf /) \\input{/etc/passwd} `id` 'quoted' \"é\" 50% #1 & ~^_{}"
@@ -117,7 +117,7 @@ def test_the_zip_holds_everything_and_says_what_it_could_not_draw() -> None:
 
 
 def test_the_references_are_those_of_the_citation_file() -> None:
-    cited = (Path(__file__).parent.parent / "CITATION.cff").read_text()
+    cited = (Path(__file__).parents[2] / "CITATION.cff").read_text()
     version = re.search(r"^version: (.+)$", cited, re.M)
     title = re.search(r'^title: "(.+)"$', cited, re.M)
     assert version is not None

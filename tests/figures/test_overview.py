@@ -10,7 +10,7 @@ import pytest
 from dcp.errors import RequestError
 from dcp.figures import paper
 from dcp.trace import Trace
-from tests.traces import DESIGN, make_trace, random_trace
+from tests.helpers.traces import DESIGN, make_trace, random_trace
 
 
 @pytest.fixture(scope="module")

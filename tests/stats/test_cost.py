@@ -11,7 +11,7 @@ from dcp.errors import RequestError
 from dcp.model.registry import OpenModel
 from dcp.stats.cost import ARMS, Measured, batch_within, computed, running_median
 from dcp.trace import ALIVE, Trace
-from tests.traces import make_trace, random_trace
+from tests.helpers.traces import make_trace, random_trace
 
 
 def measured(
@@ -128,7 +128,7 @@ def test_batches_fill_the_budget_and_never_overrun_it(
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[OpenModel, Trace]:
     from dcp.model.registry import open_model
     from dcp.runs.recorder import record
-    from tests.checkpoints import make
+    from tests.helpers.checkpoints import make
 
     model = open_model(make(tmp_path_factory.mktemp("cost") / "tiny", "llama", drop=0.6))
     return model, record("The river rose for three days.", model=model, new_tokens=33)

@@ -17,7 +17,7 @@ from dcp.errors import ModelError, RequestError
 from dcp.model.importer import import_checkpoint
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import load
-from tests import checkpoints
+from tests.helpers import checkpoints
 
 LAYERS, WIDTH, HEADS, R, VOCAB, BLOCK = 2, 24, 3, 5, 257, 33
 State = dict[str, Tensor]

@@ -14,8 +14,8 @@ from dcp.errors import RequestError
 from dcp.figures.paper import KINDS, Options, Results, draw, page, read_results
 from dcp.policies.windows import held_entries
 from dcp.train.schedule import alpha_at
-from tests.figures_data import BENCH, EVAL, TASKS, draw_kind, with_costs
-from tests.traces import design_trace, make_trace, random_trace
+from tests.helpers.figures_data import BENCH, EVAL, TASKS, draw_kind, with_costs
+from tests.helpers.traces import design_trace, make_trace, random_trace
 
 PAGE = page("neurips")
 

@@ -18,7 +18,7 @@ from dcp.stats.estimate import BLOCK
 from dcp.stats.hazard import MIN_CLUSTERS
 from dcp.stats.person_period import AGES, STEPS, count
 from dcp.trace import ALIVE
-from tests.test_stats import random_sample, sample_of
+from tests.stats.test_stats import random_sample, sample_of
 
 
 def rows_of(samples: list[Sample], source: str = "both") -> pd.DataFrame:
@@ -101,8 +101,8 @@ def test_counts_are_those_of_the_rows_nobody_made(
 
 def test_a_token_of_a_long_word_knows_its_place() -> None:
     from dcp.speech.words import words_of
-    from tests.test_stats import Cycle
-    from tests.traces import make_trace
+    from tests.helpers.traces import make_trace
+    from tests.stats.test_stats import Cycle
 
     trace = make_trace(["x ", "ab", "cd", "ef ", "y "], np.full((1, 5), -1))
     cells = count([(trace, words_of(trace, Cycle("NOUN")))])

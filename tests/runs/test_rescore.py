@@ -21,8 +21,8 @@ from dcp.runs.recorder import record
 from dcp.runs.replay import replay
 from dcp.runs.rescore import check, divergence, effect, gates_off, rescore
 from dcp.trace import ALIVE, Trace
-from tests.oracle import MaskedAttention
-from tests.traces import random_trace
+from tests.helpers.oracle import MaskedAttention
+from tests.helpers.traces import random_trace
 
 TEXT = "The river rose 🙂 for three days, naïve café. Then it fell, and nobody spoke of it again."
 # Sums of 100 float32 terms in another order, through three layers and a log-softmax.

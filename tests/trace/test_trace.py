@@ -22,7 +22,7 @@ from safetensors.numpy import save
 from dcp.errors import RequestError, TraceError
 from dcp.trace import ALIVE, Trace
 from dcp.trace import file as trace_file
-from tests.traces import design_trace, make_trace, meta_of, random_trace
+from tests.helpers.traces import design_trace, make_trace, meta_of, random_trace
 
 sizes = st.sampled_from([1, 2, 3, 17, 63, 130])
 

@@ -33,7 +33,7 @@ from dcp.stats import (
 from dcp.stats.estimate import by_cluster
 from dcp.stats.frequency import BANDS, band_of, per_million
 from dcp.trace import ALIVE, Trace
-from tests.traces import make_trace, random_deaths
+from tests.helpers.traces import make_trace, random_deaths
 
 
 class Cycle:

@@ -23,8 +23,8 @@ from dcp.speech.words import words_of
 from dcp.stats import drop_curve, drop_table, drop_table_with_controls, trigger_table
 from dcp.stats.lives import Sample
 from dcp.trace import Trace
-from tests.figures_data import draw_kind
-from tests.traces import design_trace, make_trace, random_trace
+from tests.helpers.figures_data import draw_kind
+from tests.helpers.traces import design_trace, make_trace, random_trace
 
 PAGE = page("neurips")
 QUICK = Options(n_boot=20)

@@ -23,9 +23,9 @@ from dcp.speech.tagger import (
 from dcp.speech.training import tagger as training
 from dcp.speech.training.treebank import documents, read_conllu
 from dcp.speech.words import words_of
-from tests.traces import design_trace
+from tests.helpers.traces import design_trace
 
-ASSETS = Path(__file__).parents[1] / "assets" / "pos"
+ASSETS = Path(__file__).parents[2] / "assets" / "pos"
 
 CONLLU = """# newdoc id = a
 # text = I don't know.
