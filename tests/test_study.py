@@ -23,12 +23,12 @@ from dcp.study import (
     Plan,
     Window,
     cut,
-    documents_of,
     gather,
     record_share,
     share_of_process,
     write_study,
 )
+from dcp.text.documents import documents_of
 from dcp.trace import Trace
 from tests.stats.test_stats import Cycle, random_sample
 

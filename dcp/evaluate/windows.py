@@ -83,7 +83,7 @@ def read_windows(
     """
     if context < 2:
         raise RequestError(f"context must be at least 2 tokens, not {context}")
-    from dcp.train.tokenizer import END_OF_TEXT, read_documents
+    from dcp.text.documents import END_OF_TEXT, read_documents
 
     end = tokenizer.id_of(END_OF_TEXT)
     documents = [list(tokenizer.encode("\n".join(d)).ids) for d in read_documents(file)]

@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from html import escape
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy.typing as npt
 
 from dcp.errors import RequestError
 from dcp.trace import file as trace_file
+from dcp.trace import late
 from dcp.trace.check import ALIVE, FORMAT, check, clean_meta
 
 if TYPE_CHECKING:
@@ -254,20 +256,11 @@ class Trace:
         """
         from dcp.trace.frame import tidy
 
-        if words is None:
-            from dcp.speech.tagger import load_tagger
-            from dcp.speech.words import words_of
-
-            words = words_of(self, load_tagger())
-        return tidy(self, words)
+        return tidy(self, late.words_of(self) if words is None else words)
 
     def _repr_html_(self) -> str:
         """The static viewer in a frame that may run its own script and nothing else."""
-        from html import escape
-
-        from dcp.viewer.static import html
-
-        page = escape(html(self), quote=True)
+        page = escape(late.page_of(self), quote=True)
         return (
             f'<iframe sandbox="allow-scripts" srcdoc="{page}" '
             'style="width:100%;height:860px;border:0" title="What each layer forgot"></iframe>'

@@ -97,7 +97,7 @@ def read_teacher(folder: Path, student: ModelConfig) -> Transformer:
 def _llama_config(s: TrainSettings, tokenizer: Path) -> dict[str, Any]:
     from tokenizers import Tokenizer
 
-    from dcp.train.tokenizer import END_OF_TEXT
+    from dcp.text.documents import END_OF_TEXT
 
     bpe = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
     end = bpe.token_to_id(END_OF_TEXT)

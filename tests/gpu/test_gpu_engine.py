@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dcp.engine.engine import Engine
 from dcp.engine import graph as engine_graph
+from dcp.engine.engine import Engine
 from dcp.engine.graph import AHEAD, DecodeGraph, Start
 from dcp.errors import DcpError, DeviceError
 from dcp.model.config import Sampling
