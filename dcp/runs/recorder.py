@@ -21,9 +21,9 @@ import torch
 from dcp import __version__
 from dcp.engine.engine import Engine, Step
 from dcp.errors import RequestError
-from dcp.runs.meter import Counters, Meter
 from dcp.model.config import Sampling
 from dcp.model.registry import OpenModel, open_model, shift_for
+from dcp.runs.meter import Counters, Meter
 from dcp.text.tokens import Encoding
 from dcp.trace import ALIVE, FORMAT, Trace
 
