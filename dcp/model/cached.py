@@ -20,6 +20,7 @@ from torch import Tensor
 from dcp.deaths import GATE, ForcedDeaths
 from dcp.kernels import ALIVE
 from dcp.kernels.api import Kernels
+from dcp.model.attend import Gates
 from dcp.model.cache import Bits, Meter, Slots, bits
 from dcp.model.config import ModelConfig
 
@@ -106,14 +107,14 @@ class CachedAttention:
         q: Tensor,
         k: Tensor,
         v: Tensor,
-        q_int: Tensor | None,
-        k_int: Tensor | None,
-        beta: Tensor | None,
+        gates: Gates | None,
     ) -> Tensor:
-        """q [1, N, H, d], k and v [1, N, H_kv, d], q_int and k_int [1, N, r] -> [1, N, H, d]."""
-        shifted = float(beta) + self.gate_shift if beta is not None else 0.0
-        queries, gates = q[0], None if q_int is None else q_int[0]
-        new = (bits(k[0]), bits(v[0]), None if k_int is None else bits(k_int[0]))
+        """q [1, N, H, d], k and v [1, N, H_kv, d], gates of [1, N, r] -> [1, N, H, d]."""
+        queries, q_int, beta = q[0], None, 0.0
+        new: Rows = (bits(k[0]), bits(v[0]), None)
+        if gates is not None:
+            q_int, beta = gates.q_int[0], float(gates.beta) + self.gate_shift
+            new = (new[0], new[1], bits(gates.k_int[0]))
         out, start = [], 0
         for row, first, size in self._segments:
             part = slice(start, start + size)
@@ -124,8 +125,8 @@ class CachedAttention:
                     layer,
                     first,
                     queries[part],
-                    None if gates is None else gates[part],
-                    shifted,
+                    None if q_int is None else q_int[part],
+                    beta,
                     (new[0][part], new[1][part], None if new[2] is None else new[2][part]),
                 )
             )

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dcp.engine.engine import Engine
 from dcp.engine.sampling import log_probabilities
+from dcp.model.attend import Gates
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel
 from dcp.trace import Trace
@@ -112,9 +113,7 @@ class Watch:
         q: Tensor,
         k: Tensor,
         v: Tensor,
-        q_int: Tensor | None,
-        k_int: Tensor | None,
-        beta: Tensor | None,
+        gates: Gates | None,
     ) -> Tensor:
         (q, k, v), length = (x[0].transpose(0, 1) for x in (q, k, v)), q.shape[1]
         group = len(q) // len(k)

@@ -232,9 +232,10 @@ def test_perplexity_and_sparsity_equal_sums_by_hand(model: LoadedModel, windows:
     for ids in torch.from_numpy(windows.ids):
         deaths: list[torch.Tensor] = []
 
-        def attend(layer, q, k, v, q_int, k_int, beta, deaths=deaths):  # type: ignore[no-untyped-def]
+        def attend(layer, q, k, v, gates, deaths=deaths):  # type: ignore[no-untyped-def]
             length, heads = q.shape[1], q.shape[2]
-            z = (q_int[0] @ k_int[0].T) / math.sqrt(q_int.shape[-1]) + beta + 0.1
+            products = gates.q_int[0] @ gates.k_int[0].T
+            z = products / math.sqrt(gates.q_int.shape[-1]) + gates.beta + 0.1
             visible = torch.eye(length, dtype=torch.bool)
             for t in range(length):
                 for j in range(t):

@@ -296,13 +296,13 @@ def test_kl_is_that_of_the_two_predictions(model: OpenModel, trace: Trace) -> No
 class Seen(MaskedAttention):
     """Keeps the attention of a run in which nothing is dropped, mean over heads."""
 
-    def __call__(self, layer, q, k, v, q_int, k_int, beta):  # type: ignore[no-untyped-def]
+    def __call__(self, layer, q, k, v, gates):  # type: ignore[no-untyped-def]
         (a, b), length = (x[0].transpose(0, 1) for x in (q, k)), q.shape[1]
         b = b.repeat_interleave(len(a) // len(b), 0)
         later = torch.ones(length, length, dtype=torch.bool).triu(1)
         scores = (a @ b.transpose(1, 2) / a.shape[2] ** 0.5).masked_fill(later, -torch.inf)
         self.shares = [*getattr(self, "shares", []), scores.softmax(-1).mean(0).numpy()]
-        return super().__call__(layer, q, k, v, q_int, k_int, beta)
+        return super().__call__(layer, q, k, v, gates)
 
 
 def test_lost_attention_sat_on_dropped_tokens(model: OpenModel, trace: Trace) -> None:
