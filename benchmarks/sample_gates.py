@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dcp.deaths import ALIVE
 from dcp.method import GateLogits
 from dcp.model.attend import Gates
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import open_model
-from dcp.trace import ALIVE, Trace
+from dcp.trace import Trace
 
 TOKENS = 24
 SAMPLE = Path(__file__).resolve().parent.parent / "assets" / "traces" / "sample.safetensors"

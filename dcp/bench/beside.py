@@ -17,13 +17,13 @@ import numpy as np
 import torch
 
 from dcp import __version__
-from dcp.deaths import ForcedDeaths
+from dcp.deaths import ALIVE, ForcedDeaths
 from dcp.engine.engine import Engine, Run, Step
 from dcp.errors import RequestError
 from dcp.model.config import Sampling
 from dcp.model.registry import OpenModel
 from dcp.stats.cost import ARMS, Measured
-from dcp.trace import ALIVE, Trace
+from dcp.trace import Trace
 
 __all__ = ["SHORTEST", "measure"]
 

@@ -15,10 +15,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dcp.deaths import ALIVE
 from dcp.engine.graph import AHEAD, DecodeGraph, Reading, Start
 from dcp.engine.request import Finish, Memory, Request, RowStep, Step
 from dcp.engine.sampling import log_probabilities, sample
-from dcp.kernels import ALIVE
 from dcp.model.cached import CachedAttention
 from dcp.model.paged import PagedAttention
 from dcp.model.weights import LoadedModel

@@ -17,8 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dcp.deaths import GATE, ForcedDeaths
-from dcp.kernels import ALIVE
+from dcp.deaths import ALIVE, GATE, ForcedDeaths
 from dcp.kernels.api import Kernels
 from dcp.model.attend import Gates
 from dcp.model.cache import Bits, Meter, Slots, bits

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dcp.kernels import ALIVE
+from dcp.deaths import ALIVE
 from dcp.model.attend import Gates
 
 __all__ = ["MaskedAttend", "first_closed"]

@@ -18,9 +18,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from dcp.deaths import ForcedDeaths
+from dcp.deaths import ALIVE, ForcedDeaths
 from dcp.errors import RequestError
-from dcp.trace import ALIVE, Trace
+from dcp.trace import Trace
 
 __all__ = ["CONTROLS", "HORIZON", "Controls", "Effect", "Plan", "drop_now", "matched", "put_back"]
 

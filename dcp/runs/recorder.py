@@ -19,13 +19,14 @@ import tokenizers
 import torch
 
 from dcp import __version__
+from dcp.deaths import ALIVE
 from dcp.engine.engine import Engine, Step
 from dcp.errors import RequestError
 from dcp.model.config import Sampling
 from dcp.model.registry import OpenModel, open_model, shift_for
 from dcp.runs.meter import Counters, Meter
 from dcp.text.tokens import Encoding
-from dcp.trace import ALIVE, FORMAT, Trace
+from dcp.trace import FORMAT, Trace
 
 __all__ = ["Recorder", "record"]
 

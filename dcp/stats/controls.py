@@ -11,8 +11,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from dcp.deaths import ALIVE
 from dcp.stats.lives import choice
-from dcp.trace import ALIVE, Trace
+from dcp.trace import Trace
 
 __all__ = ["Policy", "control_deaths", "control_trace"]
 

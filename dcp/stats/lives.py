@@ -14,11 +14,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from dcp.deaths import ALIVE
 from dcp.errors import RequestError
 from dcp.speech.tagger import CLASSES, GROUPS, UPOS, class_of, group_of
 from dcp.speech.words import Word
 from dcp.stats.frequency import BANDS, band_of
-from dcp.trace import ALIVE, Trace
+from dcp.trace import Trace
 
 __all__ = [
     "BY",

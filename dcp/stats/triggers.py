@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dcp.deaths import ALIVE
 from dcp.errors import RequestError
 from dcp.speech.tagger import CLASSES, GROUPS, UPOS
 from dcp.speech.words import Word
 from dcp.stats.estimate import BLOCK
 from dcp.stats.lives import TAGGED, By, Phase, Sample, choice, group_index, texts_of
 from dcp.stats.rates import MIN_WORDS
-from dcp.trace import ALIVE, Trace
+from dcp.trace import Trace
 
 __all__ = ["trigger_table", "trigger_tables"]
 

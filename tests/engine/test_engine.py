@@ -15,10 +15,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dcp.deaths import ForcedDeaths
+from dcp.deaths import ALIVE, ForcedDeaths
 from dcp.engine.engine import Engine, Run, Step
 from dcp.errors import DeviceError, RequestError
-from dcp.kernels import ALIVE
 from dcp.model import cache
 from dcp.model.config import ARCHITECTURES, Sampling
 from dcp.model.weights import LoadedModel, load

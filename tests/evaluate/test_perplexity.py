@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcp.cli.main import main
+from dcp.deaths import ALIVE
 from dcp.errors import DataError, RequestError
 from dcp.evaluate.perplexity import Windows, evaluate, evaluate_policies, read_windows
 from dcp.evaluate.score import Scored, held_per_step, ratio_interval, score
@@ -20,7 +21,6 @@ from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel, load
 from dcp.policies.windows import fitted_windows, make
 from dcp.text.tokens import Tokenizer
-from dcp.trace import ALIVE
 from dcp.train.data import pack_file
 from dcp.train.loop import train
 from dcp.train.settings import TrainSettings

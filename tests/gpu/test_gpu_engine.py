@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from dcp.deaths import ALIVE
 from dcp.engine import graph as engine_graph
 from dcp.engine.engine import Engine
 from dcp.engine.graph import AHEAD, DecodeGraph, Start
@@ -15,7 +16,6 @@ from dcp.model.paged import PagedAttention
 from dcp.model.registry import find
 from dcp.model.weights import LoadedModel, load
 
-ALIVE = 2**31 - 1
 PROMPTS = [[3 + 197 * i % 8000 for i in range(150)], [17, 4, 99], list(range(70, 105))]
 
 

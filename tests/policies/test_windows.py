@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dcp.deaths import ALIVE
 from dcp.errors import RequestError
 from dcp.policies.windows import (
     POLICIES,
@@ -18,7 +19,6 @@ from dcp.policies.windows import (
     sink,
     strided,
 )
-from dcp.trace import ALIVE
 
 
 def visible(death: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dcp.deaths import ForcedDeaths
+from dcp.deaths import ALIVE, ForcedDeaths
 from dcp.engine.engine import Engine, Step
 from dcp.engine.graph import AHEAD, DecodeGraph
 from dcp.errors import DcpError, DeviceError, RequestError
@@ -15,8 +15,6 @@ from dcp.kernels.triton.store import Store
 from dcp.model.config import Sampling
 from dcp.model.registry import find
 from dcp.model.weights import load
-
-ALIVE = 2**31 - 1
 
 
 def compare(folder: Path, prompts: list[list[int]], details: bool = False, **request) -> list:
