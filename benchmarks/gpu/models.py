@@ -90,11 +90,11 @@ def filled(
     c, end = shape.config, context + steps
     live = context - round(dropped * context)
     # Rows that can live at once: what lives now and what comes.
-    forced: list[ForcedDeaths | None] = [None] * batch
+    deaths: list[ForcedDeaths | None] = [None] * batch
     pages = c.layers * batch * (-(-(live + steps) // 32) + 1)
     attention = PagedAttention(
         c, api.kernels("triton", DEVICE.type), HALF, DEVICE, [end] * batch,
-        interaction=shape.interaction if gated else 0, forced=forced, pages=pages,
+        interaction=shape.interaction if gated else 0, deaths=deaths, pages=pages,
     )  # fmt: skip
     pool = attention.pool
     for x in (pool.k, pool.v, pool.k_int):

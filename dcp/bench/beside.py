@@ -116,7 +116,7 @@ class _Reader:
             arm: self.engine.run(
                 [self.ids[:1]],
                 new_tokens=len(self.ids) - 1,
-                forced=[self.ids[1:]],
+                continuations=[self.ids[1:]],
                 sampling=Sampling(temperature=0),
                 gate_shift=float(self.trace.meta["gate_shift"]),
                 score_prompt=False,

@@ -74,7 +74,7 @@ class Engine:
         sampling: Sampling | None = None,
         gate_shift: float = 0.0,
         stop_ids: Sequence[int] = (),
-        forced: Sequence[Sequence[int]] | None = None,
+        continuations: Sequence[Sequence[int]] | None = None,
         deaths: Sequence[ForcedDeaths | None] | None = None,
         prune: bool = True,
         chunk: int | None = None,
@@ -88,7 +88,7 @@ class Engine:
         new_tokens    how many to add to each row, one number for all or one per row
         gate_shift    added to every layer's beta
         stop_ids      a row ends after it drew one of these
-        forced        [B] continuations taken in place of drawn tokens, as far as they go
+        continuations [B] tokens taken in place of drawn ones, as far as they go
         deaths        [B] orders that overrule the gates, or None for a row left to them
         prune         False turns the gates off: nothing dies but by order
         chunk         prompt tokens of a row that are read at once, compaction between; 128 by
@@ -108,7 +108,11 @@ class Engine:
             sampling=sampling or Sampling(),
             gate_shift=gate_shift,
             stop_ids=frozenset(stop_ids),
-            forced=((),) * batch if forced is None else tuple(tuple(ids) for ids in forced),
+            continuations=(
+                ((),) * batch
+                if continuations is None
+                else tuple(tuple(ids) for ids in continuations)
+            ),
             deaths=(None,) * batch if deaths is None else tuple(deaths),
             prune=prune,
             chunk=chunk if chunk is not None else self._chunk,
@@ -129,10 +133,10 @@ class Engine:
         if self.kernels.pool is None:
             return CachedAttention(
                 config, self.kernels, self.model.dtype, request.lengths, interaction=interaction,
-                gate_shift=request.gate_shift, forced=request.deaths,
+                gate_shift=request.gate_shift, deaths=request.deaths,
             )  # fmt: skip
         return PagedAttention(
             config, self.kernels, self.model.dtype, self.device, request.lengths,
-            interaction=interaction, gate_shift=request.gate_shift, forced=request.deaths,
+            interaction=interaction, gate_shift=request.gate_shift, deaths=request.deaths,
             budget=self.cache_bytes,
         )  # fmt: skip

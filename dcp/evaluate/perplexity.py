@@ -180,7 +180,7 @@ def _rival(
         if (policy, window) not in known:
             death = torch.from_numpy(make(policy, windows.context, window))
             device = next(dense.transformer.parameters()).device
-            way = _forced(death.to(device).expand(dense.config.layers, windows.context))
+            way = _obeying(death.to(device).expand(dense.config.layers, windows.context))
             known[policy, window] = score(dense, windows, way, batch)
     window = min(windows_of, key=lambda w: known[policy, w].nats.sum())
     scored = known[policy, window]
@@ -197,7 +197,7 @@ def _rival(
     )
 
 
-def _forced(deaths: torch.Tensor) -> Callable[[], MaskedAttend]:
+def _obeying(deaths: torch.Tensor) -> Callable[[], MaskedAttend]:
     return lambda: MaskedAttend(deaths=deaths)
 
 

@@ -29,7 +29,7 @@ class MaskedAttend:
     def __init__(
         self, gate_shift: float = 0.0, deaths: Tensor | None = None, prune: bool = True
     ) -> None:
-        self._shift, self._prune, self._forced = gate_shift, prune, deaths
+        self._shift, self._prune, self._orders = gate_shift, prune, deaths
         self._used: list[Tensor] = []
 
     @property
@@ -48,8 +48,8 @@ class MaskedAttend:
         if layer == 0:
             self._used = []
         batch, length = q.shape[:2]
-        if self._forced is not None:
-            death = self._forced[layer].expand(batch, length)
+        if self._orders is not None:
+            death = self._orders[layer].expand(batch, length)
         elif self._prune and gates is not None:
             death = first_closed(gates.logits(self._shift))
         else:

@@ -38,7 +38,7 @@ class PagedAttention:
         *,
         interaction: int,
         gate_shift: float = 0.0,
-        forced: Sequence[ForcedDeaths | None],
+        deaths: Sequence[ForcedDeaths | None],
         pages: int | None = None,
         budget: int | None = None,
         page: int = 32,
@@ -74,7 +74,7 @@ class PagedAttention:
             )
         self.gated, self.gate_shift = interaction > 0, gate_shift
         self._device = device
-        self.orders = _orders(forced, config.layers, max(limits), device)
+        self.orders = _orders(deaths, config.layers, max(limits), device)
         self._betas: dict[int, float] = {}
         self._counts, self._free = self.pool.state()
         self._peak = [0] * len(limits)
@@ -246,14 +246,14 @@ class PagedAttention:
 
 
 def _orders(
-    forced: Sequence[ForcedDeaths | None], layers: int, tokens: int, device: torch.device
+    deaths: Sequence[ForcedDeaths | None], layers: int, tokens: int, device: torch.device
 ) -> Tensor | None:
     """All orders as [L, B, tokens] int32, GATE where there is none; None without any."""
-    if all(orders is None for orders in forced):
+    if all(orders is None for orders in deaths):
         return None
-    table = np.full((layers, len(forced), tokens), GATE, dtype=np.int32)
-    for row, orders in enumerate(forced):
+    table = np.full((layers, len(deaths), tokens), GATE, dtype=np.int32)
+    for row, orders in enumerate(deaths):
         if orders is not None:
-            told = orders.death[:, :tokens]
-            table[:, row, : told.shape[1]] = told
+            ordered = orders.death[:, :tokens]
+            table[:, row, : ordered.shape[1]] = ordered
     return torch.from_numpy(table).to(device)

@@ -65,7 +65,7 @@ class Plan:
         """How many tokens of the trace come after the first changed query."""
         return 0 if self.first is None else trace.tokens - 1 - self.first
 
-    def forced(self, trace: Trace) -> ForcedDeaths:
+    def deaths(self, trace: Trace) -> ForcedDeaths:
         """The orders: everything as recorded but this token in these layers."""
         death = trace.death.copy()
         death[list(self.layers), self.token] = ALIVE if self.kind == "put back" else self.steps

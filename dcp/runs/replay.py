@@ -47,7 +47,7 @@ def replay(
     run = engine.run(
         [ids[:read]],
         new_tokens=len(ids) - read,
-        forced=[ids[read:]],
+        continuations=[ids[read:]],
         gate_shift=gate_shift,
         prune=prune,
         cancel=cancel,

@@ -32,7 +32,7 @@ def test_the_bundled_model_forgets_what_it_forgets_on_the_cpu() -> None:
     for impl in ("triton", "cpu"):
         run = Engine(model, impl).run(
             PROMPTS, new_tokens=40, sampling=Sampling(seed=3), chunk=64,
-            forced=lives[0][0] if lives else None,
+            continuations=lives[0][0] if lives else None,
         )  # fmt: skip
         tokens: list[list[int]] = [[] for _ in PROMPTS]
         for step in run:
@@ -55,7 +55,7 @@ def prepared(steps: int, pages: int | None = None) -> DecodeGraph:
     transformer, cuda = engine.model.transformer, torch.device("cuda")
     attention = PagedAttention(
         model.config, engine.kernels, torch.float32, cuda, [len(p) + steps for p in PROMPTS],
-        interaction=model.gates.interaction, forced=[None] * 3, pages=pages,
+        interaction=model.gates.interaction, deaths=[None] * 3, pages=pages,
     )  # fmt: skip
     with torch.inference_mode():
         for row, prompt in enumerate(PROMPTS):
@@ -66,7 +66,7 @@ def prepared(steps: int, pages: int | None = None) -> DecodeGraph:
     attention.make_room([steps] * 3)
     start = Start(
         tokens=[prompt[-1] for prompt in PROMPTS], positions=[len(p) - 1 for p in PROMPTS],
-        wanted=[steps] * 3, forced=[()] * 3, streams=range(3), stop_ids=(),
+        wanted=[steps] * 3, continuations=[()] * 3, streams=range(3), stop_ids=(),
         sampling=Sampling(seed=3),
     )  # fmt: skip
     return DecodeGraph(transformer, attention, start)

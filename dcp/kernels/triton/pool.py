@@ -64,11 +64,11 @@ class Pool(Store):
         judged = q_int is not None or orders is not None
         if judged:
             queries = self.k_int if q_int is None else q_int
-            told = self.counts if orders is None else orders
+            table = self.counts if orders is None else orders
             score_kernel[(len(rows), triton.cdiv(s.most, BLOCK))](
                 rows, steps, self.counts, self.table, queries, self.k_int, self.positions,
-                self.margins, told, self._death, self._low, layer, float(beta),
-                queries.stride(0), s.sequences, s.most_pages, told.shape[-1], s.most,
+                self.margins, table, self._death, self._low, layer, float(beta),
+                queries.stride(0), s.sequences, s.most_pages, table.shape[-1], s.most,
                 R=s.interaction, R_PAD=padded(s.interaction), PAGE=s.page, BLOCK_N=BLOCK,
                 GATED=q_int is not None, FORCED=orders is not None, num_warps=4,
             )  # fmt: skip
