@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 
@@ -30,6 +30,7 @@ from dcp.model.config import Sampling
 from dcp.model.int8 import Int8Linear
 from dcp.model.paged import PagedAttention
 from dcp.model.weights import LoadedModel
+from dcp.progress import Cancel
 
 __all__ = ["Engine", "Memory", "RowStep", "Run", "Step"]
 
@@ -80,7 +81,7 @@ class Engine:
         chunk: int | None = None,
         score_prompt: bool = True,
         streams: Sequence[int] | None = None,
-        cancel: Callable[[], bool] | None = None,
+        cancel: Cancel | None = None,
     ) -> Run:
         """Start a run of B rows; iterate over what comes back.
 

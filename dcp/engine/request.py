@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +13,7 @@ from dcp.deaths import ForcedDeaths
 from dcp.errors import RequestError
 from dcp.model.cached import Drops
 from dcp.model.config import ModelConfig, Sampling
+from dcp.progress import Cancel
 
 __all__ = ["Memory", "Request", "RowStep", "Step"]
 
@@ -34,7 +35,7 @@ class Request:
     chunk: int
     score_prompt: bool
     streams: tuple[int, ...]
-    cancel: Callable[[], bool] | None
+    cancel: Cancel | None
 
     @property
     def lengths(self) -> list[int]:

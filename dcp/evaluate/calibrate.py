@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from dcp.errors import ModelError
-from dcp.evaluate.perplexity import Progress, Windows, evaluate, evaluate_policies, read_windows
-from dcp.evaluate.score import move
+from dcp.evaluate.perplexity import Windows, evaluate, evaluate_policies, read_windows
+from dcp.evaluate.score import to_device
 from dcp.model.config import Calibration, GateConfig
 from dcp.model.weights import load
+from dcp.progress import Progress, silent
 from dcp.text.tokens import Tokenizer
 
 __all__ = ["calibrate", "fold"]
@@ -53,7 +54,7 @@ def calibrate(
     folded: float = 0.0,
     limit: int = 0,
     device: str = "cpu",
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Measure ``model`` at each gate shift on ``files``, against ``dense``; write the calibration.
 
@@ -65,7 +66,7 @@ def calibrate(
     """
     pruned, twin = load(model), load(dense, gates=False)
     for loaded in (pruned, twin):
-        move(loaded, device)
+        to_device(loaded, device)
     if pruned.gates is None:
         raise ModelError(f"{model} has no gates to calibrate")
     tokenizer = Tokenizer.load(model)

@@ -21,8 +21,9 @@ from dcp.deaths import GATE, ForcedDeaths
 from dcp.errors import RequestError
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel
+from dcp.progress import Progress, silent
 from dcp.runs.plans import CONTROLS, HORIZON, Effect, Plan, matched
-from dcp.runs.reader import Progress, Reader, Watch
+from dcp.runs.reader import Reader, Watch
 from dcp.trace import Trace
 
 __all__ = ["check", "divergence", "effect", "gates_off", "rescore"]
@@ -77,12 +78,11 @@ def effect(
     n: int = CONTROLS,
     seed: int = 0,
     horizon: int = HORIZON,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Effect:
     """What ``plan`` does to each later token, and what ``n`` matched random drops do.
 
-    ``progress`` is told the share done before each batch; what it raises ends the work. Raises
-    RequestError.
+    ``progress`` hears before each batch; what it raises ends the work. Raises RequestError.
     """
     check(model, trace)
     controls = matched(trace, plan, n=n, seed=seed, horizon=horizon)

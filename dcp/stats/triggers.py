@@ -18,7 +18,7 @@ from dcp.errors import RequestError
 from dcp.speech.tagger import CLASSES, GROUPS, UPOS
 from dcp.speech.words import Word
 from dcp.stats.estimate import BLOCK
-from dcp.stats.lives import TAGGED, By, Phase, Sample, choice, group_index, texts_of
+from dcp.stats.lives import TAGGED, By, Phase, Sample, check_choice, group_index, texts_of
 from dcp.stats.rates import MIN_WORDS
 from dcp.trace import Trace
 
@@ -50,8 +50,8 @@ def trigger_table(
     ``source`` is where the query stands. Queries are tokens of complete words; estimates are nan
     for groups of fewer than 20 queries and where nothing was dropped. Raises RequestError.
     """
-    choice("source", source, get_args(Phase))
-    choice("grouping", by, TAGGED)
+    check_choice("source", source, get_args(Phase))
+    check_choice("grouping", by, TAGGED)
     if not samples or n_boot < 1:
         raise RequestError("triggers need at least one trace and one resample")
     return trigger_tables(samples, [by], source=source, layer=layer, seed=seed, n_boot=n_boot)[by]
