@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dcp.errors import RequestError
+from dcp.resources import needs
 from dcp.speech.tagger import CLASSES, GROUPS, UPOS
 from dcp.stats.frequency import BANDS
 from dcp.stats.lives import TAGGED, By, Phase, Sample, check_choice, group_index
@@ -181,6 +182,7 @@ def _joined(values: Ints, data: _Data) -> Ints:
 
 def _standardised(data: _Data, design: Floats, clusters: int) -> Floats:
     """[3, G]: for each group the mean hazard over all cells, and its 95 % interval (or nan)."""
+    needs("scipy", "statsmodels")
     from scipy.special import expit, logit
     from scipy.stats import t
     from statsmodels.genmod.families import Binomial
