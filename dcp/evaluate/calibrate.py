@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from dcp.errors import ModelError
-from dcp.evaluate.perplexity import Progress, Windows, evaluate, evaluate_policies, read_windows
-from dcp.evaluate.score import move
+from dcp.evaluate.perplexity import Windows, evaluate, evaluate_policies, read_windows
+from dcp.evaluate.score import to_device
 from dcp.model.checkpoint import GATES, Checkpoint
 from dcp.model.gate_config import Calibration, GateConfig
 from dcp.model.weights import load
+from dcp.progress import Progress, silent
 
 __all__ = ["calibrate", "fold"]
 
@@ -53,7 +54,7 @@ def calibrate(
     folded: float = 0.0,
     limit: int = 0,
     device: str = "cpu",
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Measure ``model`` at each gate shift on ``files``, against ``dense``; write the calibration.
 
@@ -66,7 +67,7 @@ def calibrate(
     opened = Checkpoint.read(model)
     pruned, twin = load(opened), load(dense, gates=False)
     for loaded in (pruned, twin):
-        move(loaded, device)
+        to_device(loaded, device)
     if pruned.gates is None:
         raise ModelError(f"{model} has no gates to calibrate")
     parts = [read_windows(file, opened.tokenizer, context, limit=limit) for file in files]
