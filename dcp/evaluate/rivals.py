@@ -8,9 +8,8 @@ gates. All are compared with the model that drops nothing. Knows nothing of text
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -18,23 +17,22 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dcp.errors import RequestError
 from dcp.evaluate.score import Scored, held_per_step, ratio_interval
 from dcp.evaluate.windows import Windows
 from dcp.model.masked import MaskedAttend
 from dcp.model.ruled import RuledAttend
 from dcp.model.weights import LoadedModel
+from dcp.policies.budget import budgets_for
 from dcp.policies.registry import policy_of
-from dcp.policies.rule import Rule, Seen, Setup
+from dcp.policies.rule import Setup
 
-__all__ = ["Beside", "Layers", "Rival", "budget_for", "held_with", "score_beside"]
+__all__ = ["Beside", "Layers", "Rival", "budget_of", "ruled", "score_beside"]
 
 Layers = Literal["equal", "as gates"]
 """Whether all layers get the same budget, or each the mean that the gates held there."""
 
 _BATCH_TOKENS = 4096
 _CHUNK = 64
-TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -71,88 +69,13 @@ class Beside:
         return math.exp(difference / windows.scored), *ratio_interval(self.scored, other, windows)
 
 
-def held_with(
-    policy: str, budget: npt.NDArray[np.int64], settings: Mapping[str, Any]
-) -> npt.NDArray[np.float64]:
-    """[L, T]: entries visible to each step under ``budget`` [L], without a model."""
-    tokens = budget.shape[1]
-    return np.stack([_dry(policy, tuple(row.tolist()), tokens, _frozen(settings)) for row in budget])
-
-
-@lru_cache(maxsize=512)
-def _dry(
-    policy: str, budget: tuple[int, ...], tokens: int, settings: tuple[tuple[str, Any], ...]
-) -> npt.NDArray[np.float64]:
-    """Counts of one layer when the rule sees nothing worth keeping in particular."""
-    known = policy_of(policy)
-    rule: Rule = known.start(Setup(1, 1, tokens, 1, np.asarray([budget])), dict(settings))
-    alive = np.zeros((1, tokens), dtype=np.bool_)
-    nothing = np.zeros((1, tokens), dtype=np.float32)
-    key = np.zeros((1, 1, 1), dtype=np.float32)
-    held = np.empty(tokens)
-    for step in range(tokens):
-        alive[:, step] = True
-        held[step] = alive.sum()
-        seen = alive[:, : step + 1]
-        margin = np.where(np.arange(step + 1) < step, 0, np.nan)[None].astype(np.float32)
-        drops = rule.after(0, step, Seen(seen, nothing[:, : step + 1], key, margin))
-        seen &= ~drops
-    held.setflags(write=False)
-    return held
-
-
-def budget_for(
-    rival: Rival, held: npt.NDArray[np.float64]
-) -> npt.NDArray[np.int64]:
+def budget_of(rival: Rival, held: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     """[L, T]: budgets with which the rival holds, in the mean over steps and layers, as much as
-    ``held`` [L, T]; whole numbers, so some layers get one more than others.
-
-    Raises RequestError where the policy cannot hold so little, or misses by more than 1 %.
-    """
-    layers, tokens = held.shape
+    ``held`` [L, T]. Raises RequestError where the policy cannot come within 1 % of it."""
     wanted = held.mean(axis=1)
     if rival.layers == "equal":
-        wanted = np.full(layers, wanted.mean())
-    settings = dict(rival.settings)
-    budgets = np.empty((layers, tokens), dtype=np.int64)
-    owed, got = 0.0, 0.0
-    for layer, mean in enumerate(wanted):
-        # What rounding left over in the layers above is made up for here.
-        entries = _entries_for(rival.policy, mean + owed, tokens, _frozen(settings))
-        budgets[layer] = entries
-        found = float(_dry(rival.policy, (entries,) * tokens, tokens, _frozen(settings)).mean())
-        owed += mean - found
-        got += found
-    if abs(got / wanted.sum() - 1) > TOLERANCE:
-        raise RequestError(
-            f"{rival.policy} cannot hold {wanted.mean():.0f} entries a layer over {tokens} tokens "
-            f"(nearest: {got / layers:.0f}); leave it out or drop less"
-        )
-    return budgets
-
-
-@lru_cache(maxsize=4096)
-def _entries_for(
-    policy: str, mean: float, tokens: int, settings: tuple[tuple[str, Any], ...]
-) -> int:
-    """The budget whose mean count is nearest to ``mean``."""
-    low = policy_of(policy).least(dict(settings) or policy_of(policy).settings, tokens)
-    high = tokens
-
-    def count(entries: int) -> float:
-        return float(_dry(policy, (entries,) * tokens, tokens, settings).mean())
-
-    while low < high:
-        middle = (low + high) // 2
-        if count(middle) < mean:
-            low = middle + 1
-        else:
-            high = middle
-    below = max(low - 1, 1)
-    try:
-        return below if abs(count(below) - mean) <= abs(count(low) - mean) else low
-    except RequestError:
-        return low
+        wanted = np.full(len(wanted), wanted.mean())
+    return budgets_for(rival.policy, wanted, held.shape[1], dict(rival.settings))
 
 
 @torch.inference_mode()
@@ -227,7 +150,3 @@ def ruled(rival: Rival, budget: npt.NDArray[np.int64], seed: int = 0) -> Any:
         return RuledAttend(policy, policy.start(setup, dict(rival.settings)))
 
     return attend
-
-
-def _frozen(settings: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple(sorted(settings.items()))

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dcp.kernels import ALIVE
+from dcp.deaths import ALIVE
+from dcp.model.attend import Gates
 from dcp.model.masked import MaskedAttend
 from dcp.policies.rule import Policy, Rule, Seen
 
@@ -42,17 +43,15 @@ class RuledAttend:
         q: Tensor,
         k: Tensor,
         v: Tensor,
-        q_int: Tensor | None,
-        k_int: Tensor | None,
-        beta: Tensor | None,
+        gates: Gates | None,
     ) -> Tensor:
         """q [B, T, H, d], k and v [B, T, H_kv, d] -> [B, T, H, d]."""
         if layer == 0:
             self._used = []
         z = None
-        if "margin" in self._needs and q_int is not None and k_int is not None:
-            assert beta is not None
-            z = q_int @ k_int.transpose(1, 2) / math.sqrt(q_int.shape[-1]) + (beta + self._shift)
+        if "margin" in self._needs and gates is not None:
+            z = gates.q_int @ gates.k_int.transpose(1, 2) / math.sqrt(gates.q_int.shape[-1])
+            z += gates.beta + self._shift
         watched = self._needs & {"attention"}
         out, death = (self._watched if watched else self._blind)(layer, q, k, v, z)
         self._used.append(death)
@@ -67,7 +66,7 @@ class RuledAttend:
             life.begin(step)
             life.decide(step, None)
         masked = MaskedAttend(deaths=life.death[None].expand(layer + 1, -1, -1))
-        return masked(layer, q, k, v, None, None, None), life.death
+        return masked(layer, q, k, v, None), life.death
 
     def _watched(
         self, layer: int, q: Tensor, k: Tensor, v: Tensor, z: Tensor | None

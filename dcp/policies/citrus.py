@@ -19,7 +19,7 @@ __all__ = ["POLICY", "ChunkVote"]
 
 
 class ChunkVote(Rule):
-    """A budget N leaves k = N - 2 · chunk: what was kept, the chunk that voted, the one under way."""
+    """A budget N leaves k = N - 2 · chunk beside the chunk that voted and the one under way."""
 
     def __init__(self, setup: Setup, chunk: int) -> None:
         super().__init__(setup)

@@ -2,8 +2,8 @@
 
 A rule decides online: after the query at step s has been read it says which entries the layer lets
 go. They die at step s + 1, the first that no longer sees them. The same entries go for all heads of
-a layer, so what a rule hears of attention is the mean over heads. Everything is indexed by position,
-not by where the cache keeps a row. numpy only: knows no model, cache or text.
+a layer, so what a rule hears of attention is the mean over heads. Everything is indexed by
+position, not by where the cache keeps a row. numpy only: knows no model, cache or text.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from dcp.errors import RequestError
 
-__all__ = ["Need", "Policy", "Rule", "Seen", "Setup", "lowest", "uniform_budget"]
+__all__ = ["Eviction", "Need", "Policy", "Rule", "Seen", "Setup", "lowest", "uniform_budget"]
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
@@ -63,6 +63,16 @@ class Seen:
     margin: Floats | None = None
 
 
+@dataclass(frozen=True)
+class Eviction:
+    """What a run is asked to evict by: a policy's name, the entries that a layer may hold after
+    each step (None for a policy without a budget), and settings that differ from its defaults."""
+
+    policy: str
+    budget: int | None = None
+    settings: Mapping[str, str | float | int] = field(default_factory=dict)
+
+
 class Rule(ABC):
     """A policy at work on B sequences in L layers. It keeps what it needs to remember."""
 
@@ -80,8 +90,8 @@ class Rule(ABC):
 
     def over(self, layer: int, step: int, alive: Bools) -> Ints:
         """[B]: how many entries more than the budget are held."""
-        held: Ints = alive.sum(axis=1)
-        return np.maximum(held - self.setup.budget[layer, step], 0)
+        over: Ints = np.maximum(alive.sum(axis=1) - self.setup.budget[layer, step], 0)
+        return over
 
     def none(self, seen: Seen) -> Bools:
         return np.zeros_like(seen.alive)

@@ -52,7 +52,7 @@ try:
     run.to_frame()
 except dcp.DcpError as error:
     found["to_frame"] = str(error)
-for name, words in {({name: words for name, (words, _) in REFUSED.items()})!r}.items():
+for name, words in { ({name: words for name, (words, _) in REFUSED.items()})!r}.items():
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = main(words)

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from dcp.deaths import ALIVE
 from dcp.errors import RequestError
 from dcp.model.ruled import RuledAttend
 from dcp.model.weights import load
 from dcp.policies.registry import POLICIES, policy_of
 from dcp.policies.rule import Setup, lowest, uniform_budget
-from dcp.trace import ALIVE
 
 T = 63
 BUDGETED = [name for name, policy in POLICIES.items() if policy.budgeted]
@@ -83,7 +83,6 @@ def eager(folder: Path, ids: torch.Tensor, death: np.ndarray) -> list[np.ndarray
     model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager")
     steps = torch.arange(T)
     causal = steps[:, None] >= steps
-    found: list[np.ndarray] = []
     layers = model.model.layers if hasattr(model, "model") else model.transformer.h
     for i, block in enumerate(layers):
         attention = block.self_attn if hasattr(block, "self_attn") else block.attn
@@ -94,8 +93,7 @@ def eager(folder: Path, ids: torch.Tensor, death: np.ndarray) -> list[np.ndarray
         )
     with torch.inference_mode():
         out = model(ids, output_attentions=True)
-    found = [weights.mean(dim=1).numpy() for weights in out.attentions]
-    return found
+    return [weights.mean(dim=1).numpy() for weights in out.attentions]
 
 
 def replay(attention: np.ndarray, choose: Callable[[int, list[int]], list[int]]) -> np.ndarray:
