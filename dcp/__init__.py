@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dcp.runs.recorder import record
     from dcp.trace import Trace
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["ALIVE", "DcpError", "Trace", "__version__", "list_models", "record"]
 
 _HOMES = {

@@ -5,7 +5,8 @@
     |-- ModelError          an unusable checkpoint: missing, unsupported, misshapen, NaN
     |-- TraceError          a trace file that is damaged, hostile or of an unknown format
     |-- DeviceError         the asked-for implementation or device is not there
-    `-- DataError           training or evaluation data that cannot be read or is too little
+    |-- DataError           training or evaluation data that cannot be read or is too little
+    `-- MissingPartError    an optional part of the package is not installed
 
 Knows nothing of the rest of the package, and of no front end: a message speaks of parameters, and
 ``remedy`` names the one that mends it, so that a command line can add its option and a page its
@@ -15,7 +16,15 @@ keeps its traceback.
 
 from __future__ import annotations
 
-__all__ = ["DataError", "DcpError", "DeviceError", "ModelError", "RequestError", "TraceError"]
+__all__ = [
+    "DataError",
+    "DcpError",
+    "DeviceError",
+    "MissingPartError",
+    "ModelError",
+    "RequestError",
+    "TraceError",
+]
 
 
 class DcpError(Exception):
@@ -47,3 +56,7 @@ class DeviceError(DcpError):
 
 class DataError(DcpError):
     """Training or evaluation data cannot be read, or is too little."""
+
+
+class MissingPartError(DcpError):
+    """An optional part of the package is not installed; the message names the extra."""

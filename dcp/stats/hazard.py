@@ -19,6 +19,7 @@ import pandas as pd
 
 from dcp.arguments import one_of
 from dcp.errors import RequestError
+from dcp.resources import needs
 from dcp.speech.tagger import CLASSES, GROUPS, UPOS
 from dcp.stats.frequency import BANDS
 from dcp.stats.lives import TAGGED, By, Phase, Sample, group_index
@@ -182,6 +183,7 @@ def _joined(values: Ints, data: _Data) -> Ints:
 
 def _standardised(data: _Data, design: Floats, clusters: int) -> Floats:
     """[3, G]: for each group the mean hazard over all cells, and its 95 % interval (or nan)."""
+    needs("scipy", "statsmodels")
     from scipy.special import expit, logit
     from scipy.stats import t
     from statsmodels.genmod.families import Binomial

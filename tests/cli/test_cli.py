@@ -81,7 +81,7 @@ def test_help_lists_every_command_and_every_command_has_an_example(run: Run) -> 
         status, text, err = run(name, "--help")
         assert (status, err) == (0, "")
         assert "example" in text
-        assert "python -m dcp" in text
+        assert f"dcp {name} " in text
 
 
 def test_help_answers_at_once() -> None:
