@@ -20,8 +20,9 @@ from collections.abc import Sequence
 
 import torch
 
+from dcp.arguments import real, whole
 from dcp.deaths import ForcedDeaths
-from dcp.engine.request import Memory, Request, RowStep, Step
+from dcp.engine.request import Memory, Request, RowStep, Step, per_row
 from dcp.engine.run import Run
 from dcp.errors import RequestError
 from dcp.kernels import api
@@ -111,9 +112,9 @@ class Engine:
         batch = len(prompts)
         request = Request(
             prompts=tuple(tuple(prompt) for prompt in prompts),
-            new_tokens=(new_tokens,) * batch if isinstance(new_tokens, int) else tuple(new_tokens),
+            new_tokens=per_row("new_tokens", new_tokens, batch),
             sampling=sampling or Sampling(),
-            gate_shift=gate_shift,
+            gate_shift=real("gate shift", gate_shift),
             stop_ids=frozenset(stop_ids),
             continuations=(
                 ((),) * batch
@@ -122,7 +123,7 @@ class Engine:
             ),
             deaths=(None,) * batch if deaths is None else tuple(deaths),
             prune=prune,
-            chunk=chunk if chunk is not None else self._chunk,
+            chunk=self._chunk if chunk is None else whole("chunk", chunk),
             score_prompt=score_prompt,
             streams=tuple(range(batch)) if streams is None else tuple(streams),
             eviction=eviction,

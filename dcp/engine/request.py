@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from dcp.arguments import whole
 from dcp.deaths import ForcedDeaths
 from dcp.errors import RequestError
 from dcp.model.cached import Drops
@@ -16,7 +17,7 @@ from dcp.model.config import ModelConfig, Sampling
 from dcp.policies.rule import Eviction
 from dcp.progress import Cancel
 
-__all__ = ["Memory", "Request", "RowStep", "Step"]
+__all__ = ["Memory", "Request", "RowStep", "Step", "per_row"]
 
 Finish = Literal["length", "stop"]
 
@@ -54,8 +55,6 @@ class Request:
                 raise RequestError(f"{name} has {given} entries for {len(self.prompts)} prompts")
         if self.chunk < 1:
             raise RequestError(f"chunk must be at least 1, not {self.chunk}")
-        if not np.isfinite(self.gate_shift):
-            raise RequestError(f"gate shift must be a finite number, not {self.gate_shift}")
         for prompt, new in zip(self.prompts, self.new_tokens, strict=True):
             _check_row(config, prompt, new)
         for ids in self.continuations:
@@ -67,6 +66,13 @@ class Request:
                 raise RequestError(
                     f"forced deaths have {len(orders.death)} layers, the model {config.layers}"
                 )
+
+
+def per_row(name: str, value: int | Iterable[int], batch: int) -> tuple[int, ...]:
+    """One whole number for each of ``batch`` rows, from one for all or one per row."""
+    if isinstance(value, Iterable):
+        return tuple(whole(name, number) for number in value)
+    return (whole(name, value),) * batch
 
 
 def _check_row(config: ModelConfig, prompt: Sequence[int], new: int) -> None:
