@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 
@@ -30,6 +30,7 @@ from dcp.model.config import Sampling
 from dcp.model.int8 import Int8Linear
 from dcp.model.paged import PagedAttention
 from dcp.model.weights import LoadedModel
+from dcp.progress import Cancel
 
 __all__ = ["Engine", "Memory", "RowStep", "Run", "Step"]
 
@@ -74,13 +75,13 @@ class Engine:
         sampling: Sampling | None = None,
         gate_shift: float = 0.0,
         stop_ids: Sequence[int] = (),
-        forced: Sequence[Sequence[int]] | None = None,
+        continuations: Sequence[Sequence[int]] | None = None,
         deaths: Sequence[ForcedDeaths | None] | None = None,
         prune: bool = True,
         chunk: int | None = None,
         score_prompt: bool = True,
         streams: Sequence[int] | None = None,
-        cancel: Callable[[], bool] | None = None,
+        cancel: Cancel | None = None,
     ) -> Run:
         """Start a run of B rows; iterate over what comes back.
 
@@ -88,7 +89,7 @@ class Engine:
         new_tokens    how many to add to each row, one number for all or one per row
         gate_shift    added to every layer's beta
         stop_ids      a row ends after it drew one of these
-        forced        [B] continuations taken in place of drawn tokens, as far as they go
+        continuations [B] tokens taken in place of drawn ones, as far as they go
         deaths        [B] orders that overrule the gates, or None for a row left to them
         prune         False turns the gates off: nothing dies but by order
         chunk         prompt tokens of a row that are read at once, compaction between; 128 by
@@ -108,7 +109,11 @@ class Engine:
             sampling=sampling or Sampling(),
             gate_shift=gate_shift,
             stop_ids=frozenset(stop_ids),
-            forced=((),) * batch if forced is None else tuple(tuple(ids) for ids in forced),
+            continuations=(
+                ((),) * batch
+                if continuations is None
+                else tuple(tuple(ids) for ids in continuations)
+            ),
             deaths=(None,) * batch if deaths is None else tuple(deaths),
             prune=prune,
             chunk=chunk if chunk is not None else self._chunk,
@@ -129,10 +134,10 @@ class Engine:
         if self.kernels.pool is None:
             return CachedAttention(
                 config, self.kernels, self.model.dtype, request.lengths, interaction=interaction,
-                gate_shift=request.gate_shift, forced=request.deaths,
+                gate_shift=request.gate_shift, deaths=request.deaths,
             )  # fmt: skip
         return PagedAttention(
             config, self.kernels, self.model.dtype, self.device, request.lengths,
-            interaction=interaction, gate_shift=request.gate_shift, forced=request.deaths,
+            interaction=interaction, gate_shift=request.gate_shift, deaths=request.deaths,
             budget=self.cache_bytes,
         )  # fmt: skip

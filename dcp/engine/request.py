@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +13,7 @@ from dcp.deaths import ForcedDeaths
 from dcp.errors import RequestError
 from dcp.model.cached import Drops
 from dcp.model.config import ModelConfig, Sampling
+from dcp.progress import Cancel
 
 __all__ = ["Memory", "Request", "RowStep", "Step"]
 
@@ -28,13 +29,13 @@ class Request:
     sampling: Sampling
     gate_shift: float
     stop_ids: frozenset[int]
-    forced: tuple[tuple[int, ...], ...]
+    continuations: tuple[tuple[int, ...], ...]
     deaths: tuple[ForcedDeaths | None, ...]
     prune: bool
     chunk: int
     score_prompt: bool
     streams: tuple[int, ...]
-    cancel: Callable[[], bool] | None
+    cancel: Cancel | None
 
     @property
     def lengths(self) -> list[int]:
@@ -45,7 +46,7 @@ class Request:
         """Raises RequestError in one line for the first thing that does not fit the model."""
         if not self.prompts:
             raise RequestError("there is no prompt; give at least one")
-        for name in ("new_tokens", "forced", "deaths", "streams"):
+        for name in ("new_tokens", "continuations", "deaths", "streams"):
             given = len(getattr(self, name))
             if given != len(self.prompts):
                 raise RequestError(f"{name} has {given} entries for {len(self.prompts)} prompts")
@@ -55,7 +56,7 @@ class Request:
             raise RequestError(f"gate shift must be a finite number, not {self.gate_shift}")
         for prompt, new in zip(self.prompts, self.new_tokens, strict=True):
             _check_row(config, prompt, new)
-        for ids in self.forced:
+        for ids in self.continuations:
             _check_ids(config, ids)
         for orders in self.deaths:
             if orders is not None and len(orders.death) != config.layers:

@@ -6,19 +6,19 @@ Knows nothing of running a model.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dcp.errors import DeviceError, ModelError, RequestError
-from dcp.model.config import Calibration, GateConfig, ModelConfig
+from dcp.model.checkpoint import Checkpoint
+from dcp.model.gate_config import Calibration
 from dcp.resources import asset
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ _SHORT_IDS = {
     name: f"openai-community/{name}" for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
 } | {"distilgpt2": "distilbert/distilgpt2"}
 _HUB_FILES = ("*.json", "*.safetensors", "tokenizer.model", "merges.txt")
-_HEADER_LIMIT = 100 * 2**20
 
 
 @dataclass(frozen=True)
@@ -104,19 +103,22 @@ def describe(folder: Path, *, gates: bool = True) -> ModelInfo:
 
     ``gates=False`` also takes a base model that has none.
     """
-    config = ModelConfig.from_hf(_json(folder / "config.json"))
-    dial = GateConfig.from_json(_json(folder / "dcp_config.json")).calibration if gates else ()
-    bundled = _bundled()
+    return _info(Checkpoint.read(folder), gates)
+
+
+def _info(checkpoint: Checkpoint, gates: bool) -> ModelInfo:
+    config, bundled = checkpoint.config, _bundled()
+    path = checkpoint.folder.resolve()
     return ModelInfo(
-        name=folder.name,
-        path=folder.resolve(),
-        default=bool(bundled) and folder.resolve() == bundled[0],
+        name=checkpoint.name,
+        path=path,
+        default=bool(bundled) and path == bundled[0],
         architecture=config.architecture,
         layers=config.layers,
-        parameters=sum(_parameters(file) for file in sorted(folder.glob("*.safetensors"))),
+        parameters=checkpoint.parameters(gates=gates),
         context=config.context,
         vocab=config.vocab,
-        calibration=dial,
+        calibration=checkpoint.gates.calibration if gates else (),
     )
 
 
@@ -130,25 +132,19 @@ def open_model(
     """
     if dtype not in DTYPES:
         raise DeviceError(f"dtype {dtype!r} is not supported; use one of: {', '.join(DTYPES)}")
-    folder = find(name)
-    files = [path.stat() for path in folder.iterdir()]
-    return _open(
-        folder, dtype, gates, hash(tuple(sorted((f.st_mtime_ns, f.st_size) for f in files)))
-    )
+    return _open(Checkpoint.read(find(name)), dtype, gates)
 
 
-# Two: a model and its baseline. The stamp makes a changed folder another model.
+# Two: a model and its baseline.
 @lru_cache(maxsize=2)
-def _open(folder: Path, dtype: str, gates: bool, stamp: tuple[tuple[int, int], ...]) -> OpenModel:
-    info = describe(folder, gates=gates)
+def _open(checkpoint: Checkpoint, dtype: str, gates: bool) -> OpenModel:
+    info = _info(checkpoint, gates)
     import torch
 
     from dcp.model.weights import load
-    from dcp.text.tokens import Tokenizer
 
-    tokenizer = Tokenizer.load(folder)
-    loaded = load(folder, getattr(torch, dtype), gates=gates)
-    return OpenModel(info, loaded, tokenizer, _stop_ids(folder), dtype)
+    loaded = load(checkpoint, getattr(torch, dtype), gates=gates)
+    return OpenModel(info, loaded, checkpoint.tokenizer, checkpoint.stop_ids, dtype)
 
 
 def shift_for(calibration: Sequence[Calibration], sparsity: float) -> float:
@@ -184,38 +180,3 @@ def _download(hub_id: str) -> Path:
         raise ModelError(
             f"model {hub_id!r} is no folder here and cannot be fetched from the Hub: {reason[:160]}"
         ) from None
-
-
-def _stop_ids(folder: Path) -> tuple[int, ...]:
-    """The end-of-text ids that config.json names."""
-    found = _json(folder / "config.json").get("eos_token_id")
-    ids = found if isinstance(found, list) else [found]
-    return tuple(int(token) for token in ids if isinstance(token, int))
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        missing = "gates: it has no " if path.name.startswith("dcp") else ""
-        raise ModelError(f"{path.parent} has no {missing}{path.name}") from None
-    except (OSError, ValueError) as wrong:
-        raise ModelError(f"{path} cannot be read: {wrong}") from None
-    if not isinstance(found, dict):
-        raise ModelError(f"{path} is not a JSON object")
-    return found
-
-
-def _parameters(path: Path) -> int:
-    """How many numbers a safetensors file holds, from its header alone."""
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > _HEADER_LIMIT:
-                raise ValueError("its header is too long")
-            header = json.loads(file.read(length))
-        return sum(
-            math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__"
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as wrong:
-        raise ModelError(f"{path} is not a readable safetensors file: {wrong}") from None

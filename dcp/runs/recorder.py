@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,13 +19,15 @@ import tokenizers
 import torch
 
 from dcp import __version__
+from dcp.deaths import ALIVE
 from dcp.engine.engine import Engine, Step
 from dcp.errors import RequestError
-from dcp.runs.meter import Counters, Meter
 from dcp.model.config import Sampling
 from dcp.model.registry import OpenModel, open_model, shift_for
+from dcp.progress import Cancel
+from dcp.runs.meter import Counters, Meter
 from dcp.text.tokens import Encoding
-from dcp.trace import ALIVE, FORMAT, Trace
+from dcp.trace import FORMAT, Trace
 
 __all__ = ["Recorder", "record"]
 
@@ -46,7 +48,7 @@ class Recorder:
         impl: str,
         stop_at_eos: bool,
         truncated: Truncate | None,
-        cancel: Callable[[], bool] | None,
+        cancel: Cancel | None,
     ) -> None:
         self._model, self._sampling, self._gate_shift = model, sampling, gate_shift
         self._prompt_tokens, self._truncated = len(prompt), truncated
@@ -81,7 +83,7 @@ class Recorder:
         dtype: str = "float32",
         truncate: Truncate | None = None,
         stop_at_eos: bool = False,
-        cancel: Callable[[], bool] | None = None,
+        cancel: Cancel | None = None,
     ) -> Recorder:
         """Check the request, open the model and stand ready. The parameters are those of `record`.
 

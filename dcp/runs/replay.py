@@ -8,13 +8,12 @@ Nothing is drawn: every token is the trace's own. Knows models and traces; no sc
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from dcp.engine.engine import Engine
 from dcp.errors import RequestError
 from dcp.model.registry import OpenModel
+from dcp.progress import Cancel
 from dcp.trace import Trace
 
 __all__ = ["replay"]
@@ -26,7 +25,7 @@ def replay(
     *,
     gate_shift: float = 0.0,
     prune: bool = True,
-    cancel: Callable[[], bool] | None = None,
+    cancel: Cancel | None = None,
 ) -> Trace:
     """What ``model`` drops while it reads exactly the tokens of ``trace``.
 
@@ -47,7 +46,7 @@ def replay(
     run = engine.run(
         [ids[:read]],
         new_tokens=len(ids) - read,
-        forced=[ids[read:]],
+        continuations=[ids[read:]],
         gate_shift=gate_shift,
         prune=prune,
         cancel=cancel,

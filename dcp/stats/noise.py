@@ -19,7 +19,17 @@ from dcp.errors import RequestError
 from dcp.resources import asset
 from dcp.speech.tagger import CLASSES, GROUPS, UPOS
 from dcp.stats.estimate import survival
-from dcp.stats.lives import TAGGED, By, Lives, Phase, Pieces, Sample, choice, group_index, observe
+from dcp.stats.lives import (
+    TAGGED,
+    By,
+    Lives,
+    Phase,
+    Pieces,
+    Sample,
+    check_choice,
+    group_index,
+    observe,
+)
 from dcp.stats.rates import MIN_WORDS, check_boot, check_horizon
 
 __all__ = ["noise_of", "noise_table", "tagger_accuracy", "tagger_errors"]
@@ -76,7 +86,7 @@ def noise_table(
     ``errors`` [17, 17] are the odds of each true tag given the tag; None: `tagger_errors`. Groups
     of fewer than 20 words stay blank. Raises RequestError.
     """
-    choice("grouping", by, TAGGED)
+    check_choice("grouping", by, TAGGED)
     lives = observe(samples, by="pos", source=source, layer=layer, pieces=pieces)
     return noise_of(
         lives, by, horizon=horizon, source=source, seed=seed, draws=draws, errors=errors

@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from dcp.deaths import ALIVE
 from dcp.errors import TraceError
 from dcp.trace.file import short
 
-__all__ = ["ALIVE", "FORMAT", "REQUIRED", "check", "clean_meta"]
-
-ALIVE = 2**31 - 1
-"""The death of a token that was never dropped."""
+__all__ = ["FORMAT", "REQUIRED", "check", "clean_meta"]
 
 FORMAT = 1
 """The version of the trace format that this code writes and reads."""

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from dcp.deaths import ALIVE
 from dcp.errors import RequestError
 from dcp.trace import file as trace_file
 from dcp.trace import late
-from dcp.trace.check import ALIVE, FORMAT, check, clean_meta
+from dcp.trace.check import FORMAT, check, clean_meta
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -140,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
             folded=args.fold,
             limit=args.limit,
             device=args.device,
-            progress=lambda line: print(line, file=sys.stderr),
+            progress=lambda _, line: print(line, file=sys.stderr),
         )
         print(json.dumps(report, indent=2))
         return 0

@@ -90,17 +90,18 @@ def model_of(session: Session) -> str | None:
 
 
 def _open(name: str | None) -> OpenModel:
+    from dcp.model.registry import open_model
+
     with _OPENING:
-        return _opened(name)
+        # Kept there, and read again when its folder changed.
+        model = open_model(name)
+        _set_apart_once(model)
+    return model
 
 
 @lru_cache(maxsize=2)
-def _opened(name: str | None) -> OpenModel:
-    from dcp.model.registry import open_model
-
-    model = open_model(name)
+def _set_apart_once(model: OpenModel) -> None:
     _set_apart()
-    return model
 
 
 def _set_apart() -> None:

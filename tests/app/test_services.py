@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -83,6 +84,24 @@ def test_a_task_is_given_the_model_it_asked_for(tiny_checkpoint: Callable[..., P
     status = over(services.ask("me", model, layers, limits))
     assert (status.state, status.line) == ("done", "counting")
     assert status.result == dcp.model.registry.describe(Path(model)).layers
+    services.worker(limits).close()
+    services.worker.clear()
+
+
+def test_the_app_sees_a_replaced_checkpoint(
+    tiny_checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    limits = Settings(workers=1)
+    folder = shutil.copytree(tiny_checkpoint("llama"), tmp_path / "tiny")
+
+    def weights(opened: OpenModel, report: Report) -> str:
+        return opened.loaded.weights_sha256
+
+    before = over(services.ask("me", str(folder), weights, limits)).result
+    assert counting.count(str(folder), "abc") == 3
+    shutil.copytree(tiny_checkpoint("llama", seed=1), folder, dirs_exist_ok=True)
+    after = over(services.ask("me", str(folder), weights, limits)).result
+    assert before != after == dcp.model.registry.open_model(folder).loaded.weights_sha256
     services.worker(limits).close()
     services.worker.clear()
 

@@ -16,7 +16,7 @@ import torch
 import dcp
 from dcp.engine.engine import Engine
 from dcp.errors import DeviceError, RequestError
-from dcp.model.config import Calibration
+from dcp.model.gate_config import Calibration
 from dcp.model.registry import OpenModel, open_model
 from dcp.runs.recorder import Recorder, record
 from dcp.trace import ALIVE, Trace

@@ -145,13 +145,10 @@ def _measure(
     def work(opened: OpenModel, report: Report) -> Measured | None:
         from dcp.bench.beside import measure
 
-        return measure(
-            opened,
-            trace,
-            rounds=rounds,
-            tell=report.progress,
-            leave=report.cancelled,
-            each=asked.found.append,
-        )
+        for found in measure(
+            opened, trace, rounds=rounds, progress=report.progress, cancel=report.cancelled
+        ):
+            asked.found.append(found)
+        return asked.found[-1] if asked.found else None
 
     asked.task = services.ask(session.owner, model, work, limits)
