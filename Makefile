@@ -1,6 +1,8 @@
 # make app    install what is missing, open the app on localhost:8501
 # make test   the whole test suite
 # make lint   ruff and strict mypy
+# make web    bundle the scripts and styles of web/ into assets/ (needs node)
+# make lint-js  lint and format check of web/ (needs node)
 # make bench  the speed table (two cores, arms interleaved)
 # make gpu    PART=1 of 7: tests and measurements on an NVIDIA GPU, results to OUT
 #
@@ -14,7 +16,7 @@ PY := $(VENV)/bin/python
 APP_READY := $(VENV)/.ready-app
 DEV_READY := $(VENV)/.ready-dev
 
-.PHONY: app test lint gpu bench install install-dev
+.PHONY: app test lint lint-js web gpu bench install install-dev
 
 app: $(APP_READY)
 	@$(PY) -m streamlit run app.py
@@ -27,6 +29,17 @@ lint: $(DEV_READY)
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
+
+WEB_READY := web/node_modules/.package-lock.json
+
+lint-js: $(WEB_READY)
+	@cd web && npm run --silent lint
+
+web: $(WEB_READY)
+	@cd web && npm run --silent format && npm run --silent build
+
+$(WEB_READY): web/package-lock.json
+	@cd web && npm ci --silent --ignore-scripts
 
 bench: $(APP_READY)
 	@OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 $(PY) -m dcp bench

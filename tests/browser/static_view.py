@@ -61,3 +61,12 @@ def point(page: Page, layer: int, token: int) -> tuple[float, float]:
         [layer, token],
     )
     return x, y
+
+
+def press(page: Page, group: str, name: str) -> None:
+    """Choose ``name`` in a radio group, where it stands or behind "display"."""
+    choice = page.get_by_role("radiogroup", name=group, exact=True, include_hidden=True)
+    if not choice.is_visible():
+        page.get_by_text("display", exact=True).click()
+    choice.get_by_role("radio", name=name, exact=True).click()
+    frame(page)

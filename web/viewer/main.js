@@ -1,5 +1,8 @@
 // Where the linked view lives: the static HTML (`mount`) and the Streamlit component (default export).
 
+import { parse } from "./pixels.js";
+import { View } from "./view.js";
+
 /** Static pages and notebooks: one payload, once. */
 export function mount(root, payload, options = {}) {
   const view = new View(root, options);
@@ -13,11 +16,15 @@ const views = new WeakMap();
 function alike(a, b) {
   if (!a || !b || a === b) return a === b;
   const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
-  return [...keys].every((k) => a[k] === b[k] || (typeof a[k] === "object" && JSON.stringify(a[k]) === JSON.stringify(b[k])));
+  return [...keys].every(
+    (k) =>
+      a[k] === b[k] || (typeof a[k] === "object" && JSON.stringify(a[k]) === JSON.stringify(b[k])),
+  );
 }
 
 function streamlitTheme(parent) {
-  const host = parent.host || parent, value = getComputedStyle(host).getPropertyValue("--st-background-color").trim();
+  const host = parent.host || parent,
+    value = getComputedStyle(host).getPropertyValue("--st-background-color").trim();
   const m = value.match(/^#([0-9a-f]{6})$/i);
   return m && parse(value).reduce((a, b) => a + b, 0) < 384 ? "dark" : "light";
 }
@@ -28,8 +35,10 @@ It sets the state "at" to { layer, step, token } when the hand has rested, and "
 the browser cannot draw. */
 export default function component({ parentElement, data, setStateValue }) {
   let view = views.get(parentElement);
-  if (!view || !view.box.isConnected) {
-    try { view = new View(parentElement, { theme: streamlitTheme(parentElement) }); } catch (error) {
+  if (!view?.box.isConnected) {
+    try {
+      view = new View(parentElement, { theme: streamlitTheme(parentElement) });
+    } catch (error) {
       console.error(error);
       setStateValue("broken", true);
       return undefined;
@@ -39,8 +48,14 @@ export default function component({ parentElement, data, setStateValue }) {
   view.options.report = (at) => setStateValue("at", at);
   const theme = streamlitTheme(parentElement);
   if (theme !== view.options.theme) view.theme(theme);
-  if (data && !alike(data, view.data)) { view.data = data; view.update(data); }
+  if (data && !alike(data, view.data)) {
+    view.data = data;
+    view.update(data);
+  }
   // Streamlit may run this clean-up for a call that a newer one has overtaken: only a view that has
   // left the page goes.
-  return () => setTimeout(() => { if (!view.box.isConnected) view.destroy(); }, 1000);
+  return () =>
+    setTimeout(() => {
+      if (!view.box.isConnected) view.destroy();
+    }, 1000);
 }
