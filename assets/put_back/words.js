@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 000dd21085f49cb3.
+// Built from web/ by "make web"; sources e8e29e41c23e00f9.
 
 // put_back/words.js
 var shown = /* @__PURE__ */ new WeakMap();

@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 000dd21085f49cb3.
+// Built from web/ by "make web"; sources e8e29e41c23e00f9.
 
 // typing/typing.js
 var PAUSE = 350;

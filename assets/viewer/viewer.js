@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 000dd21085f49cb3.
+// Built from web/ by "make web"; sources e8e29e41c23e00f9.
 
 // viewer/pixels.js
 var parse = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
@@ -204,6 +204,8 @@ function unpack(p) {
     prompt: p.prompt,
     text: p.text,
     running: !!p.running,
+    play: !!p.play,
+    dimmed: !!p.dimmed,
     memory: p.memory || {},
     speed: p.speed || {},
     label: p.label || "",
@@ -265,35 +267,35 @@ var [FUTURE, OUT, HIT, NOW, CHOSEN, BY, WRITTEN, DIM, VICTIM] = MARKS.map((_, i)
 function layersOf({ run, state }) {
   return state.text === "share" ? Array.from({ length: run.L }, (_, l) => l) : [state.layer];
 }
-function markTokens({ run, state }, layers, marks) {
+function markTokens({ run, state }, layers2, marks) {
   const { T, Q, death } = run, s = state.step, chosen = state.token;
   marks.fill(0);
   if (chosen >= 0) marks[chosen] |= CHOSEN;
   if (!Q) return;
   marks[s] |= NOW;
-  for (const l of layers) {
+  for (const l of layers2) {
     for (const j of dropped(run, l, s)) marks[j] |= HIT;
     if (chosen < 0) continue;
     if (death[l * T + chosen] <= s) marks[death[l * T + chosen]] |= BY;
     if (chosen < Q && chosen <= s) for (const j of dropped(run, l, chosen)) marks[j] |= VICTIM;
   }
 }
-function heldShare({ T, death }, unit, layers, s) {
+function heldShare({ T, death }, unit, layers2, s) {
   let n = 0, all = 0;
   for (const { first, last } of unit.parts) {
     for (let j = first; j <= last && j <= s; j++) {
-      for (const l of layers) n += death[l * T + j] > s;
-      all += layers.length;
+      for (const l of layers2) n += death[l * T + j] > s;
+      all += layers2.length;
     }
   }
   return n / Math.max(1, all);
 }
-function unitState(view, unit, layers, marks) {
+function unitState(view, unit, layers2, marks) {
   const { run, state, shown } = view, first = unit.parts[0].first;
   let code = first >= run.prompt ? WRITTEN : 0;
   if (first > state.step) code |= FUTURE;
   else {
-    const part = heldShare(run, unit, layers, state.step);
+    const part = heldShare(run, unit, layers2, state.step);
     const level = part > 0 && part < 1 ? Math.min(PARTS - 1, Math.max(1, Math.round(PARTS * part))) : PARTS * part;
     code |= level | (part === 0 ? OUT : 0) | (shown[first] ? 0 : DIM);
   }
@@ -314,6 +316,335 @@ function dress(thing, code, base) {
     thing.el.style.setProperty("--k", String(level / PARTS));
   thing.code = code;
   thing.el.className = [base, ...MARKS.filter((_, i) => code & 64 << i)].join(" ").trim();
+}
+
+// viewer/values.js
+var ALIVE = 2147483647;
+var clamp = (v, lo, hi) => Math.max(lo, Math.min(hi, v));
+var percent = (v, digits = 0) => `${(100 * v).toFixed(digits)} %`;
+var plural = (n, one, many) => `${n} ${n === 1 ? one : many}`;
+var brief = (n) => n < 1e3 ? String(n) : `${(n / 1e3).toFixed(n < 1e4 ? 1 : 0)}k`;
+function bytes(n) {
+  if (!(n >= 0)) return "–";
+  const units = ["B", "KiB", "MiB", "GiB"];
+  let i = 0;
+  while (n >= 1024 && i < 3) {
+    n /= 1024;
+    i++;
+  }
+  return `${n >= 100 || i === 0 ? n.toFixed(0) : n.toFixed(1)} ${units[i]}`;
+}
+function search(n, key, value) {
+  let lo = 0, hi = n;
+  while (lo < hi) {
+    const mid = lo + hi >> 1;
+    if (key(mid) < value) lo = mid + 1;
+    else hi = mid;
+  }
+  return lo;
+}
+
+// viewer/every.js
+var TITLE = 16;
+var GAP = 12;
+function everyGrid(L, width) {
+  const least = L <= 8 ? 120 : 86, most = Math.max(1, Math.floor((width + GAP) / (least + GAP))), columns2 = Math.ceil(L / Math.ceil(L / Math.min(L, most))), w = Math.floor((width + GAP) / columns2) - GAP, h = Math.round(clamp(w * 0.62, 44, 120)), lines = Math.ceil(L / columns2);
+  return { columns: columns2, w, h, height: lines * (h + TITLE + 6) };
+}
+function panelAt({ geo }, l) {
+  const { columns: columns2, w, h } = geo.grid;
+  return {
+    x: 1 + l % columns2 * (w + GAP),
+    y: geo.life + Math.floor(l / columns2) * (h + TITLE + 6) + TITLE,
+    w,
+    h
+  };
+}
+function everyAt(view, x, y) {
+  const { run } = view, v = view.window();
+  for (let l = 0; l < run.L; l++) {
+    const p = panelAt(view, l);
+    if (x < p.x || x > p.x + p.w || y < p.y - TITLE || y > p.y + p.h) continue;
+    return { layer: l, token: Math.floor(v[0] + (x - p.x) / p.w * (v[1] - v[0])) };
+  }
+  return null;
+}
+function paintEvery(view) {
+  const { run, geo } = view, w = Math.round(geo.grid.w * geo.ratio), h = Math.round(geo.grid.h * geo.ratio);
+  view.panels ??= [];
+  view.panels.length = run.L;
+  for (let l = 0; l < run.L; l++) {
+    view.panels[l] ??= new Pixels();
+    paintPanel(view, l, view.panels[l], w, h);
+  }
+}
+function paintPanel(view, l, pixels, w, h) {
+  const { run, colour, shown } = view, { T, Q, death } = run, [v0, v1] = view.window(), out = pixels.size(w, h), held = new Int32Array(w * (h + 1)), born = new Int32Array(w * (h + 1)), at = (t, n) => clamp(Math.floor((t - v0) / (v1 - v0) * n), 0, n);
+  for (let j = Math.floor(v0); j < Math.min(Q, v1); j++) {
+    if (!shown[j]) continue;
+    const a = Math.min(w - 1, at(j, w)), b = Math.max(a + 1, at(j + 1, w)), y0 = at(j, h), y1 = Math.max(y0 + 1, at(Math.min(death[l * T + j], Q), h));
+    for (let x = a; x < b; x++) {
+      born[y0 * w + x]++;
+      held[y0 * w + x]++;
+      held[Math.min(h, y1) * w + x]--;
+    }
+  }
+  const last = at(Q, h) || h;
+  for (let y = 0; y < last; y++)
+    for (let x = 0; x < w; x++) {
+      const i = y * w + x;
+      if (y) {
+        held[i] += held[i - w];
+        born[i] += born[i - w];
+      }
+      if (held[i]) out[i] = share(colour.held, held[i] / born[i]);
+    }
+  pixels.show();
+}
+function drawEvery(view, pen) {
+  const { run, state, geo, css, ctx, counts } = view, v = view.window(), s = state.step, part = clamp((s + 1 - v[0]) / (v[1] - v[0]), 0, 1);
+  pen.font();
+  pen.text(
+    geo.narrow ? "every layer: step × token" : "every layer: each token’s life (columns), from the step it is read, downwards; a click opens the layer",
+    geo.grid ? 1 : geo.x0,
+    geo.life - 13
+  );
+  for (let l = 0; l < run.L; l++) {
+    const { x, y, w, h } = panelAt(view, l), { canvas } = view.panels[l], cut2 = Math.round(canvas.height * part), chosen = l === state.layer;
+    if (cut2) ctx.drawImage(canvas, 0, 0, canvas.width, cut2, x, y, w, h * cut2 / canvas.height);
+    if (cut2 < canvas.height && !run.running) {
+      const rest = canvas.height - cut2;
+      ctx.globalAlpha = 0.2;
+      ctx.drawImage(
+        canvas,
+        0,
+        cut2,
+        canvas.width,
+        rest,
+        x,
+        y + h - h * rest / canvas.height,
+        w,
+        h * rest / canvas.height
+      );
+      ctx.globalAlpha = 1;
+    }
+    const line = y + h * part;
+    pen.line(x, line, x + w, line, css.drop, 1);
+    ctx.strokeStyle = chosen ? css.ink : css.line;
+    ctx.lineWidth = chosen ? 1.6 : 1;
+    ctx.strokeRect(x - 0.5, y - 0.5, w + 1, h + 1);
+    pen.font(chosen ? 650 : 400, 11);
+    pen.text(w < 80 ? String(l) : `layer ${l}`, x, y - 8, "left", chosen ? css.ink : css.soft);
+    pen.text(
+      String(counts.held[l * run.Q + s]),
+      x + w,
+      y - 8,
+      "right",
+      chosen ? css.ink : css.soft
+    );
+    if (state.token >= 0) {
+      const at = x + (state.token + 0.5 - v[0]) / (v[1] - v[0]) * w;
+      if (at >= x && at <= x + w) pen.line(at, y, at, y + h, css.by, 1);
+    }
+  }
+}
+
+// viewer/rows.js
+var OPEN = 22;
+var ALIKE = 16;
+var GAP2 = 5;
+function rowsOf(L, chosen, narrow) {
+  const alike2 = L <= ALIKE, high = L <= 12 ? OPEN : 18, thin = L <= 32 ? narrow ? 6 : 8 : 5, size = groupSize(L), rows = { top: [], height: [], groups: [], total: 0, alike: alike2 };
+  for (let l = 0; l < L; l++) {
+    if (!alike2 && l % size === 0) {
+      rows.groups.push([l, Math.min(L, l + size) - 1]);
+      if (l) rows.total += GAP2;
+    }
+    const height = alike2 ? high : l === chosen ? OPEN : thin;
+    rows.top.push(rows.total);
+    rows.height.push(height);
+    rows.total += height;
+  }
+  return rows;
+}
+function groupSize(L) {
+  const left = (size) => (size - L % size) % size;
+  return [6, 5, 8, 7].reduce((best, size) => left(size) < left(best) ? size : best);
+}
+function rowAt({ top, height, total }, y) {
+  if (y < 0 || y >= total) return -1;
+  let l = top.length - 1;
+  while (l > 0 && y < top[l] - GAP2 / 2) l--;
+  return y < top[l] + height[l] + GAP2 / 2 ? l : -1;
+}
+
+// viewer/hands.js
+function listen(view) {
+  const { canvas, scrub } = view;
+  const at = (e) => {
+    const r = canvas.getBoundingClientRect();
+    return [e.clientX - r.left, e.clientY - r.top];
+  };
+  const drag = (e) => {
+    view.stop();
+    view.go(Math.floor(view.token(at(e)[0])));
+  };
+  for (const el of [canvas, scrub]) el.addEventListener("keydown", (e) => onKey(view, e));
+  scrub.addEventListener("pointerdown", (e) => {
+    scrub.setPointerCapture(e.pointerId);
+    scrub.focus({ preventScroll: true });
+    view.dragging = true;
+    drag(e);
+    e.preventDefault();
+  });
+  scrub.addEventListener("pointermove", (e) => {
+    if (view.dragging) drag(e);
+  });
+  for (const end of ["pointerup", "pointercancel"])
+    scrub.addEventListener(end, () => {
+      view.dragging = false;
+      view.settle();
+    });
+  scrub.addEventListener("dblclick", () => view.zoom(1e-9));
+  canvas.addEventListener("dblclick", (e) => {
+    const [x, y] = at(e);
+    if (locate(view, x, y)?.panel === "heat") view.zoom(e.shiftKey ? 0.4 : 2.5, view.token(x));
+  });
+  pinch(view, at);
+  const slide = (e) => {
+    const { x0, x1 } = view.geo, [a, b] = view.window();
+    view.pan((at(e)[0] - x0) / (x1 - x0) * view.run.domain - (a + b) / 2);
+  };
+  let sliding = false;
+  canvas.addEventListener("pointerdown", (e) => {
+    const hit = locate(view, ...at(e));
+    if (hit?.panel !== "map") return;
+    sliding = true;
+    canvas.setPointerCapture(e.pointerId);
+    slide(e);
+  });
+  for (const end of ["pointerup", "pointercancel"])
+    canvas.addEventListener(end, () => {
+      sliding = false;
+    });
+  canvas.addEventListener("pointermove", (e) => {
+    if (sliding) slide(e);
+    else if (e.pointerType !== "touch" || e.buttons) hoverAt(view, ...at(e));
+  });
+  canvas.addEventListener("pointerleave", () => {
+    view.hover = null;
+    view.draw();
+  });
+  canvas.addEventListener("click", (e) => {
+    const hit = locate(view, ...at(e));
+    if (!hit || hit.panel === "map") return;
+    if (hit.panel === "memory" || hit.panel === "axis") {
+      view.stop();
+      view.go(hit.token);
+      return;
+    }
+    if (hit.panel === "label") {
+      view.setLayer(hit.layer);
+      return;
+    }
+    if (hit.layer !== view.state.layer) {
+      view.setLayer(hit.layer);
+      view.pick(hit.token, true);
+    } else view.pick(hit.token);
+  });
+  for (const el of [canvas, scrub])
+    el.addEventListener(
+      "wheel",
+      (e) => {
+        if (e.ctrlKey || e.metaKey) {
+          e.preventDefault();
+          view.zoom(Math.exp(-e.deltaY / 300), view.token(at(e)[0]));
+        } else if (view.view && Math.abs(e.deltaX) > Math.abs(e.deltaY)) {
+          e.preventDefault();
+          view.pan(e.deltaX / view.geo.cw);
+        }
+      },
+      { passive: false }
+    );
+  view.box.addEventListener("fullscreenchange", () => {
+    write(view.full, view.box.matches(":fullscreen") ? "leave full screen" : "full screen");
+  });
+  view.text.listen();
+}
+function pinch(view, at) {
+  const { canvas } = view, fingers = /* @__PURE__ */ new Map(), spread = () => {
+    const [a, b] = [...fingers.values()];
+    return [Math.max(20, Math.abs(a - b)), (a + b) / 2];
+  };
+  canvas.addEventListener("pointerdown", (e) => {
+    if (e.pointerType === "touch") fingers.set(e.pointerId, at(e)[0]);
+  });
+  canvas.addEventListener("pointermove", (e) => {
+    if (!fingers.has(e.pointerId)) return;
+    const before = fingers.size === 2 ? spread() : null;
+    fingers.set(e.pointerId, at(e)[0]);
+    if (!before) return;
+    const [wide, middle] = spread();
+    view.zoom(wide / before[0], view.token(middle));
+  });
+  for (const end of ["pointerup", "pointercancel", "pointerleave"])
+    canvas.addEventListener(end, (e) => fingers.delete(e.pointerId));
+}
+function locate(view, x, y) {
+  const { geo: g, run, state } = view;
+  if (!g || !run.Q) return null;
+  const layer = rowAt(g.rows, y - g.heat);
+  if (g.grid && y > g.life - 8 && y < g.life + g.lifeH) {
+    const found = everyAt(view, x, y);
+    return found && found.token < run.T ? { panel: "life", ...found } : null;
+  }
+  if (x < g.x0 || x > g.x1) return layer >= 0 ? { panel: "label", layer } : null;
+  const token = Math.floor(view.token(x)), known = token < run.T;
+  if (view.view && Math.abs(y - g.map - 3) < 8) return { panel: "map", token };
+  if (y < g.heat - 18) return { panel: "axis", token };
+  if (layer >= 0) return known ? { panel: "heat", layer, token } : null;
+  if (y >= g.pos && y < g.pos + g.posH)
+    return known ? { panel: "pos", layer: state.layer, token } : null;
+  if (g.arcH && Math.abs(y - g.arc - g.arcH) < 9)
+    return known ? { panel: "arc", layer: state.layer, token } : null;
+  if (y >= g.life && y <= g.life + g.lifeH) {
+    if (state.life === "lives") return known ? { panel: "life", layer: state.layer, token } : null;
+    const age = Math.round(2 ** ((g.life + g.lifeH - y) / g.lifeH * Math.log2(1 + run.Q)) - 1), born = token - age;
+    return born >= 0 && known ? { panel: "life", layer: state.layer, token: born } : null;
+  }
+  return y >= g.mem && y <= g.mem + g.memH ? { panel: "memory", token } : null;
+}
+function hoverAt(view, x, y) {
+  const hit = locate(view, x, y);
+  view.hover = hit && !["axis", "label", "map"].includes(hit.panel) ? { ...hit, x, y } : null;
+  view.draw();
+}
+function onKey(view, event) {
+  const { state, run } = view, big = event.shiftKey ? 10 : 1, centre = view.hover ? view.hover.token + 0.5 : void 0;
+  const act = {
+    ArrowLeft: () => view.go(state.step - big),
+    ArrowRight: () => view.go(state.step + big),
+    Home: () => view.go(0),
+    End: () => view.go(run.Q - 1),
+    PageUp: () => view.go(state.step + 32),
+    PageDown: () => view.go(state.step - 32),
+    ArrowUp: () => view.setLayer(state.layer - 1),
+    ArrowDown: () => view.setLayer(state.layer + 1),
+    " ": () => view.play(),
+    Enter: () => view.pick(state.step),
+    Escape: () => {
+      view.hover = null;
+      view.pick(-1, true);
+    },
+    "+": () => view.zoom(1.5, centre),
+    "=": () => view.zoom(1.5, centre),
+    "-": () => view.zoom(1 / 1.5, centre),
+    0: () => view.zoom(1e-9)
+  }[event.key];
+  if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  if (event.key === "ArrowLeft" || event.key === "ArrowRight") view.stop();
+  act();
 }
 
 // viewer/units.js
@@ -353,16 +684,16 @@ function cut(run, grain) {
   return out;
 }
 function cutWords(run) {
-  const { text, spans, T, words, wordPos } = run, units = [];
+  const { text, spans: spans2, T, words, wordPos } = run, units = [];
   let at = 0, token = 0, gap = 0;
   const unit = (start, end) => {
-    while (token < T - 1 && spans[2 * token + 1] <= start) token++;
+    while (token < T - 1 && spans2[2 * token + 1] <= start) token++;
     const parts = [];
-    for (let j = token; j < T && spans[2 * j] < end; ) {
+    for (let j = token; j < T && spans2[2 * j] < end; ) {
       let k = j;
-      while (k + 1 < T && spans[2 * k + 2] === spans[2 * j] && spans[2 * k + 3] === spans[2 * j + 1])
+      while (k + 1 < T && spans2[2 * k + 2] === spans2[2 * j] && spans2[2 * k + 3] === spans2[2 * j + 1])
         k++;
-      const a = Math.max(start, spans[2 * j]), b = Math.min(end, spans[2 * j + 1]);
+      const a = Math.max(start, spans2[2 * j]), b = Math.min(end, spans2[2 * j + 1]);
       if (b > a) parts.push({ start: a, end: b, first: j, last: k });
       j = k + 1;
     }
@@ -382,31 +713,6 @@ function cutWords(run) {
   }
   loose(at, text.length);
   return units;
-}
-
-// viewer/values.js
-var ALIVE = 2147483647;
-var clamp = (v, lo, hi) => Math.max(lo, Math.min(hi, v));
-var percent = (v, digits = 0) => `${(100 * v).toFixed(digits)} %`;
-var plural = (n, one, many) => `${n} ${n === 1 ? one : many}`;
-function bytes(n) {
-  if (!(n >= 0)) return "–";
-  const units = ["B", "KiB", "MiB", "GiB"];
-  let i = 0;
-  while (n >= 1024 && i < 3) {
-    n /= 1024;
-    i++;
-  }
-  return `${n >= 100 || i === 0 ? n.toFixed(0) : n.toFixed(1)} ${units[i]}`;
-}
-function search(n, key, value) {
-  let lo = 0, hi = n;
-  while (lo < hi) {
-    const mid = lo + hi >> 1;
-    if (key(mid) < value) lo = mid + 1;
-    else hi = mid;
-  }
-  return lo;
 }
 
 // viewer/text.js
@@ -594,7 +900,7 @@ var TextPanel = class {
       view.draw();
     });
     box.addEventListener("keydown", (e) => {
-      if (e.key === "Escape") view.key(e);
+      if (e.key === "Escape") onKey(view, e);
     });
   }
 };
@@ -633,23 +939,24 @@ function drawTiles(view) {
   if (!run.Q) return;
   drawDropped(view);
   drawMemory(view);
-  const { now, mean, first, process } = run.speed, rate = (v) => v > 0 ? v >= 100 ? v.toFixed(0) : v.toFixed(1) : "–", reading = first > 0 && run.prompt ? `reading ${rate(run.prompt / first)} tok/s` : "", wrote = run.running ? `mean ${rate(mean)}` : "";
+  const { now, mean, first, process } = run.speed, rate = (v) => v > 0 ? v >= 100 ? v.toFixed(0) : v.toFixed(1) : "–", reading = first > 0 && run.prompt ? `reading ${rate(run.prompt / first)} tok/s` : "", wrote = run.running && mean > 0 ? `mean ${rate(mean)}` : "";
+  const rated = run.running ? now : mean;
   put(
     view.tile.speed,
-    `${rate(run.running ? now : mean)} tok/s`,
-    run.running ? "writing now" : "writing",
-    [wrote, reading, run.running ? "" : run.machine && `on ${run.machine}`].filter(Boolean).join(" · ")
+    rated > 0 ? `${rate(rated)} tok/s` : "–",
+    rated > 0 ? run.running ? "writing now" : "writing" : run.running ? "not writing yet" : "no speed recorded",
+    [wrote, reading, run.running || !mean ? "" : run.machine && `on ${run.machine}`].filter(Boolean).join(" · ")
   );
   const wait = first < 1 ? `${(1e3 * first).toFixed(0)} ms` : `${(first || 0).toFixed(2)} s`;
   put(
     view.tile.first,
     first > 0 ? wait : "–",
     "to the first token",
-    process ? `${bytes(process)} whole process` : run.running ? "" : "as recorded"
+    process ? `${bytes(process)} whole process` : first > 0 && !run.running ? "as recorded" : ""
   );
 }
 function drawDropped({ run: { L, Q }, state: { step }, whole, tile: { dropped: dropped2 } }) {
-  const gone = (held, layers) => step ? 1 - (held - layers) / (layers * step) : 0;
+  const gone = (held, layers2) => step ? 1 - (held - layers2) / (layers2 * step) : 0;
   let low = 1, high = 0;
   for (let l = 0; l < L; l++) {
     const share3 = gone(whole.held[l * Q + step], 1);
@@ -725,14 +1032,15 @@ function above(view) {
     else view.box.requestFullscreen();
   });
   view.full.hidden = !document.fullscreenEnabled;
-  const more = ["grain", "density", "arcs", "speed"].map((key) => choice(view, key)), display = node("details", "display", node("summary", "", "display"), node("div", "", ...more));
-  const main = ["text", "colour", "life"].map((key) => choice(view, key));
-  return node(
-    "div",
-    "bar",
-    node("div", "tools", ...main, view.newest),
-    node("div", "tools", display, view.full)
-  );
+  const more = ["grain", "density", "arcs", "speed"].map((key) => choice(view, key)), panel = node("div", "", ...more), [text, colour, life] = ["text", "colour", "life"].map((key) => choice(view, key)), tools = node("div", "tools", text, colour, life, view.newest), display = node("details", "display", node("summary", "", "display"), panel);
+  view.fold = (narrow) => {
+    if (narrow) panel.prepend(colour, life);
+    else text.after(colour, life);
+  };
+  display.addEventListener("keydown", (e) => {
+    if (e.key === "Escape") display.open = false;
+  });
+  return node("div", "bar", tools, node("div", "tools", display, view.full));
 }
 function buildStage(view) {
   view.canvas = node("canvas");
@@ -774,13 +1082,15 @@ function buildStage(view) {
 
 // viewer/counts.js
 function count(run, mask) {
-  const { L, T, Q, death } = run, held = new Int32Array(L * Q), total = new Int32Array(Q), read = new Int32Array(Q);
+  const { L, T, Q, death } = run, held = new Int32Array(L * Q), total = new Int32Array(Q), read = new Int32Array(Q), drops = new Int32Array(Q);
   for (let l = 0; l < L; l++) {
     const diff = new Int32Array(Q + 1);
     for (let j = 0; j < T && j < Q; j++) {
       if (!mask[j]) continue;
       diff[j]++;
-      diff[Math.min(Q, death[l * T + j])]--;
+      const d = death[l * T + j];
+      diff[Math.min(Q, d)]--;
+      if (d < Q) drops[d]++;
     }
     for (let t = 0, n = 0; t < Q; t++) {
       n += diff[t];
@@ -792,7 +1102,18 @@ function count(run, mask) {
     n += mask[t];
     read[t] = n;
   }
-  return { held, total, read };
+  return {
+    held,
+    total,
+    read,
+    drops,
+    most: drops.reduce((a, b) => Math.max(a, b), 0),
+    peaks: peaksOf(drops)
+  };
+}
+function peaksOf(drops) {
+  const sum = drops.reduce((a, b) => a + b, 0), mean = sum / Math.max(1, drops.length), least = Math.max(2, 2.5 * mean, 0.25 * drops.reduce((a, b) => Math.max(a, b), 0));
+  return Array.from(drops, (_, t) => t).filter((t) => drops[t] >= least).sort((a, b) => drops[b] - drops[a] || a - b).slice(0, 60);
 }
 function rank(run, l) {
   const { T, death } = run, margin = run.margin.subarray(l * T, (l + 1) * T), close = new Uint8Array(T);
@@ -822,6 +1143,16 @@ function play(view) {
   showPlay(view);
   view.draw();
 }
+var begun = /* @__PURE__ */ new Set();
+function playOnce(view) {
+  const { run, state } = view;
+  if (!run.play || run.running || begun.has(run.id) || view.still.matches || run.Q < 2) return;
+  begun.add(run.id);
+  state.step = 0;
+  state.follow = false;
+  begin(view);
+  showPlay(view);
+}
 function begin(view) {
   view.playing = performance.now();
   view.playFrom = view.state.step;
@@ -850,158 +1181,142 @@ function advance(view, now) {
   }
 }
 
-// viewer/hands.js
-function listen(view) {
-  const { canvas, scrub } = view;
-  const at = (e) => {
-    const r = canvas.getBoundingClientRect();
-    return [e.clientX - r.left, e.clientY - r.top];
-  };
-  const drag = (e) => {
-    view.stop();
-    view.go(Math.floor(view.token(at(e)[0])));
-  };
-  for (const el of [canvas, scrub]) el.addEventListener("keydown", (e) => view.key(e));
-  scrub.addEventListener("pointerdown", (e) => {
-    scrub.setPointerCapture(e.pointerId);
-    scrub.focus({ preventScroll: true });
-    view.dragging = true;
-    drag(e);
-    e.preventDefault();
-  });
-  scrub.addEventListener("pointermove", (e) => {
-    if (view.dragging) drag(e);
-  });
-  for (const end of ["pointerup", "pointercancel"])
-    scrub.addEventListener(end, () => {
-      view.dragging = false;
-      view.settle();
-    });
-  scrub.addEventListener("dblclick", () => view.zoom(1e-9));
-  const slide = (e) => {
-    const { x0, x1 } = view.geo, [a, b] = view.window();
-    view.pan((at(e)[0] - x0) / (x1 - x0) * view.run.domain - (a + b) / 2);
-  };
-  let sliding = false;
-  canvas.addEventListener("pointerdown", (e) => {
-    const hit = locate(view, ...at(e));
-    if (hit?.panel !== "map") return;
-    sliding = true;
-    canvas.setPointerCapture(e.pointerId);
-    slide(e);
-  });
-  for (const end of ["pointerup", "pointercancel"])
-    canvas.addEventListener(end, () => {
-      sliding = false;
-    });
-  canvas.addEventListener("pointermove", (e) => {
-    if (sliding) slide(e);
-    else if (e.pointerType !== "touch" || e.buttons) hoverAt(view, ...at(e));
-  });
-  canvas.addEventListener("pointerleave", () => {
-    view.hover = null;
-    view.draw();
-  });
-  canvas.addEventListener("click", (e) => {
-    const hit = locate(view, ...at(e));
-    if (!hit || hit.panel === "map") return;
-    if (hit.panel === "memory" || hit.panel === "axis") {
-      view.stop();
-      view.go(hit.token);
-      return;
-    }
-    if (hit.panel === "label") {
-      view.setLayer(hit.layer);
-      return;
-    }
-    if (hit.panel === "heat" && hit.layer !== view.state.layer) {
-      view.setLayer(hit.layer);
-      view.pick(hit.token, true);
-    } else view.pick(hit.token);
-  });
-  for (const el of [canvas, scrub])
-    el.addEventListener(
-      "wheel",
-      (e) => {
-        if (e.ctrlKey || e.metaKey) {
-          e.preventDefault();
-          view.zoom(Math.exp(-e.deltaY / 300), view.token(at(e)[0]));
-        } else if (view.view && Math.abs(e.deltaX) > Math.abs(e.deltaY)) {
-          e.preventDefault();
-          view.pan(e.deltaX / view.geo.cw);
-        }
-      },
-      { passive: false }
-    );
-  view.box.addEventListener("fullscreenchange", () => {
-    write(view.full, view.box.matches(":fullscreen") ? "leave full screen" : "full screen");
-  });
-  view.text.listen();
-}
-function locate(view, x, y) {
-  const { geo: g, run, state } = view;
-  if (!g || !run.Q) return null;
-  const layer = Math.floor((y - g.heat) / g.lh);
-  if (x < g.x0 || x > g.x1) return layer >= 0 && layer < run.L ? { panel: "label", layer } : null;
-  const token = Math.floor(view.token(x)), known = token < run.T;
-  if (view.view && Math.abs(y - g.map - 3) < 8) return { panel: "map", token };
-  if (y < g.heat - 18) return { panel: "axis", token };
-  if (layer >= 0 && layer < run.L) return known ? { panel: "heat", layer, token } : null;
-  if (y >= g.pos && y < g.pos + g.posH)
-    return known ? { panel: "pos", layer: state.layer, token } : null;
-  if (g.arcH && Math.abs(y - g.arc - g.arcH) < 9)
-    return known ? { panel: "arc", layer: state.layer, token } : null;
-  if (y >= g.life && y <= g.life + g.lifeH) {
-    if (state.life === "lives") return known ? { panel: "life", layer: state.layer, token } : null;
-    const age = Math.round(2 ** ((g.life + g.lifeH - y) / g.lifeH * Math.log2(1 + run.Q)) - 1), born = token - age;
-    return born >= 0 && known ? { panel: "life", layer: state.layer, token: born } : null;
-  }
-  return y >= g.mem && y <= g.mem + g.memH ? { panel: "memory", token } : null;
-}
-function hoverAt(view, x, y) {
-  const hit = locate(view, x, y);
-  view.hover = hit && !["axis", "label", "map"].includes(hit.panel) ? { ...hit, x, y } : null;
-  view.draw();
-}
-function onKey(view, event) {
-  const { state, run } = view, big = event.shiftKey ? 10 : 1;
-  const act = {
-    ArrowLeft: () => view.go(state.step - big),
-    ArrowRight: () => view.go(state.step + big),
-    Home: () => view.go(0),
-    End: () => view.go(run.Q - 1),
-    PageUp: () => view.go(state.step + 32),
-    PageDown: () => view.go(state.step - 32),
-    ArrowUp: () => view.setLayer(state.layer - 1),
-    ArrowDown: () => view.setLayer(state.layer + 1),
-    " ": () => view.play(),
-    Enter: () => view.pick(state.step),
-    Escape: () => {
-      view.hover = null;
-      view.pick(-1, true);
-    },
-    "+": () => view.zoom(1.5),
-    "=": () => view.zoom(1.5),
-    "-": () => view.zoom(1 / 1.5),
-    0: () => view.zoom(1e-9)
-  }[event.key];
-  if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
-  event.preventDefault();
-  if (event.key === "ArrowLeft" || event.key === "ArrowRight") view.stop();
-  act();
+// shared/legible.js
+var HIDING = (
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
+);
+function legible(text) {
+  const shown = text.replace(/\r?\n/g, "⏎").replace(/\t/g, "⇥").replace(HIDING, "�");
+  return shown.trim() || (shown ? "␣" : "·");
 }
 
-// viewer/lanes.js
-function paintPos(view) {
-  const { run, px, colour, shown, geo } = view, { Wd, from, to, starts, gap } = px, lane = Math.round(geo.posH / 5 * geo.ratio), out = view.buffers.pos.size(Wd, 5 * lane);
-  for (let j = from; j < to; j++) {
-    const g = run.group[j], a = starts[j - from], b = Math.max(a + 1, starts[j - from + 1] - gap);
-    if (g > 4) continue;
-    const c = shown[j] ? colour.groups[g] : tint(colour.groups[g], 0.15);
-    for (let y = g * lane; y < (g + 1) * lane - 1; y++)
-      for (let x = a; x < b; x++) out[y * Wd + x] = c;
+// viewer/words.js
+var piece = (run, j) => run.names[j] || legible(run.text.slice(run.spans[2 * j], run.spans[2 * j + 1]));
+var speech = (run, j) => run.wordOf[j] < 0 ? "not tagged" : run.posLabels[run.wordPos[run.wordOf[j]]];
+function quote(run, j) {
+  const b = node("b"), i = node("bdi");
+  i.textContent = piece(run, j);
+  b.append("“", i, "”");
+  return b;
+}
+function link(view, j) {
+  const b = button("", "tok", () => view.pick(j, true));
+  b.append(quote(view.run, j));
+  b.setAttribute("aria-label", `${piece(view.run, j)}: show this token's story`);
+  return b;
+}
+var list = (view, tokens, most) => tokens.slice(0, most).flatMap((j, i) => [i ? ", " : "", link(view, j)]).concat(tokens.length > most ? [` and ${tokens.length - most} more`] : []);
+
+// viewer/findings.js
+var FEW = 12;
+var STANDS_OUT = 1.5;
+var LINE = /\n/;
+var STOP = /^\s*[.!?…。！？]+["'”’)\]]*\s*$/u;
+var MARK = /^\s*\p{P}+\s*$/u;
+var KINDS = {
+  "Full stops": (text) => STOP.test(text),
+  "Line breaks": (text) => LINE.test(text),
+  "Commas and other marks": (text) => MARK.test(text) && !STOP.test(text)
+};
+function findings(run, whole) {
+  const all = whole.drops.reduce((a, b) => a + b, 0);
+  if (run.Q < FEW) return [];
+  if (!all)
+    return [
+      { parts: [["Nothing is dropped"], ": every layer holds the whole text."], step: run.Q - 1 }
+    ];
+  return [trigger(run, whole.drops, all), largest(run, whole.drops), layers(run, whole)];
+}
+function trigger(run, drops, all) {
+  const text = Array.from(
+    { length: run.Q },
+    (_, t) => run.text.slice(run.spans[2 * t], run.spans[2 * t + 1])
+  ), kind = (name2, is) => weigh(
+    name2,
+    text.flatMap((piece2, t) => is(piece2) ? [t] : []),
+    drops,
+    all
+  ), strong = Object.entries(KINDS).map(([name2, is]) => kind(name2, is)).filter(({ steps: steps2, times: times2 }) => steps2.length >= 2 && times2 >= STANDS_OUT).sort((a, b) => b.sum - a.sum);
+  if (!strong.length)
+    return {
+      parts: [
+        ["Drops come evenly"],
+        `: reading a mark drops no more than reading a word. The mean is ${(all / run.Q).toFixed(1)} entries a step.`
+      ],
+      step: drops.indexOf(Math.max(...drops))
+    };
+  const ends = strong.filter(({ name: name2 }) => name2 !== "Commas and other marks"), both = (piece2) => STOP.test(piece2) || LINE.test(piece2), { name, steps, sum, times } = ends.length === 2 ? kind("Full stops and line breaks", both) : strong[0], many = times > 50 ? "over 50" : times.toFixed(times < 10 ? 1 : 0);
+  return {
+    parts: [
+      [`${name} clear the memory`],
+      `: ${many} times the drops of another token; ${percent(steps.length / run.Q)} of the steps, ${percent(sum / all)} of the drops.`
+    ],
+    step: steps.reduce((a, b) => drops[b] > drops[a] ? b : a)
+  };
+}
+function weigh(name, steps, drops, all) {
+  const sum = steps.reduce((n, t) => n + drops[t], 0), rest = (all - sum) / Math.max(1, drops.length - steps.length);
+  return { name, steps, sum, times: sum / Math.max(1, steps.length) / Math.max(rest, 1e-9) };
+}
+function largest(run, drops) {
+  const step = drops.reduce((best, n, t) => n > drops[best] ? t : best, 0);
+  let inLayers = 0;
+  for (let l = 0; l < run.L; l++) {
+    const at = l * (run.Q + 1) + step;
+    inLayers += run.first[at + 1] > run.first[at];
   }
-  view.buffers.pos.show();
+  return {
+    parts: [
+      [`The largest drop: ${plural(drops[step], "entry", "entries")}`],
+      ` at once, in ${inLayers} of ${run.L} layers, when “${piece(run, step)}” was read.`
+    ],
+    step
+  };
+}
+function layers(run, { held }) {
+  const last = run.Q - 1, kept = Array.from({ length: run.L }, (_, l) => held[l * run.Q + last]), most = kept.indexOf(Math.max(...kept)), least = kept.indexOf(Math.min(...kept)), share2 = (l) => percent(kept[l] / run.Q);
+  if (run.L < 2)
+    return {
+      parts: [[`Layer ${most} holds ${share2(most)}`], " of what it has read."],
+      step: last,
+      layer: most
+    };
+  if (kept[most] - kept[least] < run.Q / 10)
+    return {
+      parts: [
+        ["Layers are alike"],
+        `: each keeps ${share2(least)} to ${share2(most)} of what it has read.`
+      ],
+      step: last
+    };
+  return {
+    parts: [
+      [`Layers differ: layer ${least} keeps ${share2(least)}`],
+      ` of what it has read, layer ${most} keeps ${share2(most)}.`
+    ],
+    step: last,
+    layer: least
+  };
+}
+
+// viewer/findings_box.js
+function showFindings(view) {
+  const found = findings(view.run, view.whole);
+  view.findings.replaceChildren(
+    ...found.map(({ parts, step, layer }) => {
+      const b = node("button", "finding");
+      b.type = "button";
+      for (const part of parts) b.append(Array.isArray(part) ? node("b", "", part[0]) : part);
+      b.append(" ", node("span", "to", `step ${step}`));
+      b.onclick = () => {
+        view.stop();
+        if (layer !== void 0) view.setLayer(layer);
+        view.go(step);
+      };
+      return b;
+    })
+  );
 }
 
 // viewer/legend.js
@@ -1058,439 +1373,152 @@ function cells({ colour, token }) {
   return marks;
 }
 
-// viewer/ages.js
-function paintAges(view, bars2, marks, h) {
-  const { run, state, px, colour, shown, css } = view, { T, Q, death } = run, { Wd, from, to, starts } = px, l = state.layer, end = Math.min(to, Q);
-  const top = Math.log2(1 + Math.max(1, Q)), row = (age) => clamp(Math.round((1 - Math.log2(1 + age) / top) * h), 0, h);
-  const rows = Int32Array.from({ length: Q + 2 }, (_, age) => row(age));
-  const held = new Int32Array(Q + 1), all = new Int32Array(Q + 1), line = new Uint32Array(Wd), ink = pack(parse(css.held)), aging = state.colour === "age";
-  for (let young = 0; young < Q; ) {
-    let old = young + 1;
-    while (old < Q && rows[old] === rows[young]) old++;
-    held.fill(0);
-    all.fill(0);
-    for (let j = 0; j < Q - young; j++) {
-      if (!shown[j]) continue;
-      const a = j + young, b = Math.min(Q, j + old), d = Math.min(b, death[l * T + j]);
-      all[a]++;
-      all[b]--;
-      if (d > a) {
-        held[a]++;
-        held[d]--;
-      }
-    }
-    const c = aging ? colour.age[Math.min(255, 255 * Math.log1p(young) / Math.log1p(Q)) | 0] : ink;
-    line.fill(0);
-    for (let t = 0, n = 0, of = 0, x = -1, sumN = 0, sumOf = 0; t < end; t++) {
-      n += held[t];
-      of += all[t];
-      if (t < from) continue;
-      if (starts[t - from] !== x) {
-        x = starts[t - from];
-        sumN = sumOf = 0;
-      }
-      sumN += n;
-      sumOf += of;
-      if (sumN) {
-        const last = Math.max(x + 1, starts[t - from + 1]);
-        for (let i = x; i < last && i < Wd; i++) line[i] = share(c, sumN / sumOf);
-      }
-    }
-    for (let y = Math.min(rows[young] - 1, rows[old]), y1 = rows[young]; y < y1; y++)
-      if (y >= 0) bars2.set(line, y * Wd);
-    young = old;
-  }
-  for (let j = 0; j < Q; j++) {
-    const d = death[l * T + j];
-    if (d >= end || d < from || !shown[j]) continue;
-    const a = starts[d - from], b = Math.max(a + 1, starts[d - from + 1] - px.gap), y = Math.max(0, rows[d - j] - 1);
-    for (let k = 0; k < Math.round(view.geo.ratio) && y >= k; k++)
-      for (let x = a; x < b && x < Wd; x++) marks[(y - k) * Wd + x] = colour.drop;
-  }
+// viewer/telling.js
+var REST = 300;
+function whereIs({ layer, step, token }) {
+  return JSON.stringify({ layer, step, token: token < 0 ? null : token });
 }
-function drawAges(view, pen) {
-  const { run, state, geo, css, buffers } = view, { Q } = run, { x0, x1, life, lifeH, narrow } = geo, w = x1 - x0, l = state.layer;
-  pen.font();
-  pen.text(
-    narrow ? `layer ${l}: ages held` : `layer ${l}: how old are the tokens it holds, step by step (log scale; bands are windows, edges are resets)`,
-    x0,
-    life - 13
-  );
-  pen.blit(buffers.bars, x0, life, w, lifeH, run.running ? 0 : 0.2);
-  pen.blit(buffers.marks, x0, life, w, lifeH, 0);
-  pen.font(400, 11);
-  for (let age = 0; age < Q; age = age ? age * 10 : 1) {
-    const y = life + lifeH * (1 - Math.log2(1 + age) / Math.log2(1 + Math.max(1, Q)));
-    if (y > life + 4)
-      pen.text(narrow ? String(age) : `age ${age}`, x0 - 9, Math.min(y, life + lifeH - 4), "right");
-  }
-  pen.line(x0, life + lifeH + 0.5, x1, life + lifeH + 0.5, css.line);
-}
-
-// viewer/heatmap.js
-function heldInk(view, l) {
-  const { state, run, colour } = view;
-  if (state.colour === "age") {
-    const scale = 255 / Math.log1p(run.Q);
-    return (j, s) => colour.age[Math.min(255, scale * Math.log1p(s - j)) | 0];
-  }
-  if (state.colour === "close") {
-    const { close } = view.rank(l);
-    return (j) => colour.close[close[j]];
-  }
-  return () => colour.held;
-}
-function heatRows(view, l, cell, middle) {
-  const { run, state, px, colour, shown } = view, { T, death } = run, { Wd, from, starts, gap } = px, s = state.step, end = Math.min(px.to, s + 1), base = l * T;
-  const ink = heldInk(view, l);
-  cell.fill(0);
-  middle.fill(0);
-  if (px.fine) {
-    for (let j = from; j < end; j++) {
-      const d = death[base + j], a = starts[j - from], b = Math.max(a + 1, starts[j - from + 1] - gap);
-      let c = d > s ? ink(j, s) : d === s ? colour.drop : colour.gone;
-      if (!shown[j]) c = tint(c, 0.15);
-      for (let x = a; x < b; x++) {
-        if (d >= s) cell[x] = c;
-        if (d !== s) middle[x] = c;
-      }
-    }
-    return;
-  }
-  for (let j = from; j < end; ) {
-    const x = starts[j - from];
-    let n = 0, held = 0, now = 0, one = 0;
-    for (; j < end && starts[j - from] === x; j++) {
-      if (!shown[j]) continue;
-      const d = death[base + j];
-      n++;
-      if (d > s) {
-        held++;
-        one = j;
-      } else if (d === s) now++;
-    }
-    if (!n || x >= Wd) continue;
-    const c = held ? share(ink(one, s), held / n) : 0;
-    cell[x] = now ? colour.drop : c;
-    middle[x] = now ? 0 : c || colour.gone;
-  }
-}
-function paintHeat(view) {
-  const { run, geo, px } = view, { Wd } = px, { lh, ratio } = geo, h = Math.round(run.L * lh * ratio), out = view.buffers.heat.size(Wd, h, false);
-  const cell = new Uint32Array(Wd), middle = new Uint32Array(Wd), gap = new Uint32Array(Wd);
-  const thin = (lh >= 18 ? 3 : 2) * ratio, inset = (lh >= 18 ? 1.5 : 1) * ratio;
-  for (let l = 0; l < run.L; l++) {
-    heatRows(view, l, cell, middle);
-    const top = l * lh * ratio, m0 = Math.round(top + (lh * ratio - thin) / 2), m1 = Math.round(m0 + thin), y0 = Math.round(top + inset), y1 = Math.round(top + lh * ratio - inset);
-    for (let y = Math.round(top), end = Math.min(h, Math.round(top + lh * ratio)); y < end; y++)
-      out.set(y < y0 || y >= y1 ? gap : y >= m0 && y < m1 ? middle : cell, y * Wd);
-  }
-  view.buffers.heat.show();
-}
-function drawHeat(view, pen) {
-  const { run, state, geo, css, ctx } = view, { L, Q } = run, { x0, x1, W, lh, heat, narrow } = geo, s = state.step, w = x1 - x0;
-  pen.font();
-  pen.text(
-    narrow ? "layer × token" : "what each layer holds at this step: layer × token",
-    x0,
-    heat - 9
-  );
-  pen.text(state.groups ? "held, filtered" : "held", W, heat - 9, "right");
-  ctx.fillStyle = css.panel;
-  ctx.fillRect(x0, heat + state.layer * lh, w, lh);
-  paintHeat(view);
-  ctx.drawImage(view.buffers.heat.canvas, x0, heat, w, L * lh);
-  const each = lh >= 13 ? 1 : 4, room = narrow ? 12 : 34;
-  for (let l = 0; l < L; l++) {
-    const y = heat + l * lh, chosen = l === state.layer, n = view.counts.held[l * Q + s];
-    if (chosen || l % each === 0) {
-      pen.font(chosen ? 650 : 400, lh < 13 && !chosen ? 10 : 12);
-      pen.text(
-        `${narrow ? "" : "layer "}${l}`,
-        x0 - 9,
-        y + lh / 2,
-        "right",
-        chosen ? css.ink : css.soft
-      );
-      pen.text(String(n), W, y + lh / 2, "right", chosen ? css.ink : css.soft);
-    }
-    ctx.fillStyle = chosen ? css.held : css["held-soft"];
-    ctx.fillRect(
-      x1 + 7,
-      y + lh / 2 - Math.min(3, lh / 4),
-      Math.max(n ? 1 : 0, room * n / (s + 1)),
-      Math.min(6, lh / 2)
+function settle(view) {
+  clearTimeout(view.resting);
+  if (view.playing || view.dragging) return;
+  view.resting = setTimeout(() => {
+    const { run, state } = view;
+    if (view.playing || view.dragging || !run?.Q || run.running) return;
+    view.canvas.setAttribute(
+      "aria-label",
+      `Layer by token heatmap, lifelines of layer ${state.layer} and entries held, at step ${state.step}. ${view.story.textContent}`
     );
-  }
-  ctx.strokeStyle = css.ink;
-  ctx.lineWidth = 1.4;
-  ctx.strokeRect(x0 - 2, heat + state.layer * lh - 0.2, w + 4, lh + 0.4);
-  pen.font();
-  pen.text("POS", x0 - 9, geo.pos + geo.posH / 2, "right");
-  pen.blit(view.buffers.pos, x0, geo.pos, w, geo.posH, run.running ? 0 : 0.22);
-}
-
-// shared/legible.js
-var HIDING = (
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
-);
-function legible(text) {
-  const shown = text.replace(/\r?\n/g, "⏎").replace(/\t/g, "⇥").replace(HIDING, "�");
-  return shown.trim() || (shown ? "␣" : "·");
-}
-
-// viewer/words.js
-var piece = (run, j) => run.names[j] || legible(run.text.slice(run.spans[2 * j], run.spans[2 * j + 1]));
-var speech = (run, j) => run.wordOf[j] < 0 ? "not tagged" : run.posLabels[run.wordPos[run.wordOf[j]]];
-function quote(run, j) {
-  const b = node("b"), i = node("bdi");
-  i.textContent = piece(run, j);
-  b.append("“", i, "”");
-  return b;
-}
-function link(view, j) {
-  const b = button("", "tok", () => view.pick(j, true));
-  b.append(quote(view.run, j));
-  b.setAttribute("aria-label", `${piece(view.run, j)}: show this token's story`);
-  return b;
-}
-var list = (view, tokens, most) => tokens.slice(0, most).flatMap((j, i) => [i ? ", " : "", link(view, j)]).concat(tokens.length > most ? [` and ${tokens.length - most} more`] : []);
-
-// viewer/lives.js
-function paintLives(view) {
-  const { geo, px, buffers, state } = view, h = Math.round(geo.lifeH * geo.ratio);
-  const bars2 = buffers.bars.size(px.Wd, h), marks = buffers.marks.size(px.Wd, h);
-  if (state.life === "age") paintAges(view, bars2, marks, h);
-  else {
-    buffers.live.size(px.Wd, h);
-    paintBars(view, bars2, marks, h);
-  }
-  buffers.bars.show();
-  buffers.marks.show();
-}
-function paintBars(view, bars2, marks, h) {
-  const { run, state, px, colour, shown, geo } = view, { T, Q, death } = run, { Wd, from, to, starts, gap, fine } = px, l = state.layer, end = Math.min(to, Q);
-  const [v0, v1] = view.window(), Y = (t) => clamp(Math.round((t - v0) / (v1 - v0) * h), 0, h), thick = Math.round(2 * geo.ratio);
-  const ink = state.colour === "state" ? () => colour.soft : heldInk(view, l), aging = fine && state.colour === "age";
-  const line = new Uint32Array(Wd), alive = new Uint16Array(Wd), width = new Uint16Array(Wd), leaving = new Int32Array(h + 1).fill(-1), next = new Int32Array(Math.max(0, end - from));
-  view.edge = new Int32Array(h).fill(0);
-  const put2 = (j, c) => {
-    const a = starts[j - from], b = fine ? Math.max(a + 1, starts[j - from + 1] - gap) : a + 1;
-    for (let x = a; x < b && x < Wd; x++) line[x] = c;
-  };
-  const dye = (j, t) => {
-    const x = starts[j - from];
-    if (fine) put2(j, shown[j] ? ink(j, t) : tint(ink(j, t), 0.13));
-    else if (x < Wd) line[x] = alive[x] ? share(colour.soft, alive[x] / width[x]) : 0;
-  };
-  if (!fine) {
-    for (let j = from; j < end; j++) if (starts[j - from] < Wd) width[starts[j - from]]++;
-  }
-  const living = aging ? /* @__PURE__ */ new Set() : null;
-  for (let y = 0, j = from; y < h; y++) {
-    for (; j < end && Y(j) <= y; j++) {
-      const leave = Math.max(y + 1, Y(Math.min(death[l * T + j], Q)));
-      next[j - from] = leaving[Math.min(h, leave)];
-      leaving[Math.min(h, leave)] = j;
-      if (shown[j] && !fine) alive[starts[j - from]]++;
-      if (living) living.add(j);
-      dye(j, Math.max(j, v0 + y / h * (v1 - v0)));
-      view.edge[y] = fine ? starts[j - from + 1] : starts[j - from] + 1;
-    }
-    if (y && !view.edge[y]) view.edge[y] = view.edge[y - 1];
-    for (let k = leaving[y]; k >= 0; k = next[k - from]) {
-      if (living) living.delete(k);
-      if (fine) put2(k, 0);
-      else {
-        if (shown[k]) alive[starts[k - from]]--;
-        dye(k, 0);
-      }
-    }
-    if (living && y % 3 === 0)
-      for (const k of living) dye(k, Math.max(k, v0 + y / h * (v1 - v0)));
-    bars2.set(line, y * Wd);
-  }
-  for (let j = from; j < end; j++) {
-    const d = death[l * T + j], a = starts[j - from], b = fine ? Math.max(a + 1, starts[j - from + 1] - gap) : a + 1;
-    if (d < Q && shown[j])
-      for (let y = Math.max(0, Y(d) - thick); y < Math.min(h, Y(d)); y++)
-        for (let x = a; x < b && x < Wd; x++) marks[y * Wd + x] = colour.drop;
-  }
-}
-function paintLive(view, rows) {
-  const { run, state, px, colour, shown } = view, { T, death } = run, { Wd, from, to, starts, gap, fine } = px, s = state.step, l = state.layer, end = Math.min(to, s + 1);
-  const live = view.buffers.live, line = new Uint32Array(Wd);
-  for (let j = from; j < end; ) {
-    const x = starts[j - from];
-    if (fine) {
-      if (death[l * T + j] > s && shown[j])
-        line.fill(colour.held, x, Math.max(x + 1, starts[j - from + 1] - gap));
-      j++;
-      continue;
-    }
-    let n = 0, held = 0;
-    for (; j < end && starts[j - from] === x; j++) {
-      n++;
-      held += death[l * T + j] > s && shown[j] ? 1 : 0;
-    }
-    if (held && x < Wd) line[x] = share(colour.held, held / n);
-  }
-  for (let y = 0; y < rows; y++) live.out.set(line.subarray(0, view.edge[y]), y * Wd);
-  live.show(rows);
-}
-function drawLives(view, pen) {
-  if (view.state.life === "age") drawAges(view, pen);
-  else drawBars(view, pen);
-}
-function drawBars(view, pen) {
-  const { run, state, geo, css, ctx, buffers } = view, { T, death } = run, { x0, x1, life, lifeH, narrow } = geo, w = x1 - x0, s = state.step, l = state.layer, v = view.window();
-  pen.font();
-  pen.text(
-    narrow ? `layer ${l}: each token’s life` : `layer ${l}: each token’s life, from the step it is read (top) to the step that drops it`,
-    x0,
-    life - 13
-  );
-  const Y = (t) => life + clamp((t - v[0]) / (v[1] - v[0]), 0, 1) * lifeH, ys = Y(s + 1), { width, height } = buffers.bars.canvas, rows = Math.round((ys - life) / lifeH * height), cut2 = rows / height, sx = clamp(pen.split, 0, 1), wide = Math.round(width * sx);
-  const part = (b) => {
-    if (rows > 0 && wide > 0)
-      ctx.drawImage(b.canvas, 0, 0, wide, rows, x0, life, w * wide / width, lifeH * cut2);
-  };
-  part(buffers.bars);
-  if (state.colour === "state") {
-    paintLive(view, rows);
-    part(buffers.live);
-  }
-  part(buffers.marks);
-  if (rows < height && wide > 0 && !run.running) {
-    ctx.globalAlpha = 0.22;
-    ctx.drawImage(
-      buffers.bars.canvas,
-      0,
-      rows,
-      wide,
-      height - rows,
-      x0,
-      life + lifeH * cut2,
-      w * wide / width,
-      lifeH * (1 - cut2)
+    const here = whereIs(state);
+    if (here === view.reported) return;
+    view.reported = here;
+    write(
+      view.spoken,
+      `Layer ${state.layer} holds ${view.counts.held[state.layer * run.Q + state.step]} of ${view.counts.read[state.step]}. ${view.story.textContent}`
     );
+    view.options.report?.(JSON.parse(here));
+  }, REST);
+}
+function summarise(view) {
+  const { run } = view;
+  let held = 0;
+  for (let l = 0; l < run.L; l++)
+    for (let j = 0; j < run.Q; j++) held += run.death[l * run.T + j] === ALIVE;
+  write(
+    view.summary,
+    run.Q ? `${run.T} tokens, ${run.prompt} of them written by you, ${run.L} layers. At the last step, ${run.Q - 1}, the layers together hold ${held} of ${run.L * run.Q} entries.` : "Nothing has been read yet."
+  );
+  write(view.label, run.label);
+}
+
+// viewer/intake.js
+var remembered = /* @__PURE__ */ new Map();
+var FEW2 = 8;
+function take(view, payload) {
+  const problem = refusal(payload);
+  write(view.notice, problem);
+  view.box.toggleAttribute("data-refused", !!problem);
+  if (problem) return;
+  const fresh = view.run?.id !== payload.id, wasRunning = view.run?.running, run = view.run = unpack(payload);
+  if (fresh) begun2(view);
+  const { state } = view;
+  state.step = clamp(state.step, 0, Math.max(0, run.Q - 1));
+  if (!run.running && wasRunning && state.follow) state.step = run.Q - 1;
+  view.ranks = [];
+  view.told = "";
+  view.text.lay(fresh);
+  view.recount();
+  drawLegend(view);
+  summarise(view);
+  showFindings(view);
+  if (fresh || run.running || wasRunning) view.reported = view.where();
+  place(view, payload.at);
+  if (fresh && !(payload.at?.step >= 0)) playOnce(view);
+  view.box.toggleAttribute("data-dimmed", run.dimmed);
+  view.stale = true;
+  view.draw();
+}
+function begun2(view) {
+  const { run } = view, state = view.state = { ...view.state };
+  Object.assign(state, { token: -1, follow: run.running, groups: 0, placed: null });
+  state.step = run.running ? 0 : run.Q - 1;
+  if (state.layer < 0 || state.layer >= run.L) state.layer = middling(run);
+  Object.assign(state, remembered.get(run.id));
+  remembered.set(run.id, state);
+  if (remembered.size > FEW2) remembered.delete(remembered.keys().next().value);
+  view.view = null;
+  view.stop();
+}
+function place(view, at) {
+  const { run, state } = view;
+  if (!at || at.n === state.placed || run.running) return;
+  state.placed = at.n;
+  if (at.layer >= 0 && at.layer < run.L) state.layer = at.layer;
+  if (at.token !== void 0) state.token = at.token >= 0 && at.token < run.T ? at.token : -1;
+  if (at.step >= 0 && at.step < run.Q) view.go(at.step);
+  view.reported = view.where();
+}
+
+// viewer/across.js
+function drawAcross(view, pen) {
+  const { run, geo, css, ctx, hover } = view, { x0, x1, track, heat } = geo, v = view.window(), ends = geo.grid ? [
+    [track, geo.life - 30],
+    [geo.mem, geo.mem + geo.memH]
+  ] : [[track, geo.mem + geo.memH]];
+  const shaft = (x, from, stroke, width, dash) => {
+    for (const [i, [a, b]] of ends.entries()) pen.line(x, i ? a : from, x, b, stroke, width, dash);
+  };
+  if (run.prompt > v[0] && run.prompt < Math.min(v[1], Math.max(run.T, run.domain)))
+    shaft(view.X(run.prompt), 4, css.soft, 1);
+  if (hover && hover.panel !== "memory" && inView(hover.token, v)) {
+    ctx.globalAlpha = 0.1;
+    ctx.fillStyle = css.ink;
+    const bottom = ends[0][1];
+    ctx.fillRect(view.X(hover.token), heat, Math.max(1, geo.cw), bottom - heat);
     ctx.globalAlpha = 1;
   }
-  if (s + 1 < v[1]) pen.line(view.X(s + 1), ys, x1, Y(v[1]), css.line, 1.2);
-  ctx.globalAlpha = 0.6;
-  pen.line(x0, ys, x1, ys, css.ink, 1, [3, 3]);
-  ctx.globalAlpha = 1;
-  pen.font(400, 11);
-  pen.text(
-    narrow ? String(Math.round(v[0])) : `step ${Math.round(v[0])}`,
-    x0 - 9,
-    life + 4,
-    "right"
-  );
-  if (lifeH - (ys - life) > 16)
-    pen.text(String(Math.round(v[1]) - 1), x0 - 9, life + lifeH - 4, "right");
-  if (ys - life > 18) pen.text(String(s), x0 - 9, ys, "right", css.ink);
-  drawNote(view, pen);
-  const j = state.token, d = j >= 0 ? death[l * T + j] : ALIVE;
-  if (d <= s) {
-    const y = Y(d), xd = view.X(d) + geo.cw / 2;
-    pen.line(view.X(j) + geo.cw / 2, y, xd, y, css.by, 1.8);
-    ctx.fillStyle = css.by;
+  if (view.state.token >= 0) {
+    ctx.save();
     ctx.beginPath();
-    ctx.arc(xd, y, 3.6, 0, 7);
-    ctx.fill();
+    ctx.rect(x0 - 3, heat - 3, x1 - x0 + 6, geo.pos + geo.posH - heat + 6);
+    ctx.clip();
+    drawChosen(view, v);
+    ctx.restore();
+  }
+  if (pen.x >= x0 - 1 && pen.x <= x1 + 1) {
+    ctx.globalAlpha = 0.6;
+    shaft(pen.x, 60, css.ink, 1, [3, 3]);
+    ctx.globalAlpha = 1;
   }
 }
-function drawNote(view, pen) {
-  const { run, state, geo, css } = view, { T, death } = run, l = state.layer, s = state.step, n = view.counts.held[l * run.Q + s];
-  let oldest = 0;
-  while (oldest < s && !(death[l * T + oldest] > s && view.shown[oldest])) oldest++;
-  const room = geo.x1 - Math.max(view.X(s) * 0.62, geo.x0 + 40);
-  if (room < 190) return;
-  pen.font(600);
-  pen.text(
-    `layer ${l} holds ${n} of ${view.counts.read[s]}`,
-    geo.x1 - 8,
-    geo.life + 6,
-    "right",
-    css.ink
-  );
-  pen.font();
-  if (n && s > oldest)
-    pen.text(
-      `the oldest, “${piece(run, oldest).slice(0, 18)}”, was read ${s - oldest} steps ago`,
-      geo.x1 - 8,
-      geo.life + 23,
-      "right"
+var inView = (j, v) => j >= v[0] - 1 && j <= v[1];
+function drawChosen({ run, state, geo, css, ctx }, v) {
+  const { T, Q } = run, { heat, rows } = geo, x = (k) => geo.x0 + (k - v[0]) * geo.cw, j = state.token, s = state.step;
+  ctx.lineWidth = 1.6;
+  ctx.strokeStyle = css.sel;
+  if (inView(j, v))
+    ctx.strokeRect(
+      x(j) - 1.2,
+      heat - 1.2,
+      Math.max(1, geo.cw) + (geo.cw > 3 ? 1.6 : 2.4),
+      geo.pos + geo.posH - heat + 2.4
     );
-}
-
-// viewer/memory.js
-function paintMemory(view) {
-  const { run, state, px, colour, counts, geo } = view, { L, Q } = run, { Wd, from, to, starts } = px, h = Math.round(geo.memH * geo.ratio);
-  const out = view.buffers.memory.size(Wd, h), top = Math.max(1, L * run.domain), end = Math.min(to, Q);
-  const order = Array.from(
-    { length: L },
-    (_, i) => i === 0 ? state.layer : i <= state.layer ? i - 1 : i
+  ctx.strokeStyle = css.by;
+  const d = run.death[state.layer * T + j], frame = (l, k, inset) => ctx.strokeRect(
+    x(k) - 0.5,
+    heat + rows.top[l] + inset,
+    Math.max(3, geo.cw),
+    Math.max(3, rows.height[l] - 2 * inset)
   );
-  for (let t = from; t < end; ) {
-    const a = starts[t - from], t0 = t;
-    do
-      t++;
-    while (t < end && starts[t - from] === a);
-    const b = Math.max(a + 1, starts[t - from]);
-    let base = 0;
-    for (const l of order) {
-      let n = 0;
-      for (let i = t0; i < t; i++) n += counts.held[l * Q + i];
-      const next = base + n / (t - t0), y1 = h - Math.round(base / top * h), y0 = h - Math.round(next / top * h);
-      const c = l === state.layer ? colour.held : colour.strata[l & 1];
-      for (let y = y0; y < y1; y++) for (let x = a; x < b && x < Wd; x++) out[y * Wd + x] = c;
-      base = next;
-    }
+  if (d <= s && inView(d, v)) {
+    ctx.lineWidth = 2;
+    frame(state.layer, d, 1);
   }
-  view.buffers.memory.show();
-  paintDense(view);
-}
-function paintDense(view) {
-  const { run, counts, geo } = view, v = view.window(), path = new Path2D(), stride = Math.max(1, Math.floor((v[1] - v[0]) / 400)), end = Math.min(run.Q - 1, Math.floor(v[1]));
-  for (let t = Math.floor(v[0]); t <= end; t = t + stride > end && t < end ? end : t + stride)
-    path.lineTo(view.X(t) + geo.cw / 2, memoryY(view, run.L * counts.read[t]));
-  view.dense = path;
-}
-var memoryY = ({ geo, run }, n) => geo.mem + geo.memH - n / (run.L * run.domain) * geo.memH;
-function drawMemory2(view, pen) {
-  const { run, state, geo, css, ctx, counts } = view, { L } = run, { x0, x1, mem, memH, narrow } = geo, w = x1 - x0, s = state.step;
-  pen.font();
-  pen.text(
-    narrow ? "entries held, all layers" : `entries held by all layers, stacked (layer ${state.layer} at the bottom), under what a model that forgets nothing holds`,
-    x0,
-    mem - 12
-  );
-  pen.blit(view.buffers.memory, x0, mem, w, memH, run.running ? 0 : 0.25);
-  pen.line(x0, mem + memH + 0.5, x1, mem + memH + 0.5, css.line);
-  ctx.strokeStyle = css.soft;
-  ctx.lineWidth = 1.2;
-  ctx.save();
-  ctx.beginPath();
-  ctx.rect(x0, mem - 8, w, memH + 10);
-  ctx.clip();
-  ctx.stroke(view.dense);
-  ctx.restore();
-  const dense = L * counts.read[s], held = counts.total[s], yd = memoryY(view, dense), yh = Math.min(mem + memH - 6, Math.max(memoryY(view, held), yd + 15));
-  pen.text(String(dense), x1 + 7, clamp(yd, mem - 2, yh - 14), "left");
-  pen.font(650);
-  pen.text(String(held), x1 + 7, yh, "left", css.ink);
-  if (pen.x < x0 - 1 || pen.x > x1 + 1) return;
-  ctx.fillStyle = css.soft;
-  ctx.beginPath();
-  ctx.arc(pen.x, yd, 2.6, 0, 7);
-  ctx.fill();
-  ctx.fillStyle = css.ink;
-  ctx.beginPath();
-  ctx.arc(pen.x, memoryY(view, held), 2.6, 0, 7);
-  ctx.fill();
+  if (j >= Q || j > s) return;
+  ctx.lineWidth = 1.4;
+  ctx.setLineDash([2, 2]);
+  for (let l = 0; l < run.L; l++)
+    for (const k of dropped(run, l, j)) if (inView(k, v)) frame(l, k, rows.height[l] > 12 ? 2 : 0);
+  ctx.setLineDash([]);
 }
 
 // viewer/arcs.js
@@ -1588,13 +1616,13 @@ function columns(view, width) {
     gap: cwd >= 7 ? Math.round(geo.ratio) : cwd >= 3 ? 1 : 0
   };
 }
+function tickFor(span, length, room) {
+  for (let tick = 1; ; tick *= 10)
+    for (const m of [1, 2, 5]) if (tick * m / span * length >= room) return tick * m;
+}
 function drawAxis(view, pen) {
   const { run, geo, css, ctx, state } = view, { x0, x1 } = geo, v = view.window(), span = v[1] - v[0], y = 29;
-  let tick = 1;
-  for (const m of [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4]) {
-    tick = m;
-    if (m / span * (x1 - x0) >= 52) break;
-  }
+  const tick = tickFor(span, x1 - x0, 52);
   pen.line(x0, y, x1, y, css.line, 4);
   pen.line(x0, y, clamp(view.X(state.step) + geo.cw / 2, x0, x1), y, css.held, 4);
   pen.font(400, 11);
@@ -1620,44 +1648,493 @@ function drawAxis(view, pen) {
   ctx.fillRect(x0 + v[0] * k, geo.map, Math.max(6, span * k), 6);
 }
 
-// viewer/stage.js
-function layout(view) {
-  const W = view.width, narrow = W < 620, { L } = view.run, arcs = view.state.arcs === "on";
-  const x0 = narrow ? 46 : 72, x1 = W - (narrow ? 72 : 76), v = view.window();
-  const lh = L <= 12 ? 22 : L <= 16 ? 18 : L <= 26 ? 13 : 8;
-  const map = 57, heat = 86, pos = heat + L * lh + 9, posH = 25, arc = pos + posH + 38, arcH = arcs ? 76 : 0, life = arcs ? arc + arcH + 44 : pos + posH + 40, lifeH = narrow ? 170 : 220, mem = life + lifeH + 42, memH = 96;
-  const H = mem + memH + 10, ratio = Math.min(3, devicePixelRatio || 1);
-  view.geo = {
-    W,
-    H,
-    narrow,
-    x0,
-    x1,
-    lh,
-    map,
-    heat,
-    pos,
-    posH,
-    arc,
-    arcH,
-    life,
-    lifeH,
-    mem,
-    memH,
-    ratio,
-    cw: (x1 - x0) / (v[1] - v[0])
-  };
-  const w = Math.round(W * ratio), h = Math.round(H * ratio);
-  if (view.canvas.width !== w || view.canvas.height !== h) {
-    view.canvas.width = w;
-    view.canvas.height = h;
-    view.canvas.style.height = `${H}px`;
-    view.scrub.style.left = `${x0}px`;
-    view.scrub.style.width = `${x1 - x0}px`;
-    view.stale = true;
+// viewer/heatmap.js
+function heldInk(view, l) {
+  const { state, run, colour } = view;
+  if (state.colour === "age") {
+    const scale = 255 / Math.log1p(run.Q);
+    return (j, s) => colour.age[Math.min(255, scale * Math.log1p(s - j)) | 0];
   }
-  if (view.stale || !view.px) view.px = columns(view, x1 - x0);
+  if (state.colour === "span") {
+    const span = spans(view, l);
+    return (j) => colour.span[span[j]];
+  }
+  if (state.colour === "close") {
+    const { close } = view.rank(l);
+    return (j) => colour.close[close[j]];
+  }
+  return () => colour.held;
 }
+function spans({ run }, l) {
+  const { T, Q, death } = run, scale = 255 / Math.log(Math.max(2, Q));
+  return Uint8Array.from(
+    { length: T },
+    (_, j) => Math.min(255, scale * Math.log(Math.max(1, Math.min(Q, death[l * T + j]) - j)))
+  );
+}
+function heatRows(view, l, cell, middle) {
+  const { run, state, px, colour, shown } = view, { T, death } = run, { Wd, from, starts, gap } = px, s = state.step, end = Math.min(px.to, s + 1), base = l * T;
+  const ink = heldInk(view, l);
+  cell.fill(0);
+  middle.fill(0);
+  if (px.fine) {
+    for (let j = from; j < end; j++) {
+      const d = death[base + j], a = starts[j - from], b = Math.max(a + 1, starts[j - from + 1] - gap);
+      let c = d > s ? ink(j, s) : d === s ? colour.drop : colour.gone;
+      if (!shown[j]) c = tint(c, 0.15);
+      for (let x = a; x < b; x++) {
+        if (d >= s) cell[x] = c;
+        if (d !== s) middle[x] = c;
+      }
+    }
+    return;
+  }
+  for (let j = from; j < end; ) {
+    const x = starts[j - from];
+    let n = 0, held = 0, now = 0, one = 0;
+    for (; j < end && starts[j - from] === x; j++) {
+      if (!shown[j]) continue;
+      const d = death[base + j];
+      n++;
+      if (d > s) {
+        held++;
+        one = j;
+      } else if (d === s) now++;
+    }
+    if (!n || x >= Wd) continue;
+    const c = held ? share(ink(one, s), held / n) : 0;
+    cell[x] = now ? colour.drop : c;
+    middle[x] = now ? 0 : c || colour.gone;
+  }
+}
+function paintHeat(view) {
+  const { run, geo, px } = view, { Wd } = px, { rows, ratio } = geo, h = Math.round(rows.total * ratio), out = view.buffers.heat.size(Wd, h);
+  const cell = new Uint32Array(Wd), middle = new Uint32Array(Wd);
+  for (let l = 0; l < run.L; l++) {
+    heatRows(view, l, cell, middle);
+    const high = rows.height[l], top = rows.top[l] * ratio, thin = (high >= 18 ? 3 : high >= 12 ? 2 : 1) * ratio, inset = (high >= 18 ? 1.5 : high >= 7 ? 1 : 0.5) * ratio, m0 = Math.round(top + (high * ratio - thin) / 2), m1 = Math.round(m0 + thin);
+    for (let y = Math.round(top + inset); y < Math.round(top + high * ratio - inset); y++)
+      out.set(y >= m0 && y < m1 ? middle : cell, y * Wd);
+  }
+  view.buffers.heat.show();
+}
+function drawHeat(view, pen) {
+  const { state, geo, css, ctx } = view, { x0, x1, W, rows, heat, narrow } = geo, w = x1 - x0, top = heat + rows.top[state.layer], high = rows.height[state.layer];
+  pen.font();
+  pen.text(
+    narrow ? "layer × token" : "what each layer holds at this step: layer × token",
+    x0,
+    heat - 9
+  );
+  pen.text(state.groups ? "held, filtered" : "held", W, heat - 9, "right");
+  ctx.fillStyle = css.panel;
+  ctx.fillRect(x0, top, w, high);
+  paintHeat(view);
+  ctx.drawImage(view.buffers.heat.canvas, x0, heat, w, rows.total);
+  drawSides(view, pen);
+  ctx.strokeStyle = css.ink;
+  ctx.lineWidth = 1.4;
+  ctx.strokeRect(x0 - 2, top - 0.2, w + 4, high + 0.4);
+  pen.font();
+  pen.text("POS", x0 - 9, geo.pos + geo.posH / 2, "right");
+  pen.blit(view.buffers.pos, x0, geo.pos, w, geo.posH, view.run.running ? 0 : 0.22);
+}
+function drawSides(view, pen) {
+  const { run, state, geo, css, ctx, counts } = view, { x0, x1, W, rows, heat, narrow } = geo, room = narrow ? 12 : 34, open = heat + rows.top[state.layer] + rows.height[state.layer] / 2;
+  for (let l = 0; l < run.L; l++) {
+    const y = heat + rows.top[l] + rows.height[l] / 2, chosen = l === state.layer, n = counts.held[l * run.Q + state.step], thick = Math.min(6, rows.height[l] / 2);
+    if (chosen || rows.alike) {
+      pen.font(chosen ? 650 : 400);
+      pen.text(`${narrow ? "" : "layer "}${l}`, x0 - 9, y, "right", chosen ? css.ink : css.soft);
+      pen.text(String(n), W, y, "right", chosen ? css.ink : css.soft);
+    }
+    ctx.fillStyle = chosen ? css.held : css["held-soft"];
+    ctx.fillRect(x1 + 7, y - thick / 2, Math.max(n ? 1 : 0, room * n / (state.step + 1)), thick);
+  }
+  pen.font(400, 11);
+  for (const [a, b] of rows.groups) {
+    const y = heat + (rows.top[a] + rows.top[b] + rows.height[b]) / 2;
+    if (Math.abs(y - open) > 13) pen.text(`${a}–${b}`, x0 - 9, y, "right");
+  }
+}
+
+// viewer/lanes.js
+function paintPos(view) {
+  const { run, px, colour, shown, geo } = view, { Wd, from, to, starts, gap } = px, lane = Math.round(geo.posH / 5 * geo.ratio), out = view.buffers.pos.size(Wd, 5 * lane);
+  for (let j = from; j < to; j++) {
+    const g = run.group[j], a = starts[j - from], b = Math.max(a + 1, starts[j - from + 1] - gap);
+    if (g > 4) continue;
+    const c = shown[j] ? colour.groups[g] : tint(colour.groups[g], 0.15);
+    for (let y = g * lane; y < (g + 1) * lane - 1; y++)
+      for (let x = a; x < b; x++) out[y * Wd + x] = c;
+  }
+  view.buffers.pos.show();
+}
+
+// viewer/ages.js
+function paintAges(view, bars2, marks, h) {
+  const { run, state, px, colour, shown, css } = view, { T, Q, death } = run, { Wd, from, to, starts } = px, l = state.layer, end = Math.min(to, Q);
+  const top = Math.log2(1 + Math.max(1, Q)), row = (age) => clamp(Math.round((1 - Math.log2(1 + age) / top) * h), 0, h);
+  const rows = Int32Array.from({ length: Q + 2 }, (_, age) => row(age));
+  const held = new Int32Array(Q + 1), all = new Int32Array(Q + 1), line = new Uint32Array(Wd), ink = pack(parse(css.held)), aging = state.colour === "age";
+  for (let young = 0; young < Q; ) {
+    let old = young + 1;
+    while (old < Q && rows[old] === rows[young]) old++;
+    held.fill(0);
+    all.fill(0);
+    for (let j = 0; j < Q - young; j++) {
+      if (!shown[j]) continue;
+      const a = j + young, b = Math.min(Q, j + old), d = Math.min(b, death[l * T + j]);
+      all[a]++;
+      all[b]--;
+      if (d > a) {
+        held[a]++;
+        held[d]--;
+      }
+    }
+    const c = aging ? colour.age[Math.min(255, 255 * Math.log1p(young) / Math.log1p(Q)) | 0] : ink;
+    line.fill(0);
+    for (let t = 0, n = 0, of = 0, x = -1, sumN = 0, sumOf = 0; t < end; t++) {
+      n += held[t];
+      of += all[t];
+      if (t < from) continue;
+      if (starts[t - from] !== x) {
+        x = starts[t - from];
+        sumN = sumOf = 0;
+      }
+      sumN += n;
+      sumOf += of;
+      if (sumN) {
+        const last = Math.max(x + 1, starts[t - from + 1]);
+        for (let i = x; i < last && i < Wd; i++) line[i] = share(c, sumN / sumOf);
+      }
+    }
+    for (let y = Math.min(rows[young] - 1, rows[old]), y1 = rows[young]; y < y1; y++)
+      if (y >= 0) bars2.set(line, y * Wd);
+    young = old;
+  }
+  for (let j = 0; j < Q; j++) {
+    const d = death[l * T + j];
+    if (d >= end || d < from || !shown[j]) continue;
+    const a = starts[d - from], b = Math.max(a + 1, starts[d - from + 1] - px.gap), y = Math.max(0, rows[d - j] - 1);
+    for (let k = 0; k < Math.round(view.geo.ratio) && y >= k; k++)
+      for (let x = a; x < b && x < Wd; x++) marks[(y - k) * Wd + x] = colour.drop;
+  }
+}
+function drawAges(view, pen) {
+  const { run, state, geo, css, buffers } = view, { Q } = run, { x0, x1, life, lifeH, narrow } = geo, w = x1 - x0, l = state.layer;
+  pen.font();
+  pen.text(
+    narrow ? `layer ${l}: ages held` : `layer ${l}: how old are the tokens it holds, step by step (log scale; bands are windows, edges are resets)`,
+    x0,
+    life - 13
+  );
+  pen.blit(buffers.bars, x0, life, w, lifeH, run.running ? 0 : 0.2);
+  pen.blit(buffers.marks, x0, life, w, lifeH, 0);
+  pen.font(400, 11);
+  for (let age = 0; age < Q; age = age ? age * 10 : 1) {
+    const y = life + lifeH * (1 - Math.log2(1 + age) / Math.log2(1 + Math.max(1, Q)));
+    if (y > life + 4)
+      pen.text(narrow ? String(age) : `age ${age}`, x0 - 9, Math.min(y, life + lifeH - 4), "right");
+  }
+  pen.line(x0, life + lifeH + 0.5, x1, life + lifeH + 0.5, css.line);
+}
+
+// viewer/lives.js
+function paintLives(view) {
+  const { geo, px, buffers, state } = view, h = Math.round(geo.lifeH * geo.ratio);
+  const bars2 = buffers.bars.size(px.Wd, h), marks = buffers.marks.size(px.Wd, h);
+  if (state.life === "age") paintAges(view, bars2, marks, h);
+  else if (state.life === "every") {
+    paintEvery(view);
+    return;
+  } else {
+    buffers.live.size(px.Wd, h);
+    paintBars(view, bars2, marks, h);
+  }
+  buffers.bars.show();
+  buffers.marks.show();
+}
+function paintBars(view, bars2, marks, h) {
+  const { run, state, px, colour, shown, geo } = view, { T, Q, death } = run, { Wd, from, to, starts, gap, fine } = px, l = state.layer, end = Math.min(to, Q);
+  const [v0, v1] = view.window(), Y = (t) => clamp(Math.round((t - v0) / (v1 - v0) * h), 0, h), thick = Math.round(2 * geo.ratio);
+  const ink = state.colour === "state" ? () => colour.soft : heldInk(view, l), aging = fine && state.colour === "age";
+  const line = new Uint32Array(Wd), alive = new Uint16Array(Wd), width = new Uint16Array(Wd), leaving = new Int32Array(h + 1).fill(-1), next = new Int32Array(Math.max(0, end - from));
+  view.edge = new Int32Array(h).fill(0);
+  const put2 = (j, c) => {
+    const a = starts[j - from], b = fine ? Math.max(a + 1, starts[j - from + 1] - gap) : a + 1;
+    for (let x = a; x < b && x < Wd; x++) line[x] = c;
+  };
+  const dye = (j, t) => {
+    const x = starts[j - from];
+    if (fine) put2(j, shown[j] ? ink(j, t) : tint(ink(j, t), 0.13));
+    else if (x < Wd) line[x] = alive[x] ? share(colour.soft, alive[x] / width[x]) : 0;
+  };
+  if (!fine) {
+    for (let j = from; j < end; j++) if (starts[j - from] < Wd) width[starts[j - from]]++;
+  }
+  const living = aging ? /* @__PURE__ */ new Set() : null;
+  for (let y = 0, j = from; y < h; y++) {
+    for (; j < end && Y(j) <= y; j++) {
+      const leave = Math.max(y + 1, Y(Math.min(death[l * T + j], Q)));
+      next[j - from] = leaving[Math.min(h, leave)];
+      leaving[Math.min(h, leave)] = j;
+      if (shown[j] && !fine) alive[starts[j - from]]++;
+      if (living) living.add(j);
+      dye(j, Math.max(j, v0 + y / h * (v1 - v0)));
+      view.edge[y] = fine ? starts[j - from + 1] : starts[j - from] + 1;
+    }
+    if (y && !view.edge[y]) view.edge[y] = view.edge[y - 1];
+    for (let k = leaving[y]; k >= 0; k = next[k - from]) {
+      if (living) living.delete(k);
+      if (fine) put2(k, 0);
+      else {
+        if (shown[k]) alive[starts[k - from]]--;
+        dye(k, 0);
+      }
+    }
+    if (living && y % 3 === 0)
+      for (const k of living) dye(k, Math.max(k, v0 + y / h * (v1 - v0)));
+    bars2.set(line, y * Wd);
+  }
+  for (let j = from; j < end; j++) {
+    const d = death[l * T + j], a = starts[j - from], b = fine ? Math.max(a + 1, starts[j - from + 1] - gap) : a + 1;
+    if (d < Q && shown[j])
+      for (let y = Math.max(0, Y(d) - thick); y < Math.min(h, Y(d)); y++)
+        for (let x = a; x < b && x < Wd; x++) marks[y * Wd + x] = colour.drop;
+  }
+}
+function paintLive(view, rows) {
+  const { run, state, px, colour, shown } = view, { T, death } = run, { Wd, from, to, starts, gap, fine } = px, s = state.step, l = state.layer, end = Math.min(to, s + 1);
+  const live = view.buffers.live, line = new Uint32Array(Wd);
+  for (let j = from; j < end; ) {
+    const x = starts[j - from];
+    if (fine) {
+      if (death[l * T + j] > s && shown[j])
+        line.fill(colour.held, x, Math.max(x + 1, starts[j - from + 1] - gap));
+      j++;
+      continue;
+    }
+    let n = 0, held = 0;
+    for (; j < end && starts[j - from] === x; j++) {
+      n++;
+      held += death[l * T + j] > s && shown[j] ? 1 : 0;
+    }
+    if (held && x < Wd) line[x] = share(colour.held, held / n);
+  }
+  for (let y = 0; y < rows; y++) live.out.set(line.subarray(0, view.edge[y]), y * Wd);
+  live.show(rows);
+}
+function drawLives(view, pen) {
+  if (view.state.life === "age") drawAges(view, pen);
+  else drawBars(view, pen);
+}
+function drawBars(view, pen) {
+  const { run, state, geo, css, ctx, buffers } = view, { T, death } = run, { x0, x1, life, lifeH, narrow } = geo, w = x1 - x0, s = state.step, l = state.layer, v = view.window();
+  pen.font();
+  pen.text(
+    narrow ? `layer ${l}: each token’s life` : `layer ${l}: each token’s life, from the step it is read (top) to the step that drops it`,
+    x0,
+    life - 13
+  );
+  const Y = (t) => life + clamp((t - v[0]) / (v[1] - v[0]), 0, 1) * lifeH, ys = Y(s + 1), { width, height } = buffers.bars.canvas, rows = Math.round((ys - life) / lifeH * height), cut2 = rows / height, sx = clamp(pen.split, 0, 1), wide = Math.round(width * sx), tick = tickFor(v[1] - v[0], lifeH, 34);
+  const part = (b) => {
+    if (rows > 0 && wide > 0)
+      ctx.drawImage(b.canvas, 0, 0, wide, rows, x0, life, w * wide / width, lifeH * cut2);
+  };
+  part(buffers.bars);
+  if (state.colour === "state") {
+    paintLive(view, rows);
+    part(buffers.live);
+  }
+  part(buffers.marks);
+  if (rows < height && wide > 0 && !run.running) {
+    ctx.globalAlpha = 0.22;
+    ctx.drawImage(
+      buffers.bars.canvas,
+      0,
+      rows,
+      wide,
+      height - rows,
+      x0,
+      life + lifeH * cut2,
+      w * wide / width,
+      lifeH * (1 - cut2)
+    );
+    ctx.globalAlpha = 1;
+  }
+  if (s + 1 < v[1]) pen.line(view.X(s + 1), ys, x1, Y(v[1]), css.line, 1.2);
+  ctx.globalAlpha = 0.6;
+  pen.line(x0, ys, x1, ys, css.ink, 1, [3, 3]);
+  ctx.globalAlpha = 1;
+  pen.font(400, 11);
+  pen.text(
+    narrow ? String(Math.round(v[0])) : `step ${Math.round(v[0])}`,
+    x0 - 9,
+    life + 4,
+    "right"
+  );
+  for (let t = Math.ceil(v[0] / tick) * tick; t < v[1]; t += tick) {
+    const y = Y(t);
+    if (y < life + 16 || Math.abs(y - ys) < 12) continue;
+    pen.line(x0 - 5, y, x0 - 1, y, css.soft);
+    pen.text(String(t), x0 - 9, y, "right");
+  }
+  if (ys - life > 18) pen.text(String(s), x0 - 9, ys, "right", css.ink);
+  drawNote(view, pen);
+  const j = state.token, d = j >= 0 ? death[l * T + j] : ALIVE;
+  if (d <= s) {
+    const y = Y(d), xd = view.X(d) + geo.cw / 2;
+    pen.line(view.X(j) + geo.cw / 2, y, xd, y, css.by, 1.8);
+    pen.dot(xd, y, 3.6, css.by);
+  }
+}
+function drawNote(view, pen) {
+  const { run, state, geo, css } = view, { T, death } = run, l = state.layer, s = state.step, n = view.counts.held[l * run.Q + s];
+  let oldest = 0;
+  while (oldest < s && !(death[l * T + oldest] > s && view.shown[oldest])) oldest++;
+  const room = geo.x1 - Math.max(view.X(s) * 0.62, geo.x0 + 40);
+  if (room < 190) return;
+  pen.font(600);
+  pen.text(
+    `layer ${l} holds ${n} of ${view.counts.read[s]}`,
+    geo.x1 - 8,
+    geo.life + 6,
+    "right",
+    css.ink
+  );
+  pen.font();
+  if (n && s > oldest)
+    pen.text(
+      `the oldest, “${piece(run, oldest).slice(0, 18)}”, was read ${s - oldest} steps ago`,
+      geo.x1 - 8,
+      geo.life + 23,
+      "right"
+    );
+}
+
+// viewer/memory.js
+function paintMemory(view) {
+  const { run, state, px, colour, counts, geo } = view, { L, Q } = run, { Wd, from, to, starts } = px, h = Math.round(geo.memH * geo.ratio);
+  const out = view.buffers.memory.size(Wd, h), top = Math.max(1, L * run.domain), end = Math.min(to, Q);
+  const order = Array.from(
+    { length: L },
+    (_, i) => i === 0 ? state.layer : i <= state.layer ? i - 1 : i
+  );
+  for (let t = from; t < end; ) {
+    const a = starts[t - from], t0 = t;
+    do
+      t++;
+    while (t < end && starts[t - from] === a);
+    const b = Math.max(a + 1, starts[t - from]);
+    let base = 0;
+    for (const l of order) {
+      let n = 0;
+      for (let i = t0; i < t; i++) n += counts.held[l * Q + i];
+      const next = base + n / (t - t0), y1 = h - Math.round(base / top * h), y0 = h - Math.round(next / top * h);
+      const c = l === state.layer ? colour.held : colour.strata[l & 1];
+      for (let y = y0; y < y1; y++) for (let x = a; x < b && x < Wd; x++) out[y * Wd + x] = c;
+      base = next;
+    }
+  }
+  view.buffers.memory.show();
+  paintDense(view);
+}
+function paintDense(view) {
+  const { run, counts, geo } = view, v = view.window(), path = new Path2D(), stride = Math.max(1, Math.floor((v[1] - v[0]) / 400)), end = Math.min(run.Q - 1, Math.floor(v[1]));
+  for (let t = Math.floor(v[0]); t <= end; t = t + stride > end && t < end ? end : t + stride)
+    path.lineTo(view.X(t) + geo.cw / 2, memoryY(view, run.L * counts.read[t]));
+  view.dense = path;
+}
+var memoryY = ({ geo, run }, n) => geo.mem + geo.memH - n / (run.L * run.domain) * geo.memH;
+function drawMemory2(view, pen) {
+  const { run, state, geo, css, ctx, counts } = view, { L } = run, { x0, x1, mem, memH, narrow } = geo, w = x1 - x0, s = state.step;
+  pen.font();
+  pen.text(
+    narrow ? "entries held, all layers" : `entries held by all layers, stacked (layer ${state.layer} at the bottom), under what a model that forgets nothing holds`,
+    x0,
+    mem - 12
+  );
+  pen.blit(view.buffers.memory, x0, mem, w, memH, run.running ? 0 : 0.25);
+  pen.line(x0, mem + memH + 0.5, x1, mem + memH + 0.5, css.line);
+  pen.font(400, 11);
+  for (const part of [0, 0.25, 0.5, 0.75, 1]) {
+    const n = Math.round(part * L * run.domain), y = memoryY(view, n);
+    pen.line(x0 - 5, y, x0 - 1, y, css.soft);
+    if (part !== 0.25 && part !== 0.75) pen.text(brief(n), x0 - 9, y, "right");
+  }
+  ctx.strokeStyle = css.soft;
+  ctx.lineWidth = 1.2;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(x0, mem - 8, w, memH + 10);
+  ctx.clip();
+  ctx.stroke(view.dense);
+  ctx.restore();
+  const dense = L * counts.read[s], held = counts.total[s], yd = memoryY(view, dense), yh = Math.min(mem + memH - 6, Math.max(memoryY(view, held), yd + 15));
+  pen.font();
+  pen.text(String(dense), x1 + 7, clamp(yd, mem - 2, yh - 14), "left");
+  pen.font(650);
+  pen.text(String(held), x1 + 7, yh, "left", css.ink);
+  if (pen.x < x0 - 1 || pen.x > x1 + 1) return;
+  pen.dot(pen.x, yd, 2.6, css.soft);
+  pen.dot(pen.x, memoryY(view, held), 2.6, css.ink);
+}
+
+// viewer/names.js
+var WIDE = 13;
+var SLANT = -Math.PI / 4;
+var LONGEST = 16;
+var namesHeight = (cw) => cw >= WIDE ? 70 : 17;
+function drawNames(view, pen) {
+  if (view.geo.cw >= WIDE) drawSlanted(view, pen);
+  else drawFew(view, pen);
+}
+var short = (run, j) => {
+  const name = piece(run, j);
+  if (name.length > LONGEST) return `${name.slice(0, LONGEST - 1)}…`;
+  return /^\p{P}+$/u.test(name) ? `“${name}”` : name;
+};
+function wanted({ run, state, hover }) {
+  const first = [[state.step, "now"]];
+  if (hover && hover.token < run.T) first.unshift([hover.token, "hover"]);
+  if (state.token >= 0) first.push([state.token, "chosen"]);
+  return first;
+}
+function drawSlanted(view, pen) {
+  const { run, geo, css, ctx, state } = view, v = view.window(), strong = new Map(wanted(view).reverse()), y = geo.names + geo.namesH - 5;
+  for (let j = Math.ceil(v[0] - 0.5); j < Math.min(run.T, v[1] - 0.5); j++) {
+    ctx.save();
+    ctx.translate(view.X(j) + geo.cw / 2 + 3, y);
+    ctx.rotate(SLANT);
+    pen.font(strong.has(j) ? 700 : 400, 11);
+    pen.text(
+      short(run, j),
+      0,
+      0,
+      "left",
+      strong.has(j) ? css.ink : j > state.step ? css.faint : css.soft
+    );
+    ctx.restore();
+  }
+}
+function drawFew(view, pen) {
+  const { run, geo, css, ctx, counts, state } = view, { x0, x1, track, trackH, names } = geo, v = view.window(), taken = [], y = names + 8;
+  const put2 = (j, weight, ink, must) => {
+    if (j < v[0] - 0.5 || j >= v[1]) return;
+    pen.font(weight, 11);
+    const text = short(run, j), w = ctx.measureText(text).width, at = view.X(j) + geo.cw / 2, left = Math.max(x0 - 4, Math.min(x1 + 4 - w, at - w / 2));
+    if (taken.some(([a, b]) => left < b + 5 && left + w > a - 5)) return;
+    if (!must && (at < left || at > left + w)) return;
+    taken.push([left, left + w]);
+    pen.text(text, left, y, "left", ink);
+    if (!must) pen.line(at, track + trackH + 1, at, track + trackH + 4, css.soft);
+  };
+  for (const [j] of wanted(view)) put2(j, 700, css.ink, true);
+  for (const t of counts.peaks) put2(t, 400, t > state.step ? css.faint : css.soft, false);
+}
+
+// viewer/pen.js
 function makePen(view) {
   const { ctx, css, geo, state, sans } = view, x = view.X(state.step) + geo.cw / 2, split = (view.X(state.step + 1) - geo.x0) / (geo.x1 - geo.x0);
   let font = "";
@@ -1684,6 +2161,12 @@ function makePen(view) {
       ctx.stroke();
       ctx.setLineDash([]);
     },
+    dot: (at, y, radius, fill2) => {
+      ctx.fillStyle = fill2;
+      ctx.beginPath();
+      ctx.arc(at, y, radius, 0, 7);
+      ctx.fill();
+    },
     blit: ({ canvas }, at, y, w, h, ghost) => {
       const sw = canvas.width, cut2 = Math.round(sw * clamp(split, 0, 1)), cw = w * cut2 / sw;
       if (cut2 > 0) ctx.drawImage(canvas, 0, 0, cut2, canvas.height, at, y, cw, h);
@@ -1694,6 +2177,75 @@ function makePen(view) {
       }
     }
   };
+}
+
+// viewer/track.js
+function paintTrack(view) {
+  const { run, state, px, colour, counts, geo } = view, { Wd, from, to, starts } = px, h = Math.round(geo.trackH * geo.ratio), out = view.buffers.track.size(Wd, h), end = Math.min(to, run.Q), one = layerDrops(view, state.layer), height = (n) => n ? Math.max(1, Math.round(n / counts.most * h)) : 0;
+  for (let t = from; t < end; ) {
+    const a = starts[t - from];
+    let all = 0, own = 0;
+    for (; t < end && starts[t - from] === a; t++)
+      if (counts.drops[t] > all) {
+        all = counts.drops[t];
+        own = one[t];
+      }
+    const b = Math.max(a + 1, starts[t - from] - px.gap), y0 = h - height(all), y1 = h - height(own);
+    for (let y = y0; y < h; y++)
+      out.fill(y < y1 ? colour.rest : colour.drop, y * Wd + a, y * Wd + Math.min(b, Wd));
+  }
+  view.buffers.track.show();
+}
+function layerDrops({ run, shown }, l) {
+  const { T, Q, death } = run, out = new Int32Array(Q);
+  for (let j = 0; j < Q; j++) if (shown[j] && death[l * T + j] < Q) out[death[l * T + j]]++;
+  return out;
+}
+function drawTrack(view, pen) {
+  const { run, state, geo, counts, css } = view, { x0, x1, W, track, trackH, narrow } = geo;
+  pen.blit(view.buffers.track, x0, track, x1 - x0, trackH, run.running ? 0 : 0.4);
+  pen.line(x0, track + trackH + 0.5, x1, track + trackH + 0.5, css.line);
+  pen.font(400, 11);
+  pen.text(narrow ? "drops" : "drops here", x0 - 9, track + trackH / 2, "right");
+  if (counts.most) pen.text(`most ${counts.most}`, W, track + 3, "right");
+  pen.font(650);
+  pen.text(String(counts.drops[state.step]), W, track + trackH - 5, "right", css.ink);
+}
+
+// viewer/stage.js
+function layout(view) {
+  const W = view.width, narrow = W < 620, { run, state } = view, arcs = state.arcs === "on", v = view.window();
+  const x0 = narrow ? 46 : 72, x1 = W - (narrow ? 72 : 76), cw = (x1 - x0) / (v[1] - v[0]), ratio = Math.min(3, devicePixelRatio || 1);
+  const geo = { W, narrow, x0, x1, cw, ratio, map: 57, track: 69, trackH: 26, posH: 25, memH: 96 };
+  geo.rows = rowsOf(run.L, state.layer, narrow);
+  geo.grid = state.life === "every" ? everyGrid(run.L, W - 2) : null;
+  geo.names = geo.track + geo.trackH + 3;
+  geo.namesH = namesHeight(cw);
+  geo.heat = geo.names + geo.namesH + 20;
+  geo.pos = geo.heat + geo.rows.total + 9;
+  geo.arc = geo.pos + geo.posH + 38;
+  geo.arcH = arcs ? 76 : 0;
+  geo.life = arcs ? geo.arc + geo.arcH + 44 : geo.pos + geo.posH + 40;
+  geo.lifeH = geo.grid ? geo.grid.height : narrow ? 170 : 220;
+  geo.mem = geo.life + geo.lifeH + 42;
+  geo.H = geo.mem + geo.memH + 10;
+  view.geo = geo;
+  const w = Math.round(W * ratio), h = Math.round(geo.H * ratio);
+  if (view.canvas.width !== w || view.canvas.height !== h) {
+    view.canvas.width = w;
+    view.canvas.height = h;
+    view.canvas.style.height = `${geo.H}px`;
+    view.scrub.style.left = `${x0}px`;
+    view.scrub.style.width = `${x1 - x0}px`;
+    view.stale = true;
+  }
+  if (view.stale || !view.px) view.px = columns(view, x1 - x0);
+}
+function paint(view) {
+  paintLives(view);
+  paintMemory(view);
+  paintPos(view);
+  paintTrack(view);
 }
 function drawStage(view) {
   const { run, state, geo, ctx } = view;
@@ -1708,55 +2260,14 @@ function drawStage(view) {
     return;
   }
   drawAxis(view, pen);
+  drawTrack(view, pen);
   drawHeat(view, pen);
   if (state.arcs === "on") drawArcs(view, pen);
-  drawLives(view, pen);
+  if (state.life === "every") drawEvery(view, pen);
+  else drawLives(view, pen);
   drawMemory2(view, pen);
   drawAcross(view, pen);
-}
-function drawAcross(view, pen) {
-  const { run, state, geo, css, ctx } = view, { T } = run, { x0, x1, heat, lh } = geo, v = view.window(), s = state.step, bottom = geo.mem + geo.memH;
-  const inView = (j2) => j2 >= v[0] - 1 && j2 <= v[1], cw = Math.max(1, geo.cw);
-  if (run.prompt > v[0] && run.prompt < Math.min(v[1], Math.max(T, run.domain)))
-    pen.line(view.X(run.prompt), 4, view.X(run.prompt), bottom, css.soft, 1);
-  if (view.hover && view.hover.panel !== "memory" && inView(view.hover.token)) {
-    ctx.globalAlpha = 0.1;
-    ctx.fillStyle = css.ink;
-    ctx.fillRect(view.X(view.hover.token), heat, cw, bottom - heat);
-    ctx.globalAlpha = 1;
-  }
-  const j = state.token;
-  if (j >= 0) {
-    ctx.lineWidth = 1.6;
-    ctx.strokeStyle = css.sel;
-    if (inView(j))
-      ctx.strokeRect(
-        view.X(j) - 1.2,
-        heat - 1.2,
-        cw + (geo.cw > 3 ? 1.6 : 2.4),
-        geo.pos + geo.posH - heat + 2.4
-      );
-    ctx.strokeStyle = css.by;
-    const d = run.death[state.layer * T + j], y = heat + state.layer * lh;
-    if (d <= s && inView(d)) {
-      ctx.lineWidth = 2;
-      ctx.strokeRect(view.X(d) - 1, y + 1, Math.max(3, geo.cw) + 1, lh - 2);
-    }
-    if (j < run.Q && j <= s) {
-      ctx.lineWidth = 1.4;
-      ctx.setLineDash([2, 2]);
-      for (let l = 0; l < run.L; l++)
-        for (const k of dropped(run, l, j))
-          if (inView(k))
-            ctx.strokeRect(view.X(k) - 0.5, heat + l * lh + 2, Math.max(3, geo.cw), lh - 4);
-      ctx.setLineDash([]);
-    }
-  }
-  if (pen.x >= x0 - 1 && pen.x <= x1 + 1) {
-    ctx.globalAlpha = 0.6;
-    pen.line(pen.x, 44, pen.x, bottom, css.ink, 1, [3, 3]);
-    ctx.globalAlpha = 1;
-  }
+  drawNames(view, pen);
 }
 function drawScrub(view) {
   const { run, state, geo, grip, scrub } = view, s = state.step, v = view.window(), text = String(s);
@@ -1816,14 +2327,14 @@ function tokenStory(view, j) {
 }
 function reverse(view, j) {
   const { run, state } = view, { L } = run, l = state.layer, here = [...dropped(run, l, j)];
-  let all = 0, layers = 0;
+  let all = 0, layers2 = 0;
   for (let i = 0; i < L; i++) {
     const n = dropped(run, i, j).length;
     all += n;
-    layers += n > 0 && i !== l;
+    layers2 += n > 0 && i !== l;
   }
   if (!all) return [node("span", "quiet", "Reading it dropped nothing.")];
-  const others = all - here.length, rest = others ? `${here.length ? ", and " : ""}${plural(others, "entry", "entries")} in ${plural(layers, "other layer", "other layers")}` : "";
+  const others = all - here.length, rest = others ? `${here.length ? ", and " : ""}${plural(others, "entry", "entries")} in ${plural(layers2, "other layer", "other layers")}` : "";
   return [
     "Reading it dropped ",
     ...list(view, here, 6),
@@ -1852,46 +2363,9 @@ function stepStory(view) {
   ];
 }
 
-// viewer/telling.js
-var REST = 300;
-function whereIs({ layer, step, token }) {
-  return JSON.stringify({ layer, step, token: token < 0 ? null : token });
-}
-function settle(view) {
-  clearTimeout(view.resting);
-  if (view.playing || view.dragging) return;
-  view.resting = setTimeout(() => {
-    const { run, state } = view;
-    if (view.playing || view.dragging || !run?.Q || run.running) return;
-    view.canvas.setAttribute(
-      "aria-label",
-      `Layer by token heatmap, lifelines of layer ${state.layer} and entries held, at step ${state.step}. ${view.story.textContent}`
-    );
-    const here = whereIs(state);
-    if (here === view.reported) return;
-    view.reported = here;
-    write(
-      view.spoken,
-      `Layer ${state.layer} holds ${view.counts.held[state.layer * run.Q + state.step]} of ${view.counts.read[state.step]}. ${view.story.textContent}`
-    );
-    view.options.report?.(JSON.parse(here));
-  }, REST);
-}
-function summarise(view) {
-  const { run } = view;
-  let held = 0;
-  for (let l = 0; l < run.L; l++)
-    for (let j = 0; j < run.Q; j++) held += run.death[l * run.T + j] === ALIVE;
-  write(
-    view.summary,
-    run.Q ? `${run.T} tokens, ${run.prompt} of them written by you, ${run.L} layers. At the last step, ${run.Q - 1}, the layers together hold ${held} of ${run.L * run.Q} entries.` : "Nothing has been read yet."
-  );
-  write(view.label, run.label);
-}
-
 // viewer/theme.js
 var HUES = [
-  ...["ink", "soft", "line", "paper", "panel", "drop", "by", "gone", "held", "held-soft"],
+  ...["ink", "soft", "line", "paper", "panel", "drop", "by", "gone", "faint", "held", "held-soft"],
   ...["young", "old", "safe", "close", "short", "long", "sel"],
   ...["p0", "p1", "p2", "p3", "p4", "p5"]
 ];
@@ -1905,6 +2379,7 @@ function applyTheme(view, name) {
     held: pack(rgb.held),
     soft: pack(rgb["held-soft"]),
     drop: pack(rgb.drop),
+    rest: pack(between(rgb.drop, rgb.paper, 0.55)),
     gone: pack(rgb.gone),
     age: ramp(rgb.young, rgb.old),
     close: ramp(rgb.safe, rgb.close),
@@ -1931,9 +2406,20 @@ function drawTip(view) {
     tip.replaceChildren(...tell(view, j, l, s));
   }
   tip.hidden = false;
-  const width = tip.offsetWidth, height = tip.offsetHeight, right = hover.x + 16 + width < geo.W;
-  tip.style.left = `${clamp(right ? hover.x + 16 : hover.x - width - 16, 0, Math.max(0, geo.W - width))}px`;
-  tip.style.top = `${hover.panel === "text" ? hover.y + 18 : clamp(hover.y - height / 2, 0, geo.H - height)}px`;
+  const width = tip.offsetWidth;
+  tip.style.left = `${clamp(hover.x - width / 2, 0, Math.max(0, geo.W - width))}px`;
+  tip.style.top = `${beside(view, tip.offsetHeight)}px`;
+}
+function beside({ geo, hover }, height) {
+  switch (hover.panel) {
+    case "text":
+      return hover.y + 20;
+    case "life":
+    case "arc":
+      return (hover.panel === "arc" ? geo.arc : geo.life) - 26 - height;
+    default:
+      return geo.pos + geo.posH + 6;
+  }
 }
 function tell(view, j, l, s) {
   const { run } = view, { T, Q, death } = run, d = death[l * T + j], w = run.wordOf[j], m = run.margin[l * T + j], out = [];
@@ -2005,7 +2491,6 @@ var FIRST = {
   follow: true,
   placed: null
 };
-var remembered = /* @__PURE__ */ new Map();
 var View = class {
   constructor(root, options = {}) {
     this.root = root;
@@ -2014,7 +2499,7 @@ var View = class {
     this.view = this.hover = this.run = null;
     this.frame = this.playing = 0;
     this.buffers = Object.fromEntries(
-      ["heat", "bars", "live", "marks", "memory", "pos"].map((k) => [k, new Pixels()])
+      ["heat", "bars", "live", "marks", "memory", "pos", "track"].map((k) => [k, new Pixels()])
     );
     build(this);
     listen(this);
@@ -2022,7 +2507,9 @@ var View = class {
     this.width = this.canvas.clientWidth;
     this.resize = new ResizeObserver(() => {
       this.width = this.canvas.clientWidth;
-      this.box.toggleAttribute("data-narrow", this.box.clientWidth < 640);
+      const narrow = this.box.clientWidth < 640;
+      if (narrow !== this.box.hasAttribute("data-narrow")) this.fold(narrow);
+      this.box.toggleAttribute("data-narrow", narrow);
       this.refit();
     });
     this.resize.observe(this.box);
@@ -2053,51 +2540,9 @@ var View = class {
     drawLegend(this);
     this.draw();
   }
-  // ---- data in
+  /** Show a payload: the same run grown, or another one. */
   update(payload) {
-    const problem = refusal(payload);
-    write(this.notice, problem);
-    this.box.toggleAttribute("data-refused", !!problem);
-    if (problem) return;
-    const fresh = this.run?.id !== payload.id, wasRunning = this.run?.running;
-    if (fresh) this.state = { ...this.state };
-    this.run = unpack(payload);
-    const { run, state } = this;
-    if (fresh) this.begun();
-    state.step = clamp(state.step, 0, Math.max(0, run.Q - 1));
-    if (!run.running && wasRunning && state.follow) state.step = run.Q - 1;
-    this.ranks = [];
-    this.told = "";
-    this.text.lay(fresh);
-    this.recount();
-    drawLegend(this);
-    summarise(this);
-    if (fresh || run.running || wasRunning) this.reported = this.where();
-    this.place(payload.at);
-    this.stale = true;
-    this.draw();
-  }
-  /** A run not shown before, or not for a while. */
-  begun() {
-    const { run, state } = this;
-    Object.assign(state, { token: -1, follow: run.running, groups: 0, placed: null });
-    state.step = run.running ? 0 : run.Q - 1;
-    if (state.layer < 0 || state.layer >= run.L) state.layer = middling(run);
-    Object.assign(state, remembered.get(run.id));
-    remembered.set(run.id, state);
-    if (remembered.size > 8) remembered.delete(remembered.keys().next().value);
-    this.view = null;
-    this.stop();
-  }
-  /** Go where the page asks; a place already followed is not asked for again. */
-  place(at) {
-    const { run, state } = this;
-    if (!at || at.n === state.placed || run.running) return;
-    state.placed = at.n;
-    if (at.layer >= 0 && at.layer < run.L) state.layer = at.layer;
-    if (at.token !== void 0) state.token = at.token >= 0 && at.token < run.T ? at.token : -1;
-    if (at.step >= 0 && at.step < run.Q) this.go(at.step);
-    this.reported = this.where();
+    take(this, payload);
   }
   where() {
     return whereIs(this.state);
@@ -2178,9 +2623,6 @@ var View = class {
     this.state.token = token === this.state.token && !stay ? -1 : token;
     this.draw();
   }
-  key(event) {
-    onKey(this, event);
-  }
   setLayer(l) {
     const layer = clamp(l, 0, this.run.L - 1);
     if (layer !== this.state.layer) {
@@ -2214,12 +2656,8 @@ var View = class {
     const began = performance.now();
     this.advance(now);
     layout(this);
-    if (this.stale) {
-      paintLives(this);
-      paintMemory(this);
-      paintPos(this);
-      this.stale = false;
-    }
+    if (this.stale) paint(this);
+    this.stale = false;
     drawStage(this);
     drawTiles(this);
     this.text.draw();
@@ -2234,8 +2672,8 @@ var View = class {
 };
 
 // viewer/main.js
-function mount(root, payload, options = {}) {
-  const view = new View(root, options);
+function mount(element, payload, options = {}) {
+  const view = new View(element, options);
   view.update(payload);
   return view;
 }
@@ -2248,9 +2686,8 @@ function alike(a, b) {
   );
 }
 function streamlitTheme(parent) {
-  const host = parent.host || parent, value = getComputedStyle(host).getPropertyValue("--st-background-color").trim();
-  const m = value.match(/^#([0-9a-f]{6})$/i);
-  return m && parse(value).reduce((a, b) => a + b, 0) < 384 ? "dark" : "light";
+  const host = parent.host || parent, value = getComputedStyle(host).getPropertyValue("--st-background-color").trim(), hex = /^#([0-9a-f]{6})$/i.test(value);
+  return hex && parse(value).reduce((a, b) => a + b, 0) < 384 ? "dark" : "light";
 }
 function component({ parentElement, data, setStateValue }) {
   let view = views.get(parentElement);

@@ -65,6 +65,8 @@ def payload(
     planned: int | None = None,
     speed: Speed | None = None,
     at: Mapping[str, int | None] | None = None,
+    play: bool = False,
+    dimmed: bool = False,
 ) -> dict[str, Any]:
     """The JSON object of one trace. ``words`` may cover the text in part, or not at all.
 
@@ -73,6 +75,9 @@ def payload(
     speed    counters; by default those the trace itself recorded
     at       where to look: ``layer``, ``step``, ``token`` (None or absent leaves it), and ``n``:
              the view goes there once for each new ``n``
+    play     the film starts by itself, once for each run_id, unless ``at`` has a step or the reader
+             asked for less motion
+    dimmed   what is shown is about to be replaced
 
     >>> payload(trace)["tokens"] == trace.tokens
     True
@@ -92,6 +97,8 @@ def payload(
         "version": VERSION,
         "id": run_id,
         "running": running,
+        "play": play,
+        "dimmed": dimmed,
         "planned": max(planned or 0, trace.tokens),
         "tokens": trace.tokens,
         "layers": trace.layers,

@@ -55,8 +55,8 @@ def point(page: Page, layer: int, token: int) -> tuple[float, float]:
     """Where the cell of a layer and token is on the canvas."""
     x, y = page.evaluate(
         """([l, j]) => {
-          const { cw, heat, lh } = dcpView.geo;
-          return [dcpView.X(j) + cw / 2, heat + (l + 0.5) * lh];
+          const { cw, heat, rows } = dcpView.geo;
+          return [dcpView.X(j) + cw / 2, heat + rows.top[l] + rows.height[l] / 2];
         }""",
         [layer, token],
     )

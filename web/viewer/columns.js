@@ -23,17 +23,19 @@ export function columns(view, width) {
   };
 }
 
+/** The step between ticks: the first round number that is `room` pixels or more on this axis. */
+export function tickFor(span, length, room) {
+  for (let tick = 1; ; tick *= 10)
+    for (const m of [1, 2, 5]) if (((tick * m) / span) * length >= room) return tick * m;
+}
+
 export function drawAxis(view, pen) {
   const { run, geo, css, ctx, state } = view,
     { x0, x1 } = geo,
     v = view.window(),
     span = v[1] - v[0],
     y = 29;
-  let tick = 1;
-  for (const m of [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000]) {
-    tick = m;
-    if ((m / span) * (x1 - x0) >= 52) break;
-  }
+  const tick = tickFor(span, x1 - x0, 52);
   pen.line(x0, y, x1, y, css.line, 4);
   pen.line(x0, y, clamp(view.X(state.step) + geo.cw / 2, x0, x1), y, css.held, 4);
   pen.font(400, 11);

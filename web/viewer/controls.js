@@ -59,14 +59,19 @@ function above(view) {
   });
   view.full.hidden = !document.fullscreenEnabled;
   const more = ["grain", "density", "arcs", "speed"].map((key) => choice(view, key)),
-    display = node("details", "display", node("summary", "", "display"), node("div", "", ...more));
-  const main = ["text", "colour", "life"].map((key) => choice(view, key));
-  return node(
-    "div",
-    "bar",
-    node("div", "tools", ...main, view.newest),
-    node("div", "tools", display, view.full),
-  );
+    panel = node("div", "", ...more),
+    [text, colour, life] = ["text", "colour", "life"].map((key) => choice(view, key)),
+    tools = node("div", "tools", text, colour, life, view.newest),
+    display = node("details", "display", node("summary", "", "display"), panel);
+  // Where there is no room for a row of choices, all but the first are behind "display".
+  view.fold = (narrow) => {
+    if (narrow) panel.prepend(colour, life);
+    else text.after(colour, life);
+  };
+  display.addEventListener("keydown", (e) => {
+    if (e.key === "Escape") display.open = false;
+  });
+  return node("div", "bar", tools, node("div", "tools", display, view.full));
 }
 
 function buildStage(view) {

@@ -2,18 +2,24 @@
 
 import { ALIVE } from "./values.js";
 
-/** Entries held per layer and step, counting only tokens that the filter lets through. */
+/** What a run adds up to, counting only tokens that `mask` lets through.
+
+held [L, Q] and total [Q]: entries held at each step; read [Q]: tokens read by then; drops [Q]: entries
+dropped at each step by all layers, `most` their maximum, `peaks` the steps that stand out. */
 export function count(run, mask) {
   const { L, T, Q, death } = run,
     held = new Int32Array(L * Q),
     total = new Int32Array(Q),
-    read = new Int32Array(Q);
+    read = new Int32Array(Q),
+    drops = new Int32Array(Q);
   for (let l = 0; l < L; l++) {
     const diff = new Int32Array(Q + 1);
     for (let j = 0; j < T && j < Q; j++) {
       if (!mask[j]) continue;
       diff[j]++;
-      diff[Math.min(Q, death[l * T + j])]--;
+      const d = death[l * T + j];
+      diff[Math.min(Q, d)]--;
+      if (d < Q) drops[d]++;
     }
     for (let t = 0, n = 0; t < Q; t++) {
       n += diff[t];
@@ -25,7 +31,25 @@ export function count(run, mask) {
     n += mask[t];
     read[t] = n;
   }
-  return { held, total, read };
+  return {
+    held,
+    total,
+    read,
+    drops,
+    most: drops.reduce((a, b) => Math.max(a, b), 0),
+    peaks: peaksOf(drops),
+  };
+}
+
+/** The steps that drop far more than the mean, most first; at most 60. */
+function peaksOf(drops) {
+  const sum = drops.reduce((a, b) => a + b, 0),
+    mean = sum / Math.max(1, drops.length),
+    least = Math.max(2, 2.5 * mean, 0.25 * drops.reduce((a, b) => Math.max(a, b), 0));
+  return Array.from(drops, (_, t) => t)
+    .filter((t) => drops[t] >= least)
+    .sort((a, b) => drops[b] - drops[a] || a - b)
+    .slice(0, 60);
 }
 
 /** How near each token of one layer is to being dropped: gate logits compare within a layer only.

@@ -19,6 +19,20 @@ export function play(view) {
   view.draw();
 }
 
+/** Runs whose film has begun by itself: each does so once. */
+const begun = new Set();
+
+/** Play a run that asks for it, once, from its beginning; not to those who asked for less motion. */
+export function playOnce(view) {
+  const { run, state } = view;
+  if (!run.play || run.running || begun.has(run.id) || view.still.matches || run.Q < 2) return;
+  begun.add(run.id);
+  state.step = 0;
+  state.follow = false;
+  begin(view);
+  showPlay(view);
+}
+
 /** The film goes on from here, at the speed that is set now. */
 export function begin(view) {
   view.playing = performance.now();

@@ -1,6 +1,8 @@
 // What hands and keys do to the view.
 
 import { write } from "./dom.js";
+import { everyAt } from "./every.js";
+import { rowAt } from "./rows.js";
 
 export function listen(view) {
   const { canvas, scrub } = view;
@@ -12,7 +14,7 @@ export function listen(view) {
     view.stop();
     view.go(Math.floor(view.token(at(e)[0])));
   };
-  for (const el of [canvas, scrub]) el.addEventListener("keydown", (e) => view.key(e));
+  for (const el of [canvas, scrub]) el.addEventListener("keydown", (e) => onKey(view, e));
   scrub.addEventListener("pointerdown", (e) => {
     scrub.setPointerCapture(e.pointerId);
     scrub.focus({ preventScroll: true });
@@ -29,6 +31,11 @@ export function listen(view) {
       view.settle();
     });
   scrub.addEventListener("dblclick", () => view.zoom(1e-9));
+  canvas.addEventListener("dblclick", (e) => {
+    const [x, y] = at(e);
+    if (locate(view, x, y)?.panel === "heat") view.zoom(e.shiftKey ? 0.4 : 2.5, view.token(x));
+  });
+  pinch(view, at);
   const slide = (e) => {
     const { x0, x1 } = view.geo,
       [a, b] = view.window();
@@ -66,7 +73,7 @@ export function listen(view) {
       view.setLayer(hit.layer);
       return;
     }
-    if (hit.panel === "heat" && hit.layer !== view.state.layer) {
+    if (hit.layer !== view.state.layer) {
       view.setLayer(hit.layer);
       view.pick(hit.token, true);
     } else view.pick(hit.token);
@@ -91,17 +98,44 @@ export function listen(view) {
   view.text.listen();
 }
 
+/** Two fingers on the picture: the tokens under them stay under them. */
+function pinch(view, at) {
+  const { canvas } = view,
+    fingers = new Map(),
+    spread = () => {
+      const [a, b] = [...fingers.values()];
+      return [Math.max(20, Math.abs(a - b)), (a + b) / 2];
+    };
+  canvas.addEventListener("pointerdown", (e) => {
+    if (e.pointerType === "touch") fingers.set(e.pointerId, at(e)[0]);
+  });
+  canvas.addEventListener("pointermove", (e) => {
+    if (!fingers.has(e.pointerId)) return;
+    const before = fingers.size === 2 ? spread() : null;
+    fingers.set(e.pointerId, at(e)[0]);
+    if (!before) return;
+    const [wide, middle] = spread();
+    view.zoom(wide / before[0], view.token(middle));
+  });
+  for (const end of ["pointerup", "pointercancel", "pointerleave"])
+    canvas.addEventListener(end, (e) => fingers.delete(e.pointerId));
+}
+
 /** What is drawn at a point of the canvas. */
 function locate(view, x, y) {
   const { geo: g, run, state } = view;
   if (!g || !run.Q) return null;
-  const layer = Math.floor((y - g.heat) / g.lh);
-  if (x < g.x0 || x > g.x1) return layer >= 0 && layer < run.L ? { panel: "label", layer } : null;
+  const layer = rowAt(g.rows, y - g.heat);
+  if (g.grid && y > g.life - 8 && y < g.life + g.lifeH) {
+    const found = everyAt(view, x, y);
+    return found && found.token < run.T ? { panel: "life", ...found } : null;
+  }
+  if (x < g.x0 || x > g.x1) return layer >= 0 ? { panel: "label", layer } : null;
   const token = Math.floor(view.token(x)),
     known = token < run.T;
   if (view.view && Math.abs(y - g.map - 3) < 8) return { panel: "map", token };
   if (y < g.heat - 18) return { panel: "axis", token };
-  if (layer >= 0 && layer < run.L) return known ? { panel: "heat", layer, token } : null;
+  if (layer >= 0) return known ? { panel: "heat", layer, token } : null;
   if (y >= g.pos && y < g.pos + g.posH)
     return known ? { panel: "pos", layer: state.layer, token } : null;
   if (g.arcH && Math.abs(y - g.arc - g.arcH) < 9)
@@ -123,7 +157,9 @@ function hoverAt(view, x, y) {
 
 export function onKey(view, event) {
   const { state, run } = view,
-    big = event.shiftKey ? 10 : 1;
+    big = event.shiftKey ? 10 : 1,
+    // Around the pointer where it is over the picture, around the step elsewhere.
+    centre = view.hover ? view.hover.token + 0.5 : undefined;
   const act = {
     ArrowLeft: () => view.go(state.step - big),
     ArrowRight: () => view.go(state.step + big),
@@ -139,9 +175,9 @@ export function onKey(view, event) {
       view.hover = null;
       view.pick(-1, true);
     },
-    "+": () => view.zoom(1.5),
-    "=": () => view.zoom(1.5),
-    "-": () => view.zoom(1 / 1.5),
+    "+": () => view.zoom(1.5, centre),
+    "=": () => view.zoom(1.5, centre),
+    "-": () => view.zoom(1 / 1.5, centre),
     0: () => view.zoom(1e-9),
   }[event.key];
   if (!act || event.ctrlKey || event.metaKey || event.altKey) return;

@@ -12,11 +12,24 @@ export function heldInk(view, l) {
     const scale = 255 / Math.log1p(run.Q);
     return (j, s) => colour.age[Math.min(255, scale * Math.log1p(s - j)) | 0];
   }
+  if (state.colour === "span") {
+    const span = spans(view, l);
+    return (j) => colour.span[span[j]];
+  }
   if (state.colour === "close") {
     const { close } = view.rank(l);
     return (j) => colour.close[close[j]];
   }
   return () => colour.held;
+}
+
+/** [T] how long layer l holds each token in all, 0 to 255 on a log scale from one step to the whole run. */
+function spans({ run }, l) {
+  const { T, Q, death } = run,
+    scale = 255 / Math.log(Math.max(2, Q));
+  return Uint8Array.from({ length: T }, (_, j) =>
+    Math.min(255, scale * Math.log(Math.max(1, Math.min(Q, death[l * T + j]) - j))),
+  );
 }
 
 /** Two pixel rows of layer l: the whole cell, and its middle. */
@@ -69,33 +82,31 @@ function heatRows(view, l, cell, middle) {
 function paintHeat(view) {
   const { run, geo, px } = view,
     { Wd } = px,
-    { lh, ratio } = geo,
-    h = Math.round(run.L * lh * ratio),
-    out = view.buffers.heat.size(Wd, h, false);
+    { rows, ratio } = geo,
+    h = Math.round(rows.total * ratio),
+    out = view.buffers.heat.size(Wd, h);
   const cell = new Uint32Array(Wd),
-    middle = new Uint32Array(Wd),
-    gap = new Uint32Array(Wd);
-  const thin = (lh >= 18 ? 3 : 2) * ratio,
-    inset = (lh >= 18 ? 1.5 : 1) * ratio;
+    middle = new Uint32Array(Wd);
   for (let l = 0; l < run.L; l++) {
     heatRows(view, l, cell, middle);
-    const top = l * lh * ratio,
-      m0 = Math.round(top + (lh * ratio - thin) / 2),
-      m1 = Math.round(m0 + thin),
-      y0 = Math.round(top + inset),
-      y1 = Math.round(top + lh * ratio - inset);
-    for (let y = Math.round(top), end = Math.min(h, Math.round(top + lh * ratio)); y < end; y++)
-      out.set(y < y0 || y >= y1 ? gap : y >= m0 && y < m1 ? middle : cell, y * Wd);
+    const high = rows.height[l],
+      top = rows.top[l] * ratio,
+      thin = (high >= 18 ? 3 : high >= 12 ? 2 : 1) * ratio,
+      inset = (high >= 18 ? 1.5 : high >= 7 ? 1 : 0.5) * ratio,
+      m0 = Math.round(top + (high * ratio - thin) / 2),
+      m1 = Math.round(m0 + thin);
+    for (let y = Math.round(top + inset); y < Math.round(top + high * ratio - inset); y++)
+      out.set(y >= m0 && y < m1 ? middle : cell, y * Wd);
   }
   view.buffers.heat.show();
 }
 
 export function drawHeat(view, pen) {
-  const { run, state, geo, css, ctx } = view,
-    { L, Q } = run,
-    { x0, x1, W, lh, heat, narrow } = geo,
-    s = state.step,
-    w = x1 - x0;
+  const { state, geo, css, ctx } = view,
+    { x0, x1, W, rows, heat, narrow } = geo,
+    w = x1 - x0,
+    top = heat + rows.top[state.layer],
+    high = rows.height[state.layer];
   pen.font();
   pen.text(
     narrow ? "layer × token" : "what each layer holds at this step: layer × token",
@@ -104,38 +115,40 @@ export function drawHeat(view, pen) {
   );
   pen.text(state.groups ? "held, filtered" : "held", W, heat - 9, "right");
   ctx.fillStyle = css.panel;
-  ctx.fillRect(x0, heat + state.layer * lh, w, lh);
+  ctx.fillRect(x0, top, w, high);
   paintHeat(view);
-  ctx.drawImage(view.buffers.heat.canvas, x0, heat, w, L * lh);
-  const each = lh >= 13 ? 1 : 4,
-    room = narrow ? 12 : 34;
-  for (let l = 0; l < L; l++) {
-    const y = heat + l * lh,
-      chosen = l === state.layer,
-      n = view.counts.held[l * Q + s];
-    if (chosen || l % each === 0) {
-      pen.font(chosen ? 650 : 400, lh < 13 && !chosen ? 10 : 12);
-      pen.text(
-        `${narrow ? "" : "layer "}${l}`,
-        x0 - 9,
-        y + lh / 2,
-        "right",
-        chosen ? css.ink : css.soft,
-      );
-      pen.text(String(n), W, y + lh / 2, "right", chosen ? css.ink : css.soft);
-    }
-    ctx.fillStyle = chosen ? css.held : css["held-soft"];
-    ctx.fillRect(
-      x1 + 7,
-      y + lh / 2 - Math.min(3, lh / 4),
-      Math.max(n ? 1 : 0, (room * n) / (s + 1)),
-      Math.min(6, lh / 2),
-    );
-  }
+  ctx.drawImage(view.buffers.heat.canvas, x0, heat, w, rows.total);
+  drawSides(view, pen);
   ctx.strokeStyle = css.ink;
   ctx.lineWidth = 1.4;
-  ctx.strokeRect(x0 - 2, heat + state.layer * lh - 0.2, w + 4, lh + 0.4);
+  ctx.strokeRect(x0 - 2, top - 0.2, w + 4, high + 0.4);
   pen.font();
   pen.text("POS", x0 - 9, geo.pos + geo.posH / 2, "right");
-  pen.blit(view.buffers.pos, x0, geo.pos, w, geo.posH, run.running ? 0 : 0.22);
+  pen.blit(view.buffers.pos, x0, geo.pos, w, geo.posH, view.run.running ? 0 : 0.22);
+}
+
+/** Left and right of the rows: which layer, and how much it holds. Groups are named by their range. */
+function drawSides(view, pen) {
+  const { run, state, geo, css, ctx, counts } = view,
+    { x0, x1, W, rows, heat, narrow } = geo,
+    room = narrow ? 12 : 34,
+    open = heat + rows.top[state.layer] + rows.height[state.layer] / 2;
+  for (let l = 0; l < run.L; l++) {
+    const y = heat + rows.top[l] + rows.height[l] / 2,
+      chosen = l === state.layer,
+      n = counts.held[l * run.Q + state.step],
+      thick = Math.min(6, rows.height[l] / 2);
+    if (chosen || rows.alike) {
+      pen.font(chosen ? 650 : 400);
+      pen.text(`${narrow ? "" : "layer "}${l}`, x0 - 9, y, "right", chosen ? css.ink : css.soft);
+      pen.text(String(n), W, y, "right", chosen ? css.ink : css.soft);
+    }
+    ctx.fillStyle = chosen ? css.held : css["held-soft"];
+    ctx.fillRect(x1 + 7, y - thick / 2, Math.max(n ? 1 : 0, (room * n) / (state.step + 1)), thick);
+  }
+  pen.font(400, 11);
+  for (const [a, b] of rows.groups) {
+    const y = heat + (rows.top[a] + rows.top[b] + rows.height[b]) / 2;
+    if (Math.abs(y - open) > 13) pen.text(`${a}–${b}`, x0 - 9, y, "right");
+  }
 }

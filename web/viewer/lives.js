@@ -3,6 +3,8 @@
 // Painted from the list of births and drops, row by row: never an array of T x T.
 
 import { drawAges, paintAges } from "./ages.js";
+import { tickFor } from "./columns.js";
+import { paintEvery } from "./every.js";
 import { heldInk } from "./heatmap.js";
 import { share, tint } from "./pixels.js";
 import { ALIVE, clamp } from "./values.js";
@@ -14,7 +16,10 @@ export function paintLives(view) {
   const bars = buffers.bars.size(px.Wd, h),
     marks = buffers.marks.size(px.Wd, h);
   if (state.life === "age") paintAges(view, bars, marks, h);
-  else {
+  else if (state.life === "every") {
+    paintEvery(view);
+    return;
+  } else {
     buffers.live.size(px.Wd, h);
     paintBars(view, bars, marks, h);
   }
@@ -144,7 +149,8 @@ function drawBars(view, pen) {
     rows = Math.round(((ys - life) / lifeH) * height),
     cut = rows / height,
     sx = clamp(pen.split, 0, 1),
-    wide = Math.round(width * sx);
+    wide = Math.round(width * sx),
+    tick = tickFor(v[1] - v[0], lifeH, 34);
   const part = (b) => {
     if (rows > 0 && wide > 0)
       ctx.drawImage(b.canvas, 0, 0, wide, rows, x0, life, (w * wide) / width, lifeH * cut);
@@ -181,8 +187,12 @@ function drawBars(view, pen) {
     life + 4,
     "right",
   );
-  if (lifeH - (ys - life) > 16)
-    pen.text(String(Math.round(v[1]) - 1), x0 - 9, life + lifeH - 4, "right");
+  for (let t = Math.ceil(v[0] / tick) * tick; t < v[1]; t += tick) {
+    const y = Y(t);
+    if (y < life + 16 || Math.abs(y - ys) < 12) continue;
+    pen.line(x0 - 5, y, x0 - 1, y, css.soft);
+    pen.text(String(t), x0 - 9, y, "right");
+  }
   if (ys - life > 18) pen.text(String(s), x0 - 9, ys, "right", css.ink);
   drawNote(view, pen);
   const j = state.token,
@@ -191,10 +201,7 @@ function drawBars(view, pen) {
     const y = Y(d),
       xd = view.X(d) + geo.cw / 2;
     pen.line(view.X(j) + geo.cw / 2, y, xd, y, css.by, 1.8);
-    ctx.fillStyle = css.by;
-    ctx.beginPath();
-    ctx.arc(xd, y, 3.6, 0, 7);
-    ctx.fill();
+    pen.dot(xd, y, 3.6, css.by);
   }
 }
 

@@ -1,11 +1,23 @@
-// Where the linked view lives: the static HTML (`mount`) and the Streamlit component (default export).
+// Where the linked view lives. Two ways in:
+//
+// mount(element, payload, options) -> view, for static pages, notebooks and pages with a model of
+// their own. `payload` is the JSON object of dcp/viewer/payload.py. options: `title` (a heading over
+// the view), `theme` ("light", "dark"; else that of the system), `report` (a function that is told
+// { layer, step, token } a moment after the reader has moved). The view's methods for a page:
+//
+//   view.update(payload)   the same run grown (same `id`), or another one; step, layer and zoom of a
+//                          run are kept. While `running` is true the view follows the newest step.
+//   view.theme(name)       another theme
+//   view.go(step), view.setLayer(layer), view.pick(token)
+//   view.destroy()         takes the view off the page
+//
+// component({ parentElement, data, setStateValue }), the default export, for Streamlit.
 
 import { parse } from "./pixels.js";
 import { View } from "./view.js";
 
-/** Static pages and notebooks: one payload, once. */
-export function mount(root, payload, options = {}) {
-  const view = new View(root, options);
+export function mount(element, payload, options = {}) {
+  const view = new View(element, options);
   view.update(payload);
   return view;
 }
@@ -24,9 +36,9 @@ function alike(a, b) {
 
 function streamlitTheme(parent) {
   const host = parent.host || parent,
-    value = getComputedStyle(host).getPropertyValue("--st-background-color").trim();
-  const m = value.match(/^#([0-9a-f]{6})$/i);
-  return m && parse(value).reduce((a, b) => a + b, 0) < 384 ? "dark" : "light";
+    value = getComputedStyle(host).getPropertyValue("--st-background-color").trim(),
+    hex = /^#([0-9a-f]{6})$/i.test(value);
+  return hex && parse(value).reduce((a, b) => a + b, 0) < 384 ? "dark" : "light";
 }
 
 /** Streamlit component: called again with every new payload; the view and its state stay.

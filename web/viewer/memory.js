@@ -1,6 +1,6 @@
 // The memory curve: entries held by every layer, stacked, under what a model that forgets nothing holds.
 
-import { clamp } from "./values.js";
+import { brief, clamp } from "./values.js";
 
 export function paintMemory(view) {
   const { run, state, px, colour, counts, geo } = view,
@@ -66,6 +66,13 @@ export function drawMemory(view, pen) {
   );
   pen.blit(view.buffers.memory, x0, mem, w, memH, run.running ? 0 : 0.25);
   pen.line(x0, mem + memH + 0.5, x1, mem + memH + 0.5, css.line);
+  pen.font(400, 11);
+  for (const part of [0, 0.25, 0.5, 0.75, 1]) {
+    const n = Math.round(part * L * run.domain),
+      y = memoryY(view, n);
+    pen.line(x0 - 5, y, x0 - 1, y, css.soft);
+    if (part !== 0.25 && part !== 0.75) pen.text(brief(n), x0 - 9, y, "right");
+  }
   ctx.strokeStyle = css.soft;
   ctx.lineWidth = 1.2;
   ctx.save();
@@ -78,16 +85,11 @@ export function drawMemory(view, pen) {
     held = counts.total[s],
     yd = memoryY(view, dense),
     yh = Math.min(mem + memH - 6, Math.max(memoryY(view, held), yd + 15));
+  pen.font();
   pen.text(String(dense), x1 + 7, clamp(yd, mem - 2, yh - 14), "left");
   pen.font(650);
   pen.text(String(held), x1 + 7, yh, "left", css.ink);
   if (pen.x < x0 - 1 || pen.x > x1 + 1) return;
-  ctx.fillStyle = css.soft;
-  ctx.beginPath();
-  ctx.arc(pen.x, yd, 2.6, 0, 7);
-  ctx.fill();
-  ctx.fillStyle = css.ink;
-  ctx.beginPath();
-  ctx.arc(pen.x, memoryY(view, held), 2.6, 0, 7);
-  ctx.fill();
+  pen.dot(pen.x, yd, 2.6, css.soft);
+  pen.dot(pen.x, memoryY(view, held), 2.6, css.ink);
 }

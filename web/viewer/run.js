@@ -29,6 +29,8 @@ export function unpack(p) {
     prompt: p.prompt,
     text: p.text,
     running: !!p.running,
+    play: !!p.play,
+    dimmed: !!p.dimmed,
     memory: p.memory || {},
     speed: p.speed || {},
     label: p.label || "",

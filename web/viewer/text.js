@@ -6,6 +6,7 @@
 
 import { node } from "./dom.js";
 import { dress, layersOf, markTokens, partState, unitState } from "./dress.js";
+import { onKey } from "./hands.js";
 import { cut } from "./units.js";
 import { clamp, search } from "./values.js";
 
@@ -228,7 +229,7 @@ export class TextPanel {
       view.draw();
     });
     box.addEventListener("keydown", (e) => {
-      if (e.key === "Escape") view.key(e);
+      if (e.key === "Escape") onKey(view, e);
     });
   }
 }

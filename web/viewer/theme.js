@@ -3,7 +3,7 @@
 import { between, pack, parse, ramp } from "./pixels.js";
 
 const HUES = [
-  ...["ink", "soft", "line", "paper", "panel", "drop", "by", "gone", "held", "held-soft"],
+  ...["ink", "soft", "line", "paper", "panel", "drop", "by", "gone", "faint", "held", "held-soft"],
   ...["young", "old", "safe", "close", "short", "long", "sel"],
   ...["p0", "p1", "p2", "p3", "p4", "p5"],
 ];
@@ -20,6 +20,7 @@ export function applyTheme(view, name) {
     held: pack(rgb.held),
     soft: pack(rgb["held-soft"]),
     drop: pack(rgb.drop),
+    rest: pack(between(rgb.drop, rgb.paper, 0.55)),
     gone: pack(rgb.gone),
     age: ramp(rgb.young, rgb.old),
     close: ramp(rgb.safe, rgb.close),

@@ -54,12 +54,19 @@ export function drawTiles(view) {
   const { now, mean, first, process } = run.speed,
     rate = (v) => (v > 0 ? (v >= 100 ? v.toFixed(0) : v.toFixed(1)) : "–"),
     reading = first > 0 && run.prompt ? `reading ${rate(run.prompt / first)} tok/s` : "",
-    wrote = run.running ? `mean ${rate(mean)}` : "";
+    wrote = run.running && mean > 0 ? `mean ${rate(mean)}` : "";
+  const rated = run.running ? now : mean;
   put(
     view.tile.speed,
-    `${rate(run.running ? now : mean)} tok/s`,
-    run.running ? "writing now" : "writing",
-    [wrote, reading, run.running ? "" : run.machine && `on ${run.machine}`]
+    rated > 0 ? `${rate(rated)} tok/s` : "–",
+    rated > 0
+      ? run.running
+        ? "writing now"
+        : "writing"
+      : run.running
+        ? "not writing yet"
+        : "no speed recorded",
+    [wrote, reading, run.running || !mean ? "" : run.machine && `on ${run.machine}`]
       .filter(Boolean)
       .join(" · "),
   );
@@ -68,7 +75,7 @@ export function drawTiles(view) {
     view.tile.first,
     first > 0 ? wait : "–",
     "to the first token",
-    process ? `${bytes(process)} whole process` : run.running ? "" : "as recorded",
+    process ? `${bytes(process)} whole process` : first > 0 && !run.running ? "as recorded" : "",
   );
 }
 

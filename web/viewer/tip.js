@@ -21,11 +21,22 @@ export function drawTip(view) {
     tip.replaceChildren(...tell(view, j, l, s));
   }
   tip.hidden = false;
-  const width = tip.offsetWidth,
-    height = tip.offsetHeight,
-    right = hover.x + 16 + width < geo.W;
-  tip.style.left = `${clamp(right ? hover.x + 16 : hover.x - width - 16, 0, Math.max(0, geo.W - width))}px`;
-  tip.style.top = `${hover.panel === "text" ? hover.y + 18 : clamp(hover.y - height / 2, 0, geo.H - height)}px`;
+  const width = tip.offsetWidth;
+  tip.style.left = `${clamp(hover.x - width / 2, 0, Math.max(0, geo.W - width))}px`;
+  tip.style.top = `${beside(view, tip.offsetHeight)}px`;
+}
+
+/** The tip lies under or over the panel that the pointer is in, never on it. */
+function beside({ geo, hover }, height) {
+  switch (hover.panel) {
+    case "text":
+      return hover.y + 20;
+    case "life":
+    case "arc":
+      return (hover.panel === "arc" ? geo.arc : geo.life) - 26 - height;
+    default:
+      return geo.pos + geo.posH + 6;
+  }
 }
 
 /** Everything known about one token in one layer, up to what the run as a whole says. */

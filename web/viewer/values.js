@@ -8,6 +8,9 @@ export const percent = (v, digits = 0) => `${(100 * v).toFixed(digits)}\u00a0%`;
 
 export const plural = (n, one, many) => `${n} ${n === 1 ? one : many}`;
 
+/** A count on an axis: 940, 1.2k, 245k. */
+export const brief = (n) => (n < 1000 ? String(n) : `${(n / 1000).toFixed(n < 10000 ? 1 : 0)}k`);
+
 export function bytes(n) {
   if (!(n >= 0)) return "–";
   const units = ["B", "KiB", "MiB", "GiB"];

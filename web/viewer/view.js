@@ -6,18 +6,14 @@
 import { RELAYS } from "./choices.js";
 import { build } from "./controls.js";
 import { count, rank } from "./counts.js";
-import { write } from "./dom.js";
 import { advance, begin, play, stop } from "./film.js";
-import { listen, onKey } from "./hands.js";
-import { paintPos } from "./lanes.js";
+import { listen } from "./hands.js";
+import { take } from "./intake.js";
 import { drawLegend } from "./legend.js";
-import { paintLives } from "./lives.js";
-import { paintMemory } from "./memory.js";
 import { Pixels } from "./pixels.js";
-import { middling, refusal, unpack } from "./run.js";
-import { drawScrub, drawStage, layout } from "./stage.js";
+import { drawScrub, drawStage, layout, paint } from "./stage.js";
 import { drawStory } from "./story.js";
-import { settle, summarise, whereIs } from "./telling.js";
+import { settle, whereIs } from "./telling.js";
 import { applyTheme } from "./theme.js";
 import { drawTiles } from "./tiles.js";
 import { drawTip } from "./tip.js";
@@ -39,10 +35,6 @@ const FIRST = {
   placed: null,
 };
 
-// The state of the last few runs looked at: a view that the page takes away and puts back, or a run
-// that is left and opened again, is as it was.
-const remembered = new Map();
-
 export class View {
   constructor(root, options = {}) {
     this.root = root;
@@ -51,7 +43,7 @@ export class View {
     this.view = this.hover = this.run = null;
     this.frame = this.playing = 0;
     this.buffers = Object.fromEntries(
-      ["heat", "bars", "live", "marks", "memory", "pos"].map((k) => [k, new Pixels()]),
+      ["heat", "bars", "live", "marks", "memory", "pos", "track"].map((k) => [k, new Pixels()]),
     );
     build(this);
     listen(this);
@@ -60,7 +52,9 @@ export class View {
     this.width = this.canvas.clientWidth;
     this.resize = new ResizeObserver(() => {
       this.width = this.canvas.clientWidth;
-      this.box.toggleAttribute("data-narrow", this.box.clientWidth < 640);
+      const narrow = this.box.clientWidth < 640;
+      if (narrow !== this.box.hasAttribute("data-narrow")) this.fold(narrow);
+      this.box.toggleAttribute("data-narrow", narrow);
       this.refit();
     });
     this.resize.observe(this.box);
@@ -94,56 +88,9 @@ export class View {
     this.draw();
   }
 
-  // ---- data in
-
+  /** Show a payload: the same run grown, or another one. */
   update(payload) {
-    const problem = refusal(payload);
-    write(this.notice, problem);
-    this.box.toggleAttribute("data-refused", !!problem);
-    if (problem) return;
-    const fresh = this.run?.id !== payload.id,
-      wasRunning = this.run?.running;
-    // Each run has a state object of its own, so that one that is left keeps what it had.
-    if (fresh) this.state = { ...this.state };
-    this.run = unpack(payload);
-    const { run, state } = this;
-    if (fresh) this.begun();
-    state.step = clamp(state.step, 0, Math.max(0, run.Q - 1));
-    if (!run.running && wasRunning && state.follow) state.step = run.Q - 1;
-    this.ranks = [];
-    this.told = "";
-    this.text.lay(fresh);
-    this.recount();
-    drawLegend(this);
-    summarise(this);
-    if (fresh || run.running || wasRunning) this.reported = this.where();
-    this.place(payload.at);
-    this.stale = true;
-    this.draw();
-  }
-
-  /** A run not shown before, or not for a while. */
-  begun() {
-    const { run, state } = this;
-    Object.assign(state, { token: -1, follow: run.running, groups: 0, placed: null });
-    state.step = run.running ? 0 : run.Q - 1;
-    if (state.layer < 0 || state.layer >= run.L) state.layer = middling(run);
-    Object.assign(state, remembered.get(run.id));
-    remembered.set(run.id, state);
-    if (remembered.size > 8) remembered.delete(remembered.keys().next().value);
-    this.view = null;
-    this.stop();
-  }
-
-  /** Go where the page asks; a place already followed is not asked for again. */
-  place(at) {
-    const { run, state } = this;
-    if (!at || at.n === state.placed || run.running) return;
-    state.placed = at.n;
-    if (at.layer >= 0 && at.layer < run.L) state.layer = at.layer;
-    if (at.token !== undefined) state.token = at.token >= 0 && at.token < run.T ? at.token : -1;
-    if (at.step >= 0 && at.step < run.Q) this.go(at.step);
-    this.reported = this.where();
+    take(this, payload);
   }
 
   where() {
@@ -245,10 +192,6 @@ export class View {
     this.draw();
   }
 
-  key(event) {
-    onKey(this, event);
-  }
-
   setLayer(l) {
     const layer = clamp(l, 0, this.run.L - 1);
     if (layer !== this.state.layer) {
@@ -289,12 +232,8 @@ export class View {
     const began = performance.now();
     this.advance(now);
     layout(this);
-    if (this.stale) {
-      paintLives(this);
-      paintMemory(this);
-      paintPos(this);
-      this.stale = false;
-    }
+    if (this.stale) paint(this);
+    this.stale = false;
     // The canvas first: setting its font after the page has changed would work out all styles at once.
     drawStage(this);
     drawTiles(this);
