@@ -97,7 +97,8 @@ def evaluate(
     context = windows.context
     if context > model.config.context:
         raise RequestError(
-            f"context {context} is longer than the model's {model.config.context}; lower --context"
+            f"context {context} is longer than the model's {model.config.context}; lower it",
+            remedy="context",
         )
     if policies and baseline is None:
         raise RequestError("policies run on the dense twin; give it as the baseline")
