@@ -14,6 +14,7 @@ from dcp.deaths import ForcedDeaths
 from dcp.errors import RequestError
 from dcp.model.cached import Drops
 from dcp.model.config import ModelConfig, Sampling
+from dcp.policies.rule import Eviction
 from dcp.progress import Cancel
 
 __all__ = ["Memory", "Request", "RowStep", "Step", "per_row"]
@@ -37,6 +38,7 @@ class Request:
     score_prompt: bool
     streams: tuple[int, ...]
     cancel: Cancel | None
+    eviction: Eviction | None = None
 
     @property
     def lengths(self) -> list[int]:
@@ -57,6 +59,8 @@ class Request:
             _check_row(config, prompt, new)
         for ids in self.continuations:
             _check_ids(config, ids)
+        if self.eviction is not None and any(orders is not None for orders in self.deaths):
+            raise RequestError("an eviction policy and forced deaths cannot share a run; give one")
         for orders in self.deaths:
             if orders is not None and len(orders.death) != config.layers:
                 raise RequestError(
