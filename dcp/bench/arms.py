@@ -27,7 +27,7 @@ from dcp.progress import Progress, in_parts, silent
 from dcp.runs.recorder import Recorder
 from dcp.runs.request import TextRequest
 
-__all__ = ["Plan", "Row", "decode_group", "model_group", "scattered"]
+__all__ = ["Row", "Timing", "decode_group", "model_group", "scattered"]
 
 _MEMORY = (
     *("kv_bytes_live", "kv_bytes_held", "kv_bytes_peak", "kv_bytes_dense"),
@@ -39,7 +39,7 @@ _GREEDY = Sampling(temperature=0)
 
 
 @dataclass(frozen=True)
-class Plan:
+class Timing:
     """How long to measure: ``rounds`` turns of ``steps`` steps after ``warm_up`` untimed ones."""
 
     rounds: int = 12
@@ -99,7 +99,7 @@ def decode_group(
     context: int,
     dropped: Sequence[float],
     weights: Sequence[str],
-    plan: Plan,
+    timing: Timing,
     impl: str = "auto",
     rival: bool = True,
     progress: Progress = silent,
@@ -110,9 +110,9 @@ def decode_group(
     share in ``dropped``. ``rival`` adds `transformers` in float32. Dense arms are measured against
     the first arm of all, pruned arms against their own dense arm.
     """
-    start = context - plan.total - 1
+    start = context - timing.total - 1
     if start < 1:
-        raise RequestError(f"context {context} is too short to measure {plan.total} steps")
+        raise RequestError(f"context {context} is too short to measure {timing.total} steps")
     ids = np.random.default_rng(1).integers(0, 256, (batch, start)).tolist()
     members: list[_Member] = []
     begin = in_parts(progress, rival + len(weights) * (1 + len(dropped)) + 1)
@@ -129,7 +129,7 @@ def decode_group(
             orders = [scattered(model.config.layers, context, share or 0.0)] * batch
             run = engine.run(
                 ids,
-                new_tokens=plan.total + 1,
+                new_tokens=timing.total + 1,
                 sampling=_GREEDY,
                 deaths=None if share is None else orders,
                 prune=share is not None,
@@ -139,17 +139,17 @@ def decode_group(
             against = first if share is None else dense
             members.append(_Member(Arm(name, ours.step, against), kind, ours))
     begin(f"batch {batch}, context {context}: {len(members)} arms take turns")
-    return _measure(members, folder.name, batch, context, plan)
+    return _measure(members, folder.name, batch, context, timing)
 
 
 def model_group(
-    model: OpenModel, text: str, plan: Plan, impl: str = "auto", progress: Progress = silent
+    model: OpenModel, text: str, timing: Timing, impl: str = "auto", progress: Progress = silent
 ) -> list[Row]:
     """A real model with its own gates at batch 1: dense, pruned, and pruned while recorded.
 
     ``text`` is shortened so that it and the steps fit into the context.
     """
-    new = plan.total + 1
+    new = timing.total + 1
     if model.info.context <= new:
         raise RequestError(f"context {model.info.context} is too short to measure {new} steps")
     prompt = model.tokenizer.encode(text).truncate(model.info.context - new, "first")
@@ -169,7 +169,7 @@ def model_group(
         _Member(Arm("own gates, recorded", lambda: next(steps), "own gates"), model.dtype),
     ]
     begin(f"{model.info.name}: {len(members)} arms take turns")
-    return _measure(members, model.info.name, 1, len(prompt) + new, plan)
+    return _measure(members, model.info.name, 1, len(prompt) + new, timing)
 
 
 class _Ours:
@@ -213,13 +213,13 @@ class _Member:
 
 
 def _measure(
-    members: Sequence[_Member], model: str, batch: int, context: int, plan: Plan
+    members: Sequence[_Member], model: str, batch: int, context: int, timing: Timing
 ) -> list[Row]:
     turns = take_turns(
         [member.arm for member in members],
-        rounds=plan.rounds,
-        steps=plan.steps,
-        warm_up=plan.warm_up,
+        rounds=timing.rounds,
+        steps=timing.steps,
+        warm_up=timing.warm_up,
     )
     read = {m.arm.name: m.ours.bytes_read(m.weights) for m in members if m.ours}
     rows = []
