@@ -12,8 +12,8 @@ import numpy.typing as npt
 from dcp.arguments import whole
 from dcp.deaths import ForcedDeaths
 from dcp.errors import RequestError
-from dcp.model.cached import Drops
 from dcp.model.config import ModelConfig, Sampling
+from dcp.model.sequence_cache import CacheBytes, Drops
 from dcp.policies.rule import Eviction
 from dcp.progress import Cancel
 
@@ -95,18 +95,10 @@ def _check_ids(config: ModelConfig, ids: Sequence[int]) -> None:
 
 
 @dataclass(frozen=True)
-class Memory:
-    """Cache bytes of one row.
+class Memory(CacheBytes):
+    """Cache bytes of one row, and ``dense``: keys and values of all its tokens so far, had none
+    been dropped: 2 L T H_kv d times the width of a number."""
 
-    live   keys and values that a query can see now
-    held   memory kept for them, gate keys and tables included
-    peak   the most ever held
-    dense  keys and values of all tokens so far, had none been dropped: 2 L T H_kv d bytes
-    """
-
-    live: int
-    held: int
-    peak: int
     dense: int
 
 

@@ -19,6 +19,7 @@ from dcp.deaths import ALIVE
 from dcp.engine.graph import AHEAD, DecodeGraph, Reading, Start
 from dcp.engine.request import Finish, Memory, Request, RowStep, Step
 from dcp.engine.sampling import log_probabilities, sample
+from dcp.kernels.row_bytes import entry_bytes
 from dcp.model.cached import CachedAttention
 from dcp.model.paged import PagedAttention
 from dcp.model.weights import LoadedModel
@@ -43,9 +44,8 @@ class Run(Iterator[Step]):
         self.interrupted = False
         self._transformer, self._cache, self._device = model.transformer, cache, device
         config, dtype = model.config, model.dtype
-        self._dense_token_bytes = (
-            2 * config.layers * config.kv_heads * config.head_dim * dtype.itemsize
-        )
+        entry = entry_bytes(config.kv_heads, config.head_dim, dtype)
+        self._dense_token_bytes = config.layers * entry
         self._tokens = [list(prompt) for prompt in request.prompts]
         self._read = [0] * len(request.prompts)
         shapes = [(config.layers, length) for length in request.lengths]

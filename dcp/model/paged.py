@@ -19,8 +19,8 @@ from dcp.deaths import GATE, ForcedDeaths
 from dcp.errors import DeviceError
 from dcp.kernels.api import Kernels
 from dcp.model.attend import Gates
-from dcp.model.cached import CacheBytes, Drops
 from dcp.model.config import ModelConfig
+from dcp.model.sequence_cache import CacheBytes, Drops
 
 __all__ = ["PagedAttention"]
 
@@ -216,7 +216,7 @@ class PagedAttention:
 
     def memory(self, row: int) -> CacheBytes:
         self._refresh()
-        live = int(self._counts[:, row].sum()) * self.pool.row_bytes
+        live = int(self._counts[:, row].sum()) * self.pool.entry_bytes
         return CacheBytes(live, self._held(row), self._peak[row])
 
     def release(self, row: int) -> None:
