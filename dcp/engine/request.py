@@ -17,7 +17,7 @@ from dcp.model.sequence_cache import CacheBytes, Drops
 from dcp.policies.rule import Eviction
 from dcp.progress import Cancel
 
-__all__ = ["Memory", "Request", "RowStep", "Step", "per_row"]
+__all__ = ["Memory", "Reading", "Request", "RowStep", "Start", "Step", "per_row"]
 
 Finish = Literal["length", "stop"]
 
@@ -92,6 +92,39 @@ def _check_ids(config: ModelConfig, ids: Sequence[int]) -> None:
     if ids and not 0 <= min(ids) <= max(ids) < config.vocab:
         wrong = min(ids) if min(ids) < 0 else max(ids)
         raise RequestError(f"token id {wrong} is not in the model's vocabulary of {config.vocab}")
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where each of B rows stands when the device takes over, and what it will do.
+
+    tokens         [B] the last token of each row, not yet read
+    positions      [B] its position
+    wanted         [B] tokens still to draw; 0 for a row that has ended
+    continuations  [B] tokens taken in place of those drawn, as far as they go
+    streams        [B] names of the rows for sampling
+    stop_ids       a row ends after it drew one of these
+    """
+
+    tokens: Sequence[int]
+    positions: Sequence[int]
+    wanted: Sequence[int]
+    continuations: Sequence[Sequence[int]]
+    streams: Sequence[int]
+    stop_ids: Sequence[int]
+    sampling: Sampling
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one step on the device did: for each row that read a token, the token that followed, its
+    log-prob and whether the row ends with it; and the step's own time (s)."""
+
+    rows: list[int]
+    tokens: list[int]
+    scores: list[float]
+    ended: list[bool]
+    seconds: float
 
 
 @dataclass(frozen=True)
