@@ -63,7 +63,7 @@ class CachedAttention:
             for limit, meter in zip(limits, self._meters, strict=True)
         ]
         self._orders = [
-            None if orders is None else _padded(orders, config.layers, limit)
+            None if orders is None else orders.padded(limit)
             for orders, limit in zip(deaths, limits, strict=True)
         ]
         # A full schedule leaves the gates nothing to say; their logits are still computed.
@@ -210,10 +210,3 @@ class CachedAttention:
             )
             slots.drop(dead)
         return out
-
-
-def _padded(orders: ForcedDeaths, layers: int, tokens: int) -> npt.NDArray[np.int32]:
-    """The orders as [layers, tokens], what they do not mention left to the gates."""
-    table = np.full((layers, tokens), GATE, dtype=np.int32)
-    table[:, : orders.death.shape[1]] = orders.death[:, :tokens]
-    return table

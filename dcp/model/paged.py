@@ -251,9 +251,6 @@ def _orders(
     """All orders as [L, B, tokens] int32, GATE where there is none; None without any."""
     if all(orders is None for orders in deaths):
         return None
-    table = np.full((layers, len(deaths), tokens), GATE, dtype=np.int32)
-    for row, orders in enumerate(deaths):
-        if orders is not None:
-            ordered = orders.death[:, :tokens]
-            table[:, row, : ordered.shape[1]] = ordered
-    return torch.from_numpy(table).to(device)
+    none = np.full((layers, tokens), GATE, dtype=np.int32)
+    tables = [none if orders is None else orders.padded(tokens) for orders in deaths]
+    return torch.from_numpy(np.stack(tables, axis=1)).to(device)
