@@ -11,7 +11,7 @@ from dcp.cli.terminal import note, notes, print_json, print_table
 from dcp.errors import RequestError
 
 if TYPE_CHECKING:
-    from dcp.bench.arms import Row, Timing
+    from dcp.bench.group import Row, Timing
 
 __all__ = ["add_arguments", "run"]
 
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         raise RequestError("--rounds and --batch must be 1 or more")
     if not all(0 <= share <= 100 for share in args.dropped):
         raise RequestError("--dropped is in percent: 0 to 100")
-    from dcp.bench.arms import Timing
+    from dcp.bench.group import Timing
 
     timing = Timing(rounds=args.rounds)
     rows = _shape(args, timing) if "shape" in args.part else []

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dcp.bench.arms import RIVAL, Timing, decode_group, model_group, scattered
+from dcp.bench.arms import RIVAL, decode_group, model_group, scattered
+from dcp.bench.group import Timing
 from dcp.bench.harness import Arm, take_turns
 from dcp.bench.shapes import SHAPES, random_checkpoint, step_bytes
 from dcp.cli.main import main
@@ -72,6 +73,7 @@ def test_every_arm_is_reported_against_its_baseline(folder: Path) -> None:
         ("0% dropped float32", "dense float32"),
         ("80% dropped float32", "dense float32"),
     ]
+    assert [row.impl for row in rows] == ["transformers", "cpu", "cpu", "cpu"]
     _, dense, kept, pruned = rows
     # The last drawn token is in the dense count and has no entry yet.
     config = load(folder).config
@@ -119,6 +121,7 @@ def test_a_real_model_is_measured_dense_pruned_and_recorded(
     model = open_model(tiny_checkpoint("llama"))
     rows = model_group(model, "The river rose. " * 99, SMALL)
     assert [row.arm for row in rows] == ["dense", "own gates", "own gates, recorded"]
+    assert {row.impl for row in rows} == {"cpu"}, "the recorded arm is ours as well"
     assert {row.context for row in rows} == {256}
     assert rows[1].kv_bytes_live < rows[0].kv_bytes_live  # type: ignore[operator]
     short = model_group(model, "The river", SMALL)
