@@ -110,7 +110,8 @@ def evaluate(
     context = windows.context
     if context > model.config.context:
         raise RequestError(
-            f"context {context} is longer than the model's {model.config.context}; lower --context"
+            f"context {context} is longer than the model's {model.config.context}; lower it",
+            remedy="context",
         )
     parts = 1 + (baseline is not None) + len(gate_shifts) * (1 + bool(policies))
     begin = in_parts(progress, parts)

@@ -239,7 +239,9 @@ def shift_for(calibration: Sequence[Calibration], sparsity: float) -> float:
     Points of the longest measured context count. Raises RequestError outside of their range.
     """
     if not calibration:
-        raise RequestError("this model has no calibration for --sparsity; use --gate-shift")
+        raise RequestError(
+            "this model has no calibration for a sparsity; give a gate shift", remedy="gate_shift"
+        )
     longest = max(point.context for point in calibration)
     points = sorted((p.sparsity, p.delta) for p in calibration if p.context == longest)
     low, high = points[0][0], points[-1][0]

@@ -50,8 +50,7 @@ class RuledAttend:
             self._used = []
         z = None
         if "margin" in self._needs and gates is not None:
-            z = gates.q_int @ gates.k_int.transpose(1, 2) / math.sqrt(gates.q_int.shape[-1])
-            z += gates.beta + self._shift
+            z = gates.logits(self._shift)
         watched = self._needs & {"attention"}
         out, death = (self._watched if watched else self._blind)(layer, q, k, v, z)
         self._used.append(death.to(q.device))

@@ -25,7 +25,7 @@ from dcp.model.registry import OpenModel, open_model, shift_for
 from dcp.progress import Cancel
 from dcp.runs.meter import Counters, Meter
 from dcp.runs.request import TextRequest, Truncate
-from dcp.text.tokens import Encoding
+from dcp.text.encoding import Encoding
 from dcp.trace import FORMAT, Trace
 
 __all__ = ["Recorder", "record"]

@@ -58,7 +58,7 @@ def perplexity(subject: Subject, options: Options, page: Page) -> Drawing:
         subject.results,
         ("context", "held_entries", "ppl_pruned", "ppl_gates_off"),
         "perplexity",
-        "the output of python -m dcp eval --json",
+        "what eval wrote of a text",
     )
     data = pd.concat(
         [_series(row) for row in found.to_dict("records")], ignore_index=True
@@ -189,7 +189,7 @@ def tasks(subject: Subject, options: Options, page: Page) -> Drawing:
         subject.results,
         ("sparsity", "accuracy", "ci_low", "ci_high", "n", "chance"),
         "tasks",
-        "the output of python -m dcp eval --task --json",
+        "what eval wrote of tasks",
     )
     names = list(dict.fromkeys(str(name) for name in data["task"]))
     # The twin has no gates to shift: its rows say null.

@@ -46,8 +46,8 @@ def _run(subject: Subject, page: Page) -> Drawing:
     entry = trace.meta["memory"].get("kv_bytes_per_entry")
     if len(timed) < 2:
         raise RequestError(
-            "throughput needs a trace with generated tokens, or --results with the output of "
-            "python -m dcp bench --json"
+            "throughput needs a trace with generated tokens, or the results of bench",
+            remedy="results",
         )
     if not isinstance(entry, int | float) or entry <= 0:
         raise RequestError("throughput needs the bytes of an entry, which this trace does not tell")

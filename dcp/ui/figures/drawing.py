@@ -23,14 +23,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Plate:
-    """A figure as the page shows it; ``error``: why there is none, in one line."""
+    """A figure as the page shows it; ``error``: why there is none."""
 
     png: bytes = b""
     caption: str = ""
     alt: str = ""
     inches: tuple[float, float] = (0.0, 0.0)
     rows: int = 0
-    error: str = ""
+    error: DcpError | None = None
 
 
 def press(exhibit: Exhibit, kind: str) -> Plate:
@@ -42,11 +42,11 @@ def press(exhibit: Exhibit, kind: str) -> Plate:
         drawing = exhibit.draw(kind)
         png = preview(drawing.figure, exhibit.page)
     except DcpError as error:
-        return Plate(error=str(error))
+        return Plate(error=error)
     except Exception as error:
         _log.exception("a figure failed")
         name = type(error).__name__
-        return Plate(error=f"it failed inside the app ({name}); the log says why")
+        return Plate(error=DcpError(f"it failed inside the app ({name}); the log says why"))
     width, height = drawing.figure.get_size_inches()
     inches = float(width), float(height)
     return Plate(png, drawing.caption, alt(drawing), inches, len(drawing.data))

@@ -14,11 +14,18 @@ from dcp.ui.figures.drawing import Plate, Shelf, press
 from dcp.ui.figures.look import Look, look
 from dcp.ui.figures.opened import take, take_all
 from dcp.ui.figures.source import OWN, fingerprint, results, source
+from dcp.ui.look import hinted
 from dcp.ui.session import Session
 
 __all__ = ["gallery"]
 
 _COLUMNS = 4
+_HINTS = {
+    "results": "results above",
+    "source": "“words of” above",
+    "span": "“tokens” above",
+    "gates_off": "python -m dcp trace --gates-off makes such a trace",
+}
 _AGAIN = 0.6
 # Figures are on paper in a dark room too, and a thumbnail's place does not wait for its picture.
 _CSS = """
@@ -123,7 +130,7 @@ def _wall(
     if before and not waiting:
         # All are there: once more, without the timer.
         st.rerun()
-    drawn = {kind: plate for kind, plate in plates.items() if plate is None or not plate.error}
+    drawn = {kind: plate for kind, plate in plates.items() if plate is None or plate.error is None}
     without = {kind: plate for kind, plate in plates.items() if kind not in drawn}
     opened = st.session_state.setdefault("figures_open", next(iter(drawn), ""))
     with st.container(key="figures_progress"):
@@ -138,9 +145,9 @@ def _wall(
         if plate is not None:
             take(exhibit, opened, plate, chosen)
     reasons = [
-        f"{kind}: {_here(plate.error).removeprefix(f'{kind} ')}."
+        f"{kind}: {hinted(plate.error, _HINTS).removeprefix(f'{kind} ')}."
         for kind, plate in without.items()
-        if plate is not None
+        if plate is not None and plate.error is not None
     ]
     if reasons:
         with st.container(key="figures_not"):
@@ -170,15 +177,3 @@ def _thumbnail(kind: str, plate: Plate | None, chosen: Look, opened: bool) -> No
 
 def _open(kind: str) -> None:
     st.session_state["figures_open"] = kind
-
-
-def _here(message: str) -> str:
-    """What the command line would say, in the words of this page."""
-    return (
-        message.rstrip(".")
-        .replace("or --source both", "or words of both above")
-        .replace("give --results FILE", "give results above")
-        .replace("or --results with", "or results above,")
-        .replace("with --span", "under “tokens” above")
-        .replace("a shorter --span", "fewer under “tokens” above")
-    )
