@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from dcp.cli.parser import add_json, count, number
+from dcp.cli.parser import add_json, add_model, count, number
 from dcp.cli.terminal import note, notes, print_json, print_table
 from dcp.errors import RequestError
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shape", default="gpt2-124m", choices=("gpt2-124m", "tiny"), help="default: gpt2-124m"
     )
-    parser.add_argument("--model", metavar="M", help="name, folder or Hub id (default: bundled)")
+    add_model(parser)
     parser.add_argument(
         "--context",
         type=count,
@@ -133,7 +133,7 @@ def _model(args: argparse.Namespace, timing: Timing) -> list[Row]:
     rows: list[Row] = []
     for dtype in args.weights:
         rows += model_group(
-            open_model(args.model, dtype),
+            open_model(args.model, dtype, base=args.base),
             _TEXT * 200,
             timing,
             impl=args.impl,

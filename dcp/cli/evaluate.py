@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dcp.cli.parser import add_json, count, number
+from dcp.cli.parser import add_json, add_model, count, number
 from dcp.cli.terminal import notes, print_json, print_table
 from dcp.errors import RequestError
 
@@ -29,7 +29,7 @@ _SHOWN = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", metavar="M", help="name, folder or Hub id (default: bundled)")
+    add_model(parser)
     parser.add_argument(
         "--file", type=Path, nargs="+", metavar="F", help="text; a blank line ends a document"
     )
@@ -48,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sparsity", type=number, nargs="+", metavar="S", help="resolved to δ by the calibration"
     )
     parser.add_argument(
-        "--baseline", metavar="DIR", help="a dense twin fine-tuned equally long, without gates"
+        "--baseline",
+        metavar="DIR",
+        help="a dense twin fine-tuned equally long, without gates (default: an adapter's base)",
     )
     parser.add_argument(
         "--policies",
@@ -89,11 +91,16 @@ def run(args: argparse.Namespace) -> int:
         raise RequestError("give --file for perplexity or --task for zero-shot, one of them")
     if args.task and args.data is None:
         raise RequestError("give --data, the folder that holds the tasks' files")
-    model = open_model(args.model)
+    model = open_model(args.model, base=args.base)
+    baseline = None
+    if args.baseline:
+        baseline = open_model(args.baseline, gates=False)
+    elif model.info.base is not None:
+        # The rival of an adapter is its untouched base.
+        baseline = open_model(args.model, gates=False, base=args.base)
     shifts = args.gate_shift or [0.0]
     if args.sparsity:
         shifts = [shift_for(model.info.calibration, sparsity) for sparsity in args.sparsity]
-    baseline = open_model(args.baseline, gates=False) if args.baseline else None
     for opened in (model, baseline):
         if opened is not None:
             to_device(opened.loaded, args.device)

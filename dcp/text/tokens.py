@@ -61,6 +61,11 @@ class Tokenizer:
             raise ModelError(f"{path} is not a readable tokenizer: {_line(wrong)}") from None
 
     @property
+    def backend(self) -> tokenizers.Tokenizer:
+        """What is wrapped."""
+        return self._backend
+
+    @property
     def vocab(self) -> int:
         """How many ids the tokenizer knows, added tokens included."""
         return int(self._backend.get_vocab_size(with_added_tokens=True))

@@ -17,8 +17,16 @@ from dcp.errors import RequestError
 from dcp.model.gate_config import GateConfig
 from dcp.model.saving import save
 from dcp.model.transformer import Transformer
+from dcp.train.tokenizer import open_tokenizer
 
 __all__ = ["Log", "check_disk", "checkpoint", "find_last", "restore", "save_model"]
+
+
+# What a model needs beside its weights: generation_config.json can name more ends of a text.
+_BESIDE = (
+    *("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"),
+    "generation_config.json",
+)
 
 
 def check_disk(out: Path, transformer: Transformer) -> None:
@@ -38,10 +46,15 @@ def save_model(
     tokenizer: Path,
     dtype: torch.dtype,
 ) -> None:
+    """A checkpoint folder; an adapter where the gates name their base, which then has the rest."""
     save(folder, transformer, hf_config, gates, dtype)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
+    if gates is not None and gates.base is not None:
+        return
+    for name in _BESIDE:
         if (tokenizer / name).exists():
             shutil.copyfile(tokenizer / name, folder / name)
+    if not (folder / "tokenizer.json").exists():
+        open_tokenizer(tokenizer).save(str(folder / "tokenizer.json"))
 
 
 def find_last(out: Path) -> Path:
