@@ -157,7 +157,7 @@ def record_window(
         pass
     trace = recorder.trace()
     document = f"{plan.text_sha256[:16]}:{window.document}"
-    return dataclasses.replace(trace, meta={**trace.meta, "document": document})
+    return dataclasses.replace(trace, meta=dataclasses.replace(trace.meta, document=document))
 
 
 def share_of_process(environ: Mapping[str, str] = os.environ) -> tuple[int, int]:

@@ -57,7 +57,7 @@ def measure(
     of another model, or too short.
     """
     loaded = model.loaded
-    if trace.meta["weights_sha256"] != loaded.weights_sha256:
+    if trace.meta.weights_sha256 != loaded.weights_sha256:
         raise RequestError(
             f"this run is by other weights than those of {model.info.name} here: "
             "generate it anew with this model, then measure"
@@ -118,7 +118,7 @@ class _Reader:
                 new_tokens=len(self.ids) - 1,
                 forced=[self.ids[1:]],
                 sampling=Sampling(temperature=0),
-                gate_shift=float(self.trace.meta["gate_shift"]),
+                gate_shift=self.trace.meta.gate_shift,
                 score_prompt=False,
                 **more,
             )
@@ -164,7 +164,7 @@ class _Reader:
             about={
                 "model": loaded.name,
                 "weights_sha256": loaded.weights_sha256,
-                "gate_shift": float(self.trace.meta["gate_shift"]),
+                "gate_shift": self.trace.meta.gate_shift,
                 "hardware": _hardware(self.engine.device),
                 "impl": self.engine.impl,
                 "device": self.engine.device.type,

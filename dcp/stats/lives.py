@@ -63,7 +63,7 @@ class Lives:
     """One entry per word and layer that was at risk for at least one step; N entries.
 
     sample    [N] int64  which sample
-    text      [N] int64  which text: windows of one document (``meta["document"]``) share it
+    text      [N] int64  which text: windows of one document (``meta.document``) share it
     word      [N] int64  which word, numbered through all samples
     layer     [N] int64
     group     [N] int64  index into ``names``
@@ -172,8 +172,9 @@ def texts_of(samples: Sequence[Sample]) -> Ints:
 
     A sample is a text of its own unless its trace names the document that it is a window of.
     """
-    seen: dict[Any, int] = {}
-    keys = (trace.meta.get("document", i) for i, (trace, _) in enumerate(samples))
+    seen: dict[str | int, int] = {}
+    documents = (trace.meta.document for trace, _ in samples)
+    keys = (i if document is None else document for i, document in enumerate(documents))
     return np.array([seen.setdefault(key, len(seen)) for key in keys], np.int64)
 
 

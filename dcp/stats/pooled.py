@@ -124,9 +124,9 @@ def _number(layer: int | None) -> int:
 def _about(samples: Sequence[Sample]) -> dict[str, Any]:
     first = samples[0][0]
     return {
-        "model": first.meta["model"],
-        "weights_sha256": first.meta["weights_sha256"],
-        "gate_shift": first.meta["gate_shift"],
+        "model": first.meta.model,
+        "weights_sha256": first.meta.weights_sha256,
+        "gate_shift": first.meta.gate_shift,
         "context": max(trace.tokens for trace, _ in samples),
         "texts": int(texts_of(samples).max()) + 1,
         "windows": len(samples),

@@ -80,7 +80,7 @@ def model_of(session: Session) -> str | None:
     """
     if session.trace is None:
         return None
-    name = str(session.trace.meta["model"])
+    name = session.trace.meta.model
     try:
         if name in {model.name for model in list_models()}:
             return name

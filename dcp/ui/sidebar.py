@@ -53,14 +53,14 @@ def _facts(trace: Trace) -> None:
         "it wrote": f"{trace.tokens - trace.prompt_tokens:,} tokens",
         "dropped": f"{100 * trace.sparsity_at_end():.0f} %",
         "layers": str(trace.layers),
-        "model": str(meta["model"]),
-        "weights": str(meta["weights_sha256"])[:8],
-        **_of_model(str(meta["model"])),
-        "device": str(meta["device"]),
-        "kernels": str(meta["impl"]),
-        "dtype": str(meta["dtype"]),
-        "gate shift": f"{meta['gate_shift']:g}",
-        "seed": str(meta["seed"]),
+        "model": meta.model,
+        "weights": meta.weights_sha256[:8],
+        **_of_model(meta.model),
+        "device": meta.device,
+        "kernels": meta.impl,
+        "dtype": meta.dtype,
+        "gate shift": f"{meta.gate_shift:g}",
+        "seed": str(meta.seed),
     }
     width = max(map(len, facts)) + 1
     lines = [f"{name:<{width}}{' '.join(value.split())[:60]}" for name, value in facts.items()]

@@ -35,7 +35,7 @@ def test_what_the_trace_knows_is_there_at_first_paint(open_page: Open) -> None:
     trace = page.session_state["session"].trace
     live = int(computed(trace).live()[:, -1].sum())
     assert tiles(page)["Live at the end"] == size(live)
-    assert tiles(page)["Held at the end"] == size(trace.meta["memory"]["kv_bytes_held"])
+    assert tiles(page)["Held at the end"] == size(trace.meta.memory.held)
     assert tiles(page)["Crossover"] == "not measured"
     assert len(page.get("plotly_chart")) == 3
     # The bundled models of this test are others than the sample's: it is told, not tried.

@@ -195,7 +195,7 @@ def test_the_dial_names_expected_sparsities_with_their_cost_and_shifts_the_gates
     assert dial.value == 0.0
     dial.set_value(0.8).run()
     finish(press(page, "generate"))
-    assert session(page).trace.meta["gate_shift"] == 0.8
+    assert session(page).trace.meta.gate_shift == 0.8
 
 
 def test_temperature_and_seed_reach_the_run(open_page: Open) -> None:
@@ -204,7 +204,7 @@ def test_temperature_and_seed_reach_the_run(open_page: Open) -> None:
     page.number_input(key="seed").set_value(7).run()
     finish(press(page, "generate"))
     meta = session(page).trace.meta
-    assert (meta["seed"], meta["sampling"]["temperature"]) == (7, 0.0)
+    assert (meta.seed, meta.sampling.temperature) == (7, 0.0)
 
 
 def test_zero_new_tokens_only_reads(open_page: Open) -> None:

@@ -49,8 +49,9 @@ def hostile() -> Trace:
     dead = np.minimum(np.arange(64) + 5, 62)
     death = np.where(np.arange(64) < 40, dead, ALIVE)
     return make_trace(
-        pieces, np.tile(death, (2, 1)), prompt_tokens=9, model="../../etc/**x**\n<b>", impl="<i>",
-        weights_sha256="`" * 90, gate_shift=-(2**62), tokens_per_second="fast",
+        pieces, np.tile(death, (2, 1)), prompt_tokens=9,
+        model="../../etc/**x** ![x](https://example.org/x.png) <b>", gate_shift=-(2**62),
+        sampling={"temperature": None}, tokens_per_second=2**62, document="**d**",
     )  # fmt: skip
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from dcp.trace import ALIVE, Trace
 from dcp.ui.put_back.answer import change_chart, sentence, sums_chart, table
 from dcp.ui.put_back.token_text import coloured, named, selectable
 from tests.app.rooms import TEXT, bundle, charts, press, said, session, settle
-from tests.helpers.traces import random_trace
+from tests.helpers.traces import random_trace, with_meta
 
 Open = Callable[..., AppTest]
 Show = Callable[..., AppTest]
@@ -120,7 +119,7 @@ def test_what_was_clicked_on_another_page_is_chosen(show: Show) -> None:
 
 
 def test_a_trace_of_other_weights_is_one_line(show: Show) -> None:
-    page = show(lambda t: replace(t, meta={**t.meta, "weights_sha256": "f" * 64}))
+    page = show(lambda t: with_meta(t, weights_sha256="f" * 64))
     settle(press(page, "put-go"), "put-asked")
     assert not page.exception
     assert "other weights" in said(page)

@@ -127,12 +127,12 @@ def other(session: Session, limits: Settings, a: Trace) -> Choice | None:
 
 
 def _dial(session: Session, a: Trace) -> Choice:
-    name = str(a.meta["model"])
+    name = a.meta.model
     info = next((model for model in models() if model.name == name), None)
     points = info.calibration if info else ()
     longest = max((point.context for point in points), default=0)
     expected = {p.delta: p.sparsity for p in points if p.context == longest}
-    here = float(a.meta["gate_shift"])
+    here = a.meta.gate_shift
     others = [shift for shift in sorted(expected, key=expected.__getitem__) if shift != here]
     if not others:
         shift = st.number_input("Gate shift δ: below 0 drops more", -20.0, 20.0, here - 1.0, 0.5)
@@ -202,7 +202,7 @@ def _recorded(text: str, shift: float | None = None) -> Read:
     def read(model: OpenModel, a: Trace, report: Report) -> Trace:
         from dcp.runs.recorder import record
 
-        delta = float(a.meta["gate_shift"]) if shift is None else shift
+        delta = a.meta.gate_shift if shift is None else shift
         return record(text, model=model, new_tokens=0, gate_shift=delta)
 
     return read

@@ -105,5 +105,5 @@ def _model_of(session: Session, trace: Trace) -> str | None:
     """The name to open A's model by; a file's word counts only where it names a bundled model."""
     if trace is session.trace:
         return services.model_of(session)
-    name = str(trace.meta["model"])
+    name = trace.meta.model
     return name if name in {model.name for model in models()} else None

@@ -70,9 +70,9 @@ def _tiles(
     trace: Trace, found: Computed, measured: Measured | None, held: int | None = None
 ) -> None:
     live, dense = int(found.live()[:, -1].sum()), int(found.dense()[-1])
-    memory, rate = trace.meta["memory"], trace.meta.get("tokens_per_second")
+    memory, rate = trace.meta.memory, trace.meta.tokens_per_second
     counts = size if found.entry_bytes else "{:,} entries".format
-    held = memory["kv_bytes_held"] if held is None else held
+    held = memory.held if held is None else held
     tiles = [
         (
             "Live at the end · computed",
@@ -137,9 +137,7 @@ def _explain(trace: Trace, measured: Measured | None) -> None:
     left, right = st.columns([4, 1], vertical_alignment="top")
     with left.expander("What was computed, what was measured"):
         st.markdown(COMPUTED + MEASURED)
-        st.caption(
-            f"The run: {trace.meta['impl']} on {trace.meta['device']}, {trace.meta['dtype']}."
-        )
+        st.caption(f"The run: {trace.meta.impl} on {trace.meta.device}, {trace.meta.dtype}.")
     right.download_button(
         "CSV",
         lambda: table(trace, measured).encode(),

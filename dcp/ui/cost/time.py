@@ -123,7 +123,7 @@ def _model_of(session: Session, trace: Trace) -> tuple[str | None, str]:
     """
     if session.origin == "run":
         return session.model, ""
-    name = str(trace.meta["model"])
+    name = trace.meta.model
     if name in {info.name for info in bundled()}:
         return name, ""
     return None, (
