@@ -5,9 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from dcp import __version__
-from dcp.errors import DcpError
-from dcp.model.registry import list_models
 from dcp.trace import Trace
+from dcp.ui.services import models
 from dcp.ui.session import Session
 
 __all__ = ["sidebar"]
@@ -35,9 +34,12 @@ def sidebar(session: Session) -> None:
     """Draw it; once per page run."""
     with st.sidebar, st.container(key="about"):
         st.subheader("What is shown")
-        st.caption(_ORIGINS[session.origin] + (", while another run is on" if session.job else ""))
-        if session.trace is not None:
-            _facts(session.trace)
+        shown = session.shown
+        st.caption(
+            _ORIGINS[shown.origin] + (", while another run is on" if session.work.job else "")
+        )
+        if shown.trace is not None:
+            _facts(shown.trace)
         st.subheader("The method")
         st.markdown(f"[Dynamic Context Pruning, NeurIPS 2023]({PAPER})")
         with st.expander("How to cite"):
@@ -69,10 +71,7 @@ def _facts(trace: Trace) -> None:
 
 def _of_model(name: str) -> dict[str, str]:
     """Parameters and context of a bundled model; nothing of others."""
-    try:
-        found = next((info for info in list_models() if info.name == name), None)
-    except DcpError:
-        return {}
+    found = next((info for info in models() if info.name == name), None)
     if found is None:
         return {}
     return {

@@ -25,7 +25,7 @@ from dcp.ui.figures.drawing import Plate, Shelf, press
 from dcp.ui.figures.opened import Parcel
 from dcp.ui.figures.page import _samples, _thread
 from dcp.ui.figures.source import drawn, fingerprint
-from dcp.ui.session import Session
+from dcp.ui.session import Session, Shown
 from tests.helpers.traces import design_trace, random_trace
 
 Open = Callable[..., AppTest]
@@ -119,7 +119,7 @@ def test_figures_of_a_run_say_that_it_was_typed(open_page: Open) -> None:
     page = open_page()
     session: Session = page.session_state["session"]
     trace = design_trace()
-    session.trace, session.words, session.origin = trace, (), "run"
+    session.shown = Shown(trace, (), "run")
     page = finished(at_figures(page))
     shown = said(page)
     assert "Choice of text: typed by a user of the app." in shown
@@ -133,7 +133,7 @@ def test_nothing_to_draw_is_said_in_one_line(
     monkeypatch.setattr(gallery_source, "sample_names", list)
     page = open_page()
     session: Session = page.session_state["session"]
-    session.trace, session.origin = None, "nothing"
+    session.shown = Shown()
     page = at_figures(page).run()
     assert not page.exception
     assert [info.value for info in page.info] == [

@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 import dcp.ui.running
 from dcp.trace import ALIVE, Trace
-from dcp.ui.session import Session
+from dcp.ui.session import Session, Shown
 from tests.helpers.traces import make_trace, random_trace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,7 +87,7 @@ def test_every_page_opens_on_an_odd_trace(open_page: Open, kind: str) -> None:
     session: Session = page.session_state["session"]
     trace = ODD[kind]()
     if trace is None:
-        session.trace, session.words, session.origin = None, (), "nothing"
+        session.shown = Shown()
     else:
         session.show(trace, (), "upload", "An opened trace.")
     assert open_all(page) == {}
@@ -99,17 +99,17 @@ def test_a_run_and_what_was_asked_outlive_a_change_of_page(open_page: Open) -> N
     page.number_input(key="new_tokens").set_value(200).run()
     page.button(key="generate").click().run()
     session: Session = page.session_state["session"]
-    assert session.job is not None
+    assert session.work.job is not None
     assert open_all(page) == {}
     page.switch_page("pages/cost.py").run()
-    assert session.job is not None
-    session.job.cancel()
+    assert session.work.job is not None
+    session.work.job.cancel()
     page.switch_page("pages/explore.py").run()
     assert page.number_input(key="new_tokens").value == 200
     end = time.monotonic() + 60
-    while session.job is not None and time.monotonic() < end:
+    while session.work.job is not None and time.monotonic() < end:
         page.run()
-    assert session.origin == "run"
+    assert session.shown.origin == "run"
 
 
 @pytest.mark.parametrize("pause", [0.5], indirect=True)
@@ -120,7 +120,7 @@ def test_other_pages_say_that_a_run_is_on_and_end_it(
     page.number_input(key="new_tokens").set_value(200).run()
     page.button(key="generate").click().run()
     session: Session = page.session_state["session"]
-    assert session.job is not None
+    assert session.work.job is not None
     # AppTest opens a page's file by itself, so app.py cannot know which page it is.
     monkeypatch.setattr(dcp.ui.running, "to_page", lambda *_, **__: None)
     line = AppTest.from_string(
@@ -133,11 +133,11 @@ def test_other_pages_say_that_a_run_is_on_and_end_it(
     assert not line.run().caption
     session.page = "Cost"
     assert line.run().caption[0].value.startswith("A run is on.")
-    session.job.cancel()
+    session.work.job.cancel()
     end = time.monotonic() + 60
-    while session.job is not None and time.monotonic() < end:
+    while session.work.job is not None and time.monotonic() < end:
         line.run()
-    assert session.origin == "run"
+    assert session.shown.origin == "run"
     assert not line.run().caption
 
 

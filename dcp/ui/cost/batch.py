@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dcp.errors import DcpError
-from dcp.model.registry import ModelInfo, list_models
 from dcp.stats.cost import Computed, Measured, batch_within
 from dcp.trace import Trace
 from dcp.ui.cost.words import BUDGETS, size
+from dcp.ui.services import models
 
-__all__ = ["batch_section", "bundled"]
+__all__ = ["batch_section"]
 
 _WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 
@@ -49,16 +48,8 @@ def batch_section(trace: Trace, found: Computed, measured: Measured | None) -> N
 def _weights(trace: Trace, measured: Measured | None) -> tuple[int, str]:
     if measured is not None:
         return measured.weights, ""
-    of = {info.name: info.parameters for info in bundled()}
+    of = {info.name: info.parameters for info in models()}
     parameters = of.get(trace.meta.model)
     if parameters is None:
         return 0, "The size of this model's weights is not known here and counts as nothing."
     return parameters * _WIDTHS.get(trace.meta.dtype, 4), ""
-
-
-def bundled() -> list[ModelInfo]:
-    """The bundled models; none where their folder is damaged, which the first page tells."""
-    try:
-        return list_models()
-    except DcpError:
-        return []

@@ -15,10 +15,10 @@ from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 from dcp.ui.worker import Request
 
-__all__ = ["ask"]
+__all__ = ["controls"]
 
 
-def ask(session: Session, limits: Settings) -> None:
+def controls(session: Session, limits: Settings) -> None:
     """Draw the form; on Generate, check the request and put it in the line."""
     state = st.session_state
     if "text" not in state:
@@ -47,7 +47,7 @@ def ask(session: Session, limits: Settings) -> None:
     )
     count_line(models, limits)
     _settings(models, limits)
-    active = session.job is not None
+    active = session.work.job is not None
     with st.container(horizontal=True):
         st.button(
             "Generate",
@@ -78,8 +78,8 @@ def _generate(session: Session, limits: Settings) -> None:
 
 
 def _stop(session: Session) -> None:
-    if session.job is not None:
-        session.job.cancel()
+    if session.work.job is not None:
+        session.work.job.cancel()
 
 
 def _models() -> list[ModelInfo]:

@@ -14,6 +14,7 @@ from dcp.ui.figures.drawing import Plate, Shelf, press
 from dcp.ui.figures.look import Look, look
 from dcp.ui.figures.opened import take, take_all
 from dcp.ui.figures.source import OWN, fingerprint, results, source
+from dcp.ui.follow import follow_run
 from dcp.ui.session import Session
 
 __all__ = ["gallery"]
@@ -58,7 +59,7 @@ def _samples() -> Shelf:
 def gallery(session: Session) -> None:
     """Draw the page."""
     st.html(_CSS)
-    if session.job is not None:
+    if session.work.job is not None:
         st.fragment(_wait, run_every=0.5)(session)
     found = source(session)
     if found is None:
@@ -97,13 +98,7 @@ def gallery(session: Session) -> None:
 
 def _wait(session: Session) -> None:
     """A run is on: its figures are drawn when it has ended."""
-    job = session.job
-    if job is None:
-        return
-    status = job.status()
-    if status.settled:
-        session.end(status)
-        st.rerun()
+    status = follow_run(session)
     read = status.trace.tokens if status.trace is not None else 0
     st.caption(
         f"A run is on ({read} tokens so far): its figures are here when it has ended. Until then "

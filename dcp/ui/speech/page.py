@@ -59,18 +59,18 @@ def speech(session: Session, limits: Settings) -> None:
 
 
 def _this_text(session: Session) -> Live | None:
-    trace = session.trace
-    if session.job is not None:
+    trace = session.shown.trace
+    if session.work.job is not None:
         st.caption("The statistics follow when the run has ended.")
     elif trace is None:
         empty("There is no text to count yet.", "Generate a run, or open a saved trace.")
     elif trace.n_queries < 2:
         empty("This text is a single token.", "Nothing came after it, so nothing was dropped.")
     else:
-        if not session.words:
-            session.words = services.tag(trace)
-        if any(word.complete for word in session.words):
-            return Live(session.shown, [(trace, session.words)])
+        if not session.shown.words:
+            session.name_words(services.tag(trace))
+        if any(word.complete for word in session.shown.words):
+            return Live(session.shown.key, [(trace, session.shown.words)])
         empty("There is no whole word in this text.", "Take one with words in it.")
     return None
 

@@ -12,7 +12,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dcp.figures.screen import speech as charts
+from dcp.figures.screen.speech import heatmap, rate_chart, survival_chart
+from dcp.figures.screen.speech_behind import hazard_chart, noise_chart, trigger_chart
+from dcp.figures.screen.speech_rows import label
 from dcp.stats.noise import tagger_accuracy
 from dcp.ui.speech.source import Ask, Live, Tables, names_of
 
@@ -31,7 +33,7 @@ def panels(tables: Tables, ask: Ask) -> None:
     left, right = st.columns([3, 2], gap="large")
     with left:
         st.subheader("How soon each kind of word is dropped")
-        chosen = _pick(charts.rate_chart(table, names, ask.horizon, tables.key), "speech-rates")
+        chosen = _pick(rate_chart(table, names, ask.horizon, tables.key), "speech-rates")
         st.caption(
             "Bars: what the gates dropped. Hollow marks: random and oldest-first eviction that "
             "drop as many entries per layer and step, so hold the same memory; where they stand "
@@ -73,7 +75,7 @@ def _words(
         counts = tables.rates(ask).drop_duplicates("group")
         known = counts[counts["group"].isin(names)].sort_values("words", ascending=False)
         state["speech-group"] = known["group"].iloc[0] if len(known) else names[0]
-    group = st.selectbox("Words of", names, format_func=charts.label, key="speech-group")
+    group = st.selectbox("Words of", names, format_func=label, key="speech-group")
     found = tables.words(ask, group)
     if found.empty:
         st.caption("None here.")
@@ -86,7 +88,7 @@ def _words(
     listed = f"the {len(found)} most frequent of {spellings:,}" if len(found) < spellings else ""
     scope = "" if isinstance(tables, Live) else "; words of any length, all layers, 32 steps"
     st.caption(
-        f"{charts.label(group)}: {listed or f'{spellings:,}'} spellings{scope}. Counts of words "
+        f"{label(group)}: {listed or f'{spellings:,}'} spellings{scope}. Counts of words "
         "in layers; “dropped when” names the words that were being read, not a cause."
     )
 
@@ -108,9 +110,7 @@ def _survival(tables: Tables, ask: Ask, names: tuple[str, ...]) -> None:
     if curves.empty:
         st.caption("No group has the twenty words that a curve needs: try “any length”.")
         return
-    st.plotly_chart(
-        charts.survival_chart(curves, names, tables.key), key="speech-curves", config=_PLAIN
-    )
+    st.plotly_chart(survival_chart(curves, names, tables.key), key="speech-curves", config=_PLAIN)
     st.caption(
         "Kaplan–Meier: the share of words still in reach so many steps after they were read, for "
         "a layer taken at random. Words alive at the end are censored there. Bands are intervals, "
@@ -121,9 +121,7 @@ def _survival(tables: Tables, ask: Ask, names: tuple[str, ...]) -> None:
 def _layers(tables: Tables, ask: Ask, names: tuple[str, ...]) -> None:
     st.subheader("Layer by layer")
     table = tables.by_layer(ask)
-    picked = _pick(
-        charts.heatmap(table, names, tables.layers, ask.horizon, tables.key), "speech-heatmap"
-    )
+    picked = _pick(heatmap(table, names, tables.layers, ask.horizon, tables.key), "speech-heatmap")
     if picked != st.session_state.get("speech-cell"):
         st.session_state["speech-cell"] = picked
         if picked is not None:
@@ -140,7 +138,7 @@ def _kinds(tables: Tables, ask: Ask) -> None:
         st.subheader("Function and content words")
         table = tables.rates(replace(ask, by="class"))
         st.plotly_chart(
-            charts.rate_chart(table, names_of("class"), ask.horizon, tables.key),
+            rate_chart(table, names_of("class"), ask.horizon, tables.key),
             key="speech-classes",
             config=_PLAIN,
         )
@@ -149,7 +147,7 @@ def _kinds(tables: Tables, ask: Ask) -> None:
         st.subheader("Whole and cut words")
         table = tables.rates(replace(ask, by="pieces", pieces="all"))
         st.plotly_chart(
-            charts.rate_chart(table, names_of("pieces"), ask.horizon, tables.key),
+            rate_chart(table, names_of("pieces"), ask.horizon, tables.key),
             key="speech-lengths",
             config=_PLAIN,
         )
@@ -165,9 +163,7 @@ def _triggers(tables: Tables, ask: Ask, names: tuple[str, ...]) -> None:
     if table.empty or not table.base_rate.iloc[0] > 0:
         st.caption("Nothing was dropped here.")
         return
-    st.plotly_chart(
-        charts.trigger_chart(table, names, tables.key), key="speech-triggers", config=_PLAIN
-    )
+    st.plotly_chart(trigger_chart(table, names, tables.key), key="speech-triggers", config=_PLAIN)
     st.caption(
         f"Entries dropped when a word of this kind is read, over the mean query, which drops "
         f"{float(table.base_rate.iloc[0]):.2f} per layer. Grey: 95 % of what shuffled labels "
@@ -180,9 +176,7 @@ def _effects(tables: Tables, ask: Ask, names: tuple[str, ...]) -> None:
     with one:
         st.subheader("Raw and adjusted")
         table = tables.hazard(ask)
-        st.plotly_chart(
-            charts.hazard_chart(table, names, tables.key), key="speech-hazard", config=_PLAIN
-        )
+        st.plotly_chart(hazard_chart(table, names, tables.key), key="speech-hazard", config=_PLAIN)
         told = (table["interval"] != "").any() if len(table) else False
         st.caption(
             "Adjusted: a discrete-time hazard model evens out word frequency, place in the word, "
@@ -201,7 +195,7 @@ def _effects(tables: Tables, ask: Ask, names: tuple[str, ...]) -> None:
             return
         horizon = int(table.horizon.iloc[0])
         st.plotly_chart(
-            charts.noise_chart(table, names, horizon, tables.key), key="speech-noise", config=_PLAIN
+            noise_chart(table, names, horizon, tables.key), key="speech-noise", config=_PLAIN
         )
         scope = "" if isinstance(tables, Live) else " All layers, 32 steps."
         st.caption(
