@@ -21,9 +21,9 @@ from dcp.deaths import GATE, ForcedDeaths
 from dcp.errors import RequestError
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel
+from dcp.runs.plans import CONTROLS, HORIZON, Effect, Plan, matched
 from dcp.runs.reader import Progress, Reader, Watch
 from dcp.trace import Trace
-from dcp.runs.plans import CONTROLS, HORIZON, Effect, Plan, matched
 
 __all__ = ["check", "divergence", "effect", "gates_off", "rescore"]
 

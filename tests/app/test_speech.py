@@ -14,11 +14,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import dcp.ui.services
-import dcp.ui.speech.source
+import dcp.ui.speech.study
 from dcp.stats import drop_table_with_controls
 from dcp.stats.pooled import HORIZONS, pool, to_json
 from dcp.ui.session import Session, Shown
-from dcp.ui.speech.source import Ask, Live, Saved
+from dcp.ui.speech.source import Filters, Live
+from dcp.ui.speech.study import Saved
 from tests.app.conftest import plain_words
 from tests.stats.test_stats import random_sample, sample_of
 
@@ -192,8 +193,8 @@ def test_a_saved_study_gives_the_tables_of_its_traces() -> None:
     assert saved.sources == ("prompt", "generated")
     assert saved.horizons == HORIZONS
     for ask in (
-        Ask("pos", 32, "prompt", "single", None),
-        Ask("group", 8, "generated", "all", 1),
+        Filters("pos", 32, "prompt", "single", None),
+        Filters("group", 8, "generated", "all", 1),
     ):
         for what in ("rates", "by_layer", "triggers", "hazard", "noise"):
             if what == "noise" and ask.layer is not None:
@@ -208,10 +209,9 @@ def test_a_saved_study_gives_the_tables_of_its_traces() -> None:
         for _, point in saved.curves(ask).iterrows():
             same = curve[(curve["group"] == point["group"]) & (curve.age == point.age)]
             assert same.survival.to_numpy() == pytest.approx([point.survival], rel=1e-3)
-    nouns = saved.words(Ask("pos", 32, "prompt", "all", None), "NOUN")
-    assert (
-        nouns.times.sum() <= live.words(Ask("pos", 32, "prompt", "all", None), "NOUN").times.sum()
-    )
+    every = Filters("pos", 32, "prompt", "all", None)
+    nouns = saved.words(every, "NOUN")
+    assert nouns.times.sum() <= live.words(every, "NOUN").times.sum()
     assert len(nouns) == min(40, nouns.spellings[0])
 
 
@@ -220,7 +220,7 @@ def test_a_study_is_offered_and_shown_without_a_trace(
 ) -> None:
     study = pool(few(), n_boot=50)
     (tmp_path / "tiny.study.json").write_text(to_json(study))
-    monkeypatch.setattr(dcp.ui.speech.source, "_FOLDER", tmp_path)
+    monkeypatch.setattr(dcp.ui.speech.study, "_FOLDER", tmp_path)
     page = at_speech(open_page())
     session(page).shown = Shown()
     page.segmented_control(key="speech-where").set_value("Validation study: tiny").run()

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from dcp.figures.screen.speech_rows import by_group, error_bar, label, note, rows_chart
+from dcp.figures.screen.speech_rows import by_group, error_bar, note, rows_chart
 from dcp.figures.screen.theme import REFERENCE, group_colour
+from dcp.stats.groups import group_label
 
 __all__ = ["heatmap", "rate_chart", "survival_chart"]
 
@@ -45,7 +46,7 @@ def rate_chart(table: pd.DataFrame, names: Sequence[str], horizon: int, key: str
             error_x=error_bar(row["drop_rate"], row["ci_low"], row["ci_high"], REFERENCE),
             customdata=[[name]],
             showlegend=False,
-            hovertemplate=f"<b>{label(name)}</b>: {row['drop_rate']:.1%} "
+            hovertemplate=f"<b>{group_label(name)}</b>: {row['drop_rate']:.1%} "
             f"({_percent(row['ci_low'])} to {_percent(row['ci_high'])})<br>{words:,} words, "
             f"{int(row['events']):,} drops; click for the words<extra></extra>",
         )
@@ -97,10 +98,10 @@ def survival_chart(table: pd.DataFrame, names: Sequence[str], key: str) -> go.Fi
             x=mine.age,
             y=mine.survival,
             mode="lines",
-            name=label(name),
+            name=group_label(name),
             legendgroup=name,
             line={"color": colour, "dash": dash, "width": 2, "shape": "hv"},
-            hovertemplate=f"{label(name)}: %{{y:.1%}} after %{{x}} steps<extra></extra>",
+            hovertemplate=f"{group_label(name)}: %{{y:.1%}} after %{{x}} steps<extra></extra>",
         )
     figure.update_layout(
         height=380,

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from dcp.figures.screen.speech_rows import ROW, by_group, error_bar, label, note, rows_chart
+from dcp.figures.screen.speech_rows import ROW, by_group, error_bar, note, rows_chart
 from dcp.figures.screen.theme import REFERENCE, group_colour
+from dcp.stats.groups import group_label
 
 __all__ = ["hazard_chart", "noise_chart", "trigger_chart"]
 
@@ -49,7 +50,7 @@ def trigger_chart(table: pd.DataFrame, names: Sequence[str], key: str) -> go.Fig
             error_x=error_bar(row["ratio"], row["ci_low"], row["ci_high"], group_colour(name)),
             customdata=[[name]],
             showlegend=False,
-            hovertemplate=f"<b>{label(name)}</b>: {row['ratio']:.2f} times the mean query<br>"
+            hovertemplate=f"<b>{group_label(name)}</b>: {row['ratio']:.2f} times the mean query<br>"
             f"{row['drops_per_query']:.2f} drops per layer, mean {row['base_rate']:.2f}"
             "<extra></extra>",
         )
@@ -79,10 +80,10 @@ def hazard_chart(table: pd.DataFrame, names: Sequence[str], key: str) -> go.Figu
                 showlegend=not any(trace.legendgroup == kind for trace in figure.data),
                 marker={"symbol": symbol, "size": 9, "color": colour, "line": {"width": 1.6}},
                 error_x=error_bar(value, low, high, colour),
-                hovertemplate=f"<b>{label(name)}</b>, {title}: {value:.2f} "
+                hovertemplate=f"<b>{group_label(name)}</b>, {title}: {value:.2f} "
                 f"({low:.2f} to {high:.2f})<extra></extra>"
                 if np.isfinite(low)
-                else f"<b>{label(name)}</b>, {title}: {value:.2f}<extra></extra>",
+                else f"<b>{group_label(name)}</b>, {title}: {value:.2f}<extra></extra>",
             )
     for name in names:
         found = rows.get(name)
@@ -91,7 +92,7 @@ def hazard_chart(table: pd.DataFrame, names: Sequence[str], key: str) -> go.Figu
         note(figure, at[name], what + (", too few" if found and blank else ""), faint=blank)
     # The two marks of a group stand above and below its row, so rows are numbers here.
     figure.update_yaxes(
-        type="linear", tickvals=list(at.values()), ticktext=[label(name) for name in at]
+        type="linear", tickvals=list(at.values()), ticktext=[group_label(name) for name in at]
     )
     if len(table):
         figure.add_vline(
@@ -132,7 +133,8 @@ def noise_chart(table: pd.DataFrame, names: Sequence[str], horizon: int, key: st
             legendgroup="tagged",
             showlegend=not any(trace.legendgroup == "tagged" for trace in figure.data),
             marker={"color": group_colour(name), "size": 9, "symbol": "circle"},
-            hovertemplate=f"<b>{label(name)}</b>: {row['drop_rate']:.1%} as tagged<extra></extra>",
+            hovertemplate=f"<b>{group_label(name)}</b>: {row['drop_rate']:.1%} as tagged"
+            "<extra></extra>",
         )
     figure.update_xaxes(range=[-0.02, 1.02], tickformat=".0%")
     return figure

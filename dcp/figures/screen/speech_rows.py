@@ -13,23 +13,12 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dcp.figures.screen.theme import LEGEND
+from dcp.stats.groups import group_label
 
-__all__ = ["ROW", "by_group", "error_bar", "label", "note", "rows_chart"]
+__all__ = ["ROW", "by_group", "error_bar", "note", "rows_chart"]
 
 ROW = 26
 """Height of a row (pixels)."""
-
-_LABELS = {
-    "number-other": "number, other",
-    "neither": "punctuation, other",
-    "single": "one token",
-    "multi": "several tokens",
-}
-
-
-def label(name: str) -> str:
-    """A group's name as it is shown."""
-    return _LABELS.get(name, name)
 
 
 def rows_chart(
@@ -53,7 +42,7 @@ def rows_chart(
             "categoryorder": "array",
             "categoryarray": rows,
             "tickvals": rows,
-            "ticktext": [label(name) for name in rows],
+            "ticktext": [group_label(name) for name in rows],
         },
     )
     return figure
