@@ -1,5 +1,7 @@
-"""Deaths that a caller decides instead of the gates: one table, read by the engine.
+"""What a death step means, and deaths that a caller decides instead of the gates.
 
+A table of death steps has ALIVE for what is never dropped; traces, kernels and policies read it
+here. `ForcedDeaths` is one table of orders, read by the engine.
 Benchmarks, eviction policies and "put it back" all use this door. Numpy only; knows no model.
 """
 
@@ -15,8 +17,10 @@ from dcp.errors import RequestError
 __all__ = ["ALIVE", "GATE", "ForcedDeaths"]
 
 ALIVE = 2**31 - 1
+"""The death step of a token that is never dropped."""
+
 GATE = -1
-"""The entry of a token whose death the gates decide."""
+"""In a table of orders: the gate decides when this token dies."""
 
 
 @dataclass(frozen=True, eq=False)

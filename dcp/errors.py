@@ -5,19 +5,37 @@
     |-- ModelError          an unusable checkpoint: missing, unsupported, misshapen, NaN
     |-- TraceError          a trace file that is damaged, hostile or of an unknown format
     |-- DeviceError         the asked-for implementation or device is not there
-    `-- DataError           training or evaluation data that cannot be read or is too little
+    |-- DataError           training or evaluation data that cannot be read or is too little
+    `-- MissingPartError    an optional part of the package is not installed
 
-Knows nothing of the rest of the package. Front ends print ``str(error)`` and exit with 2; anything
-that is not a DcpError is a bug and keeps its traceback.
+Knows nothing of the rest of the package, and of no front end: a message speaks of parameters, and
+``remedy`` names the one that mends it, so that a command line can add its option and a page its
+widget. Front ends print the message and exit with 2; anything that is not a DcpError is a bug and
+keeps its traceback.
 """
 
 from __future__ import annotations
 
-__all__ = ["DataError", "DcpError", "DeviceError", "ModelError", "RequestError", "TraceError"]
+__all__ = [
+    "DataError",
+    "DcpError",
+    "DeviceError",
+    "MissingPartError",
+    "ModelError",
+    "RequestError",
+    "TraceError",
+]
 
 
 class DcpError(Exception):
-    """Base of all errors a user can mend. The message is one line."""
+    """Base of all errors a user can mend. The message is one line.
+
+    remedy  the parameter to change, where a front end has a name of its own for it; else empty
+    """
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 class RequestError(DcpError):
@@ -38,3 +56,7 @@ class DeviceError(DcpError):
 
 class DataError(DcpError):
     """Training or evaluation data cannot be read, or is too little."""
+
+
+class MissingPartError(DcpError):
+    """An optional part of the package is not installed; the message names the extra."""

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ import numpy as np
 
 from dcp.errors import DataError, RequestError, TraceError
 from dcp.model.registry import OpenModel, shift_for
+from dcp.progress import Cancel, Progress, silent
 from dcp.runs.recorder import Recorder
-from dcp.speech.words import TextTagger, Word, from_json, words_of
+from dcp.runs.request import TextRequest
+from dcp.speech.words import TextTagger, from_json, words_of
 from dcp.speech.words import to_json as words_to_json
 from dcp.stats.lives import Sample
 from dcp.stats.pooled import TABLES, Study, pool, to_json
@@ -42,9 +44,6 @@ __all__ = [
     "share_of_process",
     "write_study",
 ]
-
-Done = Callable[[int, int], None]
-"""Called with the windows done and the words read in them, by this process."""
 
 
 @dataclass(frozen=True)
@@ -140,10 +139,10 @@ def record_window(
     window: Window,
     plan: Plan,
     model: OpenModel,
-    cancel: Callable[[], bool] | None = None,
+    cancel: Cancel | None = None,
 ) -> Trace:
     """One window as a trace that names its document."""
-    recorder = Recorder.begin(
+    request = TextRequest(
         window.text,
         model=model,
         new_tokens=plan.new_tokens,
@@ -151,11 +150,8 @@ def record_window(
         gate_shift=plan.gate_shift,
         # Tokens of a stretch can differ from those of the whole by a few at its ends.
         truncate="right",
-        cancel=cancel,
     )
-    for _ in recorder:
-        pass
-    trace = recorder.trace()
+    trace = Recorder.begin(request, cancel).finish()
     document = f"{plan.text_sha256[:16]}:{window.document}"
     return dataclasses.replace(trace, meta=dataclasses.replace(trace.meta, document=document))
 
@@ -180,23 +176,26 @@ def record_share(
     *,
     index: int = 0,
     processes: int = 1,
-    done: Done = lambda windows, words: None,
-) -> None:
+    progress: Progress = silent,
+) -> int:
     """Record and tag windows ``index``, ``index + processes``, ... that are not there yet.
 
-    Raises RequestError where the folder holds another study.
+    Returns the words read now; ``progress`` hears them after each window. Raises
+    RequestError where the folder holds another study.
     """
     _claim(folder, plan)
-    for count, window in enumerate(windows[index::processes], start=1):
+    mine, read = windows[index::processes], 0
+    for count, window in enumerate(mine, start=1):
         trace_file, words_file = _files(folder, window.number)
-        words: Sequence[Word] = ()
         if not trace_file.exists():
             trace = record_window(window, plan, model)
             words = words_of(trace, tagger)
             # The trace comes last: where it is, the window is complete.
             _write(words_file, words_to_json(words))
             trace.save(trace_file)
-        done(count, len(words))
+            read += len(words)
+        progress(count / len(mine), f"window {count} of {len(mine)}, {read:,} words read")
+    return read
 
 
 def gather(folder: Path, plan: Plan, *, patience: float = 0.0) -> list[Sample]:
@@ -234,11 +233,11 @@ def write_study(
     tagger_accuracy: float | None = None,
     seed: int = 0,
     n_boot: int = 1000,
-    say: Callable[[str], None] = lambda line: None,
+    progress: Progress = silent,
 ) -> Study:
     """Make the tables of all windows: ``study.json`` for pages, ``tables/*.csv`` for people."""
     about = {**asdict(plan), "tagger_accuracy": tagger_accuracy}
-    study = pool(samples, about, seed=seed, n_boot=n_boot, say=say)
+    study = pool(samples, about, seed=seed, n_boot=n_boot, progress=progress)
     (folder / "tables").mkdir(exist_ok=True)
     for name in TABLES:
         _write(folder / "tables" / f"{name}.csv", getattr(study, name).to_csv(index=False))

@@ -43,7 +43,7 @@ def arm(shape: Shape, batch: int, context: int, dropped: float | None) -> tuple[
     attention = models.filled(shape, batch, context, dropped or 0.0, STEPS, gated)
     start = Start(
         tokens=[0] * batch, positions=[context] * batch, wanted=[STEPS] * batch,
-        forced=[()] * batch, streams=range(batch), stop_ids=(), sampling=Sampling(),
+        continuations=[()] * batch, streams=range(batch), stop_ids=(), sampling=Sampling(),
     )  # fmt: skip
     graph = DecodeGraph(model, attention, start)
     ceiling = models.bytes_of_a_step(model, attention)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,14 @@ import numpy as np
 import torch
 
 from dcp import __version__
-from dcp.deaths import ForcedDeaths
+from dcp.deaths import ALIVE, ForcedDeaths
 from dcp.engine.engine import Engine, Run, Step
 from dcp.errors import RequestError
 from dcp.model.config import Sampling
 from dcp.model.registry import OpenModel
+from dcp.progress import Cancel, Progress, silent
 from dcp.stats.cost import ARMS, Measured
-from dcp.trace import ALIVE, Trace
+from dcp.trace import Trace
 
 __all__ = ["SHORTEST", "measure"]
 
@@ -33,28 +34,20 @@ SHORTEST = 8
 _WARM_UP = 32
 
 
-def _quiet(share: float, line: str) -> None:
-    """Tell nobody."""
-
-
 def measure(
     model: OpenModel,
     trace: Trace,
     *,
     rounds: int = 5,
     impl: str = "auto",
-    tell: Callable[[float, str], None] = _quiet,
-    leave: Callable[[], bool] = lambda: False,
-    each: Callable[[Measured], None] = lambda so_far: None,
-) -> Measured | None:
+    progress: Progress = silent,
+    cancel: Cancel | None = None,
+) -> Iterator[Measured]:
     """Read the tokens of ``trace`` from the first to the last, ``rounds`` times with every arm.
 
-    tell   hears the share done and one line, at most ten times a second
-    leave  asked between steps; True ends here with the rounds that are complete
-    each   hears what is known after every round
-
-    None where it left before the first round was complete. Raises RequestError where the trace is
-    of another model, or too short.
+    Gives what is known after every round; the last is the result. ``progress`` hears at most ten
+    times a second; ``cancel`` is asked between steps and ends with the rounds that are complete.
+    Raises RequestError, before anything is read, where the trace is of another model or too short.
     """
     loaded = model.loaded
     if trace.meta.weights_sha256 != loaded.weights_sha256:
@@ -66,35 +59,37 @@ def measure(
         raise RequestError(f"the run has {trace.tokens} tokens; measuring takes {SHORTEST} or more")
     if loaded.gates is None:
         raise RequestError("this model has no gates: there is nothing to compare")
-    reader = _Reader(Engine(loaded, impl), trace)
-    steps = trace.tokens - 2
+    return _rounds(_Reader(Engine(loaded, impl), trace), rounds, progress, cancel)
+
+
+def _rounds(
+    reader: _Reader, rounds: int, progress: Progress, cancel: Cancel | None
+) -> Iterator[Measured]:
+    steps = reader.trace.tokens - 2
     warm_up = min(steps, _WARM_UP)
-    total, done, told = warm_up + rounds * steps, 0, 0.0
+    total, done, last = warm_up + rounds * steps, 0, 0.0
     seconds: list[Mapping[str, list[float]]] = []
-    found: Measured | None = None
     for turn in range(-1, rounds):
         times: dict[str, list[float]] = {arm: [] for arm in ARMS}
         sizes: dict[str, list[tuple[int, int, int]]] = {arm: [] for arm in ARMS}
         name = "Warming up" if turn < 0 else f"Round {turn + 1} of {rounds}"
         runs = reader.runs()
         for i, parts in enumerate(reader.turns(runs, turn)):
-            if leave():
-                return found
+            if cancel is not None and cancel():
+                return
             for arm, step in parts.items():
                 memory = step.rows[0].memory
                 times[arm].append(step.seconds)
                 sizes[arm].append((memory.held, memory.live, memory.peak))
             done += 1
-            if time.monotonic() - told > 0.1:
-                told = time.monotonic()
-                tell(done / total, f"{name}: token {i + 2} of {trace.tokens}.")
+            if time.monotonic() - last > 0.1:
+                last = time.monotonic()
+                progress(done / total, f"{name}: token {i + 2} of {steps + 2}.")
             if turn < 0 and i + 1 == warm_up:
                 break
         if turn >= 0:
             seconds.append(times)
-            found = reader.result(seconds, sizes, reader.differs(runs["pruned"]))
-            each(found)
-    return found
+            yield reader.result(seconds, sizes, reader.differs(runs["pruned"]))
 
 
 class _Reader:
@@ -116,7 +111,7 @@ class _Reader:
             arm: self.engine.run(
                 [self.ids[:1]],
                 new_tokens=len(self.ids) - 1,
-                forced=[self.ids[1:]],
+                continuations=[self.ids[1:]],
                 sampling=Sampling(temperature=0),
                 gate_shift=self.trace.meta.gate_shift,
                 score_prompt=False,

@@ -8,13 +8,12 @@ hard gates.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcp.cli.parser import add_json, count, number
-from dcp.cli.terminal import note, print_json, print_table
+from dcp.cli.terminal import notes, print_json, print_table
 from dcp.errors import RequestError
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from dcp.evaluate.score import move
+    from dcp.evaluate.score import to_device
     from dcp.model.registry import open_model, shift_for
 
     if (args.file is None) == (args.task is None):
@@ -91,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     baseline = open_model(args.baseline, gates=False) if args.baseline else None
     for opened in (model, baseline):
         if opened is not None:
-            move(opened.loaded, args.device)
+            to_device(opened.loaded, args.device)
     rows = (_tasks if args.task else _perplexity)(args, model, baseline, shifts)
     if args.json:
         print_json(rows)
@@ -139,7 +138,7 @@ def _perplexity(
             shifts,
             baseline.loaded if baseline else None,
             policies=policies,
-            progress=_say(),
+            progress=notes("eval"),
         )
     ]
 
@@ -156,14 +155,10 @@ def _tasks(
         if baseline is not None:
             arms.append((baseline, [None]))
         for arm, settings in arms:
-            found = evaluate_task(arm.loaded, arm.tokenizer, task, settings, progress=_say())
+            found = evaluate_task(arm.loaded, arm.tokenizer, task, settings, progress=notes("eval"))
             rows += [{**asdict(result), **_named(arm)} for result in found]
     return rows
 
 
 def _named(opened: OpenModel) -> dict[str, Any]:
     return {"model": opened.info.name, "weights_sha256": opened.loaded.weights_sha256}
-
-
-def _say() -> Callable[[str], None]:
-    return lambda what: note(f"eval: {what}")

@@ -15,10 +15,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dcp.deaths import ALIVE
 from dcp.engine.graph import AHEAD, DecodeGraph, Reading, Start
 from dcp.engine.request import Finish, Memory, Request, RowStep, Step
 from dcp.engine.sampling import log_probabilities, sample
-from dcp.kernels import ALIVE
 from dcp.model.cached import CachedAttention
 from dcp.model.paged import PagedAttention
 from dcp.model.weights import LoadedModel
@@ -66,7 +66,10 @@ class Run(Iterator[Step]):
         # Nothing has asked about the token read last, nor read the one after it.
         self._margin[row][:, max(0, self._read[row] - 1) :] = np.nan
         seen = self._joined(row)
-        return self._death[row][:, :seen].copy(), self._margin[row][:, :seen].copy()
+        death = self._death[row][:, :seen].copy()
+        # A policy frees an entry one step before the first that does not see it has been read.
+        death[death >= self._read[row]] = ALIVE
+        return death, self._margin[row][:, :seen].copy()
 
     def _joined(self, row: int) -> int:
         """Tokens of the row so far: of its prompt those that were read, then all."""
@@ -112,7 +115,7 @@ class Run(Iterator[Step]):
                 positions=[len(tokens) - 1 for tokens in self._tokens],
                 wanted=wanted,
                 # The first continued token has been taken already.
-                forced=[told[1:] for told in asked.forced],
+                continuations=[ids[1:] for ids in asked.continuations],
                 streams=asked.streams,
                 stop_ids=sorted(asked.stop_ids),
                 sampling=asked.sampling,
@@ -132,29 +135,29 @@ class Run(Iterator[Step]):
                 left -= 1
             if not graph.in_flight:
                 return
-            told = graph.read()
-            if told.rows:
-                step = self._told(told)
+            reading = graph.read()
+            if reading.rows:
+                step = self._step_of(reading)
                 yield step
                 ended = {part.row for part in step.rows if part.finished is not None}
                 rows = [row for row in rows if row not in ended]
                 graph.shrink(rows)
 
     @torch.inference_mode()
-    def _told(self, told: Reading) -> Step:
+    def _step_of(self, reading: Reading) -> Step:
         parts = []
         for row, token, score, ended in zip(
-            told.rows, told.tokens, told.scores, told.ended, strict=True
+            reading.rows, reading.tokens, reading.scores, reading.ended, strict=True
         ):
             made = len(self._tokens[row]) - len(self.request.prompts[row])
-            drawn = made >= len(self.request.forced[row])
+            drawn = made >= len(self.request.continuations[row])
             self._read[row] += 1
             self._tokens[row].append(token)
             finish: Finish | None = None
             if ended:
                 finish = "stop" if drawn and token in self.request.stop_ids else "length"
             parts.append(self._report(row, [token], [score], finish))
-        return Step("generate", tuple(parts), told.seconds)
+        return Step("generate", tuple(parts), reading.seconds)
 
     @torch.inference_mode()
     def _read_prompts(
@@ -197,8 +200,8 @@ class Run(Iterator[Step]):
         drawn = [True] * len(rows)
         for i, row in enumerate(rows):
             made = at[i] - len(self.request.prompts[row])
-            if made < len(self.request.forced[row]):
-                tokens[i], drawn[i] = self.request.forced[row][made], False
+            if made < len(self.request.continuations[row]):
+                tokens[i], drawn[i] = self.request.continuations[row][made], False
         scores = log_probabilities(logits, self._ids(tokens)).tolist()
         parts = []
         for i, row in enumerate(rows):

@@ -20,11 +20,10 @@ from dcp.evaluate.score import Scored, ratio_interval, score
 from dcp.evaluate.windows import Windows, read_windows
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel
-from dcp.policies.windows import POLICIES, fitted_windows, make
+from dcp.policies.windows import POLICIES, fitted_windows, policy_deaths
+from dcp.progress import Progress, in_parts, silent
 
 __all__ = ["PolicyResult", "Result", "Windows", "evaluate", "evaluate_policies", "read_windows"]
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def evaluate(
     *,
     policies: Sequence[str] = (),
     batch: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> list[Result]:
     """One Result for each gate shift; ``policies`` are run on ``baseline`` at its held entries.
 
@@ -102,8 +101,9 @@ def evaluate(
         )
     if policies and baseline is None:
         raise RequestError("policies run on the dense twin; give it as the baseline")
-    say = progress or (lambda _: None)
-    say(f"context {context}: gates off")
+    parts = 1 + (baseline is not None) + len(gate_shifts) * (1 + len(policies))
+    begin = in_parts(progress, parts)
+    begin(f"context {context}: gates off")
     off = score(model, windows, lambda: MaskedAttend(prune=False), batch)
     dense = None
     if baseline is not None:
@@ -111,16 +111,16 @@ def evaluate(
             raise RequestError("the baseline has another vocabulary; compare bits per byte instead")
         if context > baseline.config.context:
             raise RequestError(f"the baseline's context is {baseline.config.context}")
-        say(f"context {context}: dense twin")
+        begin(f"context {context}: dense twin")
         dense = score(baseline, windows, lambda: MaskedAttend(prune=False), batch)
     results, known = [], dict[tuple[str, int], Scored]()
     for shift in gate_shifts:
-        say(f"context {context}: gate shift {shift:g}")
+        begin(f"context {context}: gate shift {shift:g}")
         pruned = score(model, windows, _gated(shift), batch)
         rivals = []
         for policy in policies:
             assert baseline is not None
-            say(f"context {context}: {policy} at the entries of gate shift {shift:g}")
+            begin(f"context {context}: {policy} at the entries of gate shift {shift:g}")
             rivals.append(_rival(baseline, windows, policy, pruned.entries, pruned, batch, known))
         past = np.arange(1, context)  # step t has t previous tokens
         dropped = 1 - (pruned.held[:, 1:] - 1) / past
@@ -178,9 +178,9 @@ def _rival(
     windows_of = fitted_windows(policy, windows.context, entries)
     for window in windows_of:
         if (policy, window) not in known:
-            death = torch.from_numpy(make(policy, windows.context, window))
+            death = torch.from_numpy(policy_deaths(policy, windows.context, window))
             device = next(dense.transformer.parameters()).device
-            way = _forced(death.to(device).expand(dense.config.layers, windows.context))
+            way = _obeying(death.to(device).expand(dense.config.layers, windows.context))
             known[policy, window] = score(dense, windows, way, batch)
     window = min(windows_of, key=lambda w: known[policy, w].nats.sum())
     scored = known[policy, window]
@@ -197,7 +197,7 @@ def _rival(
     )
 
 
-def _forced(deaths: torch.Tensor) -> Callable[[], MaskedAttend]:
+def _obeying(deaths: torch.Tensor) -> Callable[[], MaskedAttend]:
     return lambda: MaskedAttend(deaths=deaths)
 
 

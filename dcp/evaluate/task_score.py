@@ -8,7 +8,7 @@ Knows the tasks only as texts to score (`dcp.evaluate.tasks`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from dcp.evaluate.score import held_per_step
 from dcp.evaluate.tasks import Task, wilson
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel
+from dcp.progress import Progress, in_parts, silent
 from dcp.text.tokens import Tokenizer
 
 __all__ = ["TaskResult", "evaluate_task"]
@@ -64,15 +65,15 @@ def evaluate_task(
     gate_shifts: Sequence[float | None] = (0.0,),
     *,
     batch_tokens: int = _BATCH_TOKENS,
-    progress: Callable[[str], None] | None = None,
+    progress: Progress = silent,
 ) -> list[TaskResult]:
     """One TaskResult for each gate shift; None runs without gates."""
     pairs = [pair for item in task.items for pair in item.requests]
     requests = [_request(tokenizer, model.config.context, *pair) for pair in pairs]
     results = []
+    begin = in_parts(progress, len(gate_shifts))
     for shift in gate_shifts:
-        if progress:
-            progress(f"{task.name}: {'no gates' if shift is None else f'gate shift {shift:g}'}")
+        begin(f"{task.name}: {'no gates' if shift is None else f'gate shift {shift:g}'}")
         logprob, likeliest, sparsity = _score(model, requests, shift, batch_tokens)
         right, at = 0, 0
         for item in task.items:

@@ -8,13 +8,12 @@ Nothing is drawn: every token is the trace's own. Knows models and traces; no sc
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from dcp.engine.engine import Engine
 from dcp.errors import RequestError
 from dcp.model.registry import OpenModel
+from dcp.progress import Cancel
 from dcp.runs.meta import meta_of_replay
 from dcp.trace import Trace
 
@@ -27,7 +26,7 @@ def replay(
     *,
     gate_shift: float = 0.0,
     prune: bool = True,
-    cancel: Callable[[], bool] | None = None,
+    cancel: Cancel | None = None,
 ) -> Trace:
     """What ``model`` drops while it reads exactly the tokens of ``trace``.
 
@@ -48,7 +47,7 @@ def replay(
     run = engine.run(
         [ids[:read]],
         new_tokens=len(ids) - read,
-        forced=[ids[read:]],
+        continuations=[ids[read:]],
         gate_shift=gate_shift,
         prune=prune,
         cancel=cancel,

@@ -21,8 +21,9 @@ from dcp.deaths import GATE, ForcedDeaths
 from dcp.errors import RequestError
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel
+from dcp.progress import Progress, silent
 from dcp.runs.plans import CONTROLS, HORIZON, Effect, Plan, matched
-from dcp.runs.reader import Progress, Reader, Watch
+from dcp.runs.reader import Reader, Watch
 from dcp.trace import Trace
 
 __all__ = ["check", "divergence", "effect", "gates_off", "rescore"]
@@ -58,14 +59,14 @@ def check_fits(model: OpenModel, trace: Trace) -> None:
         raise RequestError(f"the trace has tokens that {model.info.name!r} does not know")
 
 
-def rescore(model: OpenModel, trace: Trace, forced: ForcedDeaths) -> Floats:
+def rescore(model: OpenModel, trace: Trace, deaths: ForcedDeaths) -> Floats:
     """Log-prob [T] f32 of the trace's own tokens under other deaths; nan at 0.
 
-    Where ``forced`` says GATE, and past its end, the death is the recorded one. Raises
+    Where ``deaths`` says GATE, and past its end, the death is the recorded one. Raises
     RequestError.
     """
     check(model, trace)
-    scores: Floats = Reader(model, trace).scores([_held(trace, forced)])[0]
+    scores: Floats = Reader(model, trace).scores([_held(trace, deaths)])[0]
     return scores
 
 
@@ -77,17 +78,16 @@ def effect(
     n: int = CONTROLS,
     seed: int = 0,
     horizon: int = HORIZON,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Effect:
     """What ``plan`` does to each later token, and what ``n`` matched random drops do.
 
-    ``progress`` is told the share done before each batch; what it raises ends the work. Raises
-    RequestError.
+    ``progress`` hears before each batch; what it raises ends the work. Raises RequestError.
     """
     check(model, trace)
     controls = matched(trace, plan, n=n, seed=seed, horizon=horizon)
     plans = [plan, *controls.plans]
-    deaths = [trace.death, *(p.forced(trace).death for p in plans)]
+    deaths = [trace.death, *(p.deaths(trace).death for p in plans)]
     recorded, *scores = Reader(model, trace).scores(deaths, progress)
     changes = [_change(p, score - recorded) for p, score in zip(plans, scores, strict=True)]
     rows = [
@@ -149,12 +149,12 @@ def divergence(model: OpenModel, trace: Trace, other_model: OpenModel, other: Tr
     return one.divergence(first, two, second)
 
 
-def _held(trace: Trace, forced: ForcedDeaths) -> npt.NDArray[np.int32]:
-    if len(forced.death) != trace.layers:
+def _held(trace: Trace, deaths: ForcedDeaths) -> npt.NDArray[np.int32]:
+    if len(deaths.death) != trace.layers:
         raise RequestError(
-            f"forced deaths have {len(forced.death)} layers, the trace {trace.layers}"
+            f"forced deaths have {len(deaths.death)} layers, the trace {trace.layers}"
         )
-    orders = forced.death[:, : trace.tokens]
+    orders = deaths.death[:, : trace.tokens]
     death = trace.death.copy()
     seen = death[:, : orders.shape[1]]
     seen[orders != GATE] = orders[orders != GATE]

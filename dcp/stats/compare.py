@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from dcp.deaths import ALIVE
 from dcp.errors import RequestError
-from dcp.trace import ALIVE, Trace
+from dcp.trace import Trace
 
 if TYPE_CHECKING:
     import pandas as pd

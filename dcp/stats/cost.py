@@ -28,8 +28,8 @@ __all__ = [
     "Measured",
     "batch_within",
     "computed",
+    "cost_csv",
     "running_median",
-    "table",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -188,7 +188,7 @@ def batch_within(budget: int, weights: int, sequence: int) -> int:
     return max(0, math.floor((budget - weights) / sequence)) if sequence > 0 else 0
 
 
-def table(trace: Trace, measured: Measured | None = None) -> str:
+def cost_csv(trace: Trace, measured: Measured | None = None) -> str:
     """One row per step as CSV; every column says whether it was computed or measured.
 
     Seconds are percentiles over rounds, not smoothed. Empty where there is nothing to say.

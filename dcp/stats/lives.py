@@ -14,12 +14,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from dcp.arguments import one_of
+from dcp.deaths import ALIVE
 from dcp.errors import RequestError
 from dcp.speech.tagger import UPOS
 from dcp.speech.words import Word
 from dcp.stats.frequency import BANDS, band_of
 from dcp.stats.groups import BY, TAGGED, By, group_names, groups_of_tags
-from dcp.trace import ALIVE, Trace
+from dcp.trace import Trace
 
 __all__ = [
     "Lives",
@@ -27,7 +29,6 @@ __all__ = [
     "Pieces",
     "Rule",
     "Sample",
-    "choice",
     "observe",
     "texts_of",
     "usual_pieces",
@@ -93,12 +94,6 @@ _COLUMNS = (
 )
 
 
-def choice(name: str, value: str, options: Sequence[str]) -> None:
-    """Raise RequestError unless ``value`` is one of ``options``."""
-    if value not in options:
-        raise RequestError(f"{name} {value!r} is unknown: choose one of {', '.join(options)}")
-
-
 def observe(
     samples: Sequence[Sample],
     *,
@@ -123,12 +118,12 @@ def observe(
 
     Raises RequestError for an unknown choice or layer.
     """
-    choice("grouping", by, BY)
-    choice("source", source, get_args(Phase))
-    choice("phase", dropped_in, get_args(Phase))
-    choice("rule", rule, get_args(Rule))
+    one_of("grouping", by, BY)
+    one_of("source", source, get_args(Phase))
+    one_of("phase", dropped_in, get_args(Phase))
+    one_of("rule", rule, get_args(Rule))
     pieces = pieces or usual_pieces(by)
-    choice("pieces", pieces, get_args(Pieces))
+    one_of("pieces", pieces, get_args(Pieces))
     if not samples:
         raise RequestError("no trace given: statistics need at least one")
     for trace, _ in samples:

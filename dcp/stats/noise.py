@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dcp.arguments import one_of
 from dcp.errors import RequestError
 from dcp.resources import asset
 from dcp.speech.tagger import UPOS
 from dcp.stats.estimate import survival
 from dcp.stats.groups import TAGGED, By, group_names, groups_of_tags
-from dcp.stats.lives import Lives, Phase, Pieces, Sample, choice, observe
+from dcp.stats.lives import Lives, Phase, Pieces, Sample, observe
 from dcp.stats.rates import MIN_WORDS, check_boot, check_horizon
 
 __all__ = ["noise_of", "noise_table", "tagger_accuracy", "tagger_errors"]
@@ -77,7 +78,7 @@ def noise_table(
     ``errors`` [17, 17] are the odds of each true tag given the tag; None: `tagger_errors`. Groups
     of fewer than 20 words stay blank. Raises RequestError.
     """
-    choice("grouping", by, TAGGED)
+    one_of("grouping", by, TAGGED)
     lives = observe(samples, by="pos", source=source, layer=layer, pieces=pieces)
     return noise_of(
         lives, by, horizon=horizon, source=source, seed=seed, draws=draws, errors=errors

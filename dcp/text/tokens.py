@@ -89,7 +89,7 @@ class Tokenizer:
         backend.no_truncation()
         backend.no_padding()
         self._backend = backend
-        self._style = _byte_style(json.loads(backend.to_str()))
+        self._style = _byte_style(backend.decoder)
         self._added = backend.get_added_tokens_decoder()
         self._bytes: dict[int, bytes] = {}
 
@@ -111,6 +111,11 @@ class Tokenizer:
     def vocab(self) -> int:
         """How many ids the tokenizer knows, added tokens included."""
         return int(self._backend.get_vocab_size(with_added_tokens=True))
+
+    @property
+    def largest(self) -> int:
+        """The largest id of the vocabulary, added tokens included; -1 for an empty one."""
+        return max(self._backend.get_vocab(with_added_tokens=True).values(), default=-1)
 
     def id_of(self, token: str) -> int | None:
         """The id of a token by its name in the vocabulary, such as ``<|endoftext|>``."""
@@ -235,9 +240,9 @@ class TextStream:
         return np.array(self._spans, np.int32).reshape(-1, 2)
 
 
-def _byte_style(spec: dict[str, Any]) -> str:
+def _byte_style(found: Any) -> str:
     """How the vocabulary spells bytes: "byte-level" (GPT-2) or "sentencepiece". Or ModelError."""
-    decoder = spec.get("decoder") or {}
+    decoder = {} if found is None else json.loads(found.__getstate__())
     kinds = {decoder.get("type"), *(d.get("type") for d in decoder.get("decoders", ()))}
     if "ByteLevel" in kinds:
         return "byte-level"

@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from dcp.deaths import ALIVE
 from dcp.errors import TraceError
 from dcp.trace.file import short
 from dcp.trace.meta import Meta
 
-__all__ = ["ALIVE", "check"]
-
-ALIVE = 2**31 - 1
-"""The death of a token that was never dropped."""
+__all__ = ["check"]
 
 # name -> (shape in letters, dtype, optional)
 _FIELDS: Mapping[str, tuple[str, str, bool]] = {

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import numpy.typing as npt
 
+from dcp.deaths import ALIVE
 from dcp.errors import RequestError, TraceError
 from dcp.trace import file as trace_file
 from dcp.trace import late
-from dcp.trace.check import ALIVE, check
+from dcp.trace.check import check
 from dcp.trace.meta import Meta
 
 if TYPE_CHECKING:

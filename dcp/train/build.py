@@ -5,7 +5,6 @@ Knows nothing of data, schedules or run folders.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,9 @@ import torch
 from torch import Tensor
 
 from dcp.errors import RequestError
-from dcp.model.config import GateConfig, ModelConfig
+from dcp.model.checkpoint import Checkpoint
+from dcp.model.config import ModelConfig
+from dcp.model.gate_config import GateConfig
 from dcp.model.registry import describe
 from dcp.model.transformer import Transformer
 from dcp.model.weights import load
@@ -34,10 +35,10 @@ def build(
         transformer = Transformer(ModelConfig.from_hf(hf_config))
         transformer.initialise(settings.seed)
         return transformer, hf_config, None
-    has_gates = (start / "dcp_config.json").exists()
     check_base(settings, start)
-    loaded = load(start, gates=wants and has_gates)
-    hf_config = json.loads((start / "config.json").read_text(encoding="utf-8"))
+    opened = Checkpoint.read(start)
+    loaded = load(opened, gates=wants and opened.has_gates)
+    hf_config = dict(opened.hf_config)
     transformer, gates = loaded.transformer, loaded.gates
     if wants and gates is None:
         limit = loaded.config.kv_heads * loaded.config.head_dim // 4

@@ -20,6 +20,7 @@ import torch
 
 from dcp.errors import DataError, RequestError
 from dcp.model.config import ModelConfig
+from dcp.resources import needs
 from dcp.train.build import build, read_teacher, split_parameters
 from dcp.train.build import optimizers as make_optimizers
 from dcp.train.data import Shards
@@ -50,6 +51,7 @@ def train(
     predicted too, where ``settings.distill`` asks for it. resume: go on from ``out/last``.
     Raises RequestError, DataError or ModelError before any work when something is missing.
     """
+    needs("accelerate")
     from accelerate import Accelerator
     from accelerate.utils import set_seed
     from tqdm import tqdm

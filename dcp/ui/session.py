@@ -15,11 +15,12 @@ from typing import Any, Literal
 import streamlit as st
 
 from dcp.resources import root
+from dcp.runs.request import TextRequest
 from dcp.speech.words import Word
 from dcp.trace import Trace
 from dcp.ui.samples import load_sample, sample_names
 from dcp.ui.task import Task
-from dcp.ui.worker import Job, Request, Status
+from dcp.ui.worker import Job, Status
 
 __all__ = ["Place", "Session", "Shown", "Work", "current", "enter"]
 
@@ -100,10 +101,10 @@ class Session:
         ends = {"layer": trace.layers, "step": trace.n_queries, "token": trace.tokens}
         return 0 <= value < ends[part]
 
-    def begin(self, job: Job, request: Request) -> None:
+    def begin(self, job: Job, request: TextRequest) -> None:
         """A run was put in the line; until it has something to show, what was shown stays."""
         self.work.job, self.work.planned = job, request.new_tokens
-        self.work.model = request.model
+        self.work.model = request.model if isinstance(request.model, str) else None
         self.shown = replace(self.shown, key=_new_key("run"))
 
     def end(self, status: Status) -> None:

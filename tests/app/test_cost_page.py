@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 import dcp.bench.beside
 import dcp.ui.services
 from dcp.figures.screen.cost import layer_chart, memory_chart, time_chart
-from dcp.stats.cost import computed, table
+from dcp.stats.cost import computed, cost_csv
 from dcp.ui.cost.words import crossing, size
 from dcp.ui.session import Session
 from tests.helpers.traces import random_trace
@@ -152,11 +152,11 @@ def test_measured_lines_are_solid_and_the_crossover_is_marked() -> None:
 
 def test_the_csv_says_of_every_number_whether_it_was_measured() -> None:
     trace = random_trace(1, layers=2, prompt_tokens=9)
-    plain = [row.split(",") for row in table(trace).splitlines()]
+    plain = [row.split(",") for row in cost_csv(trace).splitlines()]
     assert len(plain) == 1 + trace.n_queries
     assert all(name.endswith(("computed", "measured")) for name in plain[0][3:])
     timed = measured(np.ones((1, 60)), np.ones((1, 60)))
-    both = [row.split(",") for row in table(trace, timed).splitlines()]
+    both = [row.split(",") for row in cost_csv(trace, timed).splitlines()]
     assert len({len(row) for row in both}) == 1
     at = both[0].index("held_bytes_pruned_measured")
     assert [row[at] for row in both[1:4]] == ["", "228", "292"]

@@ -63,7 +63,9 @@ def test_scattered_drops_hit_the_asked_share_soon_after_birth(share: float) -> N
 
 def test_every_arm_is_reported_against_its_baseline(folder: Path) -> None:
     settings = {"context": 64, "dropped": [0.0, 0.8], "weights": ["float32"], "plan": SMALL}
-    rows = decode_group(folder, batch=1, **settings)  # type: ignore[arg-type]
+    shares: list[float] = []
+    rows = decode_group(folder, batch=1, progress=lambda done, _: shares.append(done), **settings)  # type: ignore[arg-type]
+    assert shares == [0.0, 0.2, 0.4, 0.6, 0.8]
     assert [(row.arm, row.baseline) for row in rows] == [
         (RIVAL, None),
         ("dense float32", RIVAL),

@@ -15,10 +15,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dcp.deaths import ForcedDeaths
+from dcp.deaths import ALIVE, ForcedDeaths
 from dcp.engine.engine import Engine, Run, Step
 from dcp.errors import DeviceError, RequestError
-from dcp.kernels import ALIVE
 from dcp.model import cache
 from dcp.model.config import ARCHITECTURES, Sampling
 from dcp.model.weights import LoadedModel, load
@@ -165,7 +164,9 @@ def test_without_pruning_log_probs_and_logits_are_those_of_transformers(
         dense = MaskedAttention(prune=False)
         ours = model.transformer(torch.tensor([ids]), torch.arange(101)[None], dense)[0]
     torch.testing.assert_close(ours, expected, atol=1e-4, rtol=0)
-    steps = finish(Engine(model).run([ids[:60]], new_tokens=41, forced=[ids[60:]], prune=False))
+    steps = finish(
+        Engine(model).run([ids[:60]], new_tokens=41, continuations=[ids[60:]], prune=False)
+    )
     log_p = torch.log_softmax(expected, -1)[:-1].gather(1, torch.tensor(ids[1:])[:, None])[:, 0]
     np.testing.assert_allclose(logprobs_of(steps, 0)[1:], log_p.numpy(), atol=1e-4, rtol=0)
 
@@ -201,7 +202,7 @@ def test_any_permutation_of_the_slots_changes_nothing(models):
     """Between steps the rows of every layer are shuffled; positions are logical."""
     model = models("qwen3")
     prompt, continuation = text(40, 1), text(30, 2)
-    ask = {"new_tokens": 30, "forced": [continuation]}
+    ask = {"new_tokens": 30, "continuations": [continuation]}
     plain = Engine(model).run([prompt], **ask)
     expected = finish(plain)
     shuffled = Engine(model).run([prompt], **ask)
@@ -251,7 +252,7 @@ def test_a_forced_schedule_is_obeyed_and_gates_leave_no_margin(models, chunk, pr
     schedule = np.arange(40) + g.integers(1, 60, (3, 40))
     schedule[g.random((3, 40)) < 0.3] = ALIVE
     run = Engine(model).run(
-        [ids[:30]], new_tokens=10, forced=[ids[30:]], deaths=[ForcedDeaths(schedule)],
+        [ids[:30]], new_tokens=10, continuations=[ids[30:]], deaths=[ForcedDeaths(schedule)],
         chunk=chunk, prune=prune,
     )  # fmt: skip
     steps = finish(run)
@@ -334,10 +335,10 @@ def test_teacher_forcing_scores_the_given_continuation(models):
     model = models("gpt2")
     ids = text(40, 8)
     whole = finish(Engine(model).run([ids], new_tokens=0))
-    forced = finish(Engine(model).run([ids[:11]], new_tokens=29, forced=[ids[11:]]))
-    assert tokens_of(forced, 0) == ids
-    np.testing.assert_allclose(logprobs_of(forced, 0), logprobs_of(whole, 0), atol=BUDGET, rtol=0)
-    partly = finish(Engine(model).run([ids[:11]], new_tokens=29, forced=[ids[11:14]]))
+    given = finish(Engine(model).run([ids[:11]], new_tokens=29, continuations=[ids[11:]]))
+    assert tokens_of(given, 0) == ids
+    np.testing.assert_allclose(logprobs_of(given, 0), logprobs_of(whole, 0), atol=BUDGET, rtol=0)
+    partly = finish(Engine(model).run([ids[:11]], new_tokens=29, continuations=[ids[11:14]]))
     assert tokens_of(partly, 0)[:14] == ids[:14]
     assert len(tokens_of(partly, 0)) == 40
 
@@ -413,7 +414,7 @@ def test_gates_stay_float32_in_bfloat16(models, tiny_checkpoint):
         ({"prompts": [[-1]]}, "token id -1"),
         ({"new_tokens": -1}, "0 or more"),
         ({"new_tokens": [1, 2]}, "2 entries"),
-        ({"forced": [[300]]}, "token id 300"),
+        ({"continuations": [[300]]}, "token id 300"),
         ({"chunk": 0}, "at least 1"),
         ({"gate_shift": float("nan")}, "finite"),
         ({"deaths": [ForcedDeaths.none(2, 5)]}, "2 layers"),
@@ -442,9 +443,9 @@ def test_a_base_model_without_gates_runs_dense_and_under_orders(models, tiny_che
     assert tokens_of(finish(run), 0) == tokens_of(off, 0)
     assert (run.lives(0)[0] == ALIVE).all()
     orders = ForcedDeaths.none(3, 25).drop(3, 9)
-    forced = Engine(base).run([text(20, 1)], new_tokens=5, deaths=[orders])
-    finish(forced)
-    assert (forced.lives(0)[0][:, 3] == 9).all()
+    run = Engine(base).run([text(20, 1)], new_tokens=5, deaths=[orders])
+    finish(run)
+    assert (run.lives(0)[0][:, 3] == 9).all()
 
 
 def test_step_seconds_are_wall_time_and_phases_follow(models):

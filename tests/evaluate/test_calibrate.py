@@ -70,7 +70,7 @@ def test_the_dial_is_measured_and_written(tmp_path: Path) -> None:
     assert [p.delta for p in tuned.gates.calibration] == [0.0, 2.0]
     found = evaluate(tuned, read_windows(text, Tokenizer.load(pruned), 32), [0.0])
     assert found[0].sparsity == pytest.approx(before[0.0])
-    with pytest.raises(ModelError, match=r"dcp_config\.json cannot be read"):
+    with pytest.raises(ModelError, match=r"no dcp_config\.json, so no gates"):
         fold(base, 1.0)
     with pytest.raises(ModelError, match="no dcp_config"):
         calibrate(base, base, [text], 32, [])

@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcp.cli.main import main
+from dcp.deaths import ALIVE
 from dcp.errors import DataError, RequestError
 from dcp.evaluate.perplexity import Windows, evaluate, evaluate_policies, read_windows
 from dcp.evaluate.score import Scored, held_per_step, ratio_interval, score
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel, load
-from dcp.policies.windows import fitted_windows, make
+from dcp.policies.windows import fitted_windows, policy_deaths
 from dcp.text.tokens import Tokenizer
-from dcp.trace import ALIVE
 from dcp.train.data import pack_file
 from dcp.train.loop import train
 from dcp.train.settings import TrainSettings
@@ -150,10 +150,17 @@ def test_an_interval_resamples_whole_documents_and_is_seeded() -> None:
 def test_each_rival_holds_as_much_and_is_compared_on_the_same_windows(
     model: LoadedModel, windows: Windows
 ) -> None:
-    said: list[str] = []
+    said: list[tuple[float, str]] = []
     results = evaluate(
-        model, windows, [-0.3, 0.3], model, policies=["local", "sink"], progress=said.append
+        model,
+        windows,
+        [-0.3, 0.3],
+        model,
+        policies=["local", "sink"],
+        progress=lambda *heard: said.append(heard),
     )
+    # Gates off, the twin, then each of two shifts with its two policies: eight parts.
+    assert [share for share, _ in said] == [part / 8 for part in range(8)]
     assert [r.policy for r in results[0].policies] == ["local", "sink"]
     for result in results:
         assert result.ppl_ratio == pytest.approx(result.ppl_pruned / result.ppl_gates_off)
@@ -169,7 +176,7 @@ def test_each_rival_holds_as_much_and_is_compared_on_the_same_windows(
             assert high is not None
             assert low <= ratio <= high
     assert results[0].held_entries < results[1].held_entries <= results[1].dense_entries
-    assert sum("local" in line for line in said) == 2
+    assert sum("local" in line for _, line in said) == 2
     with pytest.raises(RequestError, match="give it as the baseline"):
         evaluate(model, windows, policies=["local"])
 
@@ -182,7 +189,7 @@ def test_of_two_ways_to_stride_the_better_is_the_rival(
     )
     ppl = []
     for window in fitted_windows("strided", windows.context, entries):
-        deaths = torch.from_numpy(make("strided", windows.context, window)).expand(2, -1)
+        deaths = torch.from_numpy(policy_deaths("strided", windows.context, window)).expand(2, -1)
         nats = score(model, windows, lambda deaths=deaths: MaskedAttend(deaths=deaths)).nats  # type: ignore[misc]
         ppl.append(math.exp(nats.sum() / windows.scored))
     (rival,) = evaluate_policies(model, windows, entries, ["strided"])
@@ -232,9 +239,10 @@ def test_perplexity_and_sparsity_equal_sums_by_hand(model: LoadedModel, windows:
     for ids in torch.from_numpy(windows.ids):
         deaths: list[torch.Tensor] = []
 
-        def attend(layer, q, k, v, q_int, k_int, beta, deaths=deaths):  # type: ignore[no-untyped-def]
+        def attend(layer, q, k, v, gates, deaths=deaths):  # type: ignore[no-untyped-def]
             length, heads = q.shape[1], q.shape[2]
-            z = (q_int[0] @ k_int[0].T) / math.sqrt(q_int.shape[-1]) + beta + 0.1
+            products = gates.q_int[0] @ gates.k_int[0].T
+            z = products / math.sqrt(gates.q_int.shape[-1]) + gates.beta + 0.1
             visible = torch.eye(length, dtype=torch.bool)
             for t in range(length):
                 for j in range(t):

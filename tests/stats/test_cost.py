@@ -139,12 +139,8 @@ def test_the_measured_arms_read_the_same_tokens(recorded: tuple[OpenModel, Trace
 
     model, trace = recorded
     lines: list[tuple[float, str]] = []
-    partial: list[Measured] = []
-    found = measure(
-        model, trace, rounds=3, tell=lambda *said: lines.append(said), each=partial.append
-    )
-    steps = trace.tokens - 2
-    assert found is not None
+    partial = list(measure(model, trace, rounds=3, progress=lambda *said: lines.append(said)))
+    found, steps = partial[-1], trace.tokens - 2
     assert {arm: t.shape for arm, t in found.seconds.items()} == dict.fromkeys(ARMS, (3, steps))
     assert all((times > 0).all() for times in found.seconds.values())
     assert found.context.tolist() == list(range(2, trace.tokens))
@@ -166,10 +162,10 @@ def test_leaving_keeps_the_rounds_that_are_complete(recorded: tuple[OpenModel, T
 
     model, trace = recorded
     done: list[Measured] = []
-    found = measure(model, trace, rounds=50, each=done.append, leave=lambda: len(done) == 2)
-    assert found is not None
-    assert found.rounds == 2
-    assert measure(model, trace, leave=lambda: True) is None
+    for found in measure(model, trace, rounds=50, cancel=lambda: len(done) == 2):
+        done.append(found)
+    assert [found.rounds for found in done] == [1, 2]
+    assert list(measure(model, trace, cancel=lambda: True)) == []
 
 
 def test_a_run_of_other_weights_or_one_too_short_is_refused(

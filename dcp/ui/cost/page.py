@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dcp.figures.screen import cost as cost_charts
-from dcp.stats.cost import Computed, Measured, computed, table
+from dcp.stats.cost import Computed, Measured, computed, cost_csv
 from dcp.trace import Trace
 from dcp.ui.cost.batch import batch_section
 from dcp.ui.cost.time import measured_so_far, time_section
@@ -135,7 +135,7 @@ def _explain(trace: Trace, measured: Measured | None) -> None:
         st.caption(f"The run: {trace.meta.impl} on {trace.meta.device}, {trace.meta.dtype}.")
     right.download_button(
         "CSV",
-        lambda: table(trace, measured).encode(),
+        lambda: cost_csv(trace, measured).encode(),
         "cost.csv",
         "text/csv",
         key="cost-csv",

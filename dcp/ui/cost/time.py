@@ -113,13 +113,10 @@ def _measure(
     def work(opened: OpenModel, report: Report) -> Measured | None:
         from dcp.bench.beside import measure
 
-        return measure(
-            opened,
-            trace,
-            rounds=rounds,
-            tell=report.progress,
-            leave=report.cancelled,
-            each=found.append,
-        )
+        for measured in measure(
+            opened, trace, rounds=rounds, progress=report.progress, cancel=report.cancelled
+        ):
+            found.append(measured)
+        return found[-1] if found else None
 
     ask(session, limits, "cost", session.shown.key, work, model)
