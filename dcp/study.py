@@ -153,7 +153,7 @@ def record_window(
     )
     trace = Recorder.begin(request, cancel).finish()
     document = f"{plan.text_sha256[:16]}:{window.document}"
-    return dataclasses.replace(trace, meta={**trace.meta, "document": document})
+    return dataclasses.replace(trace, meta=dataclasses.replace(trace.meta, document=document))
 
 
 def share_of_process(environ: Mapping[str, str] = os.environ) -> tuple[int, int]:

@@ -110,7 +110,7 @@ def test_the_bundled_gate_logits_explain_the_bundled_sample() -> None:
     trace = Trace.load(TRACES / "sample.safetensors")
     gates = GateLogits.load(TRACES / "sample.gates.json")
     width = gates.z.shape[1]
-    assert gates.weights_sha256 == trace.meta["weights_sha256"]
+    assert gates.weights_sha256 == trace.meta.weights_sha256
     seen = trace.death[:, :width]
     assert (gates.death() == np.where(seen < width, seen, ALIVE)).all(), (
         "the sample has changed: run python -m benchmarks.sample_gates"

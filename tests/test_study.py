@@ -30,6 +30,7 @@ from dcp.study import (
 )
 from dcp.text.documents import documents_of
 from dcp.trace import Trace
+from tests.helpers.traces import with_meta
 from tests.stats.test_stats import Cycle, random_sample
 
 
@@ -64,7 +65,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def record(window: Window, plan: StudyPlan, model: Any, cancel: Any = None) -> Trace:
         seen.append(window.number)
         trace = random_sample(window.number, layers=2, tokens=60)[0]
-        return replace(trace, meta={**trace.meta, "document": f"d{window.document}"})
+        return with_meta(trace, document=f"d{window.document}")
 
     monkeypatch.setattr(dcp.study, "record_window", record)
     return seen

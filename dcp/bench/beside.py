@@ -51,7 +51,7 @@ def measure(
     Raises RequestError, before anything is read, where the trace is of another model or too short.
     """
     loaded = model.loaded
-    if trace.meta["weights_sha256"] != loaded.weights_sha256:
+    if trace.meta.weights_sha256 != loaded.weights_sha256:
         raise RequestError(
             f"this run is by other weights than those of {model.info.name} here: "
             "generate it anew with this model, then measure"
@@ -114,7 +114,7 @@ class _Arms:
                 new_tokens=len(self.ids) - 1,
                 continuations=[self.ids[1:]],
                 sampling=Sampling(temperature=0),
-                gate_shift=float(self.trace.meta["gate_shift"]),
+                gate_shift=self.trace.meta.gate_shift,
                 score_prompt=False,
                 **more,
             )
@@ -160,7 +160,7 @@ class _Arms:
             about={
                 "model": loaded.name,
                 "weights_sha256": loaded.weights_sha256,
-                "gate_shift": float(self.trace.meta["gate_shift"]),
+                "gate_shift": self.trace.meta.gate_shift,
                 "hardware": _hardware(self.engine.device),
                 "impl": self.engine.impl,
                 "device": self.engine.device.type,

@@ -109,7 +109,7 @@ def test_throughput_of_a_run_is_its_times_and_its_deaths() -> None:
     speed = data["tokens_per_second"].to_numpy()
     assert np.array_equal(np.isfinite(speed), timed)
     assert speed[timed] == pytest.approx(1 / trace.step_seconds[: trace.n_queries][timed])
-    entry = trace.meta["memory"]["kv_bytes_per_entry"]
+    entry = trace.meta.memory.entry
     assert data["kv_bytes_live"].tolist() == (trace.held().sum(0) * entry).tolist()
     assert data["kv_bytes_dense"].iloc[-1] == trace.n_queries * trace.layers * entry
     with pytest.raises(RequestError, match="generated tokens"):
