@@ -39,7 +39,14 @@ _HUB_FILES = ("*.json", "*.safetensors", "tokenizer.model", "merges.txt")
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a checkpoint folder says of itself. ``calibration`` is empty without a sparsity dial."""
+    """What a checkpoint folder says of itself.
+
+    context is in tokens, parameters are counted, calibration holds the measured points of the
+    sparsity dial (empty without one).
+
+    >>> dcp.list_models()[0].context
+    1024
+    """
 
     name: str
     path: Path
@@ -54,7 +61,13 @@ class ModelInfo:
 
 @dataclass(frozen=True, eq=False)
 class OpenModel:
-    """A model ready to read text: weights, tokenizer, and the ids that end a text."""
+    """A model ready to read text: weights, tokenizer, and the ids that end a text.
+
+    Made by `open_model`, handed to `record` and `gates_off`.
+
+    >>> dcp.open_model().info.name
+    'dcp-mini'
+    """
 
     info: ModelInfo
     loaded: LoadedModel
@@ -64,7 +77,13 @@ class OpenModel:
 
 
 def list_models() -> list[ModelInfo]:
-    """The bundled models, the default first. Raises ModelError for a damaged folder."""
+    """The bundled models, the default first. Raises ModelError for a damaged folder.
+
+    Reads no weights and imports no torch.
+
+    >>> [model.name for model in dcp.list_models() if model.default]
+    ['dcp-mini']
+    """
     return [describe(folder) for folder in _bundled()]
 
 
@@ -127,8 +146,13 @@ def open_model(
 ) -> OpenModel:
     """Load a model and its tokenizer; ``gates=False`` loads the base model alone.
 
-    The last two are kept, so that opening one again is free. Raises ModelError or DeviceError in
-    one line.
+    name: a bundled name, a checkpoint folder or a Hub id (default: bundled). dtype: float32,
+    bfloat16 or int8. The last two are kept, so that opening one again is free. Raises ModelError
+    or DeviceError in one line.
+
+    >>> model = dcp.open_model(dtype="int8")
+    >>> dcp.record("The museum opened in 1901.", model=model, new_tokens=2).meta["dtype"]
+    'int8'
     """
     if dtype not in DTYPES:
         raise DeviceError(f"dtype {dtype!r} is not supported; use one of: {', '.join(DTYPES)}")

@@ -235,8 +235,9 @@ def record(
 
     Raises RequestError, ModelError or DeviceError in one line.
 
-    >>> record("The river rose", new_tokens=3).tokens        # doctest: +SKIP
-    6
+    >>> run = dcp.record("The museum opened in 1901.", new_tokens=3, sparsity=0.8)
+    >>> run.tokens - run.prompt_tokens
+    3
     """
     recorder = Recorder.begin(
         text,

@@ -48,10 +48,16 @@ class Trace:
                                 tokens, gate shift included; nan where no gate spoke
     logprob       [T] f32       natural log of the model's own probability of the token; nan at 0
     step_seconds  [T] f32       wall time of each generated step (s); nan for the prompt
-    meta          JSON object   see `dcp.trace.check.REQUIRED`
+    meta          JSON object   model, settings, versions, speed (tokens/s), memory (bytes)
 
     Optional, from a run with the gates off on the same tokens (else None):
     gates_off_logprob [T] f32, kl [T] f32 (nats), lost_attention [L, T] f32 (share, 0..1).
+
+    >>> run = dcp.record("The museum opened in 1901.", new_tokens=4)
+    >>> run.death.shape == (run.layers, run.tokens)
+    True
+    >>> dcp.Trace.from_bytes(run.to_bytes()) == run
+    True
     """
 
     token_ids: Ints
