@@ -4,7 +4,8 @@ A trace says, for every layer and token, at which step the layer dropped the tok
 ``L`` layers, ``T`` tokens, ``t`` a step (query position), ``j`` a token (key position). Token ``j``
 is visible at step ``t`` iff ``j <= t < death[j]``; the query that drops a token does not see it.
 
-Numpy and safetensors only: knows no model, no words, no plots. SPEC section 2 is its contract.
+Numpy and safetensors only: knows no model, no words, no plots.
+`dcp.trace.check` says what holds of every trace.
 """
 
 from __future__ import annotations

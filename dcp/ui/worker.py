@@ -41,7 +41,7 @@ class Request:
 
 
 class Recording(Protocol):
-    """A run in progress; `dcp.record.Recorder` is one. Iterating makes it go on."""
+    """A run in progress; `dcp.runs.recorder.Recorder` is one. Iterating makes it go on."""
 
     def __iter__(self) -> Iterator[Any]: ...
     def trace(self) -> Trace: ...
