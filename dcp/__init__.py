@@ -1,7 +1,7 @@
 """Dynamic Context Pruning: see what a language model forgets.
 
 >>> import dcp
->>> run = dcp.record("The museum opened in 1901. It was built by", new_tokens=8)
+>>> run = dcp.record("The museum opened in 1901.", model="dcp-mini", new_tokens=8)
 >>> run.tokens - run.prompt_tokens
 8
 

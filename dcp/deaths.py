@@ -19,7 +19,7 @@ __all__ = ["ALIVE", "GATE", "ForcedDeaths"]
 ALIVE = 2**31 - 1
 """The death step of a token that is never dropped: larger than any step.
 
->>> run = dcp.record("The museum opened in 1901.", new_tokens=0)
+>>> run = dcp.record("The museum opened in 1901.", model="dcp-mini", new_tokens=0)
 >>> alive = run.death == dcp.ALIVE  # [L, T] bool
 >>> bool((run.death[~alive] < run.tokens).all())
 True

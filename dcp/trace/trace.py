@@ -54,7 +54,7 @@ class Trace:
     Optional, from a run with the gates off on the same tokens (else None):
     gates_off_logprob [T] f32, kl [T] f32 (nats), lost_attention [L, T] f32 (share, 0..1).
 
-    >>> run = dcp.record("The museum opened in 1901.", new_tokens=4)
+    >>> run = dcp.record("The museum opened in 1901.", model="dcp-mini", new_tokens=4)
     >>> run.death.shape == (run.layers, run.tokens)
     True
     >>> dcp.Trace.from_bytes(run.to_bytes()) == run
