@@ -17,7 +17,13 @@ from dcp.errors import RequestError
 __all__ = ["ALIVE", "GATE", "ForcedDeaths"]
 
 ALIVE = 2**31 - 1
-"""The death step of a token that is never dropped."""
+"""The death step of a token that is never dropped: larger than any step.
+
+>>> run = dcp.record("The museum opened in 1901.", model="dcp-mini", new_tokens=0)
+>>> alive = run.death == dcp.ALIVE  # [L, T] bool
+>>> bool((run.death[~alive] < run.tokens).all())
+True
+"""
 
 GATE = -1
 """In a table of orders: the gate decides when this token dies."""

@@ -166,8 +166,9 @@ def record(
 
     Raises RequestError, ModelError or DeviceError in one line.
 
-    >>> record("The river rose", new_tokens=3).tokens        # doctest: +SKIP
-    6
+    >>> run = dcp.record("The museum opened in 1901.", model="dcp-mini", new_tokens=3, sparsity=0.8)
+    >>> run.tokens - run.prompt_tokens
+    3
     """
     request = TextRequest(
         text=text,

@@ -183,10 +183,6 @@ class Store:
         aside.synchronize()
         return [(entries, margins) for entries, margins in copies]
 
-    def drained(self) -> Deaths:
-        """What died since the last call. Waits for the device."""
-        return self.deaths(int(self.logged))
-
     def margins_of(self, layer: int, index: int, count: int) -> tuple[Tensor, Tensor]:
         """positions [count] and margins [count] of the live rows of a sequence, on the host."""
         n = torch.arange(count, device=self.device)
