@@ -53,9 +53,10 @@ def build(
     if gates_of is not None:
         _take_gates(transformer, gates_of, wants)
     transformer.requires_grad_(True).train()
-    if settings.tune == "gates":
+    if settings.tune != "all":
+        norms = settings.tune == "norms"
         for name, p in transformer.named_parameters():
-            p.requires_grad_("norm" in name or is_gate(name))
+            p.requires_grad_(is_gate(name) or (norms and "norm" in name))
     return transformer, hf_config, gates
 
 

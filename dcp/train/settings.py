@@ -38,7 +38,8 @@ class TrainSettings:
     skew    1: those δ are spread evenly; more: denser at the low end, where most is dropped
     tilt    a window at shift δ weighs its kept share by γ · exp(-tilt · δ): who wants fewer
             entries pays more for each
-    tune    ``all`` weights, or ``gates`` and norms alone: the cheap recipe
+    tune    ``all`` weights; ``norms`` and gates: the cheap recipe; ``gates`` alone: with its gates
+            off the model is its base, bit for bit
     gamma_layers  each layer's share of γ, 1 for all if empty
     gamma_steps  steps in which γ rises from 0
     distill  share of a teacher's distribution in what is to be predicted (needs a teacher;
@@ -80,7 +81,7 @@ class TrainSettings:
     tilt: float = 0.0
     gamma_steps: int = 0
     gamma_layers: tuple[float, ...] = ()
-    tune: Literal["all", "gates"] = "all"
+    tune: Literal["all", "norms", "gates"] = "all"
     distill: float = 0.0
     policy: str = ""
     windows: tuple[int, ...] = ()
@@ -109,8 +110,8 @@ class TrainSettings:
                 raise RequestError(f"{name} must be in 0 … 1, not {getattr(self, name)}")
         if self.gamma_layers and any(share < 0 for share in self.gamma_layers):
             raise RequestError("gamma_layers must not be negative")
-        if self.tune not in ("all", "gates"):
-            raise RequestError(f"tune must be all or gates, not {self.tune!r}")
+        if self.tune not in ("all", "norms", "gates"):
+            raise RequestError(f"tune must be all, norms or gates, not {self.tune!r}")
         if bool(self.policy) != bool(self.windows):
             raise RequestError("policy and windows need each other")
         if self.policy and self.policy not in POLICIES:
