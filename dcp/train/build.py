@@ -26,7 +26,10 @@ __all__ = ["build", "check_base", "optimizers", "read_teacher", "split_parameter
 def build(
     settings: TrainSettings, tokenizer: Path, start: Path | None, gates_of: Path | None = None
 ) -> tuple[Transformer, dict[str, Any], GateConfig | None]:
-    """A fresh model, or one from weights alone; gates are added where the stage needs them."""
+    """A fresh model, or one from weights alone; gates are added where the stage needs them.
+
+    What ``settings.tune`` freezes has no gradient.
+    """
     wants = settings.stage == "prune"
     if start is None:
         if settings.stage != "pretrain":

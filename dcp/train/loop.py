@@ -24,7 +24,16 @@ from dcp.resources import needs
 from dcp.train.build import build, read_teacher, split_parameters
 from dcp.train.build import optimizers as make_optimizers
 from dcp.train.data import Shards
-from dcp.train.run_folder import Log, check_disk, checkpoint, find_last, restore, save_model
+from dcp.train.run_folder import (
+    TRAINED,
+    Log,
+    check_disk,
+    checkpoint,
+    find_last,
+    restore,
+    save_model,
+    take_trained,
+)
 from dcp.train.schedule import learning_rate_at
 from dcp.train.settings import TrainSettings
 from dcp.train.step import accumulate
@@ -48,7 +57,8 @@ def train(
 
     init: a checkpoint folder to start from (weights alone). gates_of: a pruned model of the same
     shape whose gates ``init`` is to start with. teacher: whose distribution is to be
-    predicted too, where ``settings.distill`` asks for it. resume: go on from ``out/last``.
+    predicted too, where ``settings.distill`` asks for it; ``init`` itself, if none is given and
+    the gates alone learn. resume: go on from ``out/last``.
     Raises RequestError, DataError or ModelError before any work when something is missing.
     """
     needs("accelerate")
@@ -62,16 +72,23 @@ def train(
     data = Shards.open(shards)
     if settings.stage == "dense" and teacher is None:
         settings = replace(settings, distill=0.0)
-    if bool(settings.distill) != (teacher is not None):
+    # A base whose gates alone learn is at hand: gates off, it is its own teacher.
+    own_teacher = settings.tune == "gates" and teacher in (None, init) and settings.distill > 0
+    if bool(settings.distill) != (own_teacher or teacher is not None):
         raise RequestError("the setting distill and --teacher need each other")
     last = find_last(out)
     if resume and not last.is_dir():
         raise RequestError(f"{out} has no run to resume; leave out --resume")
     if last.is_dir() and not resume:
         raise RequestError(f"{out} already holds a run; add --resume or choose another folder")
+    partial = resume and (last / TRAINED).exists()
+    if partial and init is None:
+        raise RequestError(f"{last} holds only what was trained; give its --base as well")
     transformer, hf_config, gates = build(
-        settings, tokenizer, last if resume else init, None if resume else gates_of
+        settings, tokenizer, last if resume and not partial else init, None if resume else gates_of
     )
+    if partial:
+        take_trained(last, transformer)
     _check_data(data, transformer.config)
     check_disk(out, transformer)
     optimizers = make_optimizers(settings, transformer)
@@ -80,8 +97,8 @@ def train(
     if resume:
         first = restore(last, optimizers)
     forward = _compiled(model) if compiled else model
-    known: Any = None
-    if teacher is not None:
+    known: Any = forward if own_teacher else None
+    if teacher is not None and not own_teacher:
         known = read_teacher(teacher, transformer.config).to(accelerator.device)
         known = _compiled(known) if compiled else known
     gate, language = split_parameters(transformer)

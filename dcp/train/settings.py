@@ -42,6 +42,10 @@ class TrainSettings:
             off the model is its base, bit for bit
     gamma_layers  each layer's share of γ, 1 for all if empty
     gamma_steps  steps in which γ rises from 0
+    copies  ``tune`` gates or norms: readings of each window in a step, each at a gate shift of its
+            own (``batch`` counts them all); a teacher reads it once
+    level   hard gates: a window at shift δ weighs exp(level · δ) in its batch, price included; at
+            0 those that drop most, whose losses are the largest, outvote the rest
     distill  share of a teacher's distribution in what is to be predicted (needs a teacher;
             the stage ``dense`` without one is trained on the text alone, from the same file)
     policy  the stage ``dense`` under an untrained eviction (local, strided, sink): the baseline
@@ -82,6 +86,8 @@ class TrainSettings:
     gamma_steps: int = 0
     gamma_layers: tuple[float, ...] = ()
     tune: Literal["all", "norms", "gates"] = "all"
+    copies: int = 1
+    level: float = 0.0
     distill: float = 0.0
     policy: str = ""
     windows: tuple[int, ...] = ()
@@ -95,6 +101,10 @@ class TrainSettings:
                 raise RequestError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.batch % self.micro:
             raise RequestError(f"batch {self.batch} must be a multiple of micro {self.micro}")
+        if self.copies < 1 or self.micro % self.copies:
+            raise RequestError(f"micro {self.micro} must be a multiple of copies {self.copies}")
+        if self.copies > 1 and self.tune == "all":
+            raise RequestError('copies of a window need tune = "gates" or "norms"')
         if self.length > self.context:
             raise RequestError(f"length {self.length} is longer than the context {self.context}")
         if self.gates not in ("soft", "hard"):
