@@ -38,6 +38,8 @@ class TrainSettings:
     skew    1: those δ are spread evenly; more: denser at the low end, where most is dropped
     tilt    a window at shift δ weighs its kept share by γ · exp(-tilt · δ): who wants fewer
             entries pays more for each
+    depth   hard gates on a CPU: tokens whose margin is below -depth are left alone from then on,
+            which is faster and loses slopes below 1 / (2 (1 + depth)²); 0: none are
     tune    ``all`` weights; ``norms`` and gates: the cheap recipe; ``gates`` alone: with its gates
             off the model is its base, bit for bit
     gamma_layers  each layer's share of γ, 1 for all if empty
@@ -83,6 +85,7 @@ class TrainSettings:
     centre: float = 0.0
     skew: float = 1.0
     tilt: float = 0.0
+    depth: float = 0.0
     gamma_steps: int = 0
     gamma_layers: tuple[float, ...] = ()
     tune: Literal["all", "norms", "gates"] = "all"
@@ -113,6 +116,8 @@ class TrainSettings:
             raise RequestError('a spread of gate shifts needs gates = "hard"')
         if not 0 <= self.spread < math.inf:
             raise RequestError(f"spread must be 0 or more, not {self.spread}")
+        if not self.depth >= 0:
+            raise RequestError(f"depth must be 0 or more, not {self.depth}")
         if not 0 < self.skew < math.inf:
             raise RequestError(f"skew must be more than 0, not {self.skew}")
         for name in ("distill", "rate_last"):

@@ -161,7 +161,7 @@ def _run(model: Any, ids: Tensor, positions: Tensor, attend: Any, **how: bool) -
 def _attend(s: TrainSettings, alpha: float, ids: Tensor, shift: Tensor, step: int) -> Any:
     if s.stage == "prune":
         if s.gates == "hard":
-            return HardGateAttend(ids >= 0, shift)
+            return HardGateAttend(ids >= 0, shift, depth=s.depth or math.inf)
         return SoftGateAttend(alpha, ids >= 0)
     if not s.policy:
         return CausalAttend()

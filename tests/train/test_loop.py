@@ -289,6 +289,7 @@ def test_gates_whose_input_is_small_start_with_the_same_spread(
         ("distill = 1.5", "0 … 1"),
         ("rate_last = -0.5", "0 … 1"),
         ("skew = 0", "more than 0"),
+        ("depth = -1", "0 or more"),
         ("gamma_layers = [1, -1]", "not be negative"),
         ('tune = "biases"', "all, norms or gates"),
         ('tune = "gates"\ncopies = 3', "multiple of copies"),

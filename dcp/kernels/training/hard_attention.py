@@ -98,7 +98,8 @@ class _HardGatedAttention(torch.autograd.Function):
                 kept[window] += pairs.sum()
                 scores = _stacked(q[window, :, rows], k.shape[1]) @ k[window, :, at].transpose(1, 2)
                 by_head = scores.view(q.shape[1], len(own), len(at))
-                by_head[..., len(at) - len(own) :] += causal_mask(rows, by_head)
+                near = by_head[..., len(at) - len(own) :]
+                near += causal_mask(slice(0, len(own)), near)
                 ratio = torch.softmax(by_head, dim=-1)
                 seen = (margin > 0).to(v.dtype)
                 weights = ratio * seen
