@@ -5,6 +5,7 @@ Knows nothing of data, schedules or run folders.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dcp.errors import RequestError
+from dcp.model.adapter import name_base
 from dcp.model.checkpoint import Checkpoint
 from dcp.model.config import ModelConfig
 from dcp.model.gate_config import GateConfig
@@ -28,7 +30,7 @@ def build(
 ) -> tuple[Transformer, dict[str, Any], GateConfig | None]:
     """A fresh model, or one from weights alone; gates are added where the stage needs them.
 
-    What ``settings.tune`` freezes has no gradient.
+    What ``settings.tune`` freezes has no gradient, and is saved as the name of the base alone.
     """
     wants = settings.stage == "prune"
     if start is None:
@@ -57,6 +59,8 @@ def build(
         _take_gates(transformer, gates_of, wants)
     transformer.requires_grad_(True).train()
     if settings.tune != "all":
+        if gates is not None:
+            gates = replace(gates, base=name_base(opened))
         norms = settings.tune == "norms"
         for name, p in transformer.named_parameters():
             p.requires_grad_(is_gate(name) or (norms and "norm" in name))

@@ -24,16 +24,7 @@ from dcp.resources import needs
 from dcp.train.build import build, read_teacher, split_parameters
 from dcp.train.build import optimizers as make_optimizers
 from dcp.train.data import Shards
-from dcp.train.run_folder import (
-    TRAINED,
-    Log,
-    check_disk,
-    checkpoint,
-    find_last,
-    restore,
-    save_model,
-    take_trained,
-)
+from dcp.train.run_folder import Log, check_disk, checkpoint, find_last, restore, save_model
 from dcp.train.schedule import learning_rate_at
 from dcp.train.settings import TrainSettings
 from dcp.train.step import accumulate
@@ -81,14 +72,9 @@ def train(
         raise RequestError(f"{out} has no run to resume; leave out --resume")
     if last.is_dir() and not resume:
         raise RequestError(f"{out} already holds a run; add --resume or choose another folder")
-    partial = resume and (last / TRAINED).exists()
-    if partial and init is None:
-        raise RequestError(f"{last} holds only what was trained; give its --base as well")
     transformer, hf_config, gates = build(
-        settings, tokenizer, last if resume and not partial else init, None if resume else gates_of
+        settings, tokenizer, last if resume else init, None if resume else gates_of
     )
-    if partial:
-        take_trained(last, transformer)
     _check_data(data, transformer.config)
     check_disk(out, transformer)
     optimizers = make_optimizers(settings, transformer)

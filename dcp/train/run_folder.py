@@ -6,39 +6,24 @@ Knows nothing of how training goes.
 from __future__ import annotations
 
 import csv
-import hashlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 from dcp.errors import RequestError
 from dcp.model.gate_config import GateConfig
 from dcp.model.saving import save
 from dcp.model.transformer import Transformer
 
-__all__ = [
-    "TRAINED",
-    "Log",
-    "check_disk",
-    "checkpoint",
-    "find_last",
-    "restore",
-    "save_model",
-    "take_trained",
-]
-
-TRAINED = "trained.safetensors"
+__all__ = ["Log", "check_disk", "checkpoint", "find_last", "restore", "save_model"]
 
 
 def check_disk(out: Path, transformer: Transformer) -> None:
-    # Weights, two AdamW moments and the previous checkpoint stand side by side while saving; what
-    # is frozen is written once, at the end.
-    need = sum((8 if p.requires_grad else 1) * p.nbytes for p in transformer.parameters())
+    # Weights, two AdamW moments and the previous checkpoint stand side by side while saving.
+    need = 8 * sum(p.nbytes for p in transformer.parameters() if p.requires_grad)
     out.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(out).free
     if free < need:
@@ -78,19 +63,13 @@ def checkpoint(
 ) -> None:
     """Write beside, then swap: a crash leaves the old checkpoint or the new one, never half.
 
-    A model with frozen weights leaves them out: ``trained.safetensors`` has the others, and the
-    hash of what is frozen, so that a run goes on from its own base alone.
+    Gates that name a base are written as an adapter: what is frozen is not written each time.
     """
     fresh, old = last.with_name("last.new"), last.with_name("last.old")
     for stale in (fresh, old):
         shutil.rmtree(stale, ignore_errors=True)
     try:
-        if all(p.requires_grad for p in transformer.parameters()):
-            save_model(fresh, transformer, hf_config, gates, tokenizer, torch.float32)
-        else:
-            fresh.mkdir(parents=True)
-            trained = {n: p.detach() for n, p in transformer.named_parameters() if p.requires_grad}
-            save_file(trained, fresh / TRAINED, metadata={"frozen": _frozen_hash(transformer)})
+        save_model(fresh, transformer, hf_config, gates, tokenizer, torch.float32)
         states = [o.state_dict() for o in optimizers]
         torch.save({"step": step, "optimizers": states}, fresh / "optimizers.pt")
     except OSError as wrong:
@@ -100,35 +79,6 @@ def checkpoint(
         last.rename(old)
     fresh.rename(last)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def take_trained(last: Path, transformer: Transformer) -> None:
-    """Put what ``last`` trained into the base that it was trained on.
-
-    Raises RequestError for another base, or settings that train other weights.
-    """
-    with safe_open(last / TRAINED, framework="pt") as file:
-        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        frozen = (file.metadata() or {}).get("frozen")
-    own = {name: p for name, p in transformer.named_parameters() if p.requires_grad}
-    if {n: p.shape for n, p in own.items()} != {n: p.shape for n, p in found.items()}:
-        raise RequestError(f"{last} trained other weights than these settings do; start afresh")
-    if frozen != _frozen_hash(transformer):
-        raise RequestError(
-            f"{last} was trained on another base; give the --base that it began with"
-        )
-    with torch.no_grad():
-        for name, p in own.items():
-            p.copy_(found[name])
-
-
-def _frozen_hash(transformer: Transformer) -> str:
-    digest = hashlib.sha256()
-    for name, p in sorted(transformer.named_parameters()):
-        if not p.requires_grad:
-            digest.update(name.encode())
-            digest.update(p.detach().cpu().contiguous().view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def restore(last: Path, optimizers: Sequence[Any]) -> int:
