@@ -47,9 +47,17 @@ class Transformer(nn.Module):
             self.unembed.weight = self.embed.weight
         self._rope: tuple[Tensor, Tensor] | None = None
 
-    def forward(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
-        """ids, positions [B, T] int64 -> logits [B, T, V]."""
-        return self.head(self.hidden(ids, positions, attend))
+    def forward(
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        attend: Attend,
+        headless: bool = False,
+        gated: bool = True,
+    ) -> Tensor:
+        """ids, positions [B, T] int64 -> logits [B, T, V], or what ``hidden`` gives."""
+        hidden = self.hidden(ids, positions, attend, gated)
+        return hidden if headless else self.head(hidden)
 
     def hidden(self, ids: Tensor, positions: Tensor, attend: Attend, gated: bool = True) -> Tensor:
         """The final normalised hidden state [B, T, D]; ``head`` turns wanted rows into logits.
