@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dcp.method import GateLogits
 from dcp.model.masked import MaskedAttend
-from dcp.models import open_model
+from dcp.model.registry import open_model
 from dcp.trace import ALIVE, Trace
 
 TOKENS = 24

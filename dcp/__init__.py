@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dcp.errors import DcpError
-    from dcp.models import list_models
-    from dcp.recorder import record
+    from dcp.model.registry import list_models
+    from dcp.runs.recorder import record
     from dcp.trace import ALIVE, Trace
 
 __version__ = "0.1.0"
@@ -24,8 +24,8 @@ _HOMES = {
     "ALIVE": "dcp.trace",
     "DcpError": "dcp.errors",
     "Trace": "dcp.trace",
-    "list_models": "dcp.models",
-    "record": "dcp.recorder",
+    "list_models": "dcp.model.registry",
+    "record": "dcp.runs.recorder",
 }
 
 

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,20 +21,20 @@ from typing import Any
 import numpy as np
 
 from dcp.errors import DataError, RequestError, TraceError
-from dcp.models import OpenModel, shift_for
-from dcp.recorder import Recorder
+from dcp.model.registry import OpenModel, shift_for
+from dcp.runs.recorder import Recorder
+from dcp.speech.words import TextTagger, Word, from_json, words_of
+from dcp.speech.words import to_json as words_to_json
 from dcp.stats.lives import Sample
 from dcp.stats.pooled import TABLES, Study, pool, to_json
-from dcp.tokens import Tokenizer
+from dcp.text.documents import documents_of
+from dcp.text.tokens import Tokenizer
 from dcp.trace import Trace
-from dcp.words import TextTagger, Word, from_json, words_of
-from dcp.words import to_json as words_to_json
 
 __all__ = [
     "Plan",
     "Window",
     "cut",
-    "documents_of",
     "gather",
     "make_plan",
     "record_share",
@@ -69,17 +69,6 @@ class Plan:
     seed: int
     context: int
     windows: int
-
-
-def documents_of(text: str) -> Iterator[str]:
-    """The documents of a text: its lines up to a blank one; white space around is cut off."""
-    lines: list[str] = []
-    for line in [*text.splitlines(), ""]:
-        if line.strip():
-            lines.append(line)
-        elif lines:
-            yield "\n".join(lines).strip()
-            lines = []
 
 
 def cut(documents: Sequence[str], tokenizer: Tokenizer, room: int, limit: int = 0) -> list[Window]:
@@ -132,7 +121,7 @@ def make_plan(
         raise RequestError(f"{new_tokens} new tokens leave no room for text; ask for fewer")
     if sparsity is not None:
         gate_shift = shift_for(model.info.calibration, sparsity)
-    windows = cut(list(documents_of(text)), model.tokenizer, room, limit)
+    windows = cut(documents_of(text), model.tokenizer, room, limit)
     plan = Plan(
         file=file.name,
         text_sha256=hashlib.sha256(text.encode()).hexdigest(),

@@ -23,14 +23,14 @@ from dcp.study import (
     Plan,
     Window,
     cut,
-    documents_of,
     gather,
     record_share,
     share_of_process,
     write_study,
 )
+from dcp.text.documents import documents_of
 from dcp.trace import Trace
-from tests.test_stats import Cycle, random_sample
+from tests.stats.test_stats import Cycle, random_sample
 
 
 class FourLetters:

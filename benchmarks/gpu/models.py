@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 
 from benchmarks.gpu.common import DEVICE, HALF, REHEARSAL
-from dcp.config import ModelConfig
-from dcp.forced import ForcedDeaths
+from dcp.deaths import ForcedDeaths
 from dcp.kernels import api
+from dcp.model.config import ModelConfig
 from dcp.model.paged import PagedAttention
 from dcp.model.transformer import Transformer
 

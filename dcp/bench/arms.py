@@ -17,13 +17,13 @@ import torch
 
 from dcp.bench.harness import Arm, take_turns
 from dcp.bench.shapes import step_bytes
-from dcp.config import Sampling
-from dcp.engine import Engine, Run, Step
+from dcp.deaths import ALIVE, ForcedDeaths
+from dcp.engine.engine import Engine, Run, Step
 from dcp.errors import RequestError
-from dcp.forced import ALIVE, ForcedDeaths
+from dcp.model.config import Sampling
+from dcp.model.registry import OpenModel
 from dcp.model.weights import load
-from dcp.models import OpenModel
-from dcp.recorder import Recorder
+from dcp.runs.recorder import Recorder
 
 __all__ = ["Plan", "Row", "decode_group", "model_group", "scattered"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from dcp.config import GateConfig, ModelConfig
+from dcp.model.config import GateConfig, ModelConfig
 from dcp.model.transformer import Transformer
 from dcp.model.weights import LoadedModel, save
 

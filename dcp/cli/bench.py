@@ -128,7 +128,7 @@ def _shape(args: argparse.Namespace, plan: Plan) -> list[Row]:
 
 def _model(args: argparse.Namespace, plan: Plan) -> list[Row]:
     from dcp.bench.arms import model_group
-    from dcp.models import open_model
+    from dcp.model.registry import open_model
 
     rows: list[Row] = []
     for dtype in args.weights:

@@ -1,7 +1,8 @@
 """``dcp eval``: perplexity against a dense twin and its evictions, or zero-shot tasks.
 
-With ``--file``: one object per context and gate shift (`dcp.evaluate.Result`). With ``--task``: one
-per task and gate shift (`dcp.tasks_score.TaskResult`). Always the hard gates.
+With ``--file``: one object per context and gate shift (`dcp.evaluate.perplexity.Result`).
+With ``--task``: one per task and gate shift (`dcp.evaluate.task_score.TaskResult`). Always the
+hard gates.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dcp.cli.terminal import note, print_json, print_table
 from dcp.errors import RequestError
 
 if TYPE_CHECKING:
-    from dcp.models import OpenModel
+    from dcp.model.registry import OpenModel
 
 __all__ = ["add_arguments", "run"]
 
@@ -74,8 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from dcp.evaluate_score import move
-    from dcp.models import open_model, shift_for
+    from dcp.evaluate.score import move
+    from dcp.model.registry import open_model, shift_for
 
     if (args.file is None) == (args.task is None):
         raise RequestError("give --file for perplexity or --task for zero-shot, one of them")
@@ -108,8 +109,8 @@ def run(args: argparse.Namespace) -> int:
 def _perplexity(
     args: argparse.Namespace, model: OpenModel, baseline: OpenModel | None, shifts: list[float]
 ) -> list[dict[str, Any]]:
-    from dcp.evaluate import Windows, evaluate, read_windows
-    from dcp.policies import POLICIES
+    from dcp.evaluate.perplexity import Windows, evaluate, read_windows
+    from dcp.policies.windows import POLICIES
 
     policies = () if args.policies is None else args.policies or tuple(POLICIES)
     if unknown := [name for name in policies if name not in POLICIES]:
@@ -146,8 +147,8 @@ def _perplexity(
 def _tasks(
     args: argparse.Namespace, model: OpenModel, baseline: OpenModel | None, shifts: list[float]
 ) -> list[dict[str, Any]]:
-    from dcp.tasks import read_task
-    from dcp.tasks_score import evaluate_task
+    from dcp.evaluate.task_score import evaluate_task
+    from dcp.evaluate.tasks import read_task
 
     rows = []
     for task in [read_task(name, args.data, args.limit) for name in args.task]:

@@ -42,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
         raise RequestError(f"{args.out} is a file: name a folder")
     from tqdm import tqdm
 
-    from dcp.models import open_model
-    from dcp.pos import BUNDLED, load_tagger
+    from dcp.model.registry import open_model
+    from dcp.speech.tagger import BUNDLED, load_tagger
     from dcp.stats.noise import tagger_accuracy
     from dcp.study import gather, make_plan, record_share, share_of_process, write_study
 

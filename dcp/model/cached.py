@@ -17,11 +17,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dcp.config import ModelConfig
-from dcp.forced import GATE, ForcedDeaths
+from dcp.deaths import GATE, ForcedDeaths
 from dcp.kernels import ALIVE
 from dcp.kernels.api import Kernels
 from dcp.model.cache import Bits, Meter, Slots, bits
+from dcp.model.config import ModelConfig
 
 __all__ = ["CacheBytes", "CachedAttention", "Drops"]
 

@@ -15,11 +15,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dcp.config import ModelConfig
+from dcp.deaths import GATE, ForcedDeaths
 from dcp.errors import DeviceError
-from dcp.forced import GATE, ForcedDeaths
 from dcp.kernels.api import Kernels
 from dcp.model.cached import CacheBytes, Drops
+from dcp.model.config import ModelConfig
 
 __all__ = ["PagedAttention"]
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dcp.config import ModelConfig
+from dcp.model.config import ModelConfig
 from dcp.model.linear import Linear, product
 
 __all__ = ["Attend", "Transformer"]

@@ -22,8 +22,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dcp.config import GateConfig, ModelConfig
 from dcp.errors import ModelError
+from dcp.model.config import GateConfig, ModelConfig
 from dcp.model.int8 import quantise
 from dcp.model.names import from_hf_names, gate_names, to_hf_names, unknown_names
 from dcp.model.transformer import Transformer

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dcp.errors import RequestError
-from dcp.pos import CLASSES, GROUPS, UPOS
+from dcp.speech.tagger import CLASSES, GROUPS, UPOS
 from dcp.stats.frequency import BANDS
 from dcp.stats.lives import TAGGED, By, Phase, Sample, choice, group_index
 from dcp.stats.person_period import Cells, count

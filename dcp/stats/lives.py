@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dcp.errors import RequestError
-from dcp.pos import CLASSES, GROUPS, UPOS, class_of, group_of
+from dcp.speech.tagger import CLASSES, GROUPS, UPOS, class_of, group_of
+from dcp.speech.words import Word
 from dcp.stats.frequency import BANDS, band_of
 from dcp.trace import ALIVE, Trace
-from dcp.words import Word
 
 __all__ = [
     "BY",

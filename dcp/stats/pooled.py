@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from dcp.errors import RequestError, TraceError
-from dcp.pos import CLASSES, GROUPS, UPOS
+from dcp.speech.tagger import CLASSES, GROUPS, UPOS
 from dcp.stats.controls import Policy, control_trace
 from dcp.stats.hazard import hazard_of
 from dcp.stats.lives import PIECES, TAGGED, By, Lives, Phase, Sample, group_index, observe, texts_of

@@ -14,12 +14,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from dcp.errors import RequestError
-from dcp.pos import CLASSES, GROUPS, UPOS
+from dcp.speech.tagger import CLASSES, GROUPS, UPOS
+from dcp.speech.words import Word
 from dcp.stats.estimate import BLOCK
 from dcp.stats.lives import TAGGED, By, Phase, Sample, choice, group_index, texts_of
 from dcp.stats.rates import MIN_WORDS
 from dcp.trace import ALIVE, Trace
-from dcp.words import Word
 
 __all__ = ["trigger_table", "trigger_tables"]
 

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dcp.config import GateConfig, ModelConfig
 from dcp.errors import RequestError
+from dcp.model.config import GateConfig, ModelConfig
+from dcp.model.registry import describe
 from dcp.model.transformer import Transformer
 from dcp.model.weights import load
-from dcp.models import describe
 from dcp.train.settings import TrainSettings
 
 __all__ = ["build", "check_base", "optimizers", "read_teacher", "split_parameters"]
@@ -97,7 +97,7 @@ def read_teacher(folder: Path, student: ModelConfig) -> Transformer:
 def _llama_config(s: TrainSettings, tokenizer: Path) -> dict[str, Any]:
     from tokenizers import Tokenizer
 
-    from dcp.train.tokenizer import END_OF_TEXT
+    from dcp.text.documents import END_OF_TEXT
 
     bpe = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
     end = bpe.token_to_id(END_OF_TEXT)

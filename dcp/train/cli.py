@@ -120,8 +120,8 @@ def run(args: argparse.Namespace) -> int:
         _pack(args.text, args.tokenizer, args.out, xz=args.xz)
         return 0
     if args.stage == "import":
-        from dcp.importer import import_checkpoint
-        from dcp.models import find
+        from dcp.model.importer import import_checkpoint
+        from dcp.model.registry import find
 
         import_checkpoint(args.checkpoint, find(args.tokenizer), args.out, heads=args.heads)
         print(args.out)
@@ -129,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
     if args.stage == "calibrate":
         import json
 
-        from dcp.train.calibrate import calibrate
+        from dcp.evaluate.calibrate import calibrate
 
         report = calibrate(
             args.model,
@@ -145,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(report, indent=2))
         return 0
     from dcp.errors import RequestError
-    from dcp.models import find
+    from dcp.model.registry import find
     from dcp.train.loop import train
     from dcp.train.settings import TrainSettings
 

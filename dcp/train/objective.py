@@ -18,10 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dcp.train.alpha_sigmoid import attention_bias, log_interaction
-from dcp.train.causal_attention import causal_attention
-from dcp.train.gated_attention import gated_attention
-from dcp.train.hard_attention import hard_gated_attention
+from dcp.kernels.training.alpha_sigmoid import attention_bias, log_interaction
+from dcp.kernels.training.causal_attention import causal_attention
+from dcp.kernels.training.gated_attention import gated_attention
+from dcp.kernels.training.hard_attention import hard_gated_attention
 
 __all__ = [
     "CausalAttend",

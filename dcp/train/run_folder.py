@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from dcp.config import GateConfig
 from dcp.errors import RequestError
+from dcp.model.config import GateConfig
 from dcp.model.transformer import Transformer
 from dcp.model.weights import save
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dcp.policies import make
+from dcp.policies.windows import make
 from dcp.train.data import Shards
 from dcp.train.objective import (
     CausalAttend,

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from dcp import engine_graph
-from dcp.config import Sampling
-from dcp.engine import Engine
-from dcp.engine_graph import AHEAD, DecodeGraph, Start
+from dcp.engine import graph as engine_graph
+from dcp.engine.engine import Engine
+from dcp.engine.graph import AHEAD, DecodeGraph, Start
 from dcp.errors import DcpError, DeviceError
+from dcp.model.config import Sampling
 from dcp.model.paged import PagedAttention
+from dcp.model.registry import find
 from dcp.model.weights import LoadedModel, load
-from dcp.models import find
 
 ALIVE = 2**31 - 1
 PROMPTS = [[3 + 197 * i % 8000 for i in range(150)], [17, 4, 99], list(range(70, 105))]

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dcp import trace_check
 from dcp.errors import DeviceError
 from dcp.kernels import ALIVE, api
+from dcp.trace import check as trace_check
 
 FAST = ["cpu"]
 

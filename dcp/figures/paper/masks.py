@@ -15,7 +15,7 @@ from dcp.figures.paper.lifelines import block_of, shares_in_reach, typical_layer
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.style import drawing, figure, reach
-from dcp.policies import fitted_windows, held_entries, make
+from dcp.policies.windows import fitted_windows, held_entries, make
 from dcp.trace import ALIVE
 
 __all__ = ["masks"]

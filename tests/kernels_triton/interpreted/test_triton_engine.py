@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from dcp.config import Sampling
-from dcp.engine import Engine, Step
-from dcp.engine_graph import AHEAD, DecodeGraph
+from dcp.deaths import ForcedDeaths
+from dcp.engine.engine import Engine, Step
+from dcp.engine.graph import AHEAD, DecodeGraph
 from dcp.errors import DcpError, DeviceError, RequestError
-from dcp.forced import ForcedDeaths
 from dcp.kernels.triton.store import Store
+from dcp.model.config import Sampling
+from dcp.model.registry import find
 from dcp.model.weights import load
-from dcp.models import find
 
 ALIVE = 2**31 - 1
 
@@ -187,7 +187,7 @@ def test_steps_through_captured_graphs_are_the_same_steps(tiny_checkpoint, monke
 
     monkeypatch.setattr(DecodeGraph, "__init__", on_gpu)
     monkeypatch.setattr(DecodeGraph, "_step", step)
-    monkeypatch.setattr("dcp.engine_graph._event", FakeEvent)
+    monkeypatch.setattr("dcp.engine.graph._event", FakeEvent)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
     monkeypatch.setattr(torch.cuda, "graph", capture)
     prompts = [[40, 41], [5]]
