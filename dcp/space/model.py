@@ -15,7 +15,7 @@ import numpy.typing as npt
 from dcp.errors import ModelError
 
 if TYPE_CHECKING:
-    from dcp.models import OpenModel
+    from dcp.model.registry import OpenModel
 
 __all__ = ["describe", "tensors_of"]
 
