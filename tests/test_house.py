@@ -22,7 +22,7 @@ SOURCES = sorted((ROOT / "dcp").rglob("*.py"))
 STREET = (
     *("errors", "deaths", "resources", "text", "trace", "kernels", "model", "engine", "runs"),
     *("policies", "evaluate", "train", "speech", "stats", "study", "bench", "viewer", "method"),
-    *("figures", "ui", "cli"),
+    *("figures", "space", "ui", "cli"),
 )
 READERS = ("trace", "speech", "stats", "figures", "viewer", "method")
 

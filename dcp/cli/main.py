@@ -65,6 +65,11 @@ COMMANDS = {
         "decode speed and memory, arms interleaved in one run",
         "python -m dcp bench --json > bench.json",
     ),
+    "space": (
+        "dcp.cli.space",
+        "write the demo that runs in the visitor's browser",
+        "python -m dcp space static --out space",
+    ),
     "models": ("dcp.cli.models", "list the bundled models", "python -m dcp models --json"),
 }
 

@@ -1,6 +1,6 @@
 """What the page must know of a model besides its weights: its shape, its dial, its frequencies.
 
-The page's loop is one: RMSNorm, rotary positions, grouped queries, SwiGLU, q/k norm as a switch, the
+The page's loop is one: RMSNorm, rotary positions, grouped queries, SwiGLU, q/k norm as a switch,
 gates. A model of another kind is refused here, by name, and not discovered by a visitor.
 """
 

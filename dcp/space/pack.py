@@ -1,4 +1,4 @@
-"""A model as the page downloads it: weights without loss in about 12 bits a number, and a tokenizer.
+"""A model as the page downloads it: weights without loss in 12 bits a number, and a tokenizer.
 
 A bfloat16 weight is a sign, 8 bits of exponent and 7 of fraction. The exponents of a trained model
 are nearly alike and pack into 3 bits; sign and fraction do not pack at all. So the exponents of all
@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from dcp.errors import ModelError
 
-__all__ = ["PART_BYTES", "Packed", "join", "pack_tokenizer", "pack_weights"]
+__all__ = ["PART_BYTES", "Packed", "as_json", "join", "pack_tokenizer", "pack_weights"]
 
 PART_BYTES = 9 * 10**6
 """The largest file written (bytes): hosts treat larger ones as large-file storage."""
@@ -116,9 +116,13 @@ def pack_tokenizer(spec: Mapping[str, Any]) -> dict[str, Any]:
         raise ModelError("the page reads byte-level BPE with single digits; this tokenizer differs")
     awkward = [key for key in _NO if model.get(key)] + [k for k in ("normalizer",) if spec.get(k)]
     if awkward:
-        raise ModelError(f"the page's tokenizer does not do {awkward[0]!r}, which this one asks for")
+        raise ModelError(f"this tokenizer asks for {awkward[0]!r}, which the page does not do")
     vocab: dict[str, int] = model["vocab"]
-    special = {token["content"]: int(token["id"]) for token in spec.get("added_tokens") or ()}
+    added = spec.get("added_tokens") or ()
+    awkward = [key for key in _LOOSE for token in added if token.get(key)]
+    if awkward:
+        raise ModelError(f"an added token asks for {awkward[0]!r}, which the page does not do")
+    special = {token["content"]: int(token["id"]) for token in added}
     tokens: list[str | None] = [None] * (max([*vocab.values(), *special.values()]) + 1)
     for token, number in vocab.items():
         tokens[number] = token
@@ -130,6 +134,7 @@ def pack_tokenizer(spec: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+_LOOSE = ("single_word", "lstrip", "rstrip", "normalized")
 _NO = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
 
 
