@@ -1,7 +1,7 @@
 // The page's side of the worker: one model, one run at a time.
 
 export class Engine {
-  /** `hear` { progress(loaded, total), trace(trace, running), failed(what, message) }. */
+  /** `hear` { progress(loaded, total), trace(trace, running, words), failed(what, message) }. */
   constructor(hear) {
     this.hear = hear;
     this.impl = null;
@@ -32,6 +32,6 @@ export class Engine {
     if (data.type === "progress") this.hear.progress(data.loaded, data.total);
     if (data.type === "ready") { this.impl = data.impl; this.#ready(data.impl); }
     if (data.type === "failed" && (data.what === "load" || data.id === this.run)) this.hear.failed(data.what, data.message);
-    if (data.type === "trace" && data.id === this.run) this.hear.trace(data.trace, data.running);
+    if (data.type === "trace" && data.id === this.run) this.hear.trace(data.trace, data.running, data.words);
   }
 }

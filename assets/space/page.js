@@ -1,7 +1,9 @@
 // The page: a sample at once, the model as soon as it is here, then the visitor's own text.
 //
 // window.dcp is for scripts and tests: ready (a promise of the model), done (false while a run is on),
-// trace() -> { token_ids, death (row-major [L, T]), n_queries, text } of what is shown.
+// trace() -> { token_ids, death (row-major [L, T]), n_queries, text } of what is shown, counters() -> its
+// speed (tokens and seconds) and memory (bytes); null for the sample. Marks in the browser's performance
+// timeline: "sample" (painted), "downloaded".
 
 import { mount } from "./viewer.js";
 import { Engine } from "./engine.js";
@@ -15,7 +17,8 @@ const bytes = (n) => n < 2 ** 20 ? `${(n / 2 ** 10).toFixed(0)} KiB` : `${(n / 2
 const fetched = async (name) => (await fetch(new URL(name, import.meta.url))).json();
 
 const asked = read(location.hash);
-const dcp = window.dcp = { ready: new Promise(() => {}), done: asked.text === null, trace: () => shown(sample) };
+let arrived;
+const dcp = window.dcp = { ready: new Promise((done) => { arrived = done; }), done: asked.text === null, trace: () => shown(sample), counters: () => null };
 
 const [manifest, sample] = await Promise.all([fetched("manifest.json"), fetched("sample.json")]).catch(() => {
   $("loading").hidden = true;
@@ -28,21 +31,23 @@ const form = new Form(spec, { run, stop: () => engine.stop() });
 form.fill(asked);
 $("new").max = spec.context - 1;
 form.state("waiting");
+requestAnimationFrame(() => performance.mark("sample"));
 // What is on: its request, and its trace so far.
 let current = null;
 
 const engine = new Engine({ progress, trace, failed });
-dcp.ready = engine.ready;
-engine.ready.then(() => {
+engine.ready.then((impl) => {
   say("");
   form.state("ready");
   if (asked.text !== null) run(form.request());
+  arrived(impl);
 });
 
 function progress(loaded, total) {
   $("bar").max = total;
   $("bar").value = loaded;
   $("loading").hidden = loaded >= total;
+  if (loaded >= total) performance.mark("downloaded");
   $("loading-says").textContent = `The model is on its way into this page: ${(loaded / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB, once. Below, a run recorded earlier.`;
 }
 
@@ -63,12 +68,13 @@ function run(request) {
   engine.start({ text, seed, newTokens, temperature, gateShift: request.gateShift });
 }
 
-function trace(found, running) {
+function trace(found, running, words) {
   const { request } = current;
-  current.trace = found;
-  view.update(payload(sample, `run-${engine.run}`, found, { spec, impl: engine.impl, request, running }));
+  Object.assign(current, { trace: found, words });
+  view.update(payload(sample, `run-${engine.run}`, found, { spec, impl: engine.impl, request, running }, words));
   count(found.counters, found, running);
   dcp.trace = () => shown(found);
+  dcp.counters = () => found.counters;
   if (running) return;
   form.state("ready");
   $("after").hidden = false;

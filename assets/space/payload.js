@@ -46,7 +46,7 @@ export function payload(sample, id, trace, { spec, impl, request, running }, wor
     spans: pack(trace.offsets.map((v) => starts[v])), death: pack(trace.death), margin: pack(trace.margin), logprob: pack(trace.logprob),
     words: pack(spans), word_pos: pack(words ? words.pos : new Uint8Array(0)),
     memory: { row_bytes: 4 * (2 * spec.kv_heads * spec.head_dim + spec.interaction), kv_bytes_per_entry: 8 * spec.kv_heads * spec.head_dim, kv_bytes_held: c.held },
-    speed: { now: running ? c.now : null, mean: c.mean, first: c.first, process: c.engine },
+    speed: { now: running ? c.now : null, mean: c.mean, first: c.first, process: null },
     label: [`${spec.name} (${spec.sha256.slice(0, 8)})`, `gate shift ${short(request.gateShift)}`, `seed ${request.seed}`, `temperature ${short(request.temperature)}`, `${impl} in this browser`].join(" · "),
     at: {},
   };

@@ -1,7 +1,7 @@
 // The engine's thread: downloads the model, runs it, tells the page what has happened so far.
 //
 //   in   { type: "load" }, { type: "run", id, request }, { type: "stop" }
-//   out  { type: "progress", loaded, total }, { type: "ready", impl }, { type: "trace", id, running, trace },
+//   out  { type: "progress", loaded, total }, { type: "ready", impl }, { type: "trace", id, running, trace, words },
 //        { type: "failed", what: "load" | "run", id, message }
 
 import { download, DownloadError, tidy } from "./download.js";
@@ -10,27 +10,29 @@ import { Model } from "./model.js";
 import { RequestError, Run } from "./run.js";
 import { Tokenizer } from "./tokenizer.js";
 import { assemble, unzip } from "./weights.js";
+import { wordsOf } from "./words.js";
 
 const ROOT = new URL("..", import.meta.url);
 // Milliseconds between two pictures for the page, and between two looks at its messages.
 const PICTURE = 120, LISTEN = 25;
 
-let model = null, tokenizer = null;
+let model = null, tokenizer = null, tagger = null;
 // The id of the run that the page wants, 0 for none; runs wait for one another in a queue.
 let wanted = 0, queue = Promise.resolve();
 
 async function load() {
   const manifest = await (await fetch(new URL("manifest.json", import.meta.url))).json();
-  const { planes, tokenizer: words } = manifest, files = [words, ...Object.values(planes).flat()];
+  const { planes, tokenizer: spelling, tagger: tags } = manifest, files = [spelling, tags, ...Object.values(planes).flat()];
   const total = files.reduce((sum, file) => sum + file.bytes, 0);
   let loaded = 0;
   const get = (file) => download(ROOT, file, (n) => postMessage({ type: "progress", loaded: loaded += n, total }));
   const plane = async (parts) => parts.length ? await unzip(await Promise.all(parts.map(get))) : new Uint8Array(0);
-  const [module, spelling, exponents, fractions, tails] = await Promise.all([
+  const [module, merges, table, exponents, fractions, tails] = await Promise.all([
     new URL(import.meta.url).searchParams.has("plain") ? null : compile(fetch(new URL("kernels/kernels.wasm", import.meta.url))),
-    get(words), plane(planes.exponents), plane(planes.fractions), plane(planes.tails),
+    get(spelling), plane([tags]), plane(planes.exponents), plane(planes.fractions), plane(planes.tails),
   ]);
-  tokenizer = new Tokenizer(JSON.parse(new TextDecoder().decode(spelling)));
+  tokenizer = new Tokenizer(JSON.parse(new TextDecoder().decode(merges)));
+  tagger = new Int8Array(table.buffer);
   model = new Model(manifest.model, manifest.tensors, module);
   assemble(model.memory.u32.subarray(model.weightsAt >> 2), manifest, { exponents, fractions, tails });
   await tidy(ROOT, files);
@@ -45,7 +47,7 @@ async function run(id, request) {
   let shown = 0, listened = performance.now();
   const tell = (running) => {
     const trace = { ...run.trace(), interrupted: run.interrupted, promptSeconds: run.promptSeconds };
-    postMessage({ type: "trace", id, running, trace });
+    postMessage({ type: "trace", id, running, trace, words: wordsOf(tagger, trace) });
     shown = performance.now();
   };
   for (const _ of run) {

@@ -30,7 +30,7 @@ thumbnail: thumbnail.png
 
 {name} learned with [Dynamic Context Pruning](https://arxiv.org/abs/2305.15805) (NeurIPS 2023) to
 drop tokens from its memory, layer by layer and for good. Here it runs in your browser, on your own
-text: no server, nothing is sent anywhere. Each token is dropped where the reference engine drops it.
+text: no server, nothing is sent anywhere. Tokens are dropped where the reference engine drops them.
 
 A link carries a run: `#text=…&seed=…&new=…&temperature=…&sparsity=…`.
 

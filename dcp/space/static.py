@@ -40,7 +40,7 @@ MAX_BYTES = 14 * 10**6
 
 _SCRIPTS = (
     *("page", "engine", "form", "link", "payload", "trace", "worker", "download", "memory"),
-    *("model", "cache", "run", "sampling", "tokenizer", "utf8", "weights"),
+    *("model", "cache", "run", "sampling", "tagger", "tokenizer", "utf8", "weights", "words"),
 )
 # What the page itself imports; the rest is fetched by the worker.
 _FIRST = ("viewer", "engine", "form", "link", "payload", "trace")
@@ -157,6 +157,7 @@ def _weights(model: OpenModel) -> tuple[dict[str, bytes], dict[str, Any]]:
         "wide": packed.wide,
         "planes": planes,
         "tokenizer": named("tokenizer", as_json(pack_tokenizer(spec))),
+        "tagger": named("tagger", asset("space/tagger.bin").read_bytes()),
     }
     return files, manifest
 
