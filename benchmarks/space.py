@@ -52,7 +52,7 @@ def parity(page: Any, texts: list[str]) -> dict[str, int]:
 
 
 def visit(context: Any, address: str) -> dict[str, float]:
-    """Seconds of one opening of the page, until the sample is painted and until the model is ready."""
+    """Seconds of one opening of the page: to the sample on screen, to the model ready."""
     page = context.new_page()
     page.goto(address, wait_until="commit")
     page.wait_for_selector("#view canvas")

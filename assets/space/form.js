@@ -10,6 +10,7 @@ export class Form {
   constructor(spec, act) {
     this.spec = spec;
     const shares = spec.dial.map(([share]) => share), dial = $("dial");
+    dial.closest("label").hidden = !shares.length;
     this.own = own(spec.dial);
     // null is the model as it was trained, which no whole percentage says exactly.
     this.sparsity = null;
@@ -26,6 +27,7 @@ export class Form {
   }
 
   #dial() {
+    if (!this.spec.dial.length) return;
     const share = this.sparsity ?? this.own?.[0], { dial } = this.spec;
     $("dial").value = percent(share);
     const shift = this.sparsity === null ? 0 : shiftFor(dial, share), near = dial.reduce((a, b) => Math.abs(b[0] - share) < Math.abs(a[0] - share) ? b : a);

@@ -25,7 +25,7 @@ export function show(hash) {
 /** The gate shift that gave `sparsity` on validation text, between measured points: as dcp.model.registry.shift_for. */
 export function shiftFor(dial, sparsity) {
   const after = dial.findIndex(([share]) => share >= sparsity);
-  if (!(after >= 0) || sparsity < dial[0][0]) return NaN;
+  if (after < 0 || sparsity < dial[0][0]) return NaN;
   if (dial[after][0] === sparsity) return dial[after][1];
   const [[a, low], [b, high]] = [dial[after - 1], dial[after]];
   return low + (high - low) * (sparsity - a) / (b - a);

@@ -56,8 +56,8 @@ function run(request) {
   dcp.done = false;
   const { text, seed, newTokens, temperature, sparsity } = request;
   if (Number.isNaN(request.gateShift)) {
-    const [low, high] = [spec.dial[0][0], spec.dial.at(-1)[0]];
-    failed("run", `The share dropped must lie between ${low.toFixed(2)} and ${high.toFixed(2)}: what this model was measured at.`);
+    const [low, high] = [spec.dial[0]?.[0], spec.dial.at(-1)?.[0]];
+    failed("run", spec.dial.length ? `The share dropped must lie between ${low.toFixed(2)} and ${high.toFixed(2)}: what this model was measured at.` : "This model has no dial: leave the share dropped out of the link.");
     return;
   }
   say("");

@@ -5,8 +5,8 @@
 
 import { characters, utf8 } from "./utf8.js";
 
-// GPT-2's splitting of text into words, on runs without digits; Rust's white space, not JavaScript's.
-const WORDS = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
+// GPT-2's splitting of text into words, with Rust's white space, which is not quite JavaScript's.
+const WORDS = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
 const DIGIT = /(\p{N})/u;
 const REPLACEMENT = [0xef, 0xbf, 0xbd];
 
@@ -15,8 +15,9 @@ const PAIR = 2 ** 22;
 const PLACE = 2 ** 28;
 
 export class Tokenizer {
-  /** `tokens` by id in GPT-2's spelling, `merges` pairs of ids, best first, `special` name -> id. */
-  constructor({ tokens, merges, special }) {
+  /** `tokens` by id in GPT-2's spelling, `merges` pairs of ids, best first, `special` name -> id,
+  `digits` whether every digit is a word of its own. */
+  constructor({ tokens, merges, special, digits }) {
     const byteOf = alphabet(), ids = new Map(tokens.map((token, id) => [token, id]));
     this.bytes = tokens.map((token) => token === null ? REPLACEMENT : Array.from(token, (c) => byteOf.get(c)));
     for (const [name, id] of Object.entries(special)) this.bytes[id] = Array.from(utf8(name));
@@ -24,6 +25,7 @@ export class Tokenizer {
     for (const [char, byte] of byteOf) this.single[byte] = ids.get(char);
     this.merges = new Map(merges.map(([a, b], rank) => [a * PAIR + b, { rank, id: ids.get(tokens[a] + tokens[b]) }]));
     this.special = special;
+    this.digits = digits;
     const names = Object.keys(special).sort((a, b) => b.length - a.length);
     this.named = names.length ? new RegExp(`(${names.map((n) => n.replace(/[^\w]/g, "\\$&")).join("|")})`) : null;
     this.words = new Map();
@@ -35,7 +37,7 @@ export class Tokenizer {
     for (const piece of this.named ? text.split(this.named) : [text]) {
       if (Object.hasOwn(this.special, piece)) ids.push(this.special[piece]);
       // Splitting by a group leaves what it matched at the odd places: a digit is a word of its own.
-      else piece.split(DIGIT).forEach((run, i) => { for (const word of i % 2 ? [run] : run.match(WORDS) || []) this.#word(word, ids); });
+      else (this.digits ? piece.split(DIGIT) : [piece]).forEach((run, i) => { for (const word of i % 2 ? [run] : run.match(WORDS) || []) this.#word(word, ids); });
     }
     return { ids: Int32Array.from(ids), spans: spansOf(text, ids.map((id) => this.bytes[id].length)) };
   }

@@ -104,16 +104,16 @@ def pack_tokenizer(spec: Mapping[str, Any]) -> dict[str, Any]:
 
     tokens   by id, in GPT-2's spelling of bytes
     merges   pairs of ids, best first
+    digits   whether every digit is a word of its own
     special  name -> id, of added tokens, which are matched in the text as they stand
 
-    Raises ModelError for anything but byte-level BPE with single digits, which is what the page
-    does.
+    Raises ModelError for anything but byte-level BPE in GPT-2's manner: the page does no other.
     """
     model = spec["model"]
-    steps = (spec.get("pre_tokenizer") or {}).get("pretokenizers") or []
-    shape = [(step["type"], _wanted(step)) for step in steps]
-    if model["type"] != "BPE" or shape != [("Digits", True), ("ByteLevel", True)]:
-        raise ModelError("the page reads byte-level BPE with single digits; this tokenizer differs")
+    before = spec.get("pre_tokenizer") or {}
+    shape = [(step.get("type"), _wanted(step)) for step in before.get("pretokenizers") or [before]]
+    if model["type"] != "BPE" or shape not in _SHAPES:
+        raise ModelError("the page reads byte-level BPE with GPT-2's words; this tokenizer differs")
     awkward = [key for key in _NO if model.get(key)] + [k for k in ("normalizer",) if spec.get(k)]
     if awkward:
         raise ModelError(f"this tokenizer asks for {awkward[0]!r}, which the page does not do")
@@ -131,15 +131,17 @@ def pack_tokenizer(spec: Mapping[str, Any]) -> dict[str, Any]:
         "tokens": tokens,
         "merges": [[vocab[a], vocab[b]] for a, b in pairs],
         "special": special,
+        "digits": len(shape) > 1,
     }
 
 
 _LOOSE = ("single_word", "lstrip", "rstrip", "normalized")
+_SHAPES = ([("ByteLevel", True)], [("Digits", True), ("ByteLevel", True)])
 _NO = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
 
 
 def _wanted(step: Mapping[str, Any]) -> bool:
-    if step["type"] == "Digits":
+    if step.get("type") == "Digits":
         return bool(step["individual_digits"])
     return bool(step.get("use_regex", True)) and not step.get("add_prefix_space")
 

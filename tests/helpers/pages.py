@@ -1,7 +1,7 @@
 """A static Space in a headless Chromium, and what a text gives in it beside what the engine gives.
 
-For tests and for ``benchmarks/space.py``. Playwright's ``wait_for_function`` evaluates a string in the
-page, which the page's Content-Security-Policy forbids: here it is asked again and again instead.
+For tests and for ``benchmarks/space.py``. Playwright's ``wait_for_function`` evaluates a string in
+the page, which its Content-Security-Policy forbids: here it is asked again and again instead.
 """
 
 from __future__ import annotations
@@ -22,7 +22,16 @@ import numpy as np
 from dcp.trace import Trace
 from dcp.viewer.payload import NEAR_TIE
 
-__all__ = ["Answer", "Verdict", "ask", "compare", "finished", "fragment", "served"]
+__all__ = [
+    *("HOSTILE", "RIVER", "Answer", "Verdict", "ask", "compare", "finished", "fragment", "module"),
+    "served",
+]
+
+RIVER = "The river rose for three days, and the old bridge that the miller had built was gone. "
+HOSTILE = (
+    '<img src=x onerror="alert(1)"><script>alert(2)</script></textarea>"&lt;\' \u202eabc\u202c '
+    "👩‍👩‍👧‍👦 e\u0301 \x00\x85 ١٢٣ <|endoftext|> {{name}} ${1} "
+)
 
 
 @contextmanager
@@ -79,6 +88,14 @@ def ask(page: Any, text: str, **settings: object) -> Answer:
     found = page.evaluate("window.dcp.trace()")
     death = np.array(found["death"], np.int64).reshape(-1, len(found["token_ids"]))
     return Answer(found["token_ids"], death, found["n_queries"], found["text"])
+
+
+def module(page: Any, name: str, code: str, argument: Any = None) -> Any:
+    """``code``, a function of the page's module ``name`` and ``argument``, called in the page."""
+    home = page.get_attribute('script[type="module"]', "src").rsplit("/", 1)[0]
+    url = f"{page.url.split('#')[0].split('?')[0]}{home}/{name}.js"
+    call = f"async ([url, argument]) => ({code})(await import(url), argument)"
+    return page.evaluate(call, [url, argument])
 
 
 @dataclass(frozen=True)
