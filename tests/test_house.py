@@ -22,7 +22,7 @@ SOURCES = sorted((ROOT / "dcp").rglob("*.py"))
 STREET = (
     *("errors", "progress", "arguments", "deaths", "resources", "cite", "text", "trace"),
     *("policies", "kernels", "model", "engine", "runs", "evaluate", "train", "speech", "stats"),
-    *("study", "bench", "viewer", "method", "figures", "ui", "cli"),
+    *("study", "bench", "viewer", "method", "figures", "space", "ui", "cli"),
 )
 READERS = ("trace", "speech", "stats", "figures", "viewer", "method")
 
