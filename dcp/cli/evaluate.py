@@ -56,7 +56,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--policies",
         nargs="*",
         metavar="P",
-        help="local, strided, sink on the baseline at as many held entries (default: all three)",
+        help="eviction policies at as many held entries, on the baseline or, without one, with the "
+        "gates off: window, strided, sink (the default), h2o, tova, snapkv, keynorm, citrus, …",
+    )
+    parser.add_argument(
+        "--layer-budgets",
+        nargs="+",
+        choices=("equal", "as-gates"),
+        default=["equal"],
+        help="of the policies: the same for all layers, or each what the gates held there",
     )
     parser.add_argument(
         "--packed", action="store_true", help="let windows cross documents: free sparsity"
@@ -90,8 +98,6 @@ def run(args: argparse.Namespace) -> int:
     elif model.info.base is not None:
         # The rival of an adapter is its untouched base.
         baseline = open_model(args.model, gates=False, base=args.base)
-    if args.policies is not None and baseline is None:
-        raise RequestError("--policies run on the dense twin; give --baseline")
     shifts = args.gate_shift or [0.0]
     if args.sparsity:
         shifts = [shift_for(model.info.calibration, sparsity) for sparsity in args.sparsity]
@@ -115,12 +121,18 @@ def run(args: argparse.Namespace) -> int:
 def _perplexity(
     args: argparse.Namespace, model: OpenModel, baseline: OpenModel | None, shifts: list[float]
 ) -> list[dict[str, Any]]:
-    from dcp.evaluate.perplexity import Windows, evaluate, read_windows
-    from dcp.policies.windows import POLICIES
+    from dcp.evaluate.perplexity import Rival, Windows, evaluate, read_windows
+    from dcp.policies.registry import policy_of
 
-    policies = () if args.policies is None else args.policies or tuple(POLICIES)
-    if unknown := [name for name in policies if name not in POLICIES]:
-        raise RequestError(f"unknown policy {unknown[0]!r}; use some of: {', '.join(POLICIES)}")
+    names = () if args.policies is None else args.policies or ("window", "strided", "sink")
+    for name in names:
+        if not policy_of(name).budgeted or name == "gates":
+            raise RequestError(f"{name} is no rival of the gates: eval scores it by itself")
+    policies = [
+        Rival(name, "equal" if layers == "equal" else "as gates")
+        for name in names
+        for layers in args.layer_budgets
+    ]
     contexts = args.context or [model.info.context]
     if max(contexts) > model.info.context:
         raise RequestError(

@@ -73,6 +73,11 @@ COMMANDS = {
         "list the bundled models, get the base of one",
         "dcp models --json",
     ),
+    "space": (
+        "dcp.cli.space",
+        "write the demo that runs in the visitor's browser",
+        "dcp space static --out space",
+    ),
 }
 
 

@@ -117,17 +117,17 @@ def summary(trace: Trace, out: Path | None) -> dict[str, Any]:
         "sparsity": trace.sparsity_mean_steps(),
         "sparsity_at_end": trace.sparsity_at_end(),
         "sparsity_per_layer": trace.sparsity_per_layer(),
-        "tokens_per_second": meta["tokens_per_second"],
-        "time_to_first_token_s": meta["time_to_first_token_s"],
-        "prompt_seconds": meta["prompt_seconds"],
-        **{name: n for name, n in meta["memory"].items() if name.startswith("kv_bytes_")},
-        "gate_shift": meta["gate_shift"],
-        "seed": meta["seed"],
-        "model": meta["model"],
-        "dtype": meta["dtype"],
-        "impl": meta["impl"],
-        "device": meta["device"],
-        "truncated": meta["truncated"],
+        "tokens_per_second": meta.tokens_per_second,
+        "time_to_first_token_s": meta.time_to_first_token_s,
+        "prompt_seconds": meta.prompt_seconds,
+        **{name: n for name, n in meta.memory.to_json().items() if name.startswith("kv_bytes_")},
+        "gate_shift": meta.gate_shift,
+        "seed": meta.seed,
+        "model": meta.model,
+        "dtype": meta.dtype,
+        "impl": meta.impl,
+        "device": meta.device,
+        "truncated": meta.truncated,
         "gates_off": _gates_off(trace),
         "out": None if out is None else str(out.resolve()),
     }
@@ -156,13 +156,13 @@ def _show(trace: Trace, out: Path | None) -> None:
     found = summary(trace, out)
     print(printable(trace.text))
     rate = found["tokens_per_second"]
-    memory = trace.meta["memory"]
+    memory = trace.meta.memory
     note(
         f"{found['prompt_tokens']} + {found['new_tokens']} tokens"
         + (f", {rate:.0f} tokens/s" if rate else "")
         + f"; dropped {found['sparsity']:.0%} on average, {found['sparsity_at_end']:.0%} at the end"
-        f"; cache {memory['kv_bytes_held'] / 1e6:.2f} MB held, "
-        f"{memory['kv_bytes_dense'] / 1e6:.2f} MB if dense" + (f"; saved {out}" if out else "")
+        f"; cache {memory.held / 1e6:.2f} MB held, "
+        f"{memory.dense / 1e6:.2f} MB if dense" + (f"; saved {out}" if out else "")
     )
     if off := found["gates_off"]:
         note(

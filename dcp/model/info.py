@@ -29,9 +29,13 @@ class BaseStatus:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a checkpoint folder says of itself. ``calibration`` is empty without a sparsity dial.
+    """What a checkpoint folder says of itself.
 
-    ``base`` is None for a model that is whole.
+    context is in tokens, parameters are counted, calibration holds the measured points of the
+    sparsity dial (empty without one). ``base`` is None for a model that is whole.
+
+    >>> {model.name: model.context for model in dcp.list_models()}["dcp-mini"]
+    1024
     """
 
     name: str

@@ -53,6 +53,11 @@ class OpenModel:
 
     ``chat_template`` is the Jinja source by which the model was taught to chat, or None:
     `dcp.text.chat.render` makes a text of it.
+
+    Made by `open_model`, handed to `record` and `gates_off`.
+
+    >>> dcp.open_model("dcp-mini").info.layers
+    8
     """
 
     info: ModelInfo
@@ -67,6 +72,10 @@ def list_models() -> list[ModelInfo]:
     """The bundled models, the default first. Raises ModelError for a damaged folder.
 
     The default is an adapter whose base is here; without one, a model that is whole.
+    Reads no weights and imports no torch.
+
+    >>> "dcp-mini" in [model.name for model in dcp.list_models()]
+    True
     """
     return [_marked(listed(folder)) for folder in _bundled()]
 
@@ -127,10 +136,14 @@ def open_model(
 ) -> OpenModel:
     """Load a model and its tokenizer; ``gates=False`` loads the base model alone.
 
-    ``base`` is the folder of an adapter's base model, instead of where it is looked for.
+    name: a bundled name, a checkpoint folder or a Hub id (default: bundled). dtype: float32,
+    bfloat16 or int8. ``base`` is the folder of an adapter's base model, instead of where it is
+    looked for. The last two are kept, so that opening one again is free. Raises ModelError or
+    DeviceError in one line.
 
-    The last two are kept, so that opening one again is free. Raises ModelError or DeviceError in
-    one line.
+    >>> model = dcp.open_model("dcp-mini", dtype="int8")
+    >>> dcp.record("The museum opened in 1901.", model=model, new_tokens=2).meta["dtype"]
+    'int8'
     """
     if dtype not in DTYPES:
         raise DeviceError(f"dtype {dtype!r} is not supported; use one of: {', '.join(DTYPES)}")
@@ -162,7 +175,9 @@ def shift_for(calibration: Sequence[Calibration], sparsity: float) -> float:
     Points of the longest measured context count. Raises RequestError outside of their range.
     """
     if not calibration:
-        raise RequestError("this model has no calibration for --sparsity; use --gate-shift")
+        raise RequestError(
+            "this model has no calibration for a sparsity; give a gate shift", remedy="gate_shift"
+        )
     longest = max(point.context for point in calibration)
     points = sorted((p.sparsity, p.delta) for p in calibration if p.context == longest)
     low, high = points[0][0], points[-1][0]

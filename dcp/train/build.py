@@ -28,7 +28,10 @@ __all__ = ["build", "check_base", "optimizers", "read_teacher", "split_parameter
 def build(
     settings: TrainSettings, tokenizer: Path, start: Path | None, gates_of: Path | None = None
 ) -> tuple[Transformer, dict[str, Any], GateConfig | None]:
-    """A fresh model, or one from weights alone; gates are added where the stage needs them."""
+    """A fresh model, or one from weights alone; gates are added where the stage needs them.
+
+    What ``settings.tune`` freezes has no gradient, and is saved as the name of the base alone.
+    """
     wants = settings.stage == "prune"
     if start is None:
         if settings.stage != "pretrain":
@@ -57,9 +60,12 @@ def build(
     if gates_of is not None:
         _take_gates(transformer, gates_of, wants)
     transformer.requires_grad_(True).train()
-    if settings.tune == "gates":
+    if settings.tune != "all":
+        if gates is not None:
+            gates = replace(gates, base=name_base(opened))
+        norms = settings.tune == "norms"
         for name, p in transformer.named_parameters():
-            p.requires_grad_("norm" in name or is_gate(name))
+            p.requires_grad_(is_gate(name) or (norms and "norm" in name))
     return transformer, hf_config, gates
 
 

@@ -31,7 +31,7 @@ _BESIDE = (
 
 def check_disk(out: Path, transformer: Transformer) -> None:
     # Weights, two AdamW moments and the previous checkpoint stand side by side while saving.
-    need = 8 * sum(p.nbytes for p in transformer.parameters())
+    need = 8 * sum(p.nbytes for p in transformer.parameters() if p.requires_grad)
     out.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(out).free
     if free < need:
@@ -74,7 +74,10 @@ def checkpoint(
     tokenizer: Path,
     optimizers: Sequence[Any],
 ) -> None:
-    """Write beside, then swap: a crash leaves the old checkpoint or the new one, never half."""
+    """Write beside, then swap: a crash leaves the old checkpoint or the new one, never half.
+
+    Gates that name a base are written as an adapter: what is frozen is not written each time.
+    """
     fresh, old = last.with_name("last.new"), last.with_name("last.old")
     for stale in (fresh, old):
         shutil.rmtree(stale, ignore_errors=True)
