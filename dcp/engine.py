@@ -17,6 +17,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
@@ -27,7 +28,9 @@ from dcp.errors import RequestError
 from dcp.forced import ForcedDeaths
 from dcp.kernels import api
 from dcp.model.cached import CachedAttention
+from dcp.model.blocks import BlockLinear
 from dcp.model.int8 import Int8Linear
+from dcp.model.native import NativeCache, NativeModel, why_not
 from dcp.model.paged import PagedAttention
 from dcp.model.weights import LoadedModel
 
@@ -49,9 +52,11 @@ class Engine:
         Raises DeviceError when ``impl`` cannot run here, RequestError for ``cache_bytes`` with an
         implementation that keeps its rows on the host. A GPU gets a copy of the weights.
         """
-        if impl == "auto" and isinstance(model.transformer.unembed, Int8Linear):
-            impl = "cpu"
+        if impl == "auto" and isinstance(model.transformer.unembed, Int8Linear | BlockLinear):
+            impl = api.resolve("auto", "cpu")
         device = api.device_of(impl)
+        if impl == "auto" and device == "cpu" and why_not(model.transformer):
+            impl = "cpu"
         self.kernels = api.kernels(impl, device)
         if device != "cpu":
             moved = copy.deepcopy(model.transformer).to(device)
@@ -61,6 +66,7 @@ class Engine:
         self.model, self.device = model, torch.device(device)
         self.cache_bytes = cache_bytes
         model.transformer.fuse()
+        self._native = NativeModel(model.transformer) if self.impl == "native" else None
 
     @property
     def impl(self) -> str:
@@ -127,10 +133,15 @@ class Engine:
         config, gates = self.model.config, self.model.gates
         interaction = gates.interaction if gates and request.prune else 0
         if self.kernels.pool is None:
-            return CachedAttention(
-                config, self.kernels, self.model.dtype, request.lengths, interaction=interaction,
-                gate_shift=request.gate_shift, forced=request.deaths,
-            )  # fmt: skip
+            options: dict[str, Any] = {
+                "interaction": interaction,
+                "gate_shift": request.gate_shift,
+                "forced": request.deaths,
+            }
+            given = (config, self.kernels, self.model.dtype, request.lengths)
+            if self._native is not None:
+                return NativeCache(self._native, *given, **options)
+            return CachedAttention(*given, **options)
         return PagedAttention(
             config, self.kernels, self.model.dtype, self.device, request.lengths,
             interaction=interaction, gate_shift=request.gate_shift, forced=request.deaths,

@@ -19,6 +19,7 @@ from dcp.engine_graph import AHEAD, DecodeGraph, Reading, Start
 from dcp.engine_request import Finish, Memory, Request, RowStep, Step
 from dcp.kernels import ALIVE
 from dcp.model.cached import CachedAttention
+from dcp.model.native import NativeCache
 from dcp.model.paged import PagedAttention
 from dcp.model.weights import LoadedModel
 from dcp.sampling import log_probabilities, sample
@@ -186,11 +187,10 @@ class Run(Iterator[Step]):
         """Read the token drawn last, unless the prompt step has just been, and draw the next."""
         start = time.perf_counter()
         if newest:
-            hidden = torch.stack([newest[row] for row in rows])
+            logits = self._transformer.head(torch.stack([newest[row] for row in rows]))
             newest.clear()
         else:
-            hidden = self._hidden([(r, self._read[r], self._read[r] + 1) for r in rows])
-        logits = self._transformer.head(hidden)
+            logits = self._decode(rows)
         at = [len(self._tokens[row]) for row in rows]
         streams = [self.request.streams[row] for row in rows]
         tokens = sample(logits, self.request.sampling, streams, at).tolist()
@@ -210,6 +210,17 @@ class Run(Iterator[Step]):
                 ended = "length"
             parts.append(self._report(row, [tokens[i]], [scores[i]], ended))
         return Step("generate", tuple(parts), time.perf_counter() - start)
+
+    def _decode(self, rows: Sequence[int]) -> Tensor:
+        """Read the token drawn last of each row -> logits [B, V]."""
+        at = [self._read[row] for row in rows]
+        if not isinstance(self._cache, NativeCache):
+            spans = [(row, first, first + 1) for row, first in zip(rows, at, strict=True)]
+            return self._transformer.head(self._hidden(spans))
+        logits = self._cache.decode(rows, [self._tokens[row][-1] for row in rows], at)
+        for row in rows:
+            self._read[row] += 1
+        return logits
 
     def _hidden(self, spans: Sequence[tuple[int, int, int]]) -> Tensor:
         """Read positions first … stop - 1 of each (row, first, stop) -> hidden [N, D], flat."""
