@@ -21,6 +21,7 @@ from dcp.errors import DeviceError, RequestError
 from dcp.forced import ForcedDeaths
 from dcp.kernels import ALIVE
 from dcp.model import cache
+from dcp.model.native import NativeCache
 from dcp.model.weights import LoadedModel, load
 from tests.oracle import MaskedAttention, deaths
 
@@ -209,6 +210,9 @@ def test_any_permutation_of_the_slots_changes_nothing(models):
     steps = []
     for step in shuffled:
         steps.append(step)
+        # Rows are counted by the slots again until the next step.
+        if isinstance(shuffled._cache, NativeCache):
+            shuffled._cache.settle(0)
         for slots in shuffled._cache._slots[0]:
             shuffle(slots, g)
     assert drops_of(steps, 0) == drops_of(expected, 0)

@@ -136,7 +136,7 @@ class NativeCache(CachedAttention):
 
     def begin(self, spans: Sequence[tuple[int, int, int]]) -> None:
         for row, _, _ in spans:
-            self._settle(row)
+            self.settle(row)
         super().begin(spans)
 
     def decode(self, rows: Sequence[int], tokens: Sequence[int], positions: Sequence[int]) -> Tensor:
@@ -214,7 +214,7 @@ class NativeCache(CachedAttention):
             for slots, count in zip(self._slots[row], self._tables[row]["count"], strict=True):
                 slots.count = int(count)
 
-    def _settle(self, row: int) -> None:
+    def settle(self, row: int) -> None:
         """Hand the rows of a sequence back to the slots."""
         self._copy_counts(row)
         self._tables.pop(row, None)

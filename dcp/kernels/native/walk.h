@@ -169,7 +169,7 @@ private:
         const int first = (int)((int64_t)n * member_ / size);
         int last = (int)((int64_t)n * (member_ + 1) / size);
         const float* gates = call_.gated ? mixed + queries_ + 2 * keys_ : nullptr;
-        judge(rows, first, last, gates, m_.interaction, call_.betas[l], now, part);
+        judge(rows, first, last, gates, m_.interaction, gates ? call_.betas[l] : 0.0f, now, part);
         spent(GATES);
         if (member_ == size - 1) {
             append(rows, shape_, &own_.q[queries_], mixed + queries_ + keys_,
