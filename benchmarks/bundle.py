@@ -12,9 +12,9 @@ from pathlib import Path
 
 from benchmarks.sample_gates import SAMPLE
 from benchmarks.sample_gates import main as write_gates
-from dcp.models import open_model
-from dcp.recorder import record
-from dcp.rescore import gates_off
+from dcp.model.registry import open_model
+from dcp.runs.recorder import record
+from dcp.runs.rescore import gates_off
 from dcp.trace import Trace
 from dcp.ui.samples import FOLDER, write_words
 

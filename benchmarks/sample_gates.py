@@ -8,7 +8,6 @@ bundled model has changed; it refuses a trace that the model's gates do not expl
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 
@@ -16,10 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dcp.deaths import ALIVE
 from dcp.method import GateLogits
+from dcp.model.attend import Gates
 from dcp.model.masked import MaskedAttend
-from dcp.models import open_model
-from dcp.trace import ALIVE, Trace
+from dcp.model.registry import open_model
+from dcp.trace import Trace
 
 TOKENS = 24
 SAMPLE = Path(__file__).resolve().parent.parent / "assets" / "traces" / "sample.safetensors"
@@ -39,16 +40,11 @@ class _Listening(MaskedAttend):
         q: Tensor,
         k: Tensor,
         v: Tensor,
-        q_int: Tensor | None,
-        k_int: Tensor | None,
-        beta: Tensor | None,
+        gates: Gates | None,
     ) -> Tensor:
-        assert q_int is not None
-        assert k_int is not None
-        assert beta is not None
-        scale = math.sqrt(q_int.shape[-1])
-        self.heard.append(q_int[0] @ k_int[0].T / scale + (beta + self._added))
-        return super().__call__(layer, q, k, v, q_int, k_int, beta)
+        assert gates is not None
+        self.heard.append(gates.logits(self._added)[0])
+        return super().__call__(layer, q, k, v, gates)
 
 
 def gate_logits(trace: Trace, tokens: int = TOKENS) -> GateLogits:

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from dcp.evaluate_score import score
-from dcp.evaluate_windows import Windows, read_windows
+from dcp.evaluate.score import score
+from dcp.evaluate.windows import Windows, read_windows
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import load
-from dcp.tokens import Tokenizer
+from dcp.text.tokens import Tokenizer
 from dcp.train.data import pack_file
 from dcp.train.loop import train
 from dcp.train.settings import TrainSettings

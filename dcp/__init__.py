@@ -12,20 +12,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dcp.deaths import ALIVE
     from dcp.errors import DcpError
-    from dcp.models import list_models
-    from dcp.recorder import record
-    from dcp.trace import ALIVE, Trace
+    from dcp.model.registry import list_models
+    from dcp.runs.recorder import record
+    from dcp.trace import Trace
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["ALIVE", "DcpError", "Trace", "__version__", "list_models", "record"]
 
 _HOMES = {
-    "ALIVE": "dcp.trace",
+    "ALIVE": "dcp.deaths",
     "DcpError": "dcp.errors",
     "Trace": "dcp.trace",
-    "list_models": "dcp.models",
-    "record": "dcp.recorder",
+    "list_models": "dcp.model.registry",
+    "record": "dcp.runs.recorder",
 }
 
 

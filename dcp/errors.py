@@ -5,7 +5,8 @@
     |-- ModelError          an unusable checkpoint: missing, unsupported, misshapen, NaN
     |-- TraceError          a trace file that is damaged, hostile or of an unknown format
     |-- DeviceError         the asked-for implementation or device is not there
-    `-- DataError           training or evaluation data that cannot be read or is too little
+    |-- DataError           training or evaluation data that cannot be read or is too little
+    `-- MissingPartError    an optional part of the package is not installed
 
 Knows nothing of the rest of the package. Front ends print ``str(error)`` and exit with 2; anything
 that is not a DcpError is a bug and keeps its traceback.
@@ -13,7 +14,15 @@ that is not a DcpError is a bug and keeps its traceback.
 
 from __future__ import annotations
 
-__all__ = ["DataError", "DcpError", "DeviceError", "ModelError", "RequestError", "TraceError"]
+__all__ = [
+    "DataError",
+    "DcpError",
+    "DeviceError",
+    "MissingPartError",
+    "ModelError",
+    "RequestError",
+    "TraceError",
+]
 
 
 class DcpError(Exception):
@@ -38,3 +47,7 @@ class DeviceError(DcpError):
 
 class DataError(DcpError):
     """Training or evaluation data cannot be read, or is too little."""
+
+
+class MissingPartError(DcpError):
+    """An optional part of the package is not installed; the message names the extra."""

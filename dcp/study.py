@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,20 +21,21 @@ from typing import Any
 import numpy as np
 
 from dcp.errors import DataError, RequestError, TraceError
-from dcp.models import OpenModel, shift_for
-from dcp.recorder import Recorder
+from dcp.model.registry import OpenModel, shift_for
+from dcp.progress import Cancel, Progress, silent
+from dcp.runs.recorder import Recorder
+from dcp.speech.words import TextTagger, from_json, words_of
+from dcp.speech.words import to_json as words_to_json
 from dcp.stats.lives import Sample
 from dcp.stats.pooled import TABLES, Study, pool, to_json
-from dcp.tokens import Tokenizer
+from dcp.text.documents import documents_of
+from dcp.text.tokens import Tokenizer
 from dcp.trace import Trace
-from dcp.words import TextTagger, Word, from_json, words_of
-from dcp.words import to_json as words_to_json
 
 __all__ = [
     "Plan",
     "Window",
     "cut",
-    "documents_of",
     "gather",
     "make_plan",
     "record_share",
@@ -42,9 +43,6 @@ __all__ = [
     "share_of_process",
     "write_study",
 ]
-
-Done = Callable[[int, int], None]
-"""Called with the windows done and the words read in them, by this process."""
 
 
 @dataclass(frozen=True)
@@ -69,17 +67,6 @@ class Plan:
     seed: int
     context: int
     windows: int
-
-
-def documents_of(text: str) -> Iterator[str]:
-    """The documents of a text: its lines up to a blank one; white space around is cut off."""
-    lines: list[str] = []
-    for line in [*text.splitlines(), ""]:
-        if line.strip():
-            lines.append(line)
-        elif lines:
-            yield "\n".join(lines).strip()
-            lines = []
 
 
 def cut(documents: Sequence[str], tokenizer: Tokenizer, room: int, limit: int = 0) -> list[Window]:
@@ -132,7 +119,7 @@ def make_plan(
         raise RequestError(f"{new_tokens} new tokens leave no room for text; ask for fewer")
     if sparsity is not None:
         gate_shift = shift_for(model.info.calibration, sparsity)
-    windows = cut(list(documents_of(text)), model.tokenizer, room, limit)
+    windows = cut(documents_of(text), model.tokenizer, room, limit)
     plan = Plan(
         file=file.name,
         text_sha256=hashlib.sha256(text.encode()).hexdigest(),
@@ -151,7 +138,7 @@ def record_window(
     window: Window,
     plan: Plan,
     model: OpenModel,
-    cancel: Callable[[], bool] | None = None,
+    cancel: Cancel | None = None,
 ) -> Trace:
     """One window as a trace that names its document."""
     recorder = Recorder.begin(
@@ -191,23 +178,26 @@ def record_share(
     *,
     index: int = 0,
     processes: int = 1,
-    done: Done = lambda windows, words: None,
-) -> None:
+    progress: Progress = silent,
+) -> int:
     """Record and tag windows ``index``, ``index + processes``, ... that are not there yet.
 
-    Raises RequestError where the folder holds another study.
+    Returns the words read now; ``progress`` hears them after each window. Raises
+    RequestError where the folder holds another study.
     """
     _claim(folder, plan)
-    for count, window in enumerate(windows[index::processes], start=1):
+    mine, read = windows[index::processes], 0
+    for count, window in enumerate(mine, start=1):
         trace_file, words_file = _files(folder, window.number)
-        words: Sequence[Word] = ()
         if not trace_file.exists():
             trace = record_window(window, plan, model)
             words = words_of(trace, tagger)
             # The trace comes last: where it is, the window is complete.
             _write(words_file, words_to_json(words))
             trace.save(trace_file)
-        done(count, len(words))
+            read += len(words)
+        progress(count / len(mine), f"window {count} of {len(mine)}, {read:,} words read")
+    return read
 
 
 def gather(folder: Path, plan: Plan, *, patience: float = 0.0) -> list[Sample]:
@@ -245,11 +235,11 @@ def write_study(
     tagger_accuracy: float | None = None,
     seed: int = 0,
     n_boot: int = 1000,
-    say: Callable[[str], None] = lambda line: None,
+    progress: Progress = silent,
 ) -> Study:
     """Make the tables of all windows: ``study.json`` for pages, ``tables/*.csv`` for people."""
     about = {**asdict(plan), "tagger_accuracy": tagger_accuracy}
-    study = pool(samples, about, seed=seed, n_boot=n_boot, say=say)
+    study = pool(samples, about, seed=seed, n_boot=n_boot, progress=progress)
     (folder / "tables").mkdir(exist_ok=True)
     for name in TABLES:
         _write(folder / "tables" / f"{name}.csv", getattr(study, name).to_csv(index=False))

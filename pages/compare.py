@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dcp.ui.compare import compare
+from dcp.ui.compare.page import compare
 from dcp.ui.session import current
 from dcp.ui.settings import settings
 

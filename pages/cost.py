@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dcp.ui.cost import cost
+from dcp.ui.cost.page import cost
 from dcp.ui.session import current
 from dcp.ui.settings import settings
 

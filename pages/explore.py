@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dcp.ui.controls import ask
-from dcp.ui.panels import panels
+from dcp.ui.explore.controls import ask
+from dcp.ui.explore.panels import panels
+from dcp.ui.explore.watch import watch
 from dcp.ui.services import warm
 from dcp.ui.session import current
 from dcp.ui.settings import settings
-from dcp.ui.watch import watch
 
 limits = settings()
 session = current()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dcp.ui.gallery import gallery
+from dcp.ui.figures.page import gallery
 from dcp.ui.session import current
 
 session = current()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dcp.ui.method import draw
-from dcp.ui.method_words import CHAPTERS, MEANING
+from dcp.ui.method.page import draw
+from dcp.ui.method.words import CHAPTERS, MEANING
 from dcp.ui.session import current
 
 current()

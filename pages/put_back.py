@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dcp.ui.put_back import ask
+from dcp.ui.put_back.page import ask
 from dcp.ui.session import current
 from dcp.ui.settings import settings
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from dcp.ui.session import current
 from dcp.ui.settings import settings
-from dcp.ui.speech import speech
+from dcp.ui.speech.page import speech
 
 session = current()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import checkpoints
+from tests.helpers import checkpoints
 
 
 @pytest.fixture(scope="session")

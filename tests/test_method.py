@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 import dcp.train.schedule
 from dcp.errors import TraceError
+from dcp.kernels.training.alpha_sigmoid import alpha_sigmoid as trained_sigmoid
+from dcp.kernels.training.alpha_sigmoid import log_interaction
 from dcp.method import (
     GateLogits,
     alpha_at,
@@ -25,9 +27,7 @@ from dcp.method import (
 )
 from dcp.model.cache import Meter, Slots
 from dcp.trace import ALIVE, Trace
-from dcp.train.alpha_sigmoid import alpha_sigmoid as trained_sigmoid
-from dcp.train.alpha_sigmoid import log_interaction
-from tests.traces import random_deaths
+from tests.helpers.traces import random_deaths
 
 TRACES = Path(__file__).resolve().parent.parent / "assets" / "traces"
 ALPHAS = [1.0, 1.000001, 1.3, 1.5, 2.0, 3.7, 8.0]

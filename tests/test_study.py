@@ -23,14 +23,14 @@ from dcp.study import (
     Plan,
     Window,
     cut,
-    documents_of,
     gather,
     record_share,
     share_of_process,
     write_study,
 )
+from dcp.text.documents import documents_of
 from dcp.trace import Trace
-from tests.test_stats import Cycle, random_sample
+from tests.stats.test_stats import Cycle, random_sample
 
 
 class FourLetters:
@@ -73,7 +73,12 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def make(folder: Path, processes: int, order: list[int] | None = None) -> dict[str, bytes]:
     for index in order or range(processes):
         record_share(folder, PLAN, WINDOWS, None, TAGGER, index=index, processes=processes)
-    write_study(folder, PLAN, gather(folder, PLAN), n_boot=20)
+    shares: list[float] = []
+    write_study(
+        folder, PLAN, gather(folder, PLAN), n_boot=20, progress=lambda done, _: shares.append(done)
+    )
+    assert shares[0] == 0
+    assert np.allclose(np.diff(shares), 1 - shares[-1]), "equal parts, all of them said"
     files = [folder / "study.json", *(folder / "tables").iterdir()]
     return {file.name: file.read_bytes() for file in files}
 
@@ -159,13 +164,19 @@ def test_a_folder_holds_one_study(tmp_path: Path, recorded: list[int]) -> None:
 def test_progress_counts_windows_and_the_words_read_now(
     tmp_path: Path, recorded: list[int]
 ) -> None:
-    said: list[tuple[int, int]] = []
-    for _ in range(2):
+    said: list[tuple[float, str]] = []
+    read = [
         record_share(
-            tmp_path, PLAN, WINDOWS, None, TAGGER, done=lambda n, words: said.append((n, words))
+            tmp_path, PLAN, WINDOWS, None, TAGGER, progress=lambda *heard: said.append(heard)
         )
-    assert [n for n, _ in said] == [1, 2, 3, 4, 5] * 2
-    assert [words for _, words in said] == [60] * 5 + [0] * 5
+        for _ in range(2)
+    ]
+    assert read == [300, 0]
+    assert [share for share, _ in said] == [0.2, 0.4, 0.6, 0.8, 1.0] * 2
+    assert [line for _, line in said] == [
+        *(f"window {n} of 5, {60 * n} words read" for n in range(1, 6)),
+        *(f"window {n} of 5, 0 words read" for n in range(1, 6)),
+    ]
 
 
 # ---- the file

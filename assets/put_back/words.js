@@ -1,6 +1,6 @@
 // Running text whose tokens can be chosen and coloured: for "Put it back".
 //
-// It knows the data of dcp/ui/token_text.py and nothing else: no network, no storage. Text is only
+// It knows the data of dcp/ui/put_back/token_text.py and nothing else: no network, no storage. Text is only
 // ever set through textContent. A click, or Enter at the keyboard's cursor, tells Python the token.
 
 const shown = new WeakMap();

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 
 from benchmarks.gpu.common import DEVICE, HALF, REHEARSAL
-from dcp.config import ModelConfig
-from dcp.forced import ForcedDeaths
+from dcp.deaths import ALIVE, ForcedDeaths
 from dcp.kernels import api
+from dcp.model.config import ModelConfig
 from dcp.model.paged import PagedAttention
 from dcp.model.transformer import Transformer
 
@@ -90,11 +90,11 @@ def filled(
     c, end = shape.config, context + steps
     live = context - round(dropped * context)
     # Rows that can live at once: what lives now and what comes.
-    forced: list[ForcedDeaths | None] = [None] * batch
+    deaths: list[ForcedDeaths | None] = [None] * batch
     pages = c.layers * batch * (-(-(live + steps) // 32) + 1)
     attention = PagedAttention(
         c, api.kernels("triton", DEVICE.type), HALF, DEVICE, [end] * batch,
-        interaction=shape.interaction if gated else 0, forced=forced, pages=pages,
+        interaction=shape.interaction if gated else 0, deaths=deaths, pages=pages,
     )  # fmt: skip
     pool = attention.pool
     for x in (pool.k, pool.v, pool.k_int):
@@ -114,7 +114,7 @@ def filled(
     place = pool.table[:, :, rows // 32].long() * 32 + rows % 32
     pool.positions[place] = positions
     if gated:
-        orders = torch.full((c.layers, batch, end), 2**31 - 1, dtype=torch.int32, device=DEVICE)
+        orders = torch.full((c.layers, batch, end), ALIVE, dtype=torch.int32, device=DEVICE)
         doomed = round(dropped * steps)
         if doomed:
             # The living in random order, then the newcomers: each is older than its death.

@@ -14,9 +14,9 @@ import torch
 
 from benchmarks.gpu import common, models
 from benchmarks.gpu.common import DEVICE, HALF, Report, sized
+from dcp.kernels.training.gated_attention import gated_attention as written_out
 from dcp.kernels.triton.training import gated_attention as fused
 from dcp.model.transformer import Transformer
-from dcp.train.gated_attention import gated_attention as written_out
 from dcp.train.objective import SoftGateAttend, language_model_loss
 from dcp.train.objective import plain_gated_attention as autograd
 

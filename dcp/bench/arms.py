@@ -17,13 +17,14 @@ import torch
 
 from dcp.bench.harness import Arm, take_turns
 from dcp.bench.shapes import step_bytes
-from dcp.config import Sampling
-from dcp.engine import Engine, Run, Step
+from dcp.deaths import ALIVE, ForcedDeaths
+from dcp.engine.engine import Engine, Run, Step
 from dcp.errors import RequestError
-from dcp.forced import ALIVE, ForcedDeaths
+from dcp.model.config import Sampling
+from dcp.model.registry import OpenModel
 from dcp.model.weights import load
-from dcp.models import OpenModel
-from dcp.recorder import Recorder
+from dcp.progress import Progress, in_parts, silent
+from dcp.runs.recorder import Recorder
 
 __all__ = ["Plan", "Row", "decode_group", "model_group", "scattered"]
 
@@ -34,7 +35,6 @@ _MEMORY = (
 RIVAL = "transformers SDPA float32"
 _LAG = 32
 _GREEDY = Sampling(temperature=0)
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def decode_group(
     plan: Plan,
     impl: str = "auto",
     rival: bool = True,
-    say: Say = lambda _: None,
+    progress: Progress = silent,
 ) -> list[Row]:
     """Decode steps up to ``context`` on a checkpoint, ``batch`` rows at once.
 
@@ -114,8 +114,9 @@ def decode_group(
         raise RequestError(f"context {context} is too short to measure {plan.total} steps")
     ids = np.random.default_rng(1).integers(0, 256, (batch, start)).tolist()
     members: list[_Member] = []
+    begin = in_parts(progress, rival + len(weights) * (1 + len(dropped)) + 1)
     if rival:
-        say(f"{RIVAL}: reading {batch} x {start} tokens")
+        begin(f"{RIVAL}: reading {batch} x {start} tokens")
         members.append(_Member(Arm(RIVAL, _rival(folder, ids)), "float32"))
     for kind in weights:
         model = load(folder, getattr(torch, kind))
@@ -123,7 +124,7 @@ def decode_group(
         dense, first = f"dense {kind}", members[0].arm.name if members else None
         for share in (None, *dropped):
             name = dense if share is None else f"{share:.0%} dropped {kind}"
-            say(f"{name}: reading {batch} x {start} tokens")
+            begin(f"{name}: reading {batch} x {start} tokens")
             orders = [scattered(model.config.layers, context, share or 0.0)] * batch
             run = engine.run(
                 ids,
@@ -136,12 +137,12 @@ def decode_group(
             ours = _Ours(run, engine, gates=share is not None)
             against = first if share is None else dense
             members.append(_Member(Arm(name, ours.step, against), kind, ours))
-    say(f"batch {batch}, context {context}: {len(members)} arms take turns")
+    begin(f"batch {batch}, context {context}: {len(members)} arms take turns")
     return _measure(members, folder.name, batch, context, plan)
 
 
 def model_group(
-    model: OpenModel, text: str, plan: Plan, impl: str = "auto", say: Say = lambda _: None
+    model: OpenModel, text: str, plan: Plan, impl: str = "auto", progress: Progress = silent
 ) -> list[Row]:
     """A real model with its own gates at batch 1: dense, pruned, and pruned while recorded.
 
@@ -152,7 +153,8 @@ def model_group(
         raise RequestError(f"context {model.info.context} is too short to measure {new} steps")
     prompt = model.tokenizer.encode(text).truncate(model.info.context - new, "first")
     engine, ids = Engine(model.loaded, impl), [prompt.ids.tolist()]
-    say(f"{model.info.name}: reading {len(prompt)} tokens")
+    begin = in_parts(progress, 2)
+    begin(f"{model.info.name}: reading {len(prompt)} tokens")
     dense = _Ours(engine.run(ids, new_tokens=new, sampling=_GREEDY, prune=False), engine, False)
     pruned = _Ours(engine.run(ids, new_tokens=new, sampling=_GREEDY), engine, True)
     recorder = Recorder.begin(prompt.text, model=model, new_tokens=new, temperature=0, impl=impl)
@@ -164,7 +166,7 @@ def model_group(
         _Member(Arm("own gates", pruned.step, "dense"), model.dtype, pruned),
         _Member(Arm("own gates, recorded", lambda: next(steps), "own gates"), model.dtype),
     ]
-    say(f"{model.info.name}: {len(members)} arms take turns")
+    begin(f"{model.info.name}: {len(members)} arms take turns")
     return _measure(members, model.info.name, 1, len(prompt) + new, plan)
 
 

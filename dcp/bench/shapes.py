@@ -10,9 +10,11 @@ from typing import Any
 
 import torch
 
-from dcp.config import GateConfig, ModelConfig
+from dcp.model.config import ModelConfig
+from dcp.model.gate_config import GateConfig
+from dcp.model.saving import save
 from dcp.model.transformer import Transformer
-from dcp.model.weights import LoadedModel, save
+from dcp.model.weights import LoadedModel
 
 __all__ = ["SHAPES", "random_checkpoint", "step_bytes"]
 

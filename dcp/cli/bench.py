@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from dcp.cli.parser import add_json, count, number
-from dcp.cli.terminal import note, print_json, print_table
+from dcp.cli.terminal import note, notes, print_json, print_table
 from dcp.errors import RequestError
 
 if TYPE_CHECKING:
@@ -121,14 +121,14 @@ def _shape(args: argparse.Namespace, plan: Plan) -> list[Row]:
                     plan=plan,
                     impl=args.impl,
                     rival=batch == 1 and not args.no_rival,
-                    say=lambda what: note(f"bench: {what}"),
+                    progress=notes("bench"),
                 )
     return rows
 
 
 def _model(args: argparse.Namespace, plan: Plan) -> list[Row]:
     from dcp.bench.arms import model_group
-    from dcp.models import open_model
+    from dcp.model.registry import open_model
 
     rows: list[Row] = []
     for dtype in args.weights:
@@ -137,6 +137,6 @@ def _model(args: argparse.Namespace, plan: Plan) -> list[Row]:
             _TEXT * 200,
             plan,
             impl=args.impl,
-            say=lambda what: note(f"bench: {what}"),
+            progress=notes("bench"),
         )
     return rows

@@ -1,23 +1,23 @@
 """``dcp eval``: perplexity against a dense twin and its evictions, or zero-shot tasks.
 
-With ``--file``: one object per context and gate shift (`dcp.evaluate.Result`). With ``--task``: one
-per task and gate shift (`dcp.tasks_score.TaskResult`). Always the hard gates.
+With ``--file``: one object per context and gate shift (`dcp.evaluate.perplexity.Result`).
+With ``--task``: one per task and gate shift (`dcp.evaluate.task_score.TaskResult`). Always the
+hard gates.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcp.cli.parser import add_json, count, number
-from dcp.cli.terminal import note, print_json, print_table
+from dcp.cli.terminal import notes, print_json, print_table
 from dcp.errors import RequestError
 
 if TYPE_CHECKING:
-    from dcp.models import OpenModel
+    from dcp.model.registry import OpenModel
 
 __all__ = ["add_arguments", "run"]
 
@@ -74,8 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from dcp.evaluate_score import move
-    from dcp.models import open_model, shift_for
+    from dcp.evaluate.score import to_device
+    from dcp.model.registry import open_model, shift_for
 
     if (args.file is None) == (args.task is None):
         raise RequestError("give --file for perplexity or --task for zero-shot, one of them")
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     baseline = open_model(args.baseline, gates=False) if args.baseline else None
     for opened in (model, baseline):
         if opened is not None:
-            move(opened.loaded, args.device)
+            to_device(opened.loaded, args.device)
     rows = (_tasks if args.task else _perplexity)(args, model, baseline, shifts)
     if args.json:
         print_json(rows)
@@ -108,8 +108,8 @@ def run(args: argparse.Namespace) -> int:
 def _perplexity(
     args: argparse.Namespace, model: OpenModel, baseline: OpenModel | None, shifts: list[float]
 ) -> list[dict[str, Any]]:
-    from dcp.evaluate import Windows, evaluate, read_windows
-    from dcp.policies import POLICIES
+    from dcp.evaluate.perplexity import Windows, evaluate, read_windows
+    from dcp.policies.windows import POLICIES
 
     policies = () if args.policies is None else args.policies or tuple(POLICIES)
     if unknown := [name for name in policies if name not in POLICIES]:
@@ -138,7 +138,7 @@ def _perplexity(
             shifts,
             baseline.loaded if baseline else None,
             policies=policies,
-            progress=_say(),
+            progress=notes("eval"),
         )
     ]
 
@@ -146,8 +146,8 @@ def _perplexity(
 def _tasks(
     args: argparse.Namespace, model: OpenModel, baseline: OpenModel | None, shifts: list[float]
 ) -> list[dict[str, Any]]:
-    from dcp.tasks import read_task
-    from dcp.tasks_score import evaluate_task
+    from dcp.evaluate.task_score import evaluate_task
+    from dcp.evaluate.tasks import read_task
 
     rows = []
     for task in [read_task(name, args.data, args.limit) for name in args.task]:
@@ -155,14 +155,10 @@ def _tasks(
         if baseline is not None:
             arms.append((baseline, [None]))
         for arm, settings in arms:
-            found = evaluate_task(arm.loaded, arm.tokenizer, task, settings, progress=_say())
+            found = evaluate_task(arm.loaded, arm.tokenizer, task, settings, progress=notes("eval"))
             rows += [{**asdict(result), **_named(arm)} for result in found]
     return rows
 
 
 def _named(opened: OpenModel) -> dict[str, Any]:
     return {"model": opened.info.name, "weights_sha256": opened.loaded.weights_sha256}
-
-
-def _say() -> Callable[[str], None]:
-    return lambda what: note(f"eval: {what}")

@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     from dcp.figures.paper.request import Subject
     from dcp.figures.paper.results import read_results
     from dcp.trace import Trace
-    from dcp.trace_file import write
+    from dcp.trace.file import write
 
     paths = args.traces
     if paths and kind.reads in ("results", "nothing"):
@@ -162,8 +162,8 @@ def _options(args: argparse.Namespace) -> Options:
 
 
 def _tag(traces: Sequence[Trace], name: str | None) -> tuple[list[Sample], dict[str, Any]]:
-    from dcp.pos import load_tagger
-    from dcp.words import words_of
+    from dcp.speech.tagger import load_tagger
+    from dcp.speech.words import words_of
 
     note("tagging parts of speech")
     tagger = load_tagger(name)

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from dcp.models import list_models
+    from dcp.model.registry import list_models
 
     rows = [asdict(info) | {"path": str(info.path)} for info in list_models()]
     if args.json:

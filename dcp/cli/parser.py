@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from dcp.errors import RequestError
 
-__all__ = ["Parser", "add_json", "count", "number", "output", "read_text"]
+__all__ = ["Parser", "add_json", "count", "number", "output", "port", "read_text"]
 
 # argparse takes "-2" for a value but "-1e-3" for an option: list options need both.
 _NEGATIVE = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$|-inf$|-nan$")
@@ -64,6 +64,14 @@ def number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
+    return value
+
+
+def port(text: str) -> int:
+    """An argument type: a port that any user may serve on, 1024 to 65535."""
+    value = count(text)
+    if not 1024 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port: give 1024 to 65535")
     return value
 
 

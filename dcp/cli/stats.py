@@ -51,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
     from dcp.trace import Trace
 
     traces = [Trace.load(path) for path in args.traces]
-    from dcp.pos import load_tagger
+    from dcp.speech.tagger import load_tagger
+    from dcp.speech.words import words_of
     from dcp.stats import drop_table, drop_table_with_controls, to_records
-    from dcp.words import words_of
 
     tagger = load_tagger(args.tagger)
     samples = [(trace, words_of(trace, tagger)) for trace in traces]

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     text = read_text(args.file)
-    from dcp.pos import load_tagger
+    from dcp.speech.tagger import load_tagger
 
     tagger = load_tagger(args.tagger)
     # Not splitlines: it also breaks at characters such as U+2028, which are no ends of lines.

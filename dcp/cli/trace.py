@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     text = args.text if args.file is None else read_text(args.file)
-    from dcp.recorder import record
+    from dcp.runs.recorder import record
 
     trace = record(
         text,
@@ -77,8 +77,8 @@ def run(args: argparse.Namespace) -> int:
         stop_at_eos=args.stop_at_eos,
     )
     if args.gates_off:
-        from dcp.models import open_model
-        from dcp.rescore import gates_off
+        from dcp.model.registry import open_model
+        from dcp.runs.rescore import gates_off
 
         trace = gates_off(open_model(args.model, args.dtype), trace)
     if args.out is not None:

@@ -19,12 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from dcp.trace import Trace
-    from dcp.trace_file import write
+    from dcp.trace.file import write
 
     trace = Trace.load(args.trace)
-    from dcp.pos import load_tagger
+    from dcp.speech.tagger import load_tagger
+    from dcp.speech.words import words_of
     from dcp.viewer import static
-    from dcp.words import words_of
 
     page = static.html(trace, words_of(trace, load_tagger())).encode()
     write(args.out, page)

@@ -1,1 +1,1 @@
-"""Figures from traces and tables: `screen` (plotly) and `paper` (matplotlib). Pure."""
+"""Figures from traces and tables: `paper` (matplotlib). Pure."""

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from dcp.errors import DeviceError
+from dcp.kernels import api
 from dcp.kernels.native.decoder import product
 from dcp.kernels.native.pack import Bits, pack, quantise
+from dcp.model import int8
 from dcp.model.transformer import Transformer
 
-__all__ = ["BlockLinear", "to_blocks"]
+__all__ = ["BlockLinear", "narrow", "to_blocks"]
 
 
 class BlockLinear(nn.Module):
@@ -38,3 +41,17 @@ def to_blocks(transformer: Transformer, bits: Bits) -> None:
             linear = getattr(owner, name)
             setattr(owner, name, BlockLinear(linear.weight, linear.bias, bits))
     transformer.set_submodule("unembed", BlockLinear(transformer.unembed.weight, None, 8))
+
+
+def narrow(transformer: Transformer, bits: Bits) -> None:
+    """`to_blocks`; without the native kernels, 8 bits come in rows (`dcp.model.int8`).
+
+    Raises DeviceError for 4 bits without them.
+    """
+    reason = api.native_missing()
+    if reason is None:
+        to_blocks(transformer, bits)
+    elif bits == 8:
+        int8.quantise(transformer)
+    else:
+        raise DeviceError(f"int4 weights need the native kernels: {reason}")

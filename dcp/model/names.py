@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dcp.config import ModelConfig
 from dcp.errors import ModelError
+from dcp.model.config import ModelConfig
 
 __all__ = ["from_hf_names", "gate_names", "to_hf_names", "unknown_names"]
 

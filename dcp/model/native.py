@@ -15,13 +15,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from dcp.config import ModelConfig
 from dcp.errors import DeviceError
 from dcp.kernels.native import table
 from dcp.kernels.native.decoder import Decoder, packed_weight
 from dcp.model.blocks import BlockLinear
 from dcp.model.cache import Slots, roomy
 from dcp.model.cached import CacheBytes, CachedAttention, Drops
+from dcp.model.config import ModelConfig
 from dcp.model.transformer import Transformer
 
 __all__ = ["NativeCache", "NativeModel", "why_not"]
@@ -189,10 +189,10 @@ class NativeCache(CachedAttention):
             found = np.zeros(len(self._slots[row]), dtype=table.ROWS)
             for layer, slots in enumerate(self._slots[row]):
                 self._enter(found, layer, slots)
-            forced = self._forced[row]
-            found["gates_speak"] = forced is None or self._mixed[row]
-            if forced is not None:
-                found["orders"] = forced.ctypes.data + np.arange(len(found)) * forced.strides[0]
+            ordered = self._orders[row]
+            found["gates_speak"] = ordered is None or self._mixed[row]
+            if ordered is not None:
+                found["orders"] = ordered.ctypes.data + np.arange(len(found)) * ordered.strides[0]
             self._tables[row] = found
         return self._tables[row]
 

@@ -10,32 +10,17 @@ Method: Anagnostidis et al., arXiv 2305.15805, section 3.1 (interaction projecti
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dcp.config import ModelConfig
+from dcp.model.attend import Attend, Gates
+from dcp.model.config import ModelConfig
 from dcp.model.linear import Linear, product
 
-__all__ = ["Attend", "Transformer"]
-
-
-class Attend(Protocol):
-    """What a layer asks of attention. Rotary positions are already applied to q and k."""
-
-    def __call__(
-        self,
-        layer: int,
-        q: Tensor,  # [B, T, H, d]
-        k: Tensor,  # [B, T, H_kv, d]
-        v: Tensor,  # [B, T, H_kv, d]
-        q_int: Tensor | None,  # [B, T, r] float32, None for a model without gates
-        k_int: Tensor | None,  # [B, T, r] float32
-        beta: Tensor | None,  # [1] float32
-    ) -> Tensor:  # [B, T, H, d]
-        ...
+__all__ = ["Transformer"]
 
 
 class Transformer(nn.Module):
@@ -68,7 +53,7 @@ class Transformer(nn.Module):
     def hidden(self, ids: Tensor, positions: Tensor, attend: Attend, gated: bool = True) -> Tensor:
         """The final normalised hidden state [B, T, D]; ``head`` turns wanted rows into logits.
 
-        ``gated=False`` spares the gate projections: ``attend`` is given None for them.
+        ``gated=False`` spares the gate projections: ``attend`` is given None.
         """
         x = self.embed(ids)
         rotary = None
@@ -155,36 +140,35 @@ class _Block(nn.Module):
     ) -> Tensor:
         batch, length, _ = x.shape
         h = self.attn_norm(x)
-        mixed, q_int, k_int = self.project(h, gated)
+        mixed, gates = self.project(h, gated)
         mixed = mixed.reshape(batch, length, -1, self.head_dim)
         q, k, v = torch.split(mixed, [self.heads, self.kv_heads, self.kv_heads], dim=2)
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         if rotary is not None:
             q, k = _rotate(q, *rotary), _rotate(k, *rotary)
-        beta = None if q_int is None else self.beta.float()
-        mixed = attend(self.layer, q, k, v, q_int, k_int, beta)
+        mixed = attend(self.layer, q, k, v, gates)
         x = x + self.out(mixed.reshape(batch, length, -1))
         return x + self.mlp(self.mlp_norm(x))  # type: ignore[no-any-return]
 
-    def project(self, h: Tensor, gated: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """h [B, T, D] -> Q, K, V side by side [B, T, (H + 2 H_kv) d], q_int and k_int [B, T, r].
+    def project(self, h: Tensor, gated: bool) -> tuple[Tensor, Gates | None]:
+        """h [B, T, D] -> Q, K, V side by side [B, T, (H + 2 H_kv) d], and the gates.
 
         The gates are float32 whatever the autocast: at alpha 8 their live band is +-1/7 wide.
         """
         if not (gated and self.interaction):
-            return self.qkv(h), None, None
+            return self.qkv(h), None
         r = self.interaction
         if self._joint is not None and not self.training:
             joint = product(h.float(), *self._joint)
             alone = joint.shape[-1] == 2 * r
             mixed = self.qkv(h) if alone else joint[..., : -2 * r]
-            return mixed, joint[..., -2 * r : -r], joint[..., -r:]
+            return mixed, Gates(joint[..., -2 * r : -r], joint[..., -r:], self.beta.float())
         with torch.autocast(h.device.type, enabled=False):
             wide = h.float()
             q_int = F.linear(wide, self.q_int.weight.float())
             k_int = F.linear(wide, self.k_int.weight.float())
-        return self.qkv(h), q_int, k_int
+        return self.qkv(h), Gates(q_int, k_int, self.beta.float())
 
     def _apply(self, *args: Any, **options: Any) -> Any:
         """Weights that move or change type leave their joint product behind."""

@@ -1,10 +1,10 @@
 """Traces -> tables: how long words stay in reach, which words drop others, what chance would do.
 
 Pure numpy and pandas; every function takes samples, pairs of a trace and its words
-(`dcp.words.words_of`), and knows no model, no tagger and no plot. Reading order: `lives` (what is
-observed), `survival` (Kaplan-Meier and its intervals), `triggers`, `controls`, `hazard` (adjusted
-effects), `noise` (the tagger's errors), `word_list` (the words themselves), `pooled` (all of it,
-over many texts, as one file).
+(`dcp.speech.words.words_of`), and knows no model, no tagger and no plot. Reading order: `lives`
+(what is observed), `survival` (Kaplan-Meier and its intervals), `triggers`, `controls`, `hazard`
+(adjusted effects), `noise` (the tagger's errors), `word_list` (the words themselves), `pooled` (all
+of it, over many texts, as one file).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """How common a word is in English: occurrences per million words of the training text.
 
-Reads one small table (``assets/pos/frequency.tsv.xz``, made by ``python -m dcp.train.frequency``).
+Reads one small table (``assets/pos/frequency.tsv.xz``, made by
+``python -m dcp.speech.training.frequency``).
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from __future__ import annotations
 import lzma
 from bisect import bisect_right
 from functools import lru_cache
-from pathlib import Path
 
 from dcp.errors import RequestError
+from dcp.resources import asset
 
 __all__ = ["BANDS", "band_of", "per_million"]
 
@@ -18,7 +19,7 @@ BANDS = ("under 1", "1-10", "10-100", "100-1000", "1000+")
 """Occurrences per million words, rare words first."""
 
 _EDGES = (1, 10, 100, 1000)
-_TABLE = Path(__file__).resolve().parents[2] / "assets" / "pos" / "frequency.tsv.xz"
+_TABLE = asset("pos/frequency.tsv.xz")
 
 
 @lru_cache(maxsize=1)

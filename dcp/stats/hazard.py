@@ -18,9 +18,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from dcp.errors import RequestError
-from dcp.pos import CLASSES, GROUPS, UPOS
+from dcp.resources import needs
+from dcp.speech.tagger import CLASSES, GROUPS, UPOS
 from dcp.stats.frequency import BANDS
-from dcp.stats.lives import TAGGED, By, Phase, Sample, choice, group_index
+from dcp.stats.lives import TAGGED, By, Phase, Sample, check_choice, group_index
 from dcp.stats.person_period import Cells, count
 from dcp.stats.rates import MIN_WORDS
 
@@ -58,8 +59,8 @@ def hazard_table(
     Words without a letter count as of mean frequency. Groups of fewer than 20 tokens, and those in
     which nothing or everything is dropped, stay blank and out of the model. Raises RequestError.
     """
-    choice("grouping", by, TAGGED)
-    choice("source", source, get_args(Phase))
+    check_choice("grouping", by, TAGGED)
+    check_choice("source", source, get_args(Phase))
     if not samples:
         raise RequestError("no trace given: statistics need at least one")
     for trace, _ in samples:
@@ -181,6 +182,7 @@ def _joined(values: Ints, data: _Data) -> Ints:
 
 def _standardised(data: _Data, design: Floats, clusters: int) -> Floats:
     """[3, G]: for each group the mean hazard over all cells, and its 95 % interval (or nan)."""
+    needs("scipy", "statsmodels")
     from scipy.special import expit, logit
     from scipy.stats import t
     from statsmodels.genmod.families import Binomial

@@ -14,11 +14,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from dcp.deaths import ALIVE
 from dcp.errors import RequestError
-from dcp.pos import CLASSES, GROUPS, UPOS, class_of, group_of
+from dcp.speech.tagger import CLASSES, GROUPS, UPOS, class_of, group_of
+from dcp.speech.words import Word
 from dcp.stats.frequency import BANDS, band_of
-from dcp.trace import ALIVE, Trace
-from dcp.words import Word
+from dcp.trace import Trace
 
 __all__ = [
     "BY",
@@ -30,7 +31,7 @@ __all__ = [
     "Pieces",
     "Rule",
     "Sample",
-    "choice",
+    "check_choice",
     "group_index",
     "observe",
     "texts_of",
@@ -105,7 +106,7 @@ _COLUMNS = (
 )
 
 
-def choice(name: str, value: str, options: Sequence[str]) -> None:
+def check_choice(name: str, value: str, options: Sequence[str]) -> None:
     """Raise RequestError unless ``value`` is one of ``options``."""
     if value not in options:
         raise RequestError(f"{name} {value!r} is unknown: choose one of {', '.join(options)}")
@@ -135,12 +136,12 @@ def observe(
 
     Raises RequestError for an unknown choice or layer.
     """
-    choice("grouping", by, BY)
-    choice("source", source, get_args(Phase))
-    choice("phase", dropped_in, get_args(Phase))
-    choice("rule", rule, get_args(Rule))
+    check_choice("grouping", by, BY)
+    check_choice("source", source, get_args(Phase))
+    check_choice("phase", dropped_in, get_args(Phase))
+    check_choice("rule", rule, get_args(Rule))
     pieces = pieces or usual_pieces(by)
-    choice("pieces", pieces, get_args(Pieces))
+    check_choice("pieces", pieces, get_args(Pieces))
     if not samples:
         raise RequestError("no trace given: statistics need at least one")
     for trace, _ in samples:

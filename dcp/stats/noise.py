@@ -1,7 +1,7 @@
 """How far a result about parts of speech can move because the tagger errs.
 
-The tagger's errors on held-out text (``assets/pos/confusion.tsv``, made by
-``python -m dcp.train.confusion``) say how often a word called NOUN is a PROPN in truth. Each draw
+The tagger's errors on held-out text (``assets/pos/confusion.tsv``, made by ``python -m
+dcp.speech.training.confusion``) say how often a word called NOUN is a PROPN in truth. Each draw
 gives every word a tag by these odds and makes the table anew. Errors are drawn blindly: a tagger
 that errs more on words that are dropped early could do more harm than this.
 """
@@ -10,23 +10,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from dcp.errors import RequestError
-from dcp.pos import CLASSES, GROUPS, UPOS
+from dcp.resources import asset
+from dcp.speech.tagger import CLASSES, GROUPS, UPOS
 from dcp.stats.estimate import survival
-from dcp.stats.lives import TAGGED, By, Lives, Phase, Pieces, Sample, choice, group_index, observe
+from dcp.stats.lives import (
+    TAGGED,
+    By,
+    Lives,
+    Phase,
+    Pieces,
+    Sample,
+    check_choice,
+    group_index,
+    observe,
+)
 from dcp.stats.rates import MIN_WORDS, check_boot, check_horizon
 
 __all__ = ["noise_of", "noise_table", "tagger_accuracy", "tagger_errors"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-_TABLE = Path(__file__).resolve().parents[2] / "assets" / "pos" / "confusion.tsv"
+_TABLE = asset("pos/confusion.tsv")
 
 
 @lru_cache(maxsize=1)
@@ -76,7 +86,7 @@ def noise_table(
     ``errors`` [17, 17] are the odds of each true tag given the tag; None: `tagger_errors`. Groups
     of fewer than 20 words stay blank. Raises RequestError.
     """
-    choice("grouping", by, TAGGED)
+    check_choice("grouping", by, TAGGED)
     lives = observe(samples, by="pos", source=source, layer=layer, pieces=pieces)
     return noise_of(
         lives, by, horizon=horizon, source=source, seed=seed, draws=draws, errors=errors

@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dcp.deaths import ALIVE
 from dcp.errors import RequestError
-from dcp.pos import CLASSES, GROUPS, UPOS
+from dcp.speech.tagger import CLASSES, GROUPS, UPOS
+from dcp.speech.words import Word
 from dcp.stats.estimate import BLOCK
-from dcp.stats.lives import TAGGED, By, Phase, Sample, choice, group_index, texts_of
+from dcp.stats.lives import TAGGED, By, Phase, Sample, check_choice, group_index, texts_of
 from dcp.stats.rates import MIN_WORDS
-from dcp.trace import ALIVE, Trace
-from dcp.words import Word
+from dcp.trace import Trace
 
 __all__ = ["trigger_table", "trigger_tables"]
 
@@ -49,8 +50,8 @@ def trigger_table(
     ``source`` is where the query stands. Queries are tokens of complete words; estimates are nan
     for groups of fewer than 20 queries and where nothing was dropped. Raises RequestError.
     """
-    choice("source", source, get_args(Phase))
-    choice("grouping", by, TAGGED)
+    check_choice("source", source, get_args(Phase))
+    check_choice("grouping", by, TAGGED)
     if not samples or n_boot < 1:
         raise RequestError("triggers need at least one trace and one resample")
     return trigger_tables(samples, [by], source=source, layer=layer, seed=seed, n_boot=n_boot)[by]

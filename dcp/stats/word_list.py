@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from dcp.speech.words import Word
 from dcp.stats.lives import By, Phase, Pieces, Sample, observe, usual_pieces, words_in
 from dcp.trace import Trace
-from dcp.words import Word
 
 __all__ = ["word_table"]
 

@@ -5,18 +5,19 @@ Knows nothing of data, schedules or run folders.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dcp.config import GateConfig, ModelConfig
 from dcp.errors import RequestError
+from dcp.model.checkpoint import Checkpoint
+from dcp.model.config import ModelConfig
+from dcp.model.gate_config import GateConfig
+from dcp.model.registry import describe
 from dcp.model.transformer import Transformer
 from dcp.model.weights import load
-from dcp.models import describe
 from dcp.train.settings import TrainSettings
 
 __all__ = ["build", "check_base", "optimizers", "read_teacher", "split_parameters"]
@@ -34,10 +35,10 @@ def build(
         transformer = Transformer(ModelConfig.from_hf(hf_config))
         transformer.initialise(settings.seed)
         return transformer, hf_config, None
-    has_gates = (start / "dcp_config.json").exists()
     check_base(settings, start)
-    loaded = load(start, gates=wants and has_gates)
-    hf_config = json.loads((start / "config.json").read_text(encoding="utf-8"))
+    opened = Checkpoint.read(start)
+    loaded = load(opened, gates=wants and opened.has_gates)
+    hf_config = dict(opened.hf_config)
     transformer, gates = loaded.transformer, loaded.gates
     if wants and gates is None:
         limit = loaded.config.kv_heads * loaded.config.head_dim // 4
@@ -97,7 +98,7 @@ def read_teacher(folder: Path, student: ModelConfig) -> Transformer:
 def _llama_config(s: TrainSettings, tokenizer: Path) -> dict[str, Any]:
     from tokenizers import Tokenizer
 
-    from dcp.train.tokenizer import END_OF_TEXT
+    from dcp.text.documents import END_OF_TEXT
 
     bpe = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
     end = bpe.token_to_id(END_OF_TEXT)

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dcp.errors import DataError
-from dcp.train.tokenizer import end_of_text, open_tokenizer, read_documents
+from dcp.text.documents import read_documents
+from dcp.train.tokenizer import end_of_text, open_tokenizer
 
 __all__ = ["Shards", "pack_file", "shard_files"]
 

@@ -4,7 +4,7 @@ A run folder holds ``last/`` (weights as a checkpoint folder, optimiser state, s
 atomically), ``log.csv`` and, at the end, ``final/``. Windows depend on (seed, step) alone, so a
 resumed run sees the same data as an unbroken one. ``init`` starts from weights alone: the warm-up
 then serves as the re-warm-up. Evaluation is not done here: it always uses the hard gate
-(`dcp.evaluate`).
+(`dcp.evaluate.perplexity`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from typing import Any
 
 import torch
 
-from dcp.config import ModelConfig
 from dcp.errors import DataError, RequestError
+from dcp.model.config import ModelConfig
+from dcp.resources import needs
 from dcp.train.build import build, read_teacher, split_parameters
 from dcp.train.build import optimizers as make_optimizers
 from dcp.train.data import Shards
@@ -50,6 +51,7 @@ def train(
     predicted too, where ``settings.distill`` asks for it. resume: go on from ``out/last``.
     Raises RequestError, DataError or ModelError before any work when something is missing.
     """
+    needs("accelerate")
     from accelerate import Accelerator
     from accelerate.utils import set_seed
     from tqdm import tqdm

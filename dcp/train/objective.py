@@ -18,10 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dcp.train.alpha_sigmoid import attention_bias, log_interaction
-from dcp.train.causal_attention import causal_attention
-from dcp.train.gated_attention import gated_attention
-from dcp.train.hard_attention import hard_gated_attention
+from dcp.kernels.training.alpha_sigmoid import attention_bias, log_interaction
+from dcp.kernels.training.causal_attention import causal_attention
+from dcp.kernels.training.gated_attention import gated_attention
+from dcp.kernels.training.hard_attention import hard_gated_attention
+from dcp.model.attend import Gates
 
 __all__ = [
     "CausalAttend",
@@ -51,9 +52,7 @@ class CausalAttend:
         q: Tensor,
         k: Tensor,
         v: Tensor,
-        q_int: Tensor | None,
-        k_int: Tensor | None,
-        beta: Tensor | None,
+        gates: Gates | None,
     ) -> Tensor:
         q, k, v = _by_head(q, k, v)
         if q.device.type == "cpu":
@@ -103,16 +102,14 @@ class SoftGateAttend:
         q: Tensor,
         k: Tensor,
         v: Tensor,
-        q_int: Tensor | None,
-        k_int: Tensor | None,
-        beta: Tensor | None,
+        gates: Gates | None,
     ) -> Tensor:
-        assert q_int is not None
-        assert k_int is not None
-        assert beta is not None
+        assert gates is not None
         q, k, v = _by_head(q, k, v)
         with torch.autocast(q.device.type, enabled=False):
-            out, kept = self.attention(q, k, v, q_int, k_int, beta, self._pairs, self.alpha)
+            out, kept = self.attention(
+                q, k, v, gates.q_int, gates.k_int, gates.beta, self._pairs, self.alpha
+            )
         self.kept.append(kept / self._count)
         return out.transpose(1, 2)
 
@@ -142,16 +139,13 @@ class HardGateAttend:
         q: Tensor,
         k: Tensor,
         v: Tensor,
-        q_int: Tensor | None,
-        k_int: Tensor | None,
-        beta: Tensor | None,
+        gates: Gates | None,
     ) -> Tensor:
-        assert q_int is not None
-        assert k_int is not None
-        assert beta is not None
+        assert gates is not None
         q, k, v = _by_head(q, k, v)
         with torch.autocast(q.device.type, enabled=False):
-            out, kept = self._attention(q, k, v, q_int, k_int, beta + self._shifts, self._real)
+            beta = gates.beta + self._shifts
+            out, kept = self._attention(q, k, v, gates.q_int, gates.k_int, beta, self._real)
         self.kept.append(kept / self._count)
         return out.transpose(1, 2)
 

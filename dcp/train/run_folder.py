@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from dcp.config import GateConfig
 from dcp.errors import RequestError
+from dcp.model.gate_config import GateConfig
+from dcp.model.saving import save
 from dcp.model.transformer import Transformer
-from dcp.model.weights import save
 
 __all__ = ["Log", "check_disk", "checkpoint", "find_last", "restore", "save_model"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dcp.errors import RequestError
-from dcp.policies import POLICIES
+from dcp.policies.windows import POLICIES
 
 __all__ = ["Stage", "TrainSettings"]
 

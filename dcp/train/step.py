@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dcp.policies import make
+from dcp.policies.windows import policy_deaths
 from dcp.train.data import Shards
 from dcp.train.objective import (
     CausalAttend,
@@ -101,5 +101,5 @@ def _attend(s: TrainSettings, alpha: float, ids: Tensor, shift: Tensor, step: in
     if not s.policy:
         return CausalAttend()
     window = random.Random(f"{s.seed} {step}").choice(s.windows)
-    death = torch.from_numpy(make(s.policy, ids.shape[1], window)).long()
+    death = torch.from_numpy(policy_deaths(s.policy, ids.shape[1], window)).long()
     return CausalAttend(death.to(ids.device))

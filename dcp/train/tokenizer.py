@@ -6,46 +6,21 @@ Knows text files and the `tokenizers` library; nothing of models.
 from __future__ import annotations
 
 import json
-import lzma
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcp.errors import DataError, ModelError
+from dcp.text.documents import END_OF_TEXT, read_documents
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 __all__ = [
-    "END_OF_TEXT",
     "end_of_text",
     "open_tokenizer",
-    "read_documents",
     "train_tokenizer",
 ]
-
-END_OF_TEXT = "<|endoftext|>"
-
-
-def read_documents(path: Path) -> Iterator[list[str]]:
-    """Documents of a text file (plain or .xz), each a list of paragraphs.
-
-    One paragraph a line; a blank line ends a document. Raises DataError if unreadable.
-    """
-    paragraphs: list[str] = []
-    try:
-        with (lzma.open if path.suffix == ".xz" else open)(path, "rt", encoding="utf-8") as lines:
-            for raw in lines:
-                line = str(raw).rstrip("\n")
-                if line:
-                    paragraphs.append(line)
-                elif paragraphs:
-                    yield paragraphs
-                    paragraphs = []
-    except (OSError, UnicodeDecodeError, lzma.LZMAError) as wrong:
-        raise DataError(f"cannot read text from {path}: {wrong}") from None
-    if paragraphs:
-        yield paragraphs
 
 
 def open_tokenizer(folder: Path) -> Tokenizer:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import streamlit as st
+
+from dcp.resources import root
 
 __all__ = ["empty", "problem", "style", "to_page"]
 
 # Paths in full: Streamlit would look beside the script that it was started with.
-_PAGES = Path(__file__).resolve().parents[2] / "pages"
+_PAGES = root() / "pages"
 
 # The view keeps its story below Streamlit's fixed header; widgets that only listen take no room.
 _CSS = """

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dcp.ui.explore.watch import progress
 from dcp.ui.look import to_page
 from dcp.ui.session import Session
-from dcp.ui.watch import progress
 
 __all__ = ["running"]
 

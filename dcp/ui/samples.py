@@ -14,12 +14,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dcp.errors import TraceError
+from dcp.resources import asset
+from dcp.speech.words import Word
 from dcp.trace import Trace
-from dcp.words import Word
 
 __all__ = ["FOLDER", "held_out", "load_sample", "sample_names", "write_words"]
 
-FOLDER = Path(__file__).resolve().parent.parent.parent / "assets" / "traces"
+FOLDER = asset("traces")
 
 
 def sample_names() -> list[str]:
@@ -44,8 +45,8 @@ def load_sample(name: str) -> tuple[Trace, list[Word]]:
 
 def write_words(path: Path) -> Path:
     """Tag the trace at ``path`` and write its words beside it; gives the file written."""
-    from dcp.pos import load_tagger
-    from dcp.words import words_of
+    from dcp.speech.tagger import load_tagger
+    from dcp.speech.words import words_of
 
     found = words_of(Trace.load(path), load_tagger())
     target = path.with_suffix(".words.json")

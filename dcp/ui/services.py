@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, TypeVar
 import streamlit as st
 
 from dcp.errors import DcpError, RequestError
-from dcp.models import list_models
+from dcp.model.registry import list_models
+from dcp.speech.words import Word
 from dcp.trace import Trace
 from dcp.ui.settings import Settings
 from dcp.ui.task import Report, Task
 from dcp.ui.worker import Recording, Request, Worker
-from dcp.words import Word
 
 if TYPE_CHECKING:
-    from dcp.models import OpenModel
-    from dcp.pos import Tagger
+    from dcp.model.registry import OpenModel
+    from dcp.speech.tagger import Tagger
     from dcp.ui.session import Session
 
 __all__ = ["ask", "begin", "model_of", "tag", "warm", "worker"]
@@ -40,7 +40,7 @@ def worker(limits: Settings) -> Worker:
 
 def begin(request: Request, leave: Callable[[], bool]) -> Recording:
     """Start a run: loads torch and the model on first use. Raises DcpError."""
-    from dcp.recorder import Recorder
+    from dcp.runs.recorder import Recorder
 
     return Recorder.begin(
         request.text,
@@ -90,17 +90,18 @@ def model_of(session: Session) -> str | None:
 
 
 def _open(name: str | None) -> OpenModel:
+    from dcp.model.registry import open_model
+
     with _OPENING:
-        return _opened(name)
+        # Kept there, and read again when its folder changed.
+        model = open_model(name)
+        _set_apart_once(model)
+    return model
 
 
 @lru_cache(maxsize=2)
-def _opened(name: str | None) -> OpenModel:
-    from dcp.models import open_model
-
-    model = open_model(name)
+def _set_apart_once(model: OpenModel) -> None:
     _set_apart()
-    return model
 
 
 def _set_apart() -> None:
@@ -119,13 +120,13 @@ _OPENING, _TAGGING = threading.Lock(), threading.Lock()
 
 def tag(trace: Trace) -> Sequence[Word]:
     """The words of a trace by the default tagger. Raises RequestError where there is none."""
-    from dcp.words import words_of
+    from dcp.speech.words import words_of
 
     return words_of(trace, _tagger())
 
 
 def _tagger() -> Tagger:
-    from dcp.pos import load_tagger
+    from dcp.speech.tagger import load_tagger
 
     with _TAGGING:
         return load_tagger()

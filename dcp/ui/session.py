@@ -6,16 +6,16 @@ import runpy
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import streamlit as st
 
+from dcp.resources import root
+from dcp.speech.words import Word
 from dcp.trace import Trace
 from dcp.ui.samples import load_sample, sample_names
 from dcp.ui.task import Task
 from dcp.ui.worker import Job, Request, Status
-from dcp.words import Word
 
 __all__ = ["Session", "current"]
 
@@ -135,5 +135,5 @@ def _enter_by_the_door() -> None:
     Until some window has run app.py, a server that is opened by the link of a page runs the file in
     pages/ alone, without style, sidebar and links; app.py then runs the page.
     """
-    runpy.run_path(str(Path(__file__).resolve().parents[2] / "app.py"), run_name="__main__")
+    runpy.run_path(str(root() / "app.py"), run_name="__main__")
     st.stop()

@@ -6,7 +6,7 @@ import streamlit as st
 
 from dcp import __version__
 from dcp.errors import DcpError
-from dcp.models import list_models
+from dcp.model.registry import list_models
 from dcp.trace import Trace
 from dcp.ui.session import Session
 

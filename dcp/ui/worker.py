@@ -16,10 +16,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TypeVar
 
 from dcp.errors import DcpError
+from dcp.speech.words import Word
 from dcp.trace import Trace
 from dcp.ui.task import Report, Task
 from dcp.ui.turn import Leave, Turn
-from dcp.words import Word
 
 __all__ = ["Job", "Recording", "Request", "State", "Status", "Worker"]
 

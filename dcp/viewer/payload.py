@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from dcp.pos import GROUPS, UPOS, group_of
+from dcp.speech.tagger import GROUPS, UPOS, group_of
 from dcp.trace import Trace
 
 __all__ = ["NEAR_TIE", "Speed", "WordSpan", "payload"]
@@ -24,7 +24,7 @@ NEAR_TIE = 1e-4
 
 
 class WordSpan(Protocol):
-    """What is read of a word; `dcp.words.Word` is one."""
+    """What is read of a word; `dcp.speech.words.Word` is one."""
 
     @property
     def start(self) -> int: ...

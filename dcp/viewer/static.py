@@ -12,14 +12,14 @@ import hashlib
 import json
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 
+from dcp.resources import asset
 from dcp.trace import Trace
 from dcp.viewer.payload import WordSpan, payload
 
 __all__ = ["assets", "html"]
 
-_FOLDER = Path(__file__).resolve().parent.parent.parent / "assets" / "viewer"
+_FOLDER = asset("viewer")
 _BOOT = """
 const view = mount(document.getElementById("view"),
   JSON.parse(document.getElementById("trace").textContent), { title: document.title });

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-import dcp.models
+import dcp.model.registry
 import dcp.ui.services
+from dcp.speech.words import Word, words_of
 from dcp.trace import Trace
 from dcp.ui.settings import Settings, read, settings
-from dcp.words import Word, words_of
 from tests.app.fakes import FakeRecording, tiny_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +45,7 @@ def open_page(
 
     ``public`` server, ``address`` parameters, ``first``: the page that the window enters by.
     """
-    monkeypatch.setattr(dcp.models, "BUNDLED", tiny_model(tmp_path / "models"))
+    monkeypatch.setattr(dcp.model.registry, "BUNDLED", tiny_model(tmp_path / "models"))
     monkeypatch.setattr(
         dcp.ui.services, "begin", lambda ask, leave: FakeRecording(ask, leave, pause)
     )

@@ -14,7 +14,7 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from dcp.trace import ALIVE, Trace
-from dcp.ui.examples import EXAMPLES
+from dcp.ui.explore.examples import EXAMPLES
 from dcp.ui.worker import Request
 
 LAYERS = 4

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-import dcp.models
+import dcp.model.registry
 from dcp.ui import services
 from dcp.ui.session import Session
 
@@ -19,7 +19,7 @@ TEXT = "The river rose 🙂 for three days. Then it fell, and <script>pwned()</s
 def bundle(checkpoint: Path, home: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> str:
     """Make ``checkpoint`` the only bundled model, called ``name``."""
     shutil.copytree(checkpoint, home / name)
-    monkeypatch.setattr(dcp.models, "BUNDLED", home)
+    monkeypatch.setattr(dcp.model.registry, "BUNDLED", home)
     services._opened.cache_clear()
     return name
 

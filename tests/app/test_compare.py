@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dcp.compare import Pair
 from dcp.errors import RequestError
-from dcp.models import open_model
-from dcp.recorder import record
+from dcp.figures.screen.compare import held_chart, lost_chart, step_chart
+from dcp.figures.screen.compare_maps import lost_map, map_chart
+from dcp.model.registry import open_model
+from dcp.runs.recorder import record
+from dcp.stats.compare import Pair
 from dcp.trace import ALIVE, Trace
-from dcp.ui.compare_charts import held_chart, lost_chart, step_chart
-from dcp.ui.compare_maps import lost_map, map_chart
 from tests.app.rooms import TEXT, bundle, charts, press, said, session, settle
-from tests.traces import make_trace, random_trace
+from tests.helpers.traces import make_trace, random_trace
 
 Open = Callable[..., AppTest]
 Show = Callable[..., AppTest]

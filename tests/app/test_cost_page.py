@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-import dcp.measure
+import dcp.bench.beside
 import dcp.ui.services
-from dcp.cost import computed, table
-from dcp.ui.cost_charts import layer_chart, memory_chart, time_chart
-from dcp.ui.cost_words import crossing, size
+from dcp.figures.screen.cost import layer_chart, memory_chart, time_chart
+from dcp.stats.cost import computed, cost_csv
+from dcp.ui.cost.words import crossing, size
 from dcp.ui.session import Session
-from tests.test_cost import measured
-from tests.traces import random_trace
+from tests.helpers.traces import random_trace
+from tests.stats.test_cost import measured
 
 Open = Callable[..., AppTest]
 
@@ -84,7 +84,7 @@ def test_a_measurement_is_shown_with_its_machine_and_belongs_to_its_trace(
         return found
 
     monkeypatch.setattr(dcp.ui.services, "_open", lambda name: None)
-    monkeypatch.setattr(dcp.measure, "measure", stand_in)
+    monkeypatch.setattr(dcp.bench.beside, "measure", stand_in)
     page = open_page()
     session: Session = page.session_state["session"]
     session.show(random_trace(1, tokens=63, prompt_tokens=9), (), "upload", "An opened trace.")
@@ -109,7 +109,7 @@ def test_a_refused_measurement_is_one_line(
         raise RequestError("this run is by other weights")
 
     monkeypatch.setattr(dcp.ui.services, "_open", lambda name: None)
-    monkeypatch.setattr(dcp.measure, "measure", refuse)
+    monkeypatch.setattr(dcp.bench.beside, "measure", refuse)
     page = open_page()
     session: Session = page.session_state["session"]
     session.show(random_trace(1, tokens=63), (), "upload", "An opened trace.")
@@ -152,11 +152,11 @@ def test_measured_lines_are_solid_and_the_crossover_is_marked() -> None:
 
 def test_the_csv_says_of_every_number_whether_it_was_measured() -> None:
     trace = random_trace(1, layers=2, prompt_tokens=9)
-    plain = [row.split(",") for row in table(trace).splitlines()]
+    plain = [row.split(",") for row in cost_csv(trace).splitlines()]
     assert len(plain) == 1 + trace.n_queries
     assert all(name.endswith(("computed", "measured")) for name in plain[0][3:])
     timed = measured(np.ones((1, 60)), np.ones((1, 60)))
-    both = [row.split(",") for row in table(trace, timed).splitlines()]
+    both = [row.split(",") for row in cost_csv(trace, timed).splitlines()]
     assert len({len(row) for row in both}) == 1
     at = both[0].index("held_bytes_pruned_measured")
     assert [row[at] for row in both[1:4]] == ["", "228", "292"]

@@ -15,18 +15,18 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-import dcp.ui.gallery
-import dcp.ui.gallery_source as gallery_source
+import dcp.ui.figures.page
+import dcp.ui.figures.source as gallery_source
 from dcp.errors import RequestError
 from dcp.figures.paper import KINDS
 from dcp.figures.paper.bundle import bundle
 from dcp.figures.paper.exhibit import Exhibit
-from dcp.ui.gallery import _samples, _thread
-from dcp.ui.gallery_press import Plate, Shelf, press
-from dcp.ui.gallery_source import drawn, fingerprint
-from dcp.ui.gallery_take import Parcel
+from dcp.ui.figures.drawing import Plate, Shelf, press
+from dcp.ui.figures.opened import Parcel
+from dcp.ui.figures.page import _samples, _thread
+from dcp.ui.figures.source import drawn, fingerprint
 from dcp.ui.session import Session
-from tests.traces import design_trace, random_trace
+from tests.helpers.traces import design_trace, random_trace
 
 Open = Callable[..., AppTest]
 
@@ -35,7 +35,7 @@ Open = Callable[..., AppTest]
 def few_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Enough of them to see one of each sort; every kind is drawn in the tests of figures."""
     few = ("held", "alpha-sigmoid", "cost", "perplexity")
-    monkeypatch.setattr(dcp.ui.gallery, "KINDS", {kind: KINDS[kind] for kind in few})
+    monkeypatch.setattr(dcp.ui.figures.page, "KINDS", {kind: KINDS[kind] for kind in few})
 
 
 def finished(page: AppTest, seconds: float = 120) -> AppTest:
@@ -252,7 +252,7 @@ def test_a_parcel_nobody_wants_is_not_finished() -> None:
 def test_the_zip_is_made_in_the_background_and_offered(
     open_page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import dcp.ui.gallery_take as gallery_take
+    import dcp.ui.figures.opened as gallery_take
 
     monkeypatch.setattr(gallery_take, "bundle", lambda *given: b"PK" + bytes(2**20))
     page = finished(at_figures(open_page()))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dcp.ui.examples import EXAMPLES
+from dcp.ui.explore.examples import EXAMPLES
 from dcp.ui.session import Session
 
 Open = Callable[..., AppTest]

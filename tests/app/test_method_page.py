@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import dcp.ui.method
+import dcp.ui.method.page
 from dcp.method import alpha_sigmoid, cache_steps
 from dcp.trace import Trace
-from dcp.ui.method import PICTURES, picture
+from dcp.ui.method.page import PICTURES, picture
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "assets" / "traces" / "sample.safetensors"
@@ -85,7 +85,7 @@ def test_the_cache_picture_holds_what_the_sample_held() -> None:
 
 
 def test_without_a_sample_the_toys_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dcp.ui.method, "sample_names", list)
+    monkeypatch.setattr(dcp.ui.method.page, "sample_names", list)
     found = {name: picture(name) is not None for name in PICTURES}
     assert found == {
         "keeps": False,

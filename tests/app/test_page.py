@@ -16,7 +16,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from dcp.trace import Trace
-from dcp.ui.examples import EXAMPLES
+from dcp.ui.explore.examples import EXAMPLES
 from dcp.ui.session import Session
 from tests.app.fakes import CONTEXT
 
@@ -169,8 +169,8 @@ def test_a_long_text_is_cut_by_one_click(open_page: Open) -> None:
 
 
 def test_the_token_count_is_the_models_own(open_page: Open) -> None:
-    from dcp.models import list_models
-    from dcp.tokens import Tokenizer
+    from dcp.model.registry import list_models
+    from dcp.text.tokens import Tokenizer
 
     page = write(open_page(), "A naïve 🙂 café")
     tokens = Tokenizer.load(list_models()[0].path).count("A naïve 🙂 café")

@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 import dcp.ui.running
 from dcp.trace import ALIVE, Trace
 from dcp.ui.session import Session
-from tests.traces import make_trace, random_trace
+from tests.helpers.traces import make_trace, random_trace
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))

@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from dcp.ui.plain_view import held_heatmap, held_share
-from tests.traces import random_trace
+from dcp.ui.explore.plain_view import held_heatmap, held_share
+from tests.helpers.traces import random_trace
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 63])

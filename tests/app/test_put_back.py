@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dcp.models import open_model
-from dcp.recorder import record
-from dcp.rescore import effect
+from dcp.model.registry import open_model
+from dcp.runs.plans import Controls, Effect, Plan, put_back
+from dcp.runs.recorder import record
+from dcp.runs.rescore import effect
 from dcp.trace import ALIVE, Trace
-from dcp.ui.put_back_answer import change_chart, sentence, sums_chart, table
-from dcp.ui.token_text import coloured, named, selectable
-from dcp.whatif import Controls, Effect, Plan, put_back
+from dcp.ui.put_back.answer import change_chart, sentence, sums_chart, table
+from dcp.ui.put_back.token_text import coloured, named, selectable
 from tests.app.rooms import TEXT, bundle, charts, press, said, session, settle
-from tests.traces import random_trace
+from tests.helpers.traces import random_trace
 
 Open = Callable[..., AppTest]
 Show = Callable[..., AppTest]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,18 +10,19 @@ from typing import Any
 
 import pytest
 
-import dcp.models
+import dcp.model.registry
 from dcp.errors import RequestError, TraceError
-from dcp.models import OpenModel
-from dcp.ui import counting, samples, services
+from dcp.model.registry import OpenModel
+from dcp.speech.words import words_of
+from dcp.ui import samples, services
+from dcp.ui.explore import counting
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 from dcp.ui.task import Report, Task, TaskStatus
 from dcp.ui.worker import Request, Worker
-from dcp.words import words_of
 from tests.app.conftest import PlainTagger, plain_words
 from tests.app.fakes import tiny_model
-from tests.traces import DESIGN
+from tests.helpers.traces import DESIGN
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +83,25 @@ def test_a_task_is_given_the_model_it_asked_for(tiny_checkpoint: Callable[..., P
 
     status = over(services.ask("me", model, layers, limits))
     assert (status.state, status.line) == ("done", "counting")
-    assert status.result == dcp.models.describe(Path(model)).layers
+    assert status.result == dcp.model.registry.describe(Path(model)).layers
+    services.worker(limits).close()
+    services.worker.clear()
+
+
+def test_the_app_sees_a_replaced_checkpoint(
+    tiny_checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    limits = Settings(workers=1)
+    folder = shutil.copytree(tiny_checkpoint("llama"), tmp_path / "tiny")
+
+    def weights(opened: OpenModel, report: Report) -> str:
+        return opened.loaded.weights_sha256
+
+    before = over(services.ask("me", str(folder), weights, limits)).result
+    assert counting.count(str(folder), "abc") == 3
+    shutil.copytree(tiny_checkpoint("llama", seed=1), folder, dirs_exist_ok=True)
+    after = over(services.ask("me", str(folder), weights, limits)).result
+    assert before != after == dcp.model.registry.open_model(folder).loaded.weights_sha256
     services.worker(limits).close()
     services.worker.clear()
 
@@ -162,7 +182,7 @@ def test_an_unknown_sample_is_refused() -> None:
 def test_words_written_beside_a_sample_come_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dcp.pos.load_tagger", PlainTagger)
+    monkeypatch.setattr("dcp.speech.tagger.load_tagger", PlainTagger)
     monkeypatch.setattr(samples, "FOLDER", tmp_path)
     (tmp_path / "one.safetensors").write_bytes(DESIGN.read_bytes())
     samples.write_words(tmp_path / "one.safetensors")
@@ -171,5 +191,5 @@ def test_words_written_beside_a_sample_come_back(
 
 
 def test_the_default_model_is_counted_too(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dcp.models, "BUNDLED", Path(folder).parent)
+    monkeypatch.setattr(dcp.model.registry, "BUNDLED", Path(folder).parent)
     assert counting.count(None, "A text of words.") == counting.count(folder, "A text of words.")

@@ -14,13 +14,13 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import dcp.ui.services
-import dcp.ui.speech_source
+import dcp.ui.speech.source
 from dcp.stats import drop_table_with_controls
 from dcp.stats.pooled import HORIZONS, pool, to_json
 from dcp.ui.session import Session
-from dcp.ui.speech_source import Ask, Live, Saved
+from dcp.ui.speech.source import Ask, Live, Saved
 from tests.app.conftest import plain_words
-from tests.test_stats import random_sample, sample_of
+from tests.stats.test_stats import random_sample, sample_of
 
 Open = Callable[..., AppTest]
 
@@ -220,7 +220,7 @@ def test_a_study_is_offered_and_shown_without_a_trace(
 ) -> None:
     study = pool(few(), n_boot=50)
     (tmp_path / "tiny.study.json").write_text(to_json(study))
-    monkeypatch.setattr(dcp.ui.speech_source, "_FOLDER", tmp_path)
+    monkeypatch.setattr(dcp.ui.speech.source, "_FOLDER", tmp_path)
     page = at_speech(open_page())
     session(page).trace = None
     page.segmented_control(key="speech-where").set_value("Validation study: tiny").run()

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from dcp.errors import RequestError
+from dcp.speech.words import Word
 from dcp.trace import Trace
 from dcp.ui.settings import Settings, read
 from dcp.ui.task import Report, Task, TaskStatus
 from dcp.ui.worker import Job, Request, Status, Worker
-from dcp.words import Word
-from tests.traces import make_trace
+from tests.helpers.traces import make_trace
 
 WORD = Word(0, 1, "a", "NOUN", 0, 0, "prompt", True)
 

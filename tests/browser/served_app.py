@@ -18,10 +18,10 @@ for folder in (ROOT, ROOT / "tests" / "app"):
 
 import fakes  # noqa: E402
 
-import dcp.models  # noqa: E402
+import dcp.model.registry  # noqa: E402
 import dcp.ui.services  # noqa: E402
 
-dcp.models.BUNDLED = Path(os.environ["DCP_TEST_MODELS"])
+dcp.model.registry.BUNDLED = Path(os.environ["DCP_TEST_MODELS"])
 dcp.ui.services.begin = lambda request, leave: fakes.FakeRecording(
     request, leave, float(os.environ.get("DCP_TEST_PAUSE", "0.02"))
 )

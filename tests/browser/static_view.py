@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dcp.speech.words import Word, words_of
 from dcp.trace import Trace
 from dcp.viewer import static
-from dcp.words import Word, words_of
 from tests.app.conftest import PlainTagger
 
 Page = Any

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dcp.trace import Trace
-from tests.traces import DESIGN
+from tests.helpers.traces import DESIGN
 
 Page = Any
 Open = Callable[..., Page]

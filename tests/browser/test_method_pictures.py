@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dcp.method import alpha_sigmoid
-from dcp.ui.method import PICTURES, picture
+from dcp.ui.method.page import PICTURES, picture
 
 Page = Any
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "method"

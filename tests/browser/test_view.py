@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dcp.speech.words import words_of
 from dcp.trace import ALIVE, Trace
-from dcp.words import words_of
 from tests.app.conftest import PlainTagger
 from tests.browser.static_view import Page, Show, at, frame, opener, point, until
-from tests.traces import DESIGN, make_trace, random_trace
+from tests.helpers.traces import DESIGN, make_trace, random_trace
 
 HOSTILE = [
     "<script>",

@@ -10,7 +10,7 @@ import pytest
 
 from dcp.trace import ALIVE, Trace
 from tests.browser.static_view import Page, Show, at, frame, opener, point, until
-from tests.traces import DESIGN, make_trace, random_trace
+from tests.helpers.traces import DESIGN, make_trace, random_trace
 
 
 @pytest.fixture

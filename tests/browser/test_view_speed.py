@@ -15,7 +15,7 @@ import pytest
 
 from dcp.trace import Trace
 from tests.browser.static_view import Page, Show, opener, until
-from tests.traces import make_trace, random_deaths
+from tests.helpers.traces import make_trace, random_deaths
 
 STEPS = 10
 FRAMES = """([from, steps, painted]) => {

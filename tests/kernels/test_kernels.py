@@ -2,14 +2,19 @@
 
 import importlib.util
 import math
+import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from dcp import trace_check
+import dcp
+from dcp import trace
+from dcp.deaths import ALIVE
 from dcp.errors import DeviceError
-from dcp.kernels import ALIVE, api
+from dcp.kernels import api
 
 FAST = ["cpu"]
 
@@ -135,8 +140,15 @@ def test_auto_takes_a_gpu_where_there_is_one_and_triton_too(monkeypatch):
     assert api.resolve("auto", "cuda") == "triton"
 
 
-def test_kernels_and_traces_mean_the_same_by_alive():
-    assert ALIVE == trace_check.ALIVE
+def test_alive_is_what_the_files_of_old_traces_hold():
+    assert ALIVE == trace.ALIVE == 2147483647 == np.iinfo(np.int32).max
+    written = [
+        path.name
+        for path in Path(dcp.__file__).parent.rglob("*.py")
+        if re.search(r"2\s*\*\*\s*31 - 1|2147483647", path.read_text(encoding="utf-8"))
+        and "/ui/" not in path.as_posix()
+    ]
+    assert written == ["deaths.py"]
 
 
 def by_hand(q: Tensor, k: Tensor, v: Tensor, q_pos: Tensor, k_pos: Tensor, death: Tensor) -> Tensor:

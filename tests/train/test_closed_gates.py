@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dcp.train.gated_attention import gated_attention
+from dcp.kernels.training.gated_attention import gated_attention
 from dcp.train.objective import plain_gated_attention
 
 

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from dcp.errors import DataError, ModelError
-from dcp.tokens import Tokenizer
+from dcp.text.documents import END_OF_TEXT, read_documents
+from dcp.text.tokens import Tokenizer
 from dcp.train import data
 from dcp.train.data import Shards, pack_file
 from dcp.train.loop import train
 from dcp.train.schedule import alpha_at, learning_rate_at
 from dcp.train.settings import TrainSettings
-from dcp.train.tokenizer import END_OF_TEXT, read_documents, train_tokenizer
+from dcp.train.tokenizer import train_tokenizer
 
 WORDS = [
     "the",

@@ -16,8 +16,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from dcp.deaths import ALIVE
 from dcp.errors import DataError, RequestError
-from dcp.kernels import ALIVE
 from dcp.model.masked import MaskedAttend
 from dcp.model.transformer import Transformer
 from dcp.model.weights import load

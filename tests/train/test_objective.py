@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from dcp.config import ModelConfig
+from dcp.kernels.training.gated_attention import gated_attention
+from dcp.model.config import ModelConfig
 from dcp.model.masked import MaskedAttend
 from dcp.model.transformer import Transformer
-from dcp.train.gated_attention import gated_attention
 from dcp.train.objective import (
     CausalAttend,
     SoftGateAttend,

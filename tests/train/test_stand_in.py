@@ -15,7 +15,7 @@ from dcp.cli.main import main
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import load
 from dcp.train.data import Shards
-from tests import checkpoints
+from tests.helpers import checkpoints
 
 SETTINGS = """
 length = 63

@@ -13,10 +13,10 @@ from dcp.figures.paper.marks import layer_ticks, row_height
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.style import drawing, figure
+from dcp.speech.words import Word
 from dcp.stats import drop_curve
 from dcp.stats.estimate import MIN_AT_RISK
 from dcp.trace import Trace
-from dcp.words import Word
 
 __all__ = ["SHARES", "ages"]
 

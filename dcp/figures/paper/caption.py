@@ -6,7 +6,7 @@ import pandas as pd
 
 from dcp.figures.paper.request import Options, Subject
 from dcp.figures.paper.results import Results
-from dcp.pos import BUNDLED
+from dcp.speech.tagger import BUNDLED
 
 __all__ = ["caption", "counted", "intervals", "of_source", "tagged"]
 

@@ -11,6 +11,7 @@ from dcp.errors import RequestError
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.results import Results
+from dcp.resources import needs
 from dcp.stats import Sample
 
 __all__ = ["KINDS", "Kind", "draw"]
@@ -137,6 +138,7 @@ def draw(
     if options.layer is not None and not 0 <= options.layer < subject.trace.layers:
         last = subject.trace.layers - 1
         raise RequestError(f"no layer {options.layer}: this trace has layers 0 to {last}")
+    needs("matplotlib", "PIL")
     room = import_module(f"dcp.figures.paper.{entry.room}")
     drawing: Drawing = getattr(room, kind.replace("-", "_"))(subject, options, page)
     return drawing

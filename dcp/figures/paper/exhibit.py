@@ -16,11 +16,11 @@ from dcp.figures.paper.presets import Page, Width, page
 from dcp.figures.paper.provenance import Order, about, command
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.results import Results
+from dcp.speech.words import Word, words_of
 from dcp.trace import Trace
-from dcp.words import Word, words_of
 
 if TYPE_CHECKING:
-    from dcp.pos import Tagger
+    from dcp.speech.tagger import Tagger
 
 __all__ = ["Exhibit", "Form", "zipped"]
 
@@ -28,7 +28,7 @@ Form = Literal["pdf", "svg", "png", "pgf", "csv"]
 
 
 def _bundled() -> Tagger:
-    from dcp.pos import load_tagger
+    from dcp.speech.tagger import load_tagger
 
     return load_tagger()
 

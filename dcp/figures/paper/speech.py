@@ -17,7 +17,7 @@ from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.style import GROUP_MARKERS, drawing, figure, group_colour, ramp
 from dcp.figures.paper.survival import too_few
-from dcp.pos import GROUPS, group_of
+from dcp.speech.tagger import GROUPS, group_of
 from dcp.stats import drop_table, drop_table_with_controls
 from dcp.stats.survival import MIN_WORDS
 

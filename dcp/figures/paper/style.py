@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from dcp.errors import RequestError
 from dcp.figures.paper.presets import PLAIN, Page
-from dcp.pos import GROUPS
+from dcp.speech.tagger import GROUPS
 
 __all__ = [
     *("GROUP_MARKERS", "Format", "depth_colour", "depth_map", "drawing", "figure"),

@@ -11,7 +11,7 @@ from dcp.figures.paper.caption import caption, counted, intervals, of_source, ta
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.style import drawing, figure
-from dcp.pos import GROUPS, group_of
+from dcp.speech.tagger import GROUPS, group_of
 from dcp.stats import drop_curve
 from dcp.stats.survival import MIN_WORDS
 

@@ -1,9 +1,9 @@
 """Soft-gated attention of training, forward and backward, without a T x T matrix per head.
 
-out = softmax(Q K^T / sqrt(d) + log I) V (arXiv 2305.15805, equation 4). log I is one [B, T, T]
-for all heads, made again in the backward pass instead of kept, and there overwritten by the gate
-logits' gradient. Takes the place of `dcp.train.gated_attention.gated_attention`; its oracle is
-`dcp.train.objective.plain_gated_attention`. Knows nothing of layers, data or schedules.
+out = softmax(Q K^T / sqrt(d) + log I) V (arXiv 2305.15805, equation 4). log I is one [B, T, T] for
+all heads, made again in the backward pass instead of kept, and there overwritten by the gate
+logits' gradient. Takes the place of `kernels.training.gated_attention.gated_attention`; its oracle
+is `dcp.train.objective.plain_gated_attention`. Knows nothing of layers, data or schedules.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _scores(
     q, k, log_i, t, j, length, WIDTH: tl.constexpr, PRECISION: tl.constexpr
 ):  # fmt: skip
     """(q k^T / sqrt(WIDTH) + log I) / ln 2 [M, N] of one window, -inf above the diagonal and, as
-    in `dcp.train.alpha_sigmoid.attention_bias`, where a gate has closed."""
+    in `dcp.kernels.training.alpha_sigmoid.attention_bias`, where a gate has closed."""
     visible = (t[:, None] >= j[None, :]) & (t < length)[:, None]
     bias = tl.load(log_i + t.to(tl.int64)[:, None] * length + j[None, :], visible, CLOSED)
     scores = tl.dot(q, tl.trans(k), input_precision=PRECISION) / tl.sqrt(WIDTH * 1.0)

@@ -1,0 +1,154 @@
+"""Token ids in, an iterator of `Step` out. Blind to text, files and screens.
+
+    engine = Engine(load(folder))
+    run = engine.run([[5, 9, 2], [7]], new_tokens=20, sampling=Sampling(temperature=0))
+    for step in run:
+        for part in step.rows:
+            print(part.row, part.tokens, part.drops.position)
+    death, margin = run.lives(0)
+
+Prompts go in chunks with compaction between them, the rows of a batch together and without padding;
+then one token a step. A step first reads (its queries score, drop and attend), then draws. The
+token drawn last is never read: it has no life yet.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from dcp.deaths import ForcedDeaths
+from dcp.engine.request import Memory, Request, RowStep, Step
+from dcp.engine.run import Run
+from dcp.errors import RequestError
+from dcp.kernels import api
+from dcp.model.blocks import BlockLinear
+from dcp.model.cached import CachedAttention
+from dcp.model.config import Sampling
+from dcp.model.int8 import Int8Linear
+from dcp.model.native import NativeCache, NativeModel, why_not
+from dcp.model.paged import PagedAttention
+from dcp.model.weights import LoadedModel
+from dcp.progress import Cancel
+
+__all__ = ["Engine", "Memory", "RowStep", "Run", "Step"]
+
+# Prompt tokens of a row that are read at once: a CPU's caches like few, a GPU's launches many.
+_CHUNK, _CHUNK_ON_GPU = 128, 1024
+
+
+class Engine:
+    """A loaded model and the implementation it runs on."""
+
+    def __init__(
+        self, model: LoadedModel, impl: str = "auto", cache_bytes: int | None = None
+    ) -> None:
+        """``cache_bytes``: the most that keys, values and gate keys of a run may take on a GPU;
+        without it they take what the batch needs. int8 weights run on the CPU.
+
+        Raises DeviceError when ``impl`` cannot run here, RequestError for ``cache_bytes`` with an
+        implementation that keeps its rows on the host. A GPU gets a copy of the weights.
+        """
+        if impl == "auto" and isinstance(model.transformer.unembed, Int8Linear | BlockLinear):
+            impl = api.resolve("auto", "cpu")
+        device = api.device_of(impl)
+        if impl == "auto" and device == "cpu" and why_not(model.transformer):
+            impl = "cpu"
+        self.kernels = api.kernels(impl, device)
+        if device != "cpu":
+            moved = copy.deepcopy(model.transformer).to(device)
+            model = dataclasses.replace(model, transformer=moved)
+        if cache_bytes is not None and self.kernels.pool is None:
+            raise RequestError(f"cache_bytes is for impl triton, not {self.impl}; leave it out")
+        self.model, self.device = model, torch.device(device)
+        self.cache_bytes = cache_bytes
+        model.transformer.fuse()
+        self._native = NativeModel(model.transformer) if self.impl == "native" else None
+
+    @property
+    def impl(self) -> str:
+        return self.kernels.name
+
+    def run(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        new_tokens: int | Sequence[int],
+        sampling: Sampling | None = None,
+        gate_shift: float = 0.0,
+        stop_ids: Sequence[int] = (),
+        continuations: Sequence[Sequence[int]] | None = None,
+        deaths: Sequence[ForcedDeaths | None] | None = None,
+        prune: bool = True,
+        chunk: int | None = None,
+        score_prompt: bool = True,
+        streams: Sequence[int] | None = None,
+        cancel: Cancel | None = None,
+    ) -> Run:
+        """Start a run of B rows; iterate over what comes back.
+
+        prompts       [B] lists of ids, each of at least one
+        new_tokens    how many to add to each row, one number for all or one per row
+        gate_shift    added to every layer's beta
+        stop_ids      a row ends after it drew one of these
+        continuations [B] tokens taken in place of drawn ones, as far as they go
+        deaths        [B] orders that overrule the gates, or None for a row left to them
+        prune         False turns the gates off: nothing dies but by order
+        chunk         prompt tokens of a row that are read at once, compaction between; 128 by
+                      default, 1024 on a GPU
+        score_prompt  False leaves the log-probs of prompt tokens nan, which is faster
+        streams       [B] names of the rows for sampling, 0, 1, … by default: under its name a row
+                      draws the same tokens in every batch
+        cancel        asked before each step is begun; True ends the run once the steps that are
+                      under way by then (on a GPU, a few) have come back
+
+        Raises RequestError in one line for anything that does not fit the model.
+        """
+        batch = len(prompts)
+        request = Request(
+            prompts=tuple(tuple(prompt) for prompt in prompts),
+            new_tokens=(new_tokens,) * batch if isinstance(new_tokens, int) else tuple(new_tokens),
+            sampling=sampling or Sampling(),
+            gate_shift=gate_shift,
+            stop_ids=frozenset(stop_ids),
+            continuations=(
+                ((),) * batch
+                if continuations is None
+                else tuple(tuple(ids) for ids in continuations)
+            ),
+            deaths=(None,) * batch if deaths is None else tuple(deaths),
+            prune=prune,
+            chunk=chunk if chunk is not None else self._chunk,
+            score_prompt=score_prompt,
+            streams=tuple(range(batch)) if streams is None else tuple(streams),
+            cancel=cancel,
+        )
+        request.check(self.model.config)
+        return Run(self.model, self._cache(request), request, self.device)
+
+    @property
+    def _chunk(self) -> int:
+        return _CHUNK if self.device.type == "cpu" else _CHUNK_ON_GPU
+
+    def _cache(self, request: Request) -> CachedAttention | PagedAttention:
+        config, gates = self.model.config, self.model.gates
+        interaction = gates.interaction if gates and request.prune else 0
+        if self.kernels.pool is None:
+            options: dict[str, Any] = {
+                "interaction": interaction,
+                "gate_shift": request.gate_shift,
+                "deaths": request.deaths,
+            }
+            given = (config, self.kernels, self.model.dtype, request.lengths)
+            if self._native is not None:
+                return NativeCache(self._native, *given, **options)
+            return CachedAttention(*given, **options)
+        return PagedAttention(
+            config, self.kernels, self.model.dtype, self.device, request.lengths,
+            interaction=interaction, gate_shift=request.gate_shift, deaths=request.deaths,
+            budget=self.cache_bytes,
+        )  # fmt: skip

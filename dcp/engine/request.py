@@ -1,0 +1,133 @@
+"""What a run of the engine is asked to do, checked once, and what each of its steps says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from dcp.deaths import ForcedDeaths
+from dcp.errors import RequestError
+from dcp.model.cached import Drops
+from dcp.model.config import ModelConfig, Sampling
+from dcp.progress import Cancel
+
+__all__ = ["Memory", "Request", "RowStep", "Step"]
+
+Finish = Literal["length", "stop"]
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A run of B rows; `dcp.engine.engine.Engine.run` says what each entry means."""
+
+    prompts: tuple[tuple[int, ...], ...]
+    new_tokens: tuple[int, ...]
+    sampling: Sampling
+    gate_shift: float
+    stop_ids: frozenset[int]
+    continuations: tuple[tuple[int, ...], ...]
+    deaths: tuple[ForcedDeaths | None, ...]
+    prune: bool
+    chunk: int
+    score_prompt: bool
+    streams: tuple[int, ...]
+    cancel: Cancel | None
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens that each row reaches at most, prompt included."""
+        return [len(p) + new for p, new in zip(self.prompts, self.new_tokens, strict=True)]
+
+    def check(self, config: ModelConfig) -> None:
+        """Raises RequestError in one line for the first thing that does not fit the model."""
+        if not self.prompts:
+            raise RequestError("there is no prompt; give at least one")
+        for name in ("new_tokens", "continuations", "deaths", "streams"):
+            given = len(getattr(self, name))
+            if given != len(self.prompts):
+                raise RequestError(f"{name} has {given} entries for {len(self.prompts)} prompts")
+        if self.chunk < 1:
+            raise RequestError(f"chunk must be at least 1, not {self.chunk}")
+        if not np.isfinite(self.gate_shift):
+            raise RequestError(f"gate shift must be a finite number, not {self.gate_shift}")
+        for prompt, new in zip(self.prompts, self.new_tokens, strict=True):
+            _check_row(config, prompt, new)
+        for ids in self.continuations:
+            _check_ids(config, ids)
+        for orders in self.deaths:
+            if orders is not None and len(orders.death) != config.layers:
+                raise RequestError(
+                    f"forced deaths have {len(orders.death)} layers, the model {config.layers}"
+                )
+
+
+def _check_row(config: ModelConfig, prompt: Sequence[int], new: int) -> None:
+    if not prompt:
+        raise RequestError("a prompt has no tokens; give at least one")
+    if new < 0:
+        raise RequestError(f"new tokens must be 0 or more, not {new}")
+    if len(prompt) + new > config.context:
+        raise RequestError(
+            f"{len(prompt)} prompt tokens and {new} new ones do not fit "
+            f"the model's context of {config.context}; shorten the text or ask for fewer"
+        )
+    _check_ids(config, prompt)
+
+
+def _check_ids(config: ModelConfig, ids: Sequence[int]) -> None:
+    if ids and not 0 <= min(ids) <= max(ids) < config.vocab:
+        wrong = min(ids) if min(ids) < 0 else max(ids)
+        raise RequestError(f"token id {wrong} is not in the model's vocabulary of {config.vocab}")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Cache bytes of one row.
+
+    live   keys and values that a query can see now
+    held   memory kept for them, gate keys and tables included
+    peak   the most ever held
+    dense  keys and values of all tokens so far, had none been dropped: 2 L T H_kv d bytes
+    """
+
+    live: int
+    held: int
+    peak: int
+    dense: int
+
+
+@dataclass(frozen=True, eq=False)
+class RowStep:
+    """What one step did to one row.
+
+    tokens    [n] int32 ids that joined the row: a piece of its prompt, or the token just drawn
+    logprobs  [n] float32 natural log of the model's own probability of each, given the pruned past
+              and before temperature; nan for token 0, and for a prompt that is not scored
+    drops     who died, in which layer, at which step
+    queries   positions of the row that have been read so far
+    finished  why the row ends here, or None while it goes on
+    """
+
+    row: int
+    tokens: npt.NDArray[np.int32]
+    logprobs: npt.NDArray[np.float32]
+    drops: Drops
+    memory: Memory
+    queries: int
+    finished: Finish | None
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One step of a batch: the rows it touched and its wall time (s).
+
+    The first step of the phase ``generate`` draws from what the prompt left; it reads nothing.
+    """
+
+    phase: Literal["prompt", "generate"]
+    rows: tuple[RowStep, ...]
+    seconds: float

@@ -1,0 +1,1 @@
+"""Quality: perplexity against entries held, zero-shot tasks, the calibration of the dial."""

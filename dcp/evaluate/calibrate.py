@@ -1,0 +1,101 @@
+"""Measure the sparsity dial of a pruned checkpoint and write it into its ``dcp_config.json``.
+
+The dial is the gate shift δ added to every β; its label is the sparsity that δ gives on validation
+text and the perplexity it costs against a dense twin. Knows how to measure, not how to train.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from dcp.errors import ModelError
+from dcp.evaluate.perplexity import Windows, evaluate, evaluate_policies, read_windows
+from dcp.evaluate.score import to_device
+from dcp.model.checkpoint import GATES, Checkpoint
+from dcp.model.gate_config import Calibration, GateConfig
+from dcp.model.weights import load
+from dcp.progress import Progress, silent
+
+__all__ = ["calibrate", "fold"]
+
+
+def fold(model: Path, gate_shift: float) -> None:
+    """Make ``gate_shift`` the checkpoint's own operating point: added to every β, on disk.
+
+    Its calibration no longer holds and is dropped. Raises ModelError where there are no gates.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file, save_file
+
+    gates = Checkpoint.read(model).gates
+    path = model / GATES
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as wrong:
+        raise ModelError(f"{path} cannot be read: {wrong}") from None
+    for name, tensor in tensors.items():
+        if name.endswith(".beta"):
+            tensor += gate_shift
+    save_file(tensors, path, metadata={"format": "pt"})
+    _write_json(model / "dcp_config.json", replace(gates, calibration=()))
+
+
+def calibrate(
+    model: Path,
+    dense: Path,
+    files: Sequence[Path],
+    context: int,
+    gate_shifts: Sequence[float],
+    *,
+    folded: float = 0.0,
+    limit: int = 0,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Measure ``model`` at each gate shift on ``files``, against ``dense``; write the calibration.
+
+    ``folded`` is what every β is to gain for good: gate shifts count from there, and it is written
+    with the calibration when all is measured, so that a run that stops changes nothing.
+
+    Returns what a model card needs: the results, and untrained evictions at the trained point's
+    held entries. ``limit`` > 0 takes that many windows of each file.
+    """
+    opened = Checkpoint.read(model)
+    pruned, twin = load(opened), load(dense, gates=False)
+    for loaded in (pruned, twin):
+        to_device(loaded, device)
+    if pruned.gates is None:
+        raise ModelError(f"{model} has no gates to calibrate")
+    parts = [read_windows(file, opened.tokenizer, context, limit=limit) for file in files]
+    windows = Windows.join(parts)
+    shifts = sorted({0.0, *gate_shifts})
+    moved = [shift + folded for shift in shifts]
+    results = [
+        replace(result, gate_shift=shift)
+        for result, shift in zip(
+            evaluate(pruned, windows, moved, twin, progress=progress), shifts, strict=True
+        )
+    ]
+    points = []
+    for result in results:
+        assert result.ppl_dense_finetuned is not None
+        ratio = result.ppl_pruned / result.ppl_dense_finetuned
+        points.append(Calibration(result.gate_shift, context, result.sparsity, ratio))
+    trained = next(result for result in results if result.gate_shift == 0)
+    report = {
+        "windows": len(windows.ids),
+        "results": [asdict(result) for result in results],
+        "policies": [asdict(row) for row in evaluate_policies(twin, windows, trained.held_entries)],
+    }
+    if folded:
+        fold(model, folded)
+    _write_json(model / "dcp_config.json", replace(pruned.gates, calibration=tuple(points)))
+    return report
+
+
+def _write_json(path: Path, gates: GateConfig) -> None:
+    path.write_text(json.dumps(gates.to_json(), indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Charts for the pages, by plotly. Pure: no page, no clock."""

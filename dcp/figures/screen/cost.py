@@ -1,0 +1,241 @@
+"""The pictures of the Cost page, as plain plotly figures in dicts. Pure: no page, no clock.
+
+The names in a legend say what was computed from deaths and what was measured by a clock or counted
+by a cache. A dense run that was only computed is dashed, so the two sides are apart in grey too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dcp.stats.cost import SMOOTHING, Computed, Measured, running_median
+from dcp.trace import Trace
+
+__all__ = ["layer_chart", "memory_chart", "time_chart"]
+
+BLUE, GREEN, ORANGE, GREY = "#2a8cc7", "#14a97f", "#c9731d", "#78828f"
+_COLOURS = {"pruned": BLUE, "kept": ORANGE, "dense": GREY}
+_NAMES = {"pruned": "pruned", "kept": "gates asked, nothing dropped", "dense": "dense"}
+_MIB = 2**20
+# More points than pixels: each drawn point is then the mean of its share of the steps.
+_MOST_POINTS = 700
+
+Values = npt.NDArray[Any]
+
+
+def memory_chart(
+    cost: Computed, *, prompt: int, planned: int, step: int, measured: Measured | None = None
+) -> dict[str, Any]:
+    """Live bytes of all layers at each step under what a dense model needs; held where measured.
+
+    ``planned`` steps fix the axis of a run that is still going on; ``step`` is marked.
+    """
+    scale, unit = (_MIB, "MiB") if cost.entry_bytes else (1, "entries")
+    live, dense = cost.live().sum(axis=0) / scale, cost.dense() / scale
+    at = np.arange(len(live))
+    hover = f"%{{y:,.2f}} {unit}"
+    lines = [
+        _line(at, dense, "dense (computed)", GREY, hover, dash="dash"),
+        _line(at, live, "live (computed)", BLUE, hover, fill="tozeroy"),
+    ]
+    if measured is not None:
+        when = measured.context - 1
+        for arm in ("dense", "pruned"):
+            held = measured.held[arm] / scale
+            name, colour = f"held, {_NAMES[arm]} (measured)", _COLOURS[arm]
+            lines.append(_line(when, held, name, colour, hover))
+    top = float(dense[-1]) * max(1.0, planned / len(live))
+    if measured is not None:
+        top = max(top, float(measured.held["dense"].max()) / scale)
+    return _figure(lines, f"keys and values, {unit}", planned, prompt, 1.06 * top, step=step)
+
+
+def layer_chart(cost: Computed, step: int) -> dict[str, Any]:
+    """Live bytes of every layer at ``step``, under what it would hold had it dropped nothing."""
+    scale, unit = (1024, "KiB") if cost.entry_bytes else (1, "entries")
+    live, whole = cost.live()[:, step] / scale, (step + 1) * cost.unit / scale
+    names = [f"layer {i}" for i in range(len(live))]
+    share = [f"{100 * value / whole:.0f} %" for value in live]
+    bars = [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "y": names,
+            "x": [whole] * len(live),
+            "name": "dense (computed)",
+            "marker": {"color": "rgba(120,130,143,0.14)", "line": {"color": GREY, "width": 1}},
+            "hovertemplate": f"dense: %{{x:,.1f}} {unit}<extra></extra>",
+        },
+        {
+            "type": "bar",
+            "orientation": "h",
+            "y": names,
+            "x": live.tolist(),
+            "name": "live (computed)",
+            "marker": {"color": BLUE},
+            "text": share,
+            "textposition": "auto",
+            "insidetextanchor": "end",
+            "hovertemplate": f"%{{y}}: %{{x:,.1f}} {unit} live, %{{text}} of dense<extra></extra>",
+        },
+    ]
+    return {
+        "data": bars,
+        "layout": {
+            "height": 96 + max(11, min(24, 560 // len(live))) * len(live),
+            "barmode": "overlay",
+            "bargap": 0.22,
+            "margin": {"l": 70, "r": 12, "t": 34, "b": 44},
+            "legend": _LEGEND,
+            "uirevision": "layers",
+            "xaxis": {
+                "title": {"text": f"keys and values at step {step}, {unit}"},
+                "rangemode": "tozero",
+            },
+            "yaxis": {"autorange": "reversed", "type": "category", "fixedrange": True},
+        },
+    }
+
+
+def time_chart(
+    trace: Trace, *, planned: int, measured: Measured | None = None, crossover: int | None = None
+) -> dict[str, Any]:
+    """Milliseconds of each step: of the run itself, or of the arms of a measurement, smoothed.
+
+    Bands reach from the 20th to the 80th percentile over rounds; faint points are single steps.
+    """
+    lines: list[dict[str, Any]] = []
+    hover = "%{y:.2f} ms"
+    shown: list[Values] = []
+    if measured is None:
+        own = np.asarray(trace.step_seconds, np.float64)[: trace.tokens] * 1e3
+        timed = np.flatnonzero(np.isfinite(own) & (own > 0))
+        # The first generated token was prepared by the prompt's pass: its time is another thing.
+        timed = timed[timed > trace.prompt_tokens]
+        lines.append(_points(timed, own[timed], "single steps (measured in the run)"))
+        smooth = running_median(own[timed])
+        lines.append(_line(timed, smooth, f"pruned, median of {SMOOTHING} steps", BLUE, hover))
+        shown = [smooth]
+    else:
+        at = measured.context - 1
+        for arm in ("dense", "kept", "pruned"):
+            low, middle, high = (part * 1e3 for part in measured.percentiles(arm))
+            lines += _band(at, low, high, _COLOURS[arm])
+            lines.append(_line(at, middle, f"{_NAMES[arm]} (measured)", _COLOURS[arm], hover))
+            shown += [middle, high]
+    top = max((float(values.max()) for values in shown if len(values)), default=1.0)
+    return _figure(
+        lines, "milliseconds a step", planned, trace.prompt_tokens, 1.25 * top, cross=crossover
+    )
+
+
+_LEGEND = {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "font": {"size": 12}}
+
+
+def _figure(
+    lines: Sequence[dict[str, Any]],
+    title: str,
+    planned: int,
+    prompt: int,
+    top: float,
+    *,
+    step: int | None = None,
+    cross: int | None = None,
+) -> dict[str, Any]:
+    marks, notes = [], []
+    if 0 < prompt < planned:
+        marks.append(_upright(prompt - 0.5, GREY, "solid", 1))
+        for text, anchor in (("you wrote ", "right"), (" the model wrote", "left")):
+            notes.append(_note(prompt - 0.5, text, anchor))
+    if step is not None:
+        marks.append(_upright(step, BLUE, "dot", 1.5))
+    if cross is not None:
+        marks.append(_upright(cross - 1, GREEN, "solid", 2))
+        notes.append(_note(cross - 1, f" faster from {cross} tokens on", "left", y=0.9))
+    return {
+        "data": list(lines),
+        "layout": {
+            "height": 330,
+            "margin": {"l": 58, "r": 12, "t": 34, "b": 44},
+            "legend": _LEGEND,
+            "hovermode": "x unified",
+            "uirevision": title,
+            "shapes": marks,
+            "annotations": notes,
+            "xaxis": {"title": {"text": "step"}, "range": [-0.5, max(planned - 0.5, 1)]},
+            "yaxis": {"title": {"text": title}, "range": [0, top or 1.0]},
+        },
+    }
+
+
+def _line(
+    x: Values, y: Values, name: str, colour: str, hover: str, *, dash: str = "solid", fill: str = ""
+) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": _thin(x),
+        "y": _thin(y),
+        "name": name,
+        "line": {"color": colour, "width": 2, "dash": dash},
+        "hovertemplate": hover + f"<extra>{name}</extra>",
+    }
+    if fill:
+        found |= {"fill": fill, "fillcolor": "rgba(42,140,199,0.16)"}
+    return found
+
+
+def _points(x: Values, y: Values, name: str) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": _thin(x),
+        "y": _thin(y),
+        "name": name,
+        "marker": {"color": GREY, "size": 4, "opacity": 0.45, "symbol": "circle-open"},
+        "hoverinfo": "skip",
+    }
+
+
+def _band(x: Values, low: Values, high: Values, colour: str) -> list[dict[str, Any]]:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    common = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": _thin(x),
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+    shade = {"fill": "tonexty", "fillcolor": f"rgba({red},{green},{blue},0.16)"}
+    return [common | {"y": _thin(low)}, common | shade | {"y": _thin(high)}]
+
+
+def _thin(values: Values) -> list[float]:
+    """At most `_MOST_POINTS` numbers, each the mean of its neighbours: nothing is skipped."""
+    if len(values) <= _MOST_POINTS:
+        return [float(value) for value in values]
+    return [float(part.mean()) for part in np.array_split(values, _MOST_POINTS)]
+
+
+def _upright(x: float, colour: str, dash: str, width: float) -> dict[str, Any]:
+    line = {"color": colour, "width": width, "dash": dash}
+    ends = {"x0": x, "x1": x, "y0": 0, "y1": 1}
+    return {"type": "line", "yref": "paper", "layer": "below", "line": line} | ends
+
+
+def _note(x: float, text: str, anchor: str, y: float = 1.0) -> dict[str, Any]:
+    return {
+        "x": x,
+        "y": y,
+        "yref": "paper",
+        "yanchor": "top",
+        "xanchor": anchor,
+        "text": text,
+        "showarrow": False,
+        "font": {"size": 11, "color": GREY},
+    }

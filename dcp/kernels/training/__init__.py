@@ -1,0 +1,1 @@
+"""Attention under gates with a gradient, for training."""

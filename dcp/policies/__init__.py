@@ -1,0 +1,1 @@
+"""Rules that decide which entries a layer drops."""

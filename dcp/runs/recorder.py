@@ -1,0 +1,275 @@
+"""Text in, `Trace` out: opens a model, runs the engine, folds its steps.
+
+    recorder = Recorder.begin("The river rose", new_tokens=20)
+    for step in recorder:
+        show(recorder.trace())          # valid at any moment between steps
+
+`record` is that without the showing. Knows text, models and the engine; no files, no screens.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tokenizers
+import torch
+
+from dcp import __version__
+from dcp.deaths import ALIVE
+from dcp.engine.engine import Engine, Step
+from dcp.errors import RequestError
+from dcp.model.config import Sampling
+from dcp.model.registry import OpenModel, open_model, shift_for
+from dcp.progress import Cancel
+from dcp.runs.meter import Counters, Meter
+from dcp.text.tokens import Encoding
+from dcp.trace import FORMAT, Trace
+
+__all__ = ["Recorder", "record"]
+
+Truncate = Literal["left", "right"]
+
+
+class Recorder:
+    """A run in progress. Made by `Recorder.begin`; iterating makes it go on."""
+
+    def __init__(
+        self,
+        model: OpenModel,
+        prompt: Encoding,
+        *,
+        new_tokens: int,
+        sampling: Sampling,
+        gate_shift: float,
+        impl: str,
+        stop_at_eos: bool,
+        truncated: Truncate | None,
+        cancel: Cancel | None,
+    ) -> None:
+        self._model, self._sampling, self._gate_shift = model, sampling, gate_shift
+        self._prompt_tokens, self._truncated = len(prompt), truncated
+        engine = Engine(model.loaded, impl)
+        self._impl, self._device = engine.impl, engine.device.type
+        self._run = engine.run(
+            [prompt.ids.tolist()],
+            new_tokens=new_tokens,
+            sampling=sampling,
+            gate_shift=gate_shift,
+            stop_ids=model.stop_ids if stop_at_eos else (),
+            cancel=cancel,
+        )
+        self._text = model.tokenizer.stream(prompt)
+        self._logprobs: list[float] = []
+        self._meter = Meter()
+
+    @classmethod
+    def begin(
+        cls,
+        text: str,
+        *,
+        model: str | Path | OpenModel | None = None,
+        new_tokens: int = 64,
+        seed: int = 0,
+        temperature: float = 0.8,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        gate_shift: float = 0.0,
+        sparsity: float | None = None,
+        impl: str = "auto",
+        dtype: str = "float32",
+        truncate: Truncate | None = None,
+        stop_at_eos: bool = False,
+        cancel: Cancel | None = None,
+    ) -> Recorder:
+        """Check the request, open the model and stand ready. The parameters are those of `record`.
+
+        ``cancel`` is asked between steps; True ends the run, and the trace says so.
+        """
+        sampling = Sampling(temperature, top_k, top_p, seed)
+        if not text.strip():
+            raise RequestError("there is no text: give at least one word")
+        if new_tokens < 0:
+            raise RequestError(f"the number of new tokens must be 0 or more, not {new_tokens}")
+        if truncate not in (None, "left", "right"):
+            raise RequestError(f"truncate must be left or right, not {truncate!r}")
+        if not np.isfinite(gate_shift):
+            raise RequestError(f"the gate shift must be a finite number, not {gate_shift}")
+        opened = model if isinstance(model, OpenModel) else open_model(model, dtype)
+        if sparsity is not None:
+            if gate_shift:
+                raise RequestError("give a gate shift or a sparsity, not both")
+            gate_shift = shift_for(opened.info.calibration, sparsity)
+        prompt = opened.tokenizer.encode(text)
+        fitting = _fit(prompt, opened.info.context, new_tokens, truncate)
+        return cls(
+            opened,
+            fitting,
+            new_tokens=new_tokens,
+            sampling=sampling,
+            gate_shift=gate_shift,
+            impl=impl,
+            stop_at_eos=stop_at_eos,
+            truncated=None if fitting is prompt else truncate,
+            cancel=cancel,
+        )
+
+    def __iter__(self) -> Iterator[Step]:
+        """The engine's steps, each folded in before it is handed on."""
+        self._meter.start()
+        for step in self._run:
+            row = step.rows[0]
+            self._meter.count(step)
+            self._logprobs += row.logprobs.tolist()
+            if step.phase == "generate":
+                self._text.append(row.tokens.tolist())
+            yield step
+
+    def trace(self) -> Trace:
+        """What has happened so far. Call it between steps, or when the run is over.
+
+        Before the prompt is read to its end, the tokens still to come are in the trace, unread.
+        """
+        ids = self._text.ids
+        known, smallest = self._run.lives(0)
+        layers = self._model.info.layers
+        death = np.full((layers, len(ids)), ALIVE, np.int32)
+        margin = np.full((layers, len(ids)), np.nan, np.float32)
+        death[:, : known.shape[1]], margin[:, : known.shape[1]] = known, smallest
+        logprob = np.full(len(ids), np.nan, np.float32)
+        # A log-softmax in float32 may round a probability of one to a hair above zero.
+        logprob[: len(self._logprobs)] = np.minimum(self._logprobs, 0)
+        seconds = np.full(len(ids), np.nan, np.float32)
+        seconds[self._prompt_tokens :] = self._meter.seconds
+        return Trace(
+            token_ids=ids,
+            offsets=self._text.offsets,
+            death=death,
+            margin=margin,
+            logprob=logprob,
+            step_seconds=seconds,
+            meta=self._meta(),
+        )
+
+    def counters(self) -> Counters:
+        """Speed and memory at this moment."""
+        return self._meter.counters(len(self._text))
+
+    def _meta(self) -> dict[str, Any]:
+        loaded, info = self._model.loaded, self._model.info
+        meter, memory = self._meter, self._meter.memory
+        entry = 2 * loaded.config.kv_heads * loaded.config.head_dim * loaded.dtype.itemsize
+        gate_key = 4 * loaded.gates.interaction if loaded.gates else 0
+        return {
+            "format": FORMAT,
+            "text": self._text.text,
+            "prompt_tokens": self._prompt_tokens,
+            "n_queries": meter.queries,
+            "model": info.name,
+            "weights_sha256": loaded.weights_sha256,
+            "gate_shift": float(self._gate_shift),
+            "seed": self._sampling.seed,
+            "sampling": {
+                "temperature": self._sampling.temperature,
+                "top_k": self._sampling.top_k,
+                "top_p": self._sampling.top_p,
+            },
+            "dtype": self._model.dtype,
+            "device": self._device,
+            "impl": self._impl,
+            "versions": {
+                "dcp": __version__,
+                "python": platform.python_version(),
+                "torch": str(torch.__version__),
+                "tokenizers": tokenizers.__version__,
+                "numpy": np.__version__,
+            },
+            "memory": {
+                "kv_bytes_live": memory.live,
+                "kv_bytes_held": memory.held,
+                "kv_bytes_peak": memory.peak,
+                "kv_bytes_dense": memory.dense,
+                "row_bytes": entry + gate_key,
+                "kv_bytes_per_entry": entry,
+            },
+            "context": info.context,
+            "threads": torch.get_num_threads(),
+            "offsets": "code points",
+            "truncated": self._truncated,
+            "interrupted": self._run.interrupted,
+            "prompt_seconds": meter.prompt_seconds,
+            "time_to_first_token_s": meter.time_to_first_token_s,
+            "tokens_per_second": meter.tokens_per_second(),
+        }
+
+
+def record(
+    text: str,
+    *,
+    model: str | Path | OpenModel | None = None,
+    new_tokens: int = 64,
+    seed: int = 0,
+    temperature: float = 0.8,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    gate_shift: float = 0.0,
+    sparsity: float | None = None,
+    impl: str = "auto",
+    dtype: str = "float32",
+    truncate: Truncate | None = None,
+    stop_at_eos: bool = False,
+) -> Trace:
+    """Run a pruned model on ``text`` and return what each layer dropped, when.
+
+    model        a bundled name, a checkpoint folder, a Hub id or an open model (default: bundled)
+    new_tokens   how many tokens to add, exactly; 0 only scores the text
+    seed, temperature, top_k, top_p   how tokens are drawn; temperature 0 is greedy
+    gate_shift   δ, added to every β: below 0 drops more, above 0 keeps more
+    sparsity     in place of δ: the dropped share to aim at, by the model's calibration
+    impl, dtype  implementation and weights' type: "auto", "float32"
+    truncate     what to cut from a text that is too long: its "left" or "right" end
+    stop_at_eos  end where the model draws its end-of-text token
+
+    Raises RequestError, ModelError or DeviceError in one line.
+
+    >>> record("The river rose", new_tokens=3).tokens        # doctest: +SKIP
+    6
+    """
+    recorder = Recorder.begin(
+        text,
+        model=model,
+        new_tokens=new_tokens,
+        seed=seed,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        gate_shift=gate_shift,
+        sparsity=sparsity,
+        impl=impl,
+        dtype=dtype,
+        truncate=truncate,
+        stop_at_eos=stop_at_eos,
+    )
+    for _ in recorder:
+        pass
+    return recorder.trace()
+
+
+def _fit(prompt: Encoding, context: int, new_tokens: int, truncate: Truncate | None) -> Encoding:
+    """``prompt`` if it and the new tokens fit into the context, else what truncation leaves."""
+    room = context - new_tokens
+    if room < 1:
+        raise RequestError(
+            f"{new_tokens} new tokens leave no room for text in a context of {context} tokens"
+        )
+    if len(prompt) <= room:
+        return prompt
+    if truncate is None:
+        raise RequestError(
+            f"the text is {len(prompt)} tokens, but with {new_tokens} new tokens the context of "
+            f"{context} has room for {room}; shorten it or cut an end off: --truncate left or right"
+        )
+    return prompt.truncate(room, "last" if truncate == "left" else "first")

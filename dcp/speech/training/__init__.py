@@ -1,0 +1,1 @@
+"""How the tagger and its tables are made."""

@@ -1,0 +1,1 @@
+"""Text and tokens: ids, character offsets, growing text. Knows no model."""

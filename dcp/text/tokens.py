@@ -1,0 +1,275 @@
+"""Text to token ids and back, with the span of every token in the text.
+
+A tokenizer's vocabulary is a list of byte strings. Joined, the bytes of the tokens are the text in
+UTF-8, so a token's span follows from its bytes alone: it runs from the first to behind the last
+character that any of its bytes belongs to. Several tokens may share the bytes of one character.
+
+    "naïve 🙂"  ->  tokens "na" "ï" "ve" " " "\\xf0\\x9f" "\\x99\\x82"
+                    spans   0:2  2:3  3:5  5:6    6:7        6:7
+
+Knows no model and no torch. ``transformers`` is imported only for a folder without tokenizer.json.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tokenizers
+
+from dcp.errors import ModelError, RequestError
+from dcp.text.spans import BYTE_OF, REPLACEMENT, byte_spans, decode_bytes, tiled
+
+__all__ = ["Encoding", "TextStream", "Tokenizer"]
+
+Ints = npt.NDArray[np.int32]
+_SLOW_FILES = ("tokenizer.model", "vocab.json", "merges.txt")
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """A text and its tokens.
+
+    text            exactly as given (or cut, by `truncate`)
+    ids      [T]    int32
+    offsets  [T, 2] int32, span of each token in ``text`` in Unicode code points; empty for a
+                    special token that the tokenizer put in front
+    specials        how many such tokens lead
+    """
+
+    text: str
+    ids: Ints
+    offsets: Ints
+    specials: int = 0
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def truncate(self, limit: int, keep: str) -> Encoding:
+        """At most ``limit`` tokens: the ``keep="first"`` or ``keep="last"`` ones, and their text.
+
+        Leading special tokens stay. No character is cut: where the limit falls inside one whose
+        bytes are several tokens, all of them go. Raises RequestError when nothing would be left.
+        """
+        if len(self) <= limit:
+            return self
+        room = max(limit - self.specials, 0)
+        head, starts, ends = self.specials, self.offsets[:, 0], self.offsets[:, 1]
+        if keep == "last":
+            first = max(len(self) - room, head)
+            while first < len(self) and starts[first] < ends[first - 1]:
+                first += 1
+            kept, begin, end = np.r_[:head, first : len(self)], ends[first - 1], len(self.text)
+        else:
+            last = head + room
+            while last > head and starts[last] < ends[last - 1]:
+                last -= 1
+            kept, begin, end = np.r_[:last], 0, ends[last - 1] if last else 0
+        if len(kept) == head:
+            raise RequestError(f"no text is left when only {limit} tokens may stay")
+        offsets = np.clip(self.offsets[kept] - begin, 0, None).astype(np.int32)
+        return Encoding(self.text[begin:end], self.ids[kept], offsets, head)
+
+
+class Tokenizer:
+    """One tokenizer, wrapped so that every token is a byte string.
+
+    Text typed by the user is encoded as ``transformers`` does it: the name of a special token in
+    the text becomes that token, and special tokens are put in front only if the tokenizer does so.
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer) -> None:
+        backend.no_truncation()
+        backend.no_padding()
+        self._backend = backend
+        self._style = _byte_style(backend.decoder)
+        self._added = backend.get_added_tokens_decoder()
+        self._bytes: dict[int, bytes] = {}
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Tokenizer:
+        """The tokenizer of a checkpoint folder. Raises ModelError."""
+        path = Path(folder) / "tokenizer.json"
+        if not path.exists():
+            return cls(_convert_slow(Path(folder)))
+        try:
+            return cls(tokenizers.Tokenizer.from_file(str(path)))
+        except ModelError:
+            raise
+        # `tokenizers` raises plain Exception for every kind of broken file.
+        except Exception as wrong:
+            raise ModelError(f"{path} is not a readable tokenizer: {_line(wrong)}") from None
+
+    @property
+    def vocab(self) -> int:
+        """How many ids the tokenizer knows, added tokens included."""
+        return int(self._backend.get_vocab_size(with_added_tokens=True))
+
+    @property
+    def largest(self) -> int:
+        """The largest id of the vocabulary, added tokens included; -1 for an empty one."""
+        return max(self._backend.get_vocab(with_added_tokens=True).values(), default=-1)
+
+    def id_of(self, token: str) -> int | None:
+        """The id of a token by its name in the vocabulary, such as ``<|endoftext|>``."""
+        found = self._backend.token_to_id(token)
+        return None if found is None else int(found)
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes that a token stands for; a special token is its name, an unknown id U+FFFD."""
+        if token not in self._bytes:
+            # Never empty, so that every token is seen in the text.
+            self._bytes[token] = self._read_bytes(token) or REPLACEMENT.encode()
+        return self._bytes[token]
+
+    def _read_bytes(self, token: int) -> bytes:
+        if token in self._added:
+            return str(self._added[token].content).encode()
+        piece = self._backend.id_to_token(token)
+        if piece is None:
+            return REPLACEMENT.encode()
+        if self._style == "byte-level":
+            return bytes(BYTE_OF[char] for char in piece if char in BYTE_OF)
+        byte = re.fullmatch("<0x([0-9A-F]{2})>", piece)
+        return bytes.fromhex(byte[1]) if byte else str(piece).replace("▁", " ").encode()
+
+    def count(self, text: str) -> int:
+        """How many tokens ``text`` is."""
+        return len(self.encode(text))
+
+    def encode(self, text: str) -> Encoding:
+        """Tokens and spans of ``text``. Raises RequestError for text that is not Unicode.
+
+        For text of ordinary tokens the spans tile it: joined without repeats they are the text.
+        """
+        try:
+            raw = text.encode()
+        except UnicodeEncodeError as wrong:
+            raise RequestError(
+                f"character {wrong.start} of the text is a lone surrogate "
+                f"(U+{ord(text[wrong.start]):04X}), which is not Unicode; remove it"
+            ) from None
+        found = self._backend.encode(text)
+        ids = np.array(found.ids, np.int32)
+        mask = np.array([*found.special_tokens_mask, 0], bool)
+        specials = int(np.argmin(mask))
+        pieces = [self.token_bytes(token) for token in found.ids[specials:]]
+        joined = b"".join(pieces)
+        if joined == raw:
+            spans = byte_spans(text, [len(piece) for piece in pieces])
+        elif joined == b" " + raw:
+            # A tokenizer that puts a space in front of every text: that byte is not in the text.
+            pieces[0] = pieces[0][1:]
+            spans = byte_spans(text, [len(piece) for piece in pieces])
+        else:
+            spans = tiled(found.offsets[specials:], len(text))
+        offsets = np.concatenate([np.zeros((specials, 2), np.int32), spans])
+        return Encoding(text, ids, offsets, specials)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ``ids``; bytes that are not UTF-8 become U+FFFD."""
+        joined = b"".join(self.token_bytes(int(token)) for token in ids)
+        return joined.decode(errors="replace")
+
+    def stream(self, prompt: Encoding) -> TextStream:
+        """A growing text that starts with ``prompt``."""
+        return TextStream(self, prompt)
+
+
+class TextStream:
+    """A prompt and the tokens that follow it, as text and spans at any moment.
+
+    The rule for streaming: what ``text`` has shown stays, except that while the last character's
+    bytes are still incomplete it is shown as one U+FFFD, which the following tokens replace. Bytes
+    that can never become a character stay U+FFFD. So ``text`` is always the prompt's text plus the
+    bytes of the continuation decoded with errors="replace".
+    """
+
+    def __init__(self, tokenizer: Tokenizer, prompt: Encoding) -> None:
+        self._tokenizer = tokenizer
+        self._settled = [prompt.text]
+        self._chars = len(prompt.text)
+        self._ids = prompt.ids.tolist()
+        self._spans: list[tuple[int, int]] = [(int(a), int(b)) for a, b in prompt.offsets]
+        # Bytes of a character that is not complete yet. Complete or broken, it will be one
+        # character, so no span ever changes.
+        self._pending = b""
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def append(self, ids: Iterable[int]) -> None:
+        """Add generated tokens."""
+        for token in ids:
+            self._append(int(token))
+
+    def _append(self, token: int) -> None:
+        data = self._pending + self._tokenizer.token_bytes(token)
+        chars, ends, incomplete = decode_bytes(data)
+        # The token's first byte lies in the first character that ends behind the pending bytes.
+        first = bisect_right(ends, len(self._pending))
+        self._ids.append(token)
+        self._spans.append((self._chars + first, self._chars + len(chars)))
+        settled = len(chars) - incomplete
+        self._settled.append(chars[:settled])
+        self._chars += settled
+        self._pending = data[ends[settled - 1] if settled else 0 :]
+
+    @property
+    def text(self) -> str:
+        """Prompt and continuation so far."""
+        if len(self._settled) > 1:
+            self._settled = ["".join(self._settled)]
+        return self._settled[0] + (REPLACEMENT if self._pending else "")
+
+    @property
+    def ids(self) -> Ints:
+        """[T] int32."""
+        return np.array(self._ids, np.int32)
+
+    @property
+    def offsets(self) -> Ints:
+        """[T, 2] int32: the span of each token in ``text``."""
+        return np.array(self._spans, np.int32).reshape(-1, 2)
+
+
+def _byte_style(found: Any) -> str:
+    """How the vocabulary spells bytes: "byte-level" (GPT-2) or "sentencepiece". Or ModelError."""
+    decoder = {} if found is None else json.loads(found.__getstate__())
+    kinds = {decoder.get("type"), *(d.get("type") for d in decoder.get("decoders", ()))}
+    if "ByteLevel" in kinds:
+        return "byte-level"
+    if kinds & {"ByteFallback", "Metaspace"}:
+        return "sentencepiece"
+    raise ModelError(
+        f"tokenizer with decoder {decoder.get('type')!r} is not supported; "
+        "byte-level BPE and SentencePiece are"
+    )
+
+
+def _convert_slow(folder: Path) -> tokenizers.Tokenizer:
+    # Without this, `transformers` makes up an empty tokenizer from config.json.
+    if not any((folder / name).exists() for name in _SLOW_FILES):
+        raise ModelError(f"{folder} has no tokenizer.json; save its tokenizer there")
+    from transformers import AutoTokenizer
+
+    try:
+        found = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    # Whatever `transformers` trips over, the person needs the same: a folder with a tokenizer.
+    except Exception as wrong:
+        raise ModelError(f"{folder} has no usable tokenizer: {_line(wrong)}") from None
+    backend = getattr(found, "backend_tokenizer", None)
+    if not isinstance(backend, tokenizers.Tokenizer):
+        raise ModelError(f"{folder} has no tokenizer.json, and its tokenizer cannot be converted")
+    return backend
+
+
+def _line(wrong: Exception) -> str:
+    return (str(wrong).strip() or type(wrong).__name__).splitlines()[0][:200]

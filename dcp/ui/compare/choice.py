@@ -1,0 +1,208 @@
+"""What two runs to compare: the boxes of A and B, and how the model reads a B that is no file.
+
+Opens no model: what a `Choice` reads, it reads with the one it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from dcp.errors import DcpError, RequestError, TraceError
+from dcp.model.registry import ModelInfo, list_models
+from dcp.trace import Trace
+from dcp.ui.look import problem
+from dcp.ui.samples import load_sample, sample_names
+from dcp.ui.session import Session
+from dcp.ui.settings import Settings
+from dcp.ui.task import Report
+
+if TYPE_CHECKING:
+    from dcp.model.registry import OpenModel
+
+__all__ = ["Choice", "first", "models", "other"]
+
+THIS, UPLOAD = "this run", "a saved trace"
+OFF, DIAL, MODEL, TEXT = (
+    "A's tokens, gates off",
+    "A's tokens, another sparsity",
+    "A's text, another model",
+    "another text, same model",
+)
+
+Read = Callable[["OpenModel", Trace, Report], Trace]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What B is: a trace, or a way to read one by ``model`` (None: A's own).
+
+    name  says it on the page; ``key`` tells it from all others
+    """
+
+    name: str
+    key: str
+    trace: Trace | None = None
+    read: Read | None = None
+    model: str | None = None
+
+
+def models() -> list[ModelInfo]:
+    """The bundled models; none where they cannot be listed."""
+    try:
+        return list_models()
+    except DcpError:
+        return []
+
+
+def first(session: Session, limits: Settings) -> tuple[str, Trace] | None:
+    """What A is: a trace that exists, and what to call it."""
+    return _open("A", st.selectbox("A", _known(session), key="compare-a"), session, limits)
+
+
+def _known(session: Session) -> list[str]:
+    """The runs that exist."""
+    samples = [f"sample “{name}”" for name in sample_names()]
+    return [*([THIS] if session.trace is not None else []), *samples, UPLOAD]
+
+
+def _open(letter: str, chosen: str, session: Session, limits: Settings) -> tuple[str, Trace] | None:
+    if chosen == THIS:
+        return None if session.trace is None else (THIS, session.trace)
+    if chosen == UPLOAD:
+        return _upload(letter, limits)
+    try:
+        return chosen, _sample(chosen.removeprefix("sample “").removesuffix("”"))
+    except DcpError as error:
+        problem(str(error))
+        return None
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _sample(name: str) -> Trace:
+    return load_sample(name)[0]
+
+
+def _upload(letter: str, limits: Settings) -> tuple[str, Trace] | None:
+    key = f"compare-file-{letter.lower()}"
+    file = st.file_uploader(
+        f"Trace file for {letter} (.safetensors)",
+        type=["safetensors"],
+        key=key,
+        max_upload_size=limits.upload_mib,
+    )
+    if file is None:
+        return None
+    kept = st.session_state.get(f"{key}-trace")
+    if kept is not None and kept[0] == file.file_id:
+        return f"saved trace {letter}", kept[1]
+    try:
+        if file.size > limits.upload_mib * 2**20:
+            raise TraceError(f"the file is larger than {limits.upload_mib} MiB, the limit here")
+        trace = Trace.from_bytes(file.getvalue())
+    except DcpError as error:
+        problem(str(error))
+        return None
+    st.session_state[f"{key}-trace"] = (file.file_id, trace)
+    return f"saved trace {letter}", trace
+
+
+def other(session: Session, limits: Settings, a: Trace) -> Choice | None:
+    """What B is."""
+    options = [OFF, DIAL, TEXT, *([MODEL] if len(models()) > 1 or not limits.public else [])]
+    chosen = st.selectbox("B", [*options, *_known(session)], key="compare-b")
+    if chosen == OFF:
+        return Choice("A's tokens, gates off", "off", read=_replayed(None))
+    if chosen == DIAL:
+        return _dial(session, a)
+    if chosen == TEXT:
+        return _text(limits)
+    if chosen == MODEL:
+        return _model(limits)
+    found = _open("B", chosen, session, limits)
+    return None if found is None else Choice(found[0], f"{found[0]} {id(found[1])}", found[1])
+
+
+def _dial(session: Session, a: Trace) -> Choice:
+    name = str(a.meta["model"])
+    info = next((model for model in models() if model.name == name), None)
+    points = info.calibration if info else ()
+    longest = max((point.context for point in points), default=0)
+    expected = {p.delta: p.sparsity for p in points if p.context == longest}
+    here = float(a.meta["gate_shift"])
+    others = [shift for shift in sorted(expected, key=expected.__getitem__) if shift != here]
+    if not others:
+        shift = st.number_input("Gate shift δ: below 0 drops more", -20.0, 20.0, here - 1.0, 0.5)
+    else:
+        shift = st.select_slider(
+            "Share of earlier tokens dropped, on validation text",
+            others,
+            value=others[-1],
+            format_func=lambda delta: f"{100 * expected[delta]:.0f} %",
+            key="compare-dial",
+        )
+    return Choice(f"A's tokens at δ {shift:+g}", f"dial {shift}", read=_replayed(float(shift)))
+
+
+def _text(limits: Settings) -> Choice | None:
+    text = st.text_area("Another text", key="compare-text", height=110)
+    if not text.strip():
+        st.caption("Type or paste a text: it is only read, nothing is written.")
+        return None
+    if len(text) > limits.characters:
+        problem(f"The text has {len(text):,} characters; {limits.characters:,} are read here.")
+        return None
+    return Choice("another text, same model", f"text {text}", read=_recorded(text))
+
+
+def _model(limits: Settings) -> Choice | None:
+    name = st.selectbox(
+        "The other model",
+        [model.name for model in models()],
+        index=None,
+        key="compare-model",
+        accept_new_options=not limits.public,
+        placeholder="choose a model" if limits.public else "a model, a folder or a Hub id",
+    )
+    if not name:
+        return None
+
+    def read(model: OpenModel, a: Trace, report: Report) -> Trace:
+        try:
+            return _replayed(0.0, same=False)(model, a, report)
+        except RequestError:
+            # Its tokens are other ones: the text is what both can read.
+            return _recorded(a.text, 0.0)(model, a, report)
+
+    return Choice(f"A's text read by {name}", f"model {name}", read=read, model=name)
+
+
+def _replayed(shift: float | None, same: bool = True) -> Read:
+    """A's own tokens at a gate shift; None turns the gates off. ``same``: by A's weights alone."""
+
+    def read(model: OpenModel, a: Trace, report: Report) -> Trace:
+        from dcp.runs.replay import replay
+        from dcp.runs.rescore import check
+
+        if same:
+            check(model, a)
+        return replay(
+            model, a, gate_shift=shift or 0.0, prune=shift is not None, cancel=report.cancelled
+        )
+
+    return read
+
+
+def _recorded(text: str, shift: float | None = None) -> Read:
+    """A text as it stands, at A's gate shift or this one."""
+
+    def read(model: OpenModel, a: Trace, report: Report) -> Trace:
+        from dcp.runs.recorder import record
+
+        delta = float(a.meta["gate_shift"]) if shift is None else shift
+        return record(text, model=model, new_tokens=0, gate_shift=delta)
+
+    return read

@@ -1,0 +1,66 @@
+"""The words of the Cost page: sizes, definitions, the line under a measurement. Knows no page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dcp.stats.cost import SMOOTHING, Measured
+
+__all__ = ["BUDGETS", "COMPUTED", "MEASURED", "about", "crossing", "size"]
+
+BUDGETS = tuple(2**power for power in range(26, 38))
+"""Memory budgets to choose from: 64 MiB to 128 GiB."""
+
+COMPUTED = """
+- **live (computed)**: keys and values that some later token can still attend to. Entries held by \
+all layers × bytes of one entry; exact, from the deaths alone.
+- **dense (computed)**: what a model that drops nothing needs, `2 · L · t · H_kv · d · bytes` at \
+step t.
+- **sequences in a budget (computed)**: `⌊(budget − weights) ÷ peak of one sequence⌋`. Activations \
+and the program itself are not counted, for either side.
+"""
+
+MEASURED = f"""
+- **held (measured)**: memory that the cache has mapped, counted as it maps and gives back: live \
+rows, gate keys, tables, and room kept for growth.
+- **step (measured)**: wall time of one token in the engine's own clock. Pruned, dense and *gates \
+asked, nothing dropped* (their overhead) read the same tokens in one process, a step each in turn, \
+the order rotating; a first reading warms up and is not counted. Curves are medians over rounds, \
+smoothed over {SMOOTHING} steps; bands reach from the 20th to the 80th percentile.
+- **crossover (measured)**: the first context from which on, to the end of this text, a pruned \
+step is faster than a dense one.
+- **ceiling (computed)**: weights and cache that a dense step reads, over the same for a pruned \
+one; a step that is bound by memory cannot be faster than this.
+"""
+
+
+def size(number: float) -> str:
+    """Bytes for people.
+
+    >>> size(1_576_960)
+    '1.5 MiB'
+    """
+    for unit in ("B", "KiB", "MiB"):
+        if number < 1024:
+            return (
+                f"{number:.0f} {unit}" if unit == "B" or number >= 100 else f"{number:.1f} {unit}"
+            )
+        number /= 1024
+    return f"{number:,.0f} GiB" if number >= 100 else f"{number:.1f} GiB"
+
+
+def crossing(found: Measured) -> str:
+    """The crossover as a tile says it."""
+    at = found.crossover()
+    return f"{at:,} tokens" if at is not None else f"none up to {int(found.context[-1]):,}"
+
+
+def about(facts: Mapping[str, Any], rounds: int) -> str:
+    """Where and when something was measured, in one line."""
+    threads = "1 thread" if facts["threads"] == 1 else f"{facts['threads']} threads"
+    return (
+        f"{facts['hardware']}, {threads}, {facts['impl']} on {facts['device']}, {facts['dtype']}; "
+        f"{facts['model']} ({str(facts['weights_sha256'])[:8]}), gate shift "
+        f"{facts['gate_shift']:g}; {rounds} round{'s' if rounds != 1 else ''}; {facts['date']}"
+    )

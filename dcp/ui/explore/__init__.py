@@ -1,0 +1,1 @@
+"""The first page: a text, the linked view, files to take away."""

@@ -1,0 +1,45 @@
+"""How many tokens a text is, and its tail that fits. No torch, no streamlit."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from dcp.errors import RequestError
+from dcp.model.checkpoint import Checkpoint
+from dcp.model.registry import find
+
+__all__ = ["count", "tail"]
+
+
+def count(model: str | None, text: str) -> int:
+    """Tokens of ``text`` for a model. Raises ModelError or RequestError."""
+    return _count(Checkpoint.read(find(model)), text)
+
+
+# A replaced folder is another checkpoint.
+@lru_cache(maxsize=64)
+def _count(checkpoint: Checkpoint, text: str) -> int:
+    return checkpoint.tokenizer.count(text)
+
+
+def tail(model: str | None, text: str, limit: int) -> str:
+    """The end of ``text`` that is at most ``limit`` tokens long, begun at a word.
+
+    Cutting a word in two can change how the rest is tokenised, so the cut moves to the next space.
+    Raises RequestError where nothing fits.
+    """
+    tokenizer = Checkpoint.read(find(model)).tokenizer
+    room = limit
+    while room > 0:
+        cut = tokenizer.encode(text).truncate(room, "last").text
+        begun = cut.lstrip() if cut[:1].isspace() or len(cut) == len(text) else _from_next_word(cut)
+        if begun.strip() and tokenizer.count(begun) <= limit:
+            return begun
+        room -= max(1, tokenizer.count(begun) - limit)
+    raise RequestError(f"nothing of the text fits into {limit} tokens")
+
+
+def _from_next_word(text: str) -> str:
+    parts = text.split(None, 1)
+    # Text without spaces has no next word: it is cut where it must be.
+    return parts[1] if len(parts) == 2 else text

@@ -1,0 +1,107 @@
+"""The lower half of the page: the linked view, following a run or standing on a finished trace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from dcp.ui.explore.component import linked_view
+from dcp.ui.explore.plain_view import plain_view
+from dcp.ui.links import point
+from dcp.ui.session import Session
+from dcp.ui.worker import Status
+from dcp.viewer.payload import Speed, payload
+
+__all__ = ["EVERY", "progress", "watch"]
+
+_ASKED, _KNOWN = "view asked", "view known"
+
+EVERY = 0.25
+"""Seconds between two looks at a run."""
+
+
+def watch(session: Session) -> None:
+    """Show what the session looks at; while a run is on, look again every ``EVERY`` seconds."""
+    st.fragment(_look, run_every=EVERY if session.job is not None else None)(session)
+
+
+def _look(session: Session) -> None:
+    if session.job is None:
+        _line(session.note)
+        if session.trace is not None:
+            at = _place(session)
+            data = payload(session.trace, session.words, run_id=session.shown, at=at)
+            if not linked_view(data, "view", partial(_went, session)):
+                plain_view(session.trace)
+        return
+    status = session.job.status()
+    if status.settled:
+        session.end(status)
+        st.rerun()
+    _line(progress(status, session.planned))
+    if status.trace is not None:
+        prompt = status.trace.prompt_tokens
+        data = payload(
+            status.trace,
+            status.words,
+            run_id=session.shown,
+            running=status.active,
+            planned=prompt + session.planned,
+            speed=_speed(status.counters),
+        )
+        linked_view(data, "view")
+    elif session.trace is not None:
+        linked_view(payload(session.trace, session.words, run_id="before"), "view")
+
+
+def _went(session: Session, place: Mapping[str, int | None]) -> None:
+    """The hand moved the view; the view needs no telling where it is."""
+    session.token = place["token"]
+    point(session, layer=place["layer"], step=place["step"])
+    st.session_state[_KNOWN] = _where(session)
+
+
+def _place(session: Session) -> dict[str, int | None]:
+    """Where the page wants the view: numbered anew when somebody else than the view moved it."""
+    state, now = st.session_state, _where(session)
+    asked: dict[str, int | None] = state.get(_ASKED, {})
+    if now != state.get(_KNOWN):
+        asked = now | {"n": (asked.get("n") or 0) + 1}
+        state[_ASKED], state[_KNOWN] = asked, now
+    return asked
+
+
+def _where(session: Session) -> dict[str, int | None]:
+    return {"layer": session.layer, "step": session.step, "token": session.token}
+
+
+def _line(text: str) -> None:
+    with st.container(key="line"):
+        st.caption(text)
+
+
+def progress(status: Status, planned: int) -> str:
+    """One line that says how far a run of ``planned`` new tokens is."""
+    if status.state == "queued":
+        runs = "1 run" if status.ahead == 1 else f"{status.ahead} runs"
+        return f"Waiting in line: {runs} before yours." if status.ahead else "You are next."
+    if status.trace is None:
+        return "Loading the model and reading your text."
+    if not status.active:
+        return f"{status.message or 'Written.'} Naming the parts of speech."
+    new = status.trace.tokens - status.trace.prompt_tokens
+    return f"Writing: {max(0, new)} of {planned} tokens."
+
+
+def _speed(counters: Any) -> Speed:
+    if counters is None:
+        return Speed()
+    return Speed(
+        now=counters.tokens_per_second_now,
+        mean=counters.tokens_per_second_mean,
+        first=counters.time_to_first_token_s,
+        process=counters.process_bytes,
+    )

@@ -1,0 +1,130 @@
+"""One figure opened: preview, files, caption, command, references. And all of them as one zip."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from functools import partial
+
+import streamlit as st
+
+from dcp.errors import DcpError, RequestError
+from dcp.figures.paper.bundle import bundle
+from dcp.figures.paper.catalogue import KINDS
+from dcp.figures.paper.cite import BIBTEX
+from dcp.figures.paper.exhibit import Exhibit, Form
+from dcp.figures.paper.provenance import command
+from dcp.ui.figures.drawing import Plate
+from dcp.ui.figures.look import Look
+from dcp.ui.look import problem
+
+__all__ = ["Parcel", "take", "take_all"]
+
+_FORMS: dict[Form, tuple[str, str, str, str]] = {
+    "pdf": ("PDF", "pdf", "application/pdf", "Vectors, fonts embedded, caption in the metadata."),
+    "svg": ("SVG", "svg", "image/svg+xml", "Vectors; text stays text."),
+    "png": ("PNG", "png", "image/png", "300 dots per inch."),
+    "csv": ("CSV", "csv", "text/csv", "The numbers in the figure."),
+    "pgf": ("PGF", "pgf.zip", "application/zip", "For LaTeX, in the font of the paper."),
+}
+_CAPTION, _COMMAND, _BIBTEX = "Caption", "Command", "BibTeX"
+
+
+def take(exhibit: Exhibit, kind: str, plate: Plate, chosen: Look) -> None:
+    """The opened figure, below its row of thumbnails."""
+    with st.container(key="figures_opened", border=True):
+        picture, words = st.columns([1.55, 1])
+        with picture, st.container(key="figures_paper_opened"):
+            st.image(chosen.shown(plate.png), alt=plate.alt, width="stretch")
+        with words:
+            st.markdown(f"**{kind}** · {KINDS[kind].about}")
+            width, height = plate.inches
+            st.caption(f"{width:g} × {height:.2f} in, {plate.rows:,} rows of data.")
+            files = st.container(horizontal=True, gap="small")
+            for form, (name, ending, mime, about) in _FORMS.items():
+                files.download_button(
+                    name,
+                    partial(exhibit.file, kind, form),
+                    f"{kind}.{ending}",
+                    mime,
+                    key=f"figures_take_{form}",
+                    help=about,
+                    on_click="ignore",
+                    width="stretch",
+                )
+            caption, made, cited = st.tabs([_CAPTION, _COMMAND, _BIBTEX])
+            with caption:
+                st.code(plate.caption, language=None, wrap_lines=True)
+            with made:
+                st.code(
+                    command(exhibit.order(kind), f"{kind}.pdf"), language="bash", wrap_lines=True
+                )
+                if exhibit.order(kind).traces:
+                    st.caption(f"`{exhibit.name}` is the trace: it is in the zip below.")
+            with cited:
+                st.code(BIBTEX, language="bibtex", wrap_lines=True)
+
+
+@dataclass
+class Parcel:
+    """A zip in the making. ``same`` says of what."""
+
+    same: tuple[str, str]
+    done: int = 0
+    kind: str = ""
+    stopped: bool = False
+    future: Future[bytes] | None = None
+
+    def say(self, done: int, kind: str) -> None:
+        """Told by the thread that makes it; ends it where nobody wants it any more."""
+        self.done, self.kind = done, kind
+        if self.stopped:
+            raise RequestError("stopped")
+
+
+def take_all(exhibit: Exhibit, executor: Executor, same: tuple[str, str]) -> None:
+    """Everything as one zip: made in the background when asked for, offered until a change."""
+    st.subheader("All figures of this run")
+    st.caption(
+        "One zip: every figure as PDF, SVG, PNG and PGF, its data, all captions, the commands, the "
+        "references and the trace itself."
+    )
+    parcel: Parcel | None = st.session_state.get("figures_parcel")
+    if parcel is not None and parcel.same != same:
+        parcel.stopped = True
+        parcel = st.session_state["figures_parcel"] = None
+    making = parcel is not None and parcel.future is not None and not parcel.future.done()
+    st.fragment(_zip, run_every=0.5 if making else None)(exhibit, executor, same, making)
+
+
+def _zip(exhibit: Exhibit, executor: Executor, same: tuple[str, str], making: bool) -> None:
+    parcel: Parcel | None = st.session_state.get("figures_parcel")
+    left, right = st.columns([1, 2], vertical_alignment="center")
+    if parcel is None or parcel.future is None:
+        if left.button("Make the zip", key="figures_zip", width="stretch"):
+            parcel = st.session_state["figures_parcel"] = Parcel(same)
+            forms: tuple[Form, ...] = ("pdf", "svg", "png", "pgf")
+            parcel.future = executor.submit(bundle, exhibit, forms, tuple(KINDS), parcel.say)
+            st.rerun()
+        return
+    if not parcel.future.done():
+        left.button("Make the zip", key="figures_zip", width="stretch", disabled=True)
+        line = f"Drawing {parcel.kind}" if parcel.kind else "Waiting for the previews"
+        right.progress(parcel.done / len(KINDS), line)
+        return
+    if making:
+        st.rerun()
+    try:
+        made = parcel.future.result()
+    except DcpError as error:
+        problem(str(error))
+        return
+    left.download_button(
+        f"Download the zip ({len(made) / 2**20:.1f} MiB)",
+        made,
+        "figures.zip",
+        "application/zip",
+        key="figures_zip_take",
+        on_click="ignore",
+        width="stretch",
+    )

@@ -1,0 +1,184 @@
+"""The gallery: every figure of a run as a thumbnail, one look for all, one opened at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import streamlit as st
+
+from dcp.figures.paper.catalogue import KINDS
+from dcp.figures.paper.exhibit import Exhibit
+from dcp.ui.figures.drawing import Plate, Shelf, press
+from dcp.ui.figures.look import Look, look
+from dcp.ui.figures.opened import take, take_all
+from dcp.ui.figures.source import OWN, fingerprint, results, source
+from dcp.ui.session import Session
+
+__all__ = ["gallery"]
+
+_COLUMNS = 4
+_AGAIN = 0.6
+# Figures are on paper in a dark room too, and a thumbnail's place does not wait for its picture.
+_CSS = """
+<style>
+[class*="st-key-figures_paper_"] { background: #fff; border-radius: 4px; padding: 6px; }
+[class*="st-key-figures_paper_"]:not(.st-key-figures_paper_opened) { height: 152px;
+  align-items: center; justify-content: center; overflow: hidden; }
+[class*="st-key-figures_paper_"]:not(.st-key-figures_paper_opened) img { height: 140px;
+  object-fit: contain; }
+[class*="st-key-figures_paper_"] p { color: #555b66; }
+[class*="st-key-figures_thumb_"] [data-testid="stCaptionContainer"] p { line-height: 1.3;
+  min-height: 2.6em; text-align: center; text-wrap: balance; }
+[class*="st-key-figures_thumb_"] { gap: 0.25rem; }
+.st-key-figures_opened [data-testid="stCode"] pre { max-height: 21rem; }
+.st-key-figures_opened .stDownloadButton button { padding-inline: 0.2rem; }
+@media (max-width: 640px) {
+  [data-testid="stColumn"]:has([class*="st-key-figures_thumb_"]) { flex: 1 1 calc(50% - 1rem);
+    min-width: calc(50% - 1rem); width: calc(50% - 1rem); }
+}
+.st-key-figures_what p, .st-key-figures_not p { white-space: pre-wrap; overflow-wrap: anywhere; }
+</style>
+"""
+
+
+@st.cache_resource(show_spinner=False)
+def _thread() -> ThreadPoolExecutor:
+    """The server's one thread for figures."""
+    return ThreadPoolExecutor(1, thread_name_prefix="figures")
+
+
+@st.cache_resource(show_spinner=False)
+def _samples() -> Shelf:
+    """Figures of held-out texts: the same for every session."""
+    return Shelf(_thread(), most=240)
+
+
+def gallery(session: Session) -> None:
+    """Draw the page."""
+    st.html(_CSS)
+    if session.job is not None:
+        st.fragment(_wait, run_every=0.5)(session)
+    found = source(session)
+    if found is None:
+        st.info("No run yet and no sample: record one on the first page, or open a saved trace.")
+        return
+    chosen = look(session, found.trace)
+    with st.expander("Figures from measurements: of the bundled model, or give their results"):
+        files, given = results()
+    exhibit = Exhibit(
+        found.trace,
+        found.words,
+        found.name,
+        found.chosen,
+        files,
+        chosen.style,
+        chosen.width,
+        chosen.palette,
+        chosen.options,
+    )
+    own = found.name == OWN or given
+    shelf = st.session_state.setdefault("figures_shelf", Shelf(_thread())) if own else _samples()
+    same = (fingerprint(found.trace), found.chosen, tuple(hash(str(f)) for f in files))
+    keys: dict[str, Hashable] = {
+        kind: (kind, *same, chosen.style, chosen.width, chosen.palette, exhibit.options_of(kind))
+        for kind in KINDS
+    }
+    if own:
+        shelf.keep(set(keys.values()))
+    plates = _plates(exhibit, shelf, keys)
+    waiting = [kind for kind, plate in plates.items() if plate is None]
+    st.fragment(_wall, run_every=_AGAIN if waiting else None)(
+        exhibit, shelf, keys, chosen, len(waiting)
+    )
+    take_all(exhibit, _thread(), (fingerprint(found.trace), str(keys)))
+
+
+def _wait(session: Session) -> None:
+    """A run is on: its figures are drawn when it has ended."""
+    job = session.job
+    if job is None:
+        return
+    status = job.status()
+    if status.settled:
+        session.end(status)
+        st.rerun()
+    read = status.trace.tokens if status.trace is not None else 0
+    st.caption(
+        f"A run is on ({read} tokens so far): its figures are here when it has ended. Until then "
+        "these are of what was shown before."
+    )
+
+
+def _plates(exhibit: Exhibit, shelf: Shelf, keys: dict[str, Hashable]) -> dict[str, Plate | None]:
+    return {kind: shelf.plate(key, partial(press, exhibit, kind)) for kind, key in keys.items()}
+
+
+def _wall(
+    exhibit: Exhibit, shelf: Shelf, keys: dict[str, Hashable], chosen: Look, before: int
+) -> None:
+    plates = _plates(exhibit, shelf, keys)
+    waiting = sum(plate is None for plate in plates.values())
+    if before and not waiting:
+        # All are there: once more, without the timer.
+        st.rerun()
+    drawn = {kind: plate for kind, plate in plates.items() if plate is None or not plate.error}
+    without = {kind: plate for kind, plate in plates.items() if kind not in drawn}
+    opened = st.session_state.setdefault("figures_open", next(iter(drawn), ""))
+    with st.container(key="figures_progress"):
+        st.caption(f"Drawing: {waiting} to go." if waiting else f"{len(drawn)} figures.")
+    kinds = list(drawn)
+    for first in range(0, len(kinds), _COLUMNS):
+        row = kinds[first : first + _COLUMNS]
+        for column, kind in zip(st.columns(_COLUMNS), row, strict=False):
+            with column:
+                _thumbnail(kind, drawn[kind], chosen, kind == opened)
+        plate = drawn.get(opened) if opened in row else None
+        if plate is not None:
+            take(exhibit, opened, plate, chosen)
+    reasons = [
+        f"{kind}: {_here(plate.error).removeprefix(f'{kind} ')}."
+        for kind, plate in without.items()
+        if plate is not None
+    ]
+    if reasons:
+        with st.container(key="figures_not"):
+            st.markdown("**Not drawn from this run**")
+            st.text("\n".join(reasons))
+
+
+def _thumbnail(kind: str, plate: Plate | None, chosen: Look, opened: bool) -> None:
+    about = KINDS[kind].about
+    with st.container(key=f"figures_thumb_{kind}", border=True):
+        with st.container(key=f"figures_paper_{kind}"):
+            if plate is None:
+                st.caption("drawing…")
+            else:
+                st.image(chosen.shown(plate.png), alt=plate.alt, width="stretch")
+        st.button(
+            kind,
+            key=f"figures_open_{kind}",
+            type="primary" if opened else "tertiary",
+            width="stretch",
+            disabled=plate is None,
+            on_click=_open,
+            args=("" if opened else kind,),
+        )
+        st.caption(about[0].upper() + about[1:])
+
+
+def _open(kind: str) -> None:
+    st.session_state["figures_open"] = kind
+
+
+def _here(message: str) -> str:
+    """What the command line would say, in the words of this page."""
+    return (
+        message.rstrip(".")
+        .replace("or --source both", "or words of both above")
+        .replace("give --results FILE", "give results above")
+        .replace("or --results with", "or results above,")
+        .replace("with --span", "under “tokens” above")
+        .replace("a shorter --span", "fewer under “tokens” above")
+    )

@@ -1,0 +1,1 @@
+"""The page that puts a dropped token back."""

@@ -1,0 +1,239 @@
+"""The answer of "Put it back": one sentence, the coloured text, the change per token, the sums."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from dcp.runs.plans import Effect
+from dcp.trace import Trace
+from dcp.ui.put_back.token_text import coloured, named, token_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+__all__ = ["answer", "change_chart", "sentence", "sums_chart", "table"]
+
+_UP, _DOWN, _BAND = "#2a8cc7", "#d55e00", "rgba(128,138,152,0.28)"
+_FEW = 10
+"""Below so many controls nothing is said about rank."""
+
+
+def answer(shown: str, trace: Trace, effect: Effect, seed: int) -> None:
+    """Everything about one effect, top down."""
+    st.subheader("What changed", anchor=False)
+    st.text(sentence(trace, effect))
+    token_text(
+        coloured(f"{shown}-{effect.plan}", trace, effect.change, effect.plan.token),
+        "put-change",
+        lambda token: None,
+    )
+    st.caption(
+        "▲ and a solid line: likelier than with what was recorded. ▼ and a dotted line: less "
+        "likely. The stronger the colour, the larger the change; arrows mark the five largest of "
+        "each kind. Faint: read before anything changed."
+    )
+    if not effect.controls.horizon:
+        return
+    settings = {"displayModeBar": False}
+    st.plotly_chart(change_chart(trace, effect), key="put-chart", config=settings)
+    st.plotly_chart(sums_chart(trace, effect), key="put-sums", config=settings)
+    st.caption(_method(effect, seed))
+    st.download_button(
+        "Table of all changes (CSV)",
+        table(trace, effect).to_csv(index=False).encode(),
+        "put-it-back.csv",
+        "text/csv",
+        key="put-csv",
+        on_click="ignore",
+    )
+
+
+def sentence(trace: Trace, effect: Effect) -> str:
+    """What came of it, in one or two sentences that claim no more than was measured.
+
+    "Kept alive in all 4 layers that dropped it, “in” makes the next 32 tokens 0.63 nats likelier in
+    sum. 0 of 20 random drops …"
+    """
+    plan, n = effect.plan, len(effect.controls.plans)
+    name = named(trace.pieces()[plan.token])
+    if not effect.controls.horizon:
+        return f"No later token can notice: {name} was dropped where the text ends."
+    layers = _layers(trace, effect)
+    how = f"Kept alive in {layers}" if plan.kind == "put back" else f"Dropped from {layers}"
+    size, kind = abs(effect.total), "likelier" if effect.total > 0 else "less likely"
+    span = effect.controls.horizon
+    following = f"the next {span} tokens" if span > 1 else "the next token"
+    said = f"{how}, {name} makes {following} of this text {size:.2f} nats {kind} in sum"
+    if size < 0.005:
+        said = f"{how}, {name} leaves {following} of this text as likely as they were"
+    if n < _FEW:
+        few = "no" if n == 0 else f"only {n}"
+        return f"{said}. There are {few} matched random drops to compare with, too few to say more."
+    large = effect.as_large
+    if (large + 1) / (n + 1) > 0.1:
+        verdict = "so this is within what an ordinary drop does"
+    elif plan.kind == "put back":
+        verdict = "so keeping this token changes more than keeping most that were dropped like it"
+    else:
+        verdict = "so dropping this token changes more than dropping most others like it"
+    return (
+        f"{said}. Of {n} random drops matched on layer and age, {large or 'none'} changed as much "
+        f"after them, {verdict}."
+    )
+
+
+def change_chart(trace: Trace, effect: Effect) -> go.Figure:
+    """The change of each later token within the horizon, over the band of the controls."""
+    import plotly.graph_objects as go
+
+    after, first = effect.after, (effect.plan.first or 0) + 1
+    low, high = effect.band()
+    at = np.arange(1, len(after) + 1)
+    names = [escape(named(trace.pieces()[first + i])[1:-1]) for i in range(len(after))]
+    figure = go.Figure()
+    if np.isfinite(low).all():
+        figure.add_trace(
+            go.Scatter(
+                x=np.r_[at, at[::-1]],
+                y=np.r_[high, low[::-1]],
+                fill="toself",
+                fillcolor=_BAND,
+                line={"width": 0},
+                mode="lines",
+                hoverinfo="skip",
+                name=f"middle 90 % of {len(effect.controls.plans)} matched random drops",
+            )
+        )
+    for sign, colour, name, shape in (
+        (1, _UP, "likelier", ""),
+        (-1, _DOWN, "less likely", "/"),
+    ):
+        here = sign * after > 0
+        figure.add_trace(
+            go.Bar(
+                x=at[here],
+                y=after[here],
+                width=0.7,
+                name=name,
+                marker={"color": colour, "pattern": {"shape": shape, "solidity": 0.35}},
+                customdata=[names[i] for i in np.flatnonzero(here)],
+                hovertemplate="%{customdata}: %{y:+.3f} nats<extra></extra>",
+            )
+        )
+    ticks = at if len(at) <= 40 else at[:: len(at) // 20]
+    figure.update_layout(
+        height=320,
+        margin={"l": 60, "r": 10, "t": 34, "b": 70},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
+        uirevision="put-back",
+        barmode="overlay",
+        xaxis={
+            "range": [0.3, len(at) + 0.7],
+            "tickvals": ticks,
+            "ticktext": [names[i - 1] for i in ticks],
+            "tickangle": -90,
+            "tickfont": {"size": 10.5},
+            "showgrid": False,
+            "zeroline": False,
+        },
+        yaxis={"title": {"text": "change in log-prob (nats)"}, "zeroline": True},
+    )
+    return figure
+
+
+def sums_chart(trace: Trace, effect: Effect) -> go.Figure:
+    """The sum over the horizon, of the chosen token and of each control, on one line."""
+    import plotly.graph_objects as go
+
+    totals, pieces = effect.control_totals, trace.pieces()
+    # A fixed zigzag keeps marks apart where sums are alike.
+    heights = 0.18 * ((np.arange(len(totals)) % 5) - 2)
+    figure = go.Figure(
+        [
+            go.Scatter(
+                x=totals,
+                y=heights,
+                mode="markers",
+                name="matched random drops",
+                marker={
+                    "symbol": "circle-open",
+                    "size": 9,
+                    "color": "#78828f",
+                    "line": {"width": 1.6},
+                },
+                customdata=[escape(named(pieces[plan.token])) for plan in effect.controls.plans],
+                hovertemplate="%{customdata}: %{x:+.3f} nats<extra></extra>",
+            ),
+            go.Scatter(
+                x=[effect.total],
+                y=[0],
+                mode="markers",
+                name="the chosen token",
+                marker={
+                    "symbol": "diamond",
+                    "size": 14,
+                    "color": _UP if effect.total > 0 else _DOWN,
+                },
+                hovertemplate="chosen: %{x:+.3f} nats<extra></extra>",
+            ),
+        ]
+    )
+    figure.update_layout(
+        height=150,
+        margin={"l": 60, "r": 10, "t": 30, "b": 40},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
+        uirevision="put-back",
+        xaxis={"title": {"text": f"sum over {effect.controls.horizon} tokens (nats)"}},
+        yaxis={"visible": False, "range": [-0.6, 0.6]},
+    )
+    return figure
+
+
+def table(trace: Trace, effect: Effect) -> pd.DataFrame:
+    """One row per later token: index, text, change, and the band where it is compared."""
+    import pandas as pd
+
+    start = (effect.plan.first or 0) + 1
+    tokens = np.arange(start, trace.tokens)
+    band = np.full((2, len(tokens)), np.nan)
+    band[:, : effect.controls.horizon] = effect.band()
+    pieces = trace.pieces()
+    return pd.DataFrame(
+        {
+            "token": tokens,
+            "text": [pieces[j] for j in tokens],
+            "change_nats": effect.change[start:],
+            "controls_5_percent": band[0],
+            "controls_95_percent": band[1],
+        }
+    )
+
+
+def _layers(trace: Trace, effect: Effect) -> str:
+    layers = effect.plan.layers
+    if len(layers) == 1:
+        return f"layer {layers[0]}"
+    if effect.plan.kind == "put back":
+        return f"the {len(layers)} layers that dropped it"
+    return f"{len(layers)} layers at step {effect.plan.steps[0]}"
+
+
+def _method(effect: Effect, seed: int) -> str:
+    controls, layers = effect.controls, len(effect.plan.layers)
+    least = int(np.ceil(controls.shared * layers))
+    where = "the same layer" if layers == 1 else f"at least {least} of the same {layers} layers"
+    where = where if least < layers or layers == 1 else f"the same {layers} layers"
+    did = "dropped too" if effect.plan.kind == "put back" else "still held"
+    return (
+        "Same tokens, same weights; every other drop stays where it was recorded, also where the "
+        f"gates would now have decided otherwise. Beside it: {len(controls.plans)} random other "
+        f"tokens that {where} {did}, at an age within a factor of {controls.ratio:g} "
+        f"(seed {seed}); token 0 never. Sums are over the first {controls.horizon} tokens after "
+        "each drop. "
+        "Log-probs are natural: one nat likelier is a probability 2.7 times as large."
+    )

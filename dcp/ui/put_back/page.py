@@ -1,0 +1,189 @@
+"""The widgets of "Put it back": choose a token and its fate, read the text again, see what changed.
+
+The model reads in the worker; what is chosen and what came back are the session's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+
+from dcp.errors import DcpError
+from dcp.runs.plans import HORIZON, Effect, Plan, drop_now, put_back
+from dcp.trace import ALIVE, Trace
+from dcp.ui import services
+from dcp.ui.follow import follow
+from dcp.ui.links import point
+from dcp.ui.look import problem
+from dcp.ui.put_back.answer import answer
+from dcp.ui.put_back.token_text import named, selectable, token_text
+from dcp.ui.session import Session
+from dcp.ui.settings import Settings
+from dcp.ui.task import Report, Task
+
+if TYPE_CHECKING:
+    from dcp.model.registry import OpenModel
+
+__all__ = ["ask"]
+
+KEEP, DROP = "Keep it", "Drop it now"
+_ALL = -1
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A question on its way, or answered."""
+
+    shown: str
+    plan: Plan
+    seed: int
+    task: Task[Effect]
+
+
+def ask(session: Session, limits: Settings) -> None:
+    """The whole page under its title."""
+    trace = session.trace
+    if trace is None:
+        st.caption("Nothing has run yet: press Generate on the first page, or open a trace there.")
+        return
+    if trace.n_queries < 2:
+        st.caption("This text is a single token: nothing came after it, so nothing was dropped.")
+        return
+    plan = _choose(session, trace)
+    go, how, _ = st.columns([1.5, 1.7, 4])
+    seed, horizon = _comparison(how)
+    if go.button(
+        "Read the text again",
+        type="primary",
+        key="put-go",
+        disabled=plan is None or not plan.layers,
+        width="stretch",
+    ):
+        assert plan is not None
+        task = services.ask(
+            session.owner, services.model_of(session), _work(trace, plan, seed, horizon), limits
+        )
+        st.session_state["put-asked"] = _Asked(session.shown, plan, seed, task)
+    asked: _Asked | None = st.session_state.get("put-asked")
+    if asked is None or asked.shown != session.shown:
+        st.caption(
+            "The same tokens are read again with this one change, and with about 20 random drops "
+            "of the same layers and age beside it: a second or two."
+        )
+        return
+    effect = follow(asked.task, "put")
+    if effect is not None:
+        answer(session.shown, trace, effect, asked.seed)
+
+
+def _work(trace: Trace, plan: Plan, seed: int, horizon: int) -> Any:
+    def measure(model: OpenModel, report: Report) -> Effect:
+        from dcp.runs.rescore import effect
+
+        def say(share: float, line: str) -> None:
+            report.check()
+            report.progress(share, line)
+
+        return effect(model, trace, plan, seed=seed, horizon=horizon, progress=say)
+
+    return measure
+
+
+def _choose(session: Session, trace: Trace) -> Plan | None:
+    """The plan that is chosen; None where there is none."""
+    which, where, what, when = st.columns([2.2, 2.4, 1.5, 0.9], vertical_alignment="bottom")
+    verb = what.segmented_control(
+        "Its fate", [KEEP, DROP], default=KEEP, key="put-verb", required=True
+    )
+    dropped = (trace.death != ALIVE).any(axis=0)
+    early = np.arange(trace.tokens) < trace.n_queries - 1
+    can = dropped if verb == KEEP else early
+    token = _token(session, trace, can, which)
+    token_text(
+        selectable(session.shown, trace, can, token),
+        "put-text",
+        lambda j: point(session, token=j),
+    )
+    st.caption(
+        "The fainter a token, the more layers have dropped it; struck: all of them. Click one."
+    )
+    if token is None:
+        if not dropped.any():
+            st.caption("No layer dropped anything in this text: there is nothing to put back.")
+        elif session.token is not None:
+            name = named(trace.pieces()[session.token])
+            st.text(f"{name} was never dropped: choose a token that is struck, or drop it now.")
+        return None
+    step = _step(session, trace, token, when) if verb == DROP else None
+    layer = _layer(trace, token, step, where)
+    try:
+        plan = (
+            put_back(trace, token, layer) if step is None else drop_now(trace, token, step, layer)
+        )
+    except DcpError as error:
+        problem(str(error))
+        return None
+    return plan
+
+
+def _comparison(where: Any) -> tuple[int, int]:
+    """Seed and horizon."""
+    with where.popover("How it is compared", width="stretch"):
+        horizon = st.slider("Sum over how many later tokens", 4, 64, HORIZON, key="put-horizon")
+        seed = st.number_input("Seed of the random drops", 0, 2**31 - 1, 0, key="put-seed")
+    return int(seed), int(horizon)
+
+
+def _token(session: Session, trace: Trace, can: Any, where: Any) -> int | None:
+    """The token that the whole app looks at, if it can be chosen here."""
+    options = np.flatnonzero(can).tolist()
+    pieces = trace.pieces()
+    gone = (trace.death != ALIVE).sum(axis=0)
+    token = session.token
+    if token is None and options:
+        # Something to begin with: dropped in most layers, the longest of those.
+        token = max(options, key=lambda j: (gone[j], len(pieces[j].strip()), -j))
+    st.session_state["put-token"] = token if token in options else None
+    where.selectbox(
+        "Token",
+        options,
+        format_func=lambda j: f"{j} · {named(pieces[j])} · {gone[j]} of {trace.layers} layers",
+        key="put-token",
+        on_change=lambda: point(session, token=st.session_state["put-token"]),
+        placeholder="choose a token",
+        help="Type to search; or click a token in the text.",
+    )
+    return token if token in options else None
+
+
+def _step(session: Session, trace: Trace, token: int, where: Any) -> int:
+    first, last = token + 1, trace.n_queries - 1
+    wanted = session.step if session.step is not None else first
+    key = f"put-step-{session.shown}-{token}"
+    found = where.number_input(
+        "At step", first, last, min(max(wanted, first), last), key=key, help="Which query drops it."
+    )
+    return int(found)
+
+
+def _layer(trace: Trace, token: int, step: int | None, where: Any) -> int | None:
+    """The layer of the change; None is all of them."""
+    death = trace.death[:, token]
+    layers = np.flatnonzero(death != ALIVE if step is None else death > step).tolist()
+    pieces = trace.pieces()
+
+    def say(layer: int) -> str:
+        if layer == _ALL:
+            did = "dropped it" if step is None else f"hold it at step {step}"
+            return f"all {len(layers)} layers that {did}" if len(layers) != 1 else "the only one"
+        if step is not None:
+            return f"layer {layer}"
+        died = int(death[layer])
+        return f"layer {layer} · dropped after {died - token} steps, at {named(pieces[died])}"
+
+    key = f"put-layer-{token}-{step is None}"
+    found: int = where.selectbox("In", [_ALL, *layers], format_func=say, key=key)
+    return None if found == _ALL else found

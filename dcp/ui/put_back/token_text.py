@@ -1,0 +1,123 @@
+"""A trace's running text as a component: tokens to choose from, or coloured by a change.
+
+Knows no model. The text goes to the browser as strings that are only ever shown as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import streamlit as st
+
+from dcp.resources import asset
+from dcp.trace import ALIVE, Trace
+
+__all__ = ["coloured", "named", "selectable", "token_text"]
+
+_FOLDER = asset("put_back")
+_LARGEST = 5
+"""So many tokens of each sign carry an arrow."""
+_FAINT = 0.04
+"""Below this share of full colour a change is not coloured at all."""
+
+
+def token_text(data: dict[str, Any], key: str, on_token: Callable[[int], None]) -> None:
+    """Show what `selectable` or `coloured` made; ``on_token`` is called with a token chosen."""
+
+    def chosen() -> None:
+        token = st.session_state[key].get("token")
+        if isinstance(token, int):
+            on_token(token)
+
+    _component()(data=data, key=key, on_token_change=chosen)
+
+
+def named(piece: str) -> str:
+    """A token as a word in a sentence: in quotes, line breaks visible, never long.
+
+    >>> named(" in")
+    '“in”'
+    """
+    shown = piece.replace("\n", "↵").replace("\t", "⇥")
+    shown = shown.strip() or shown.replace(" ", "␣")
+    return f"“{shown[:40]}”"
+
+
+def selectable(
+    shown: str, trace: Trace, can: npt.NDArray[np.bool_], token: int | None
+) -> dict[str, Any]:
+    """The text with each token struck by the share of layers that dropped it.
+
+    can [T] bool: which tokens can be chosen. ``shown`` names the trace.
+    """
+    gone = (trace.death != ALIVE).sum(axis=0)
+    notes = [
+        f"{named(piece)}: dropped in {n} of {trace.layers} layers"
+        for piece, n in zip(trace.pieces(), gone, strict=True)
+    ]
+    return {
+        **_base(shown, trace, token, notes),
+        "label": "Your text: choose a token with a click, or with the arrow keys and Enter.",
+        "can": can.tolist(),
+        "gone": np.round(gone / trace.layers, 3).tolist(),
+    }
+
+
+def coloured(
+    shown: str, trace: Trace, change: npt.NDArray[np.float32], token: int
+) -> dict[str, Any]:
+    """The text with each token coloured by ``change`` [T] (nats, nan where nothing can change).
+
+    Full colour is the 98th percentile of the sizes, at least 0.05 nats.
+    """
+    known = np.isfinite(change)
+    scale = max(float(np.quantile(np.abs(change[known]), 0.98)) if known.any() else 0.0, 0.05)
+    size = np.clip(change / scale, -1, 1)
+    size[np.abs(size) < _FAINT] = 0
+    marks = np.zeros(trace.tokens, int)
+    for sign in (1, -1):
+        order = np.argsort(np.where(known, -sign * change, np.inf), kind="stable")[:_LARGEST]
+        marks[order[sign * np.nan_to_num(change[order]) > scale / 5]] = sign
+    notes = [
+        f"{named(piece)}: {amount:+.3f} nats, {'more' if amount > 0 else 'less'} likely"
+        if finite
+        else f"{named(piece)}: read before anything changed"
+        for piece, amount, finite in zip(trace.pieces(), change, known, strict=True)
+    ]
+    shares: Sequence[float | None] = [
+        round(float(s), 3) if finite else None for s, finite in zip(size, known, strict=True)
+    ]
+    return {
+        **_base(f"{shown}-change", trace, token, notes),
+        "label": "The text, each later token coloured by its change in log-probability.",
+        "can": [False] * trace.tokens,
+        "gone": [0] * trace.tokens,
+        "change": shares,
+        "marks": marks.tolist(),
+    }
+
+
+def _base(shown: str, trace: Trace, token: int | None, notes: list[str]) -> dict[str, Any]:
+    return {
+        "id": shown,
+        "fragments": trace.fragments(),
+        "prompt": trace.prompt_tokens,
+        "chosen": token,
+        "notes": notes,
+        "change": None,
+        "marks": [0] * trace.tokens,
+    }
+
+
+@cache
+def _component() -> Callable[..., Any]:
+    made: Callable[..., Any] = st.components.v2.component(
+        "dcp_token_text",
+        js=(_FOLDER / "words.js").read_text(encoding="utf-8"),
+        css=(_FOLDER / "words.css").read_text(encoding="utf-8"),
+    )
+    return made

@@ -1,0 +1,238 @@
+"""The panels of "Parts of speech": each one question, one chart, one line that says how to read it.
+
+Knows where no table comes from and how no chart is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from dcp.figures.screen import speech as charts
+from dcp.stats.noise import tagger_accuracy
+from dcp.ui.speech.source import Ask, Live, Tables, names_of
+
+__all__ = ["panels"]
+
+_PLAIN = {"displayModeBar": False, "scrollZoom": False}
+
+
+def panels(tables: Tables, ask: Ask) -> None:
+    """All panels, under the same filters."""
+    names = names_of(ask.by)
+    table = tables.rates(ask)
+    if table.empty:
+        st.caption("No words here: choose another source, length or horizon.")
+        return
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        st.subheader("How soon each kind of word is dropped")
+        chosen = _pick(charts.rate_chart(table, names, ask.horizon, tables.key), "speech-rates")
+        st.caption(
+            "Bars: what the gates dropped. Hollow marks: random and oldest-first eviction that "
+            "drop as many entries per layer and step, so hold the same memory; where they stand "
+            "apart from the bar, the gates chose by more than age and number."
+        )
+    with right:
+        st.subheader("The words behind it")
+        picked = chosen or st.session_state.get("speech-cell")
+        _words(tables, ask, names, picked)
+    _survival(tables, ask, names)
+    _layers(tables, ask, names)
+    _kinds(tables, ask)
+    _triggers(tables, ask, names)
+    _effects(tables, ask, names)
+    _take(tables, ask, table)
+
+
+def _pick(figure: Any, key: str) -> tuple[str, int | None] | None:
+    """Draw a chart that can be clicked; (group, layer) of what was clicked anew, else None."""
+    event = st.plotly_chart(
+        figure, key=key, on_select="rerun", selection_mode="points", config=_PLAIN
+    )
+    points = event["selection"]["points"]
+    data = points[0].get("customdata") if points else None
+    if not data:
+        return None
+    layer = int(data[1]) if len(data) > 1 else None
+    return str(data[0]), layer
+
+
+def _words(
+    tables: Tables, ask: Ask, names: tuple[str, ...], picked: tuple[str, int | None] | None
+) -> None:
+    """The list; what was clicked last is chosen, and the box chooses without a mouse."""
+    state = st.session_state
+    if picked is not None and picked[0] in names and picked != state.get("speech-picked"):
+        state["speech-picked"], state["speech-group"] = picked, picked[0]
+    if state.get("speech-group") not in names:
+        counts = tables.rates(ask).drop_duplicates("group")
+        known = counts[counts["group"].isin(names)].sort_values("words", ascending=False)
+        state["speech-group"] = known["group"].iloc[0] if len(known) else names[0]
+    group = st.selectbox("Words of", names, format_func=charts.label, key="speech-group")
+    found = tables.words(ask, group)
+    if found.empty:
+        st.caption("None here.")
+        return
+    shown = found[[name for name in _WORDS if name in found.columns]]
+    st.dataframe(
+        shown, hide_index=True, width="stretch", height=352, column_config=_WORDS, key="word-list"
+    )
+    spellings = int(found.spellings.iloc[0])
+    listed = f"the {len(found)} most frequent of {spellings:,}" if len(found) < spellings else ""
+    scope = "" if isinstance(tables, Live) else "; words of any length, all layers, 32 steps"
+    st.caption(
+        f"{charts.label(group)}: {listed or f'{spellings:,}'} spellings{scope}. Counts of words "
+        "in layers; “dropped when” names the words that were being read, not a cause."
+    )
+
+
+_WORDS: dict[str, Any] = {
+    "word": st.column_config.TextColumn("word", width=96),
+    "times": st.column_config.NumberColumn("times", width=52),
+    "dropped": st.column_config.NumberColumn("dropped", width=64, help="within the horizon"),
+    "watched": st.column_config.NumberColumn("of", width=48, help="words times layers"),
+    "dropped_when": st.column_config.TextColumn("dropped when read", width=180),
+    "median_age": st.column_config.NumberColumn("median age", width=64, format="%.0f"),
+    "dropped_later": st.column_config.NumberColumn("later", width=52, help="after the horizon"),
+}
+
+
+def _survival(tables: Tables, ask: Ask, names: tuple[str, ...]) -> None:
+    st.subheader("Survival")
+    curves = tables.curves(ask)
+    if curves.empty:
+        st.caption("No group has the twenty words that a curve needs: try “any length”.")
+        return
+    st.plotly_chart(
+        charts.survival_chart(curves, names, tables.key), key="speech-curves", config=_PLAIN
+    )
+    st.caption(
+        "Kaplan–Meier: the share of words still in reach so many steps after they were read, for "
+        "a layer taken at random. Words alive at the end are censored there. Bands are intervals, "
+        "for up to six groups."
+    )
+
+
+def _layers(tables: Tables, ask: Ask, names: tuple[str, ...]) -> None:
+    st.subheader("Layer by layer")
+    table = tables.by_layer(ask)
+    picked = _pick(
+        charts.heatmap(table, names, tables.layers, ask.horizon, tables.key), "speech-heatmap"
+    )
+    if picked != st.session_state.get("speech-cell"):
+        st.session_state["speech-cell"] = picked
+        if picked is not None:
+            st.rerun(scope="fragment")
+    st.caption(
+        f"Dropped within {ask.horizon} steps, every layer on its own; the layer filter does not "
+        "apply here. Click a cell for the words of its row."
+    )
+
+
+def _kinds(tables: Tables, ask: Ask) -> None:
+    one, two = st.columns(2, gap="large")
+    with one:
+        st.subheader("Function and content words")
+        table = tables.rates(replace(ask, by="class"))
+        st.plotly_chart(
+            charts.rate_chart(table, names_of("class"), ask.horizon, tables.key),
+            key="speech-classes",
+            config=_PLAIN,
+        )
+        st.caption("Open and closed classes of Universal Dependencies.")
+    with two:
+        st.subheader("Whole and cut words")
+        table = tables.rates(replace(ask, by="pieces", pieces="all"))
+        st.plotly_chart(
+            charts.rate_chart(table, names_of("pieces"), ask.horizon, tables.key),
+            key="speech-lengths",
+            config=_PLAIN,
+        )
+        st.caption(
+            "Words that the tokenizer left whole, and words that it cut: these go with their last "
+            "living piece. Words of any length, whatever the filter says."
+        )
+
+
+def _triggers(tables: Tables, ask: Ask, names: tuple[str, ...]) -> None:
+    st.subheader("What was read when words were dropped")
+    table = tables.triggers(ask)
+    if table.empty or not table.base_rate.iloc[0] > 0:
+        st.caption("Nothing was dropped here.")
+        return
+    st.plotly_chart(
+        charts.trigger_chart(table, names, tables.key), key="speech-triggers", config=_PLAIN
+    )
+    st.caption(
+        f"Entries dropped when a word of this kind is read, over the mean query, which drops "
+        f"{float(table.base_rate.iloc[0]):.2f} per layer. Grey: 95 % of what shuffled labels "
+        "give. All words, whatever their length."
+    )
+
+
+def _effects(tables: Tables, ask: Ask, names: tuple[str, ...]) -> None:
+    one, two = st.columns(2, gap="large")
+    with one:
+        st.subheader("Raw and adjusted")
+        table = tables.hazard(ask)
+        st.plotly_chart(
+            charts.hazard_chart(table, names, tables.key), key="speech-hazard", config=_PLAIN
+        )
+        told = (table["interval"] != "").any() if len(table) else False
+        st.caption(
+            "Adjusted: a discrete-time hazard model evens out word frequency, place in the word, "
+            "age, step and layer; tokens of all words. Dotted: all groups together. "
+            + (
+                "Errors are robust to dependence within clusters."
+                if told
+                else "Too few texts or blocks for intervals (ten are needed)."
+            )
+        )
+    with two:
+        st.subheader("If the tagger errs")
+        table = tables.noise(ask)
+        if table.empty:
+            st.caption("Not in this study for words of this length.")
+            return
+        horizon = int(table.horizon.iloc[0])
+        st.plotly_chart(
+            charts.noise_chart(table, names, horizon, tables.key), key="speech-noise", config=_PLAIN
+        )
+        scope = "" if isinstance(tables, Live) else " All layers, 32 steps."
+        st.caption(
+            f"Tags redrawn 200 times by the tagger's own errors ({tagger_accuracy():.1%} right on "
+            f"UD English EWT, raw text): grey is 95 % of the rates that come out.{scope}"
+        )
+
+
+def _take(tables: Tables, ask: Ask, table: pd.DataFrame) -> None:
+    """The numbers, to read and to take away."""
+    # Shown on demand: the table's code is half a megabyte that the first paint need not wait for.
+    if st.toggle("Show the rates as a table", key="speech-table"):
+        st.dataframe(table, hide_index=True, width="stretch")
+    files: list[tuple[str, Callable[[], pd.DataFrame]]] = [
+        ("rates", lambda: table),
+        ("layers", lambda: tables.by_layer(ask)),
+        ("triggers", lambda: tables.triggers(ask)),
+        ("hazard", lambda: tables.hazard(ask)),
+        ("noise", lambda: tables.noise(ask)),
+    ]
+    for column, (name, make) in zip(st.columns(len(files)), files, strict=True):
+        column.download_button(
+            f"{name}.csv",
+            _csv(make),
+            f"{name}.csv",
+            "text/csv",
+            key=f"speech-take-{name}",
+            on_click="ignore",
+            width="stretch",
+        )
+
+
+def _csv(make: Callable[[], pd.DataFrame]) -> Callable[[], bytes]:
+    return lambda: make().to_csv(index=False).encode()

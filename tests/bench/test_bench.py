@@ -1,0 +1,163 @@
+"""The bench: fair turns, true ratios, every arm reported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dcp.bench.arms import RIVAL, Plan, decode_group, model_group, scattered
+from dcp.bench.harness import Arm, take_turns
+from dcp.bench.shapes import SHAPES, random_checkpoint, step_bytes
+from dcp.cli.main import main
+from dcp.deaths import ALIVE
+from dcp.errors import RequestError
+from dcp.model.registry import open_model
+from dcp.model.weights import load
+
+SMALL = Plan(rounds=2, steps=2, warm_up=1)
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    with random_checkpoint("tiny") as made:
+        yield made
+
+
+def test_arms_take_turns_and_speedups_are_taken_within_a_round() -> None:
+    now, log = 0.0, []
+
+    def work(name: str, seconds: float) -> Callable[[], None]:
+        def step() -> None:
+            nonlocal now
+            log.append(name)
+            # The machine gets slower and slower: ratios within a round do not notice.
+            now += seconds * (1 + len(log) // 8)
+
+        return step
+
+    arms = [Arm("slow", work("slow", 0.004)), Arm("fast", work("fast", 0.001), "slow")]
+    slow, fast = take_turns(arms, rounds=4, steps=3, warm_up=1, clock=lambda: now)
+    assert log[:2] == ["slow", "fast"]
+    assert log[2:] == [*["slow"] * 3, *["fast"] * 3, *["fast"] * 3, *["slow"] * 3] * 2
+    assert slow.speedup is None
+    assert fast.speedup == pytest.approx(4, rel=0.6)
+    assert fast.speedup_p20 is not None
+    assert fast.speedup_p80 is not None
+    assert fast.speedup_p20 <= fast.speedup <= fast.speedup_p80
+    assert slow.ms_p20 <= slow.ms <= slow.ms_p80
+    assert slow.ms > fast.ms
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.95, 1.0])
+def test_scattered_drops_hit_the_asked_share_soon_after_birth(share: float) -> None:
+    death = scattered(7, 1000, share).death
+    dead = death != ALIVE
+    assert dead.mean() == pytest.approx(share, abs=0.02)
+    age = (death - np.arange(1000))[dead]
+    assert not len(age) or (age.min() == 1 and age.max() == 32)
+
+
+def test_every_arm_is_reported_against_its_baseline(folder: Path) -> None:
+    settings = {"context": 64, "dropped": [0.0, 0.8], "weights": ["float32"], "plan": SMALL}
+    shares: list[float] = []
+    rows = decode_group(folder, batch=1, progress=lambda done, _: shares.append(done), **settings)  # type: ignore[arg-type]
+    assert shares == [0.0, 0.2, 0.4, 0.6, 0.8]
+    assert [(row.arm, row.baseline) for row in rows] == [
+        (RIVAL, None),
+        ("dense float32", RIVAL),
+        ("0% dropped float32", "dense float32"),
+        ("80% dropped float32", "dense float32"),
+    ]
+    _, dense, kept, pruned = rows
+    # The last drawn token is in the dense count and has no entry yet.
+    config = load(folder).config
+    entry = 2 * config.layers * config.kv_heads * config.head_dim * 4
+    assert dense.kv_bytes_dense == 64 * entry
+    assert dense.kv_bytes_live == kept.kv_bytes_live == 63 * entry
+    assert pruned.kv_bytes_live is not None
+    assert pruned.kv_bytes_live < 0.6 * 63 * entry
+    assert dense.byte_ceiling is None
+    assert kept.byte_ceiling is not None
+    assert pruned.byte_ceiling is not None
+    assert kept.byte_ceiling < 1, "scoring gates reads more, not less"
+    assert pruned.byte_ceiling > kept.byte_ceiling
+    assert all(row.tokens_per_second == pytest.approx(1e3 / row.ms_per_step) for row in rows)
+    batched = decode_group(folder, batch=3, rival=False, **settings)  # type: ignore[arg-type]
+    assert [row.baseline for row in batched] == [None, *["dense float32"] * 2]
+    assert batched[0].kv_bytes_live == 3 * 63 * entry
+    assert batched[0].tokens_per_second == pytest.approx(3e3 / batched[0].ms_per_step)
+
+
+def test_a_context_too_short_to_measure_is_refused(folder: Path) -> None:
+    with pytest.raises(RequestError, match="too short"):
+        decode_group(
+            folder, batch=1, context=SMALL.total + 1, dropped=[], weights=["float32"], plan=SMALL
+        )
+
+
+def test_fewer_bytes_are_read_where_less_is_alive_or_narrower(folder: Path) -> None:
+    model = load(folder)
+    full = step_bytes(model, "float32", 10_000, gates=False)
+    assert step_bytes(model, "float32", 5_000, gates=False) == full - 5_000
+    assert step_bytes(model, "float32", 10_000, gates=True) > full
+    assert step_bytes(model, "int8", 10_000, gates=False) - 10_000 == (full - 10_000) / 4
+    matrices = sum(
+        p.numel()
+        for name, p in model.transformer.named_parameters()
+        if p.ndim == 2 and not name.startswith("position") and "int" not in name
+    )
+    assert full - 10_000 == 4 * matrices
+
+
+def test_a_real_model_is_measured_dense_pruned_and_recorded(
+    tiny_checkpoint: Callable[..., Path],
+) -> None:
+    model = open_model(tiny_checkpoint("llama"))
+    rows = model_group(model, "The river rose. " * 99, SMALL)
+    assert [row.arm for row in rows] == ["dense", "own gates", "own gates, recorded"]
+    assert {row.context for row in rows} == {256}
+    assert rows[1].kv_bytes_live < rows[0].kv_bytes_live  # type: ignore[operator]
+    short = model_group(model, "The river", SMALL)
+    assert short[0].context == len("The river") + SMALL.total + 1
+
+
+def test_the_measured_shape_is_gpt2() -> None:
+    shape = SHAPES["gpt2-124m"]
+    assert (shape["n_layer"], shape["n_embd"], shape["n_head"]) == (12, 768, 12)
+    assert (shape["n_positions"], shape["vocab_size"]) == (1024, 50257)
+
+
+def test_the_command_prints_one_object_per_arm(
+    capsys: pytest.CaptureFixture[str], tiny_checkpoint: Callable[..., Path]
+) -> None:
+    folder = tiny_checkpoint("llama")
+    capsys.readouterr()
+    words = ["bench", "--shape", "tiny", "--context", "80", "--batch", "1", "--rounds", "2"]
+    words += ["--weights", "float32", "--dropped", "0", "80", "--no-rival", "--model", str(folder)]
+    assert main([*words, "--json"]) == 0
+    captured = capsys.readouterr()
+    rows = json.loads(captured.out)
+    assert len(rows) == 6
+    names = "arm model batch context ms_per_step tokens_per_second speedup byte_ceiling threads"
+    assert all(set(names.split()) <= set(row) for row in rows)
+    assert "take turns" in captured.err
+    assert main([*words, "--part", "model"]) == 0
+    assert "held/dense" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--rounds", "0"), ("--batch", "0"), ("--dropped", "101"), ("--shape", "x"), ("--part", "x")],
+    ids=str,
+)
+def test_the_command_refuses_what_it_cannot_measure(
+    capsys: pytest.CaptureFixture[str], options: tuple[str, str]
+) -> None:
+    assert main(["bench", *options]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1

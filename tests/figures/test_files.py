@@ -1,0 +1,205 @@
+"""Figures as files: commands that make them again, metadata, PGF, grey, the zip of all of them."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shlex
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dcp.cli.main import main
+from dcp.figures.paper import KINDS, Options, draw, page
+from dcp.figures.paper.bundle import bundle
+from dcp.figures.paper.cite import BIBTEX
+from dcp.figures.paper.exhibit import Exhibit
+from dcp.figures.paper.provenance import Order, alt, command
+from dcp.figures.paper.style import grey, preview
+from dcp.figures.paper.tex import escape, render_pgf
+from tests.helpers.figures_data import EVAL
+from tests.helpers.traces import design_trace, make_trace
+
+PAGE = page("neurips")
+HOSTILE = "typed; $(rm -rf /) \\input{/etc/passwd} `id` 'quoted' \"é\" 50% #1 & ~^_{}"
+
+
+def unzip(data: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_a_command_says_all_that_was_chosen_and_a_shell_reads_it_back() -> None:
+    order = Order(
+        kind="pos",
+        traces=["my run.safetensors", "-x.safetensors"],
+        style="acl",
+        width="text",
+        palette="tol",
+        options=Options(horizon=16, source="both", layer=2),
+        tagger="dcp-ewt",
+        chosen=HOSTILE,
+    )
+    words = shlex.split(command(order, "pos.pdf"))
+    assert words[:4] == ["python", "-m", "dcp", "figure"]
+    assert words[4:6] == ["my run.safetensors", "./-x.safetensors"]
+    given = dict(zip(words[6::2], words[7::2], strict=True))
+    assert given == {
+        "--kind": "pos",
+        "--style": "acl",
+        "--width": "text",
+        "--palette": "tol",
+        "--layer": "2",
+        "--horizon": "16",
+        "--source": "both",
+        "--seed": "0",
+        "--tagger": "dcp-ewt",
+        "--chosen": HOSTILE,
+        "--out": "pos.pdf",
+    }
+
+
+def test_the_commands_of_the_zip_make_its_figures_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exhibit = Exhibit(
+        design_trace(),
+        chosen="seeded draw 1 of 1 held-out texts, seed 0",
+        results=[EVAL],
+        style="cvpr",
+        width="column",
+        palette="tol",
+        options=Options(step=63, layer=2),
+    )
+    kinds = ("heatmap", "depth", "diagram", "alpha-sigmoid", "perplexity")
+    files = unzip(bundle(exhibit, ("pdf",), kinds))
+    for name, data in files.items():
+        if "/" not in name:
+            (tmp_path / name).write_bytes(data)
+    monkeypatch.chdir(tmp_path)
+    lines = files["commands.sh"].decode().splitlines()
+    commands = [line for line in lines if line.startswith("python")]
+    assert len(commands) == len(kinds)
+    for kind, line in zip(kinds, commands, strict=True):
+        assert main(shlex.split(line)[3:]) == 0
+        assert (tmp_path / f"{kind}.pdf").read_bytes() == files[f"figures/{kind}.pdf"], kind
+
+
+def test_the_zip_holds_everything_and_says_what_it_could_not_draw() -> None:
+    trace = design_trace()
+    exhibit = Exhibit(trace, chosen="typed by a user of the app")
+    heard: list[str] = []
+    kinds = ("held", "mask", "cost", "alpha-sigmoid", "tasks")
+    made = bundle(exhibit, ("svg", "pgf"), kinds, lambda done, kind: heard.append(f"{done} {kind}"))
+    files = unzip(made)
+    assert heard == [f"{i} {kind}" for i, kind in enumerate(kinds)]
+    drawn = {"held", "mask", "alpha-sigmoid"}
+    assert set(files) == {
+        *(f"figures/{kind}.svg" for kind in drawn),
+        *(f"figures/{kind}.pgf.zip" for kind in drawn),
+        *(f"data/{kind}.csv" for kind in drawn),
+        *("captions.md", "commands.sh", "refs.bib", "run.safetensors", "prompt.txt"),
+    }
+    assert files["run.safetensors"] == trace.to_bytes()
+    assert trace.text.startswith(files["prompt.txt"].decode())
+    captions = files["captions.md"].decode()
+    assert "Choice of text: typed by a user of the app." in captions
+    assert "## cost\n\nNot drawn: cost needs a trace with a gates-off run" in captions
+    assert "Alt text: Figure, entries held per step" in captions
+    assert files["refs.bib"].decode() == BIBTEX
+    again = bundle(exhibit, ("svg", "pgf"), kinds)
+    assert again == made
+
+
+def test_the_references_are_those_of_the_citation_file() -> None:
+    cited = (Path(__file__).parents[2] / "CITATION.cff").read_text()
+    version = re.search(r"^version: (.+)$", cited, re.M)
+    title = re.search(r'^title: "(.+)"$', cited, re.M)
+    assert version is not None
+    assert title is not None
+    for part in (version[1], title[1], "2305.15805", "Apache-2.0", "The dcp developers"):
+        assert part in BIBTEX, part
+        assert part in cited
+    for name in re.findall(r"family-names: (\w+)", cited):
+        assert name in BIBTEX
+
+
+def test_alternative_text_says_what_is_shown_and_not_where_it_is_from() -> None:
+    text = alt(draw("held", [(design_trace(), ())], PAGE))
+    assert text.startswith("Figure, entries held per step")
+    assert "At the end" in text
+    assert "sha256" not in text
+    assert "\n" not in text
+
+
+def test_grey_is_luminance_and_keeps_black_and_white() -> None:
+    picture = np.zeros((1, 5, 3), np.uint8)
+    picture[0, 1:] = [[255, 255, 255], [255, 0, 0], [0, 255, 0], [128, 128, 128]]
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, "png")
+    shades = np.asarray(Image.open(io.BytesIO(grey(out.getvalue()))))
+    assert shades.shape == (1, 5)
+    # 0.2126 and 0.7152 of white's light, encoded as sRGB.
+    assert shades[0].tolist() == [0, 255, 127, 220, 128]
+
+
+def test_a_preview_is_as_wide_as_asked() -> None:
+    sheet = page("acl")
+    png = preview(draw("depth", [(design_trace(), ())], sheet).figure, sheet, 640)
+    assert Image.open(io.BytesIO(png)).width == pytest.approx(640, abs=1)
+
+
+def test_tex_is_escaped_in_pgf_and_images_lie_beside_it() -> None:
+    assert escape("a\\b{c}$%") == "a\\textbackslash{}b\\{c\\}\\$\\%"
+    trace = make_trace(["\\input{x}", " $1$", " 50%", " plain"], np.array([[2, -1, -1, -1]]))
+    for kind in ("text", "heatmap", "diagram"):
+        figure = draw(kind, [(trace, ())], PAGE).figure
+        code = render_pgf(figure, PAGE, "f.pgf")["f.pgf"].decode()
+        assert "\\textbackslash{}input\\{x\\}" in code
+        assert "\\input{x}" not in code
+        assert code.count("\\begin{") == code.count("\\end{")
+    files = render_pgf(draw("mask", [(design_trace(), ())], PAGE).figure, PAGE, "mask.pgf")
+    images = {name for name in files if name.endswith(".png")}
+    assert len(images) == 6
+    assert set(re.findall(r"\]\{(mask-img\d+\.png)\}", files["mask.pgf"].decode())) == images
+    assert f"{5.5:f}in" in files["mask.pgf"].decode()
+
+
+def test_the_command_line_takes_results_palettes_and_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "eval.json").write_text(json.dumps(list(EVAL.rows)))
+    design_trace().save(tmp_path / "run.safetensors")
+    words = ["figure", "--kind", "perplexity", "--results", "eval.json", "--axis", "sparsity"]
+    assert main([*words, "--palette", "grey", "--out", "p.pdf", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["model"] is None
+    assert report["bibtex"] == BIBTEX
+    assert report["alt"].startswith("Figure, perplexity")
+    assert shlex.split(report["command"])[3:] == [
+        *("figure", "--kind", "perplexity", "--style", "neurips", "--results", "eval.json"),
+        *("--palette", "grey", "--axis", "sparsity", "--out", "p.pdf"),
+    ]
+    assert main(["figure", "run.safetensors", "--kind", "alpha-sigmoid", "--out", "a.pgf"]) == 0
+    assert "reads no trace: 1 left aside" in capsys.readouterr().err
+    assert (tmp_path / "a.pgf").read_text().startswith("%%")
+    assert main(["figure", "--kind", "held", "--out", "h.pdf"]) == 2
+    assert "no trace given" in capsys.readouterr().err
+
+
+def test_an_exhibit_gives_each_kind_what_it_reads() -> None:
+    exhibit = Exhibit(design_trace(), results=[EVAL], options=Options(step=9, horizon=5))
+    assert exhibit.options_of("held") == Options()
+    assert exhibit.options_of("text") == Options(step=9)
+    assert exhibit.options_of("pos").horizon == 5
+    assert exhibit.order("perplexity").results == ["eval.json"]
+    # A benchmark would go before the run; an evaluation says nothing of speed.
+    assert exhibit.order("throughput").traces == ["run.safetensors"]
+    assert exhibit.order("alpha-sigmoid").traces == []
+    assert all(exhibit.order(kind).kind == kind for kind in KINDS)

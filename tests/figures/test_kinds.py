@@ -1,0 +1,274 @@
+"""The kinds that are not tables of statistics: masks, rows, gates, costs, results."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dcp.errors import RequestError
+from dcp.figures.paper import KINDS, Options, Results, draw, page, read_results
+from dcp.policies.windows import held_entries
+from dcp.train.schedule import alpha_at
+from tests.helpers.figures_data import BENCH, EVAL, TASKS, draw_kind, with_costs
+from tests.helpers.traces import design_trace, make_trace, random_trace
+
+PAGE = page("neurips")
+
+
+def test_fixed_masks_hold_no_fewer_entries_than_the_learned_one_and_hardly_more() -> None:
+    trace = design_trace()
+    data = draw_kind("masks", [(trace, ())], PAGE, Options(layer=2)).data
+    held = data.groupby("mask")["held_entries"].first()
+    assert held["adaptive"] == trace.held()[2].sum()
+    n = trace.n_queries
+    assert held["dense"] == n * (n + 1) / 2
+    for name in ("local", "strided", "sink"):
+        assert held["adaptive"] <= held[name] <= held["adaptive"] + 2 * n
+        death = data[data["mask"] == name]["death"].fillna(2**31 - 1).to_numpy(np.int64)
+        assert held_entries(death.astype(np.int32)) == held[name]
+
+
+def test_the_adaptive_mask_is_who_sees_whom() -> None:
+    trace = random_trace(5, layers=2, tokens=63)
+    drawn = draw_kind("masks", [(trace, ())], PAGE, Options(layer=1))
+    image = drawn.figure.axes[0].images[0].get_array()
+    for step in (0, 30, 62):
+        assert np.array_equal(image[step].filled(0) > 0, trace.visible(step)[1])
+
+
+def test_the_diagram_tells_the_rows_of_the_cache() -> None:
+    # Token 0 goes when 2 is read, which takes its row; then 1 and 2 go: 4 takes the first, 3 moves.
+    death = np.array([[2, 4, 4, -1, -1]])
+    trace = make_trace([" a", " b", " c", " d", " e"], death)
+    data = draw_kind("diagram", [(trace, ())], PAGE, Options(span=(0, 4))).data
+    rows = {
+        step: list(zip(part["token"], part["how"], strict=True))
+        for step, part in data.groupby("step")
+    }
+    assert rows[1] == [(0, "kept"), (1, "added")]
+    assert rows[2] == [(2, "reused"), (1, "kept")]
+    assert rows[3] == [(2, "kept"), (1, "kept"), (3, "added")]
+    assert rows[4] == [(4, "reused"), (3, "moved")]
+
+
+def test_the_diagram_picks_a_span_with_drops_and_keeps_one_it_is_given() -> None:
+    trace = design_trace()
+    picked = draw_kind("diagram", [(trace, ())], PAGE)
+    steps = picked.data["step"].unique()
+    assert len(steps) == 12
+    assert (picked.data["how"] == "reused").any()
+    assert "half of its tokens" in picked.caption
+    given = draw_kind("diagram", [(trace, ())], PAGE, Options(span=(30, 36), layer=3))
+    assert sorted(given.data["step"].unique()) == list(range(30, 37))
+    assert "layer 3, tokens 30 to 36" in given.caption
+    with pytest.raises(RequestError, match="up to 24 tokens"):
+        draw_kind("diagram", [(trace, ())], PAGE, Options(span=(0, 24)))
+
+
+def test_the_gates_solve_their_equation_and_the_schedule_is_that_of_training() -> None:
+    data = draw_kind("alpha-sigmoid", [], PAGE).data
+    gates = data[data["panel"] == "gate"]
+    for alpha, part in gates.groupby("alpha"):
+        z, p = part["x"].to_numpy(), part["y"].to_numpy()
+        inside = (p > 0) & (p < 1)
+        a = alpha - 1
+        with np.errstate(divide="ignore"):
+            back = np.log(p / (1 - p)) if a == 0 else (p**a - (1 - p) ** a) / a
+        assert back[inside] == pytest.approx(z[inside], abs=1e-6)
+        if a:
+            assert set(p[np.abs(z) > 1 / a]) <= {0.0, 1.0}
+    schedule = data[data["panel"] == "schedule"]
+    expected = [alpha_at(round(share * 200), 200) for share in schedule["x"]]
+    assert schedule["y"].tolist() == pytest.approx(expected)
+
+
+def test_cost_shows_the_gates_off_run_and_needs_one() -> None:
+    trace = with_costs(design_trace())
+    data = draw("cost", [(trace, ())], PAGE).data
+    assert trace.kl is not None
+    assert trace.gates_off_logprob is not None
+    assert trace.lost_attention is not None
+    assert np.array_equal(data["kl"], trace.kl)
+    change = trace.logprob.astype(float) - trace.gates_off_logprob
+    assert data["logprob_change"].to_numpy() == pytest.approx(change, nan_ok=True)
+    assert np.array_equal(data["lost_attention_3"], trace.lost_attention[3])
+    with pytest.raises(RequestError, match="--gates-off"):
+        draw("cost", [(design_trace(), ())], PAGE)
+
+
+def test_throughput_of_a_run_is_its_times_and_its_deaths() -> None:
+    trace = design_trace()
+    data = draw("throughput", [(trace, ())], PAGE).data
+    timed = np.isfinite(trace.step_seconds[: trace.n_queries])
+    speed = data["tokens_per_second"].to_numpy()
+    assert np.array_equal(np.isfinite(speed), timed)
+    assert speed[timed] == pytest.approx(1 / trace.step_seconds[: trace.n_queries][timed])
+    entry = trace.meta["memory"]["kv_bytes_per_entry"]
+    assert data["kv_bytes_live"].tolist() == (trace.held().sum(0) * entry).tolist()
+    assert data["kv_bytes_dense"].iloc[-1] == trace.n_queries * trace.layers * entry
+    with pytest.raises(RequestError, match="generated tokens"):
+        draw("throughput", [(random_trace(1), ())], PAGE)
+
+
+def test_throughput_of_a_benchmark_keeps_the_batch_with_most_contexts() -> None:
+    drawing = draw("throughput", [], PAGE, results=[BENCH])
+    assert set(drawing.data["batch"]) == {1}
+    assert len(drawing.data) == 12
+    assert "batch sizes of the file are left out" in drawing.caption
+    lines = [line for line in drawing.figure.axes[0].lines if len(line.get_xdata()) == 2]
+    assert {tuple(line.get_ydata()) for line in lines} >= {(125.0, 125.0), (100.0, 100.0)}
+
+
+def test_perplexity_shows_every_series_at_its_own_entries() -> None:
+    data = draw_kind("perplexity", [], PAGE).data
+    for row in EVAL.rows:
+        at = data[(data["context"] == row["context"]) & (data["series"] == "pruned")]
+        mine = at[at["perplexity"] == row["ppl_pruned"]]
+        assert mine["entries_per_step"].iloc[0] == row["held_entries"] / row["context"]
+        # The share of pairs j < t: what the held pairs leave out.
+        assert mine["pairs_dropped"].iloc[0] == pytest.approx(row["sparsity"])
+    assert set(data["series"]) == {
+        *("pruned", "gates off", "dense twin"),
+        *("local window", "strided", "sink + window"),
+    }
+    by_share = draw_kind("perplexity", [], PAGE, Options(axis="sparsity"))
+    assert "share of pairs dropped" in by_share.caption
+    assert "tiny, weights sha256 abababababab" in by_share.caption
+
+
+def test_perplexity_without_a_dense_twin_says_so() -> None:
+    bare = [{**row, "ppl_dense_finetuned": None, "policies": None} for row in EVAL.rows]
+    drawing = draw("perplexity", [], PAGE, results=[Results("bare.json", tuple(bare))])
+    assert "no dense twin was given" in drawing.caption
+    assert set(drawing.data["series"]) == {"pruned", "gates off"}
+
+
+def test_tasks_show_accuracy_interval_and_chance() -> None:
+    drawing = draw_kind("tasks", [], PAGE)
+    assert len(drawing.data) == len(TASKS.rows)
+    titles = [axes.get_title(loc="left") for axes in drawing.figure.axes]
+    assert titles == ["lambada", "hellaswag", "piqa"]
+    assert "3 tasks, 1,000 examples at most each" in drawing.caption
+    levels = [axes.lines[0].get_ydata()[0] for axes in drawing.figure.axes]
+    assert levels == [0.0, 0.25, 0.5]
+    assert not drawing.figure.legends
+
+
+def test_tasks_of_unequal_size_name_it() -> None:
+    rows = [{**row, "n": 40 if row["task"] == "piqa" else 1000} for row in TASKS.rows]
+    drawing = draw("tasks", [], PAGE, results=[Results("tasks.json", tuple(rows))])
+    titles = [axes.get_title(loc="left") for axes in drawing.figure.axes]
+    assert titles == ["lambada, n = 1,000", "hellaswag, n = 1,000", "piqa, n = 40"]
+
+
+def test_the_twin_stands_apart_from_the_pruned_model() -> None:
+    shifted = [{**row, "gate_shift": 0.5} for row in TASKS.rows]
+    twin = {**TASKS.rows[0], "sparsity": 0.0, "gate_shift": None}
+    drawing = draw("tasks", [], PAGE, results=[Results("tasks.json", (*shifted, twin))])
+    assert drawing.data["twin"].sum() == 1
+    _, pruned, alone = drawing.figure.axes[0].lines[:3]
+    assert (len(pruned.get_xdata()), list(alone.get_xdata())) == (3, [0.0])
+    assert [text.get_text() for text in drawing.figure.legends[0].get_texts()] == [
+        "pruned",
+        "dense twin",
+    ]
+
+
+def test_percents_on_the_axes_of_tasks_are_whole() -> None:
+    drawing = draw_kind("tasks", [], PAGE)
+    drawing.figure.draw_without_rendering()
+    for axes in drawing.figure.axes:
+        for tick in axes.get_yticks():
+            assert abs(100 * tick - round(100 * tick)) < 1e-9
+
+
+@pytest.mark.parametrize("kind", ["perplexity", "tasks", "throughput"])
+@pytest.mark.parametrize("venue", ["neurips", "cvpr"])
+def test_results_are_drawn_at_the_width_of_the_venue(kind: str, venue: str) -> None:
+    results = {"perplexity": EVAL, "tasks": TASKS, "throughput": BENCH}[kind]
+    sheet = page(venue)
+    figure = draw(kind, [], sheet, results=[results]).figure
+    figure.draw_without_rendering()
+    assert figure.get_size_inches()[0] == sheet.width
+
+
+@pytest.mark.parametrize(
+    ("kind", "traces", "results", "message"),
+    [
+        ("perplexity", 0, (), "give --results FILE"),
+        ("perplexity", 0, (TASKS,), "needs context, held_entries"),
+        ("tasks", 0, (EVAL,), "which eval.json lacks"),
+        ("tasks", 1, (TASKS,), "reads no trace"),
+        ("alpha-sigmoid", 0, (EVAL,), "reads no results"),
+        ("held", 1, (EVAL,), "reads no results"),
+        ("held", 0, (), "no trace given"),
+        ("throughput", 1, (BENCH,), "one of the two"),
+        ("throughput", 0, (), "one of the two"),
+    ],
+)
+def test_what_a_kind_is_drawn_from_must_be_there_and_nothing_else(
+    kind: str, traces: int, results: Any, message: str
+) -> None:
+    with pytest.raises(RequestError, match=message) as caught:
+        draw(kind, [(design_trace(), ())] * traces, PAGE, results=results)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"not json", "is not JSON"),
+        (b"\xff\xfe", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"[]", "no list of results"),
+        (b"[1, 2]", "no list of results"),
+        (b'"text"', "no list of results"),
+    ],
+)
+def test_a_damaged_file_of_results_is_one_line(tmp_path: Path, data: bytes, message: str) -> None:
+    path = tmp_path / "eval.json"
+    path.write_bytes(data)
+    with pytest.raises(RequestError, match=message):
+        read_results(path)
+    with pytest.raises(RequestError, match="cannot read"):
+        read_results(tmp_path / "missing.json")
+
+
+def test_numbers_that_are_none_are_left_out(tmp_path: Path) -> None:
+    rows = [*EVAL.rows[:2], {**EVAL.rows[2], "ppl_pruned": float("nan")}, {"context": True}]
+    (tmp_path / "eval.json").write_text(json.dumps(rows))
+    data = draw("perplexity", [], PAGE, results=[read_results(tmp_path / "eval.json")]).data
+    assert (data["series"] == "pruned").sum() == 2
+
+
+@pytest.mark.parametrize("palette", ["tol", "grey"])
+def test_a_palette_changes_colours_and_no_numbers(palette: str) -> None:
+    trace = design_trace()
+    for kind in ("held", "heatmap", "masks", "depth"):
+        plain, other = (
+            draw(kind, [(trace, ())], page("neurips", None, name))
+            for name in ("okabe-ito", palette)
+        )
+        assert plain.data.equals(other.data)
+        assert plain.figure.axes[0].get_children()
+    assert page("icml", "text", palette).palette != page("icml").palette
+    with pytest.raises(RequestError, match="okabe-ito, tol, grey"):
+        page("neurips", None, "rainbow")
+
+
+def test_a_grey_palette_has_no_colour() -> None:
+    palette = page("neurips", None, "grey").palette
+    shades = [palette.held, palette.drop, palette.gone, *palette.groups, *palette.ramp]
+    for shade in (*shades, *palette.depth):
+        red, green, blue = (int(shade[i : i + 2], 16) for i in (1, 3, 5))
+        assert max(red, green, blue) - min(red, green, blue) <= 8, shade
+
+
+def test_every_option_a_kind_names_exists() -> None:
+    for kind in KINDS.values():
+        replace(Options(), **{name: getattr(Options(), name) for name in kind.options})

@@ -1,0 +1,197 @@
+"""Attention in blocks: causal as torch has it, hard gates as autograd and the mask in use do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dcp.kernels.training.causal_attention import causal_attention
+from dcp.kernels.training.hard_attention import hard_gated_attention
+from dcp.model.config import ModelConfig
+from dcp.model.masked import MaskedAttend
+from dcp.model.transformer import Transformer
+from dcp.policies.windows import make
+from dcp.train.objective import (
+    CausalAttend,
+    HardGateAttend,
+    distilled_loss,
+    language_model_loss,
+    plain_hard_gated_attention,
+)
+
+# Sums of at most 1000 float32 products of size one, in another order.
+CLOSE = 3e-5
+
+
+def heads(length: int, batch: int = 3) -> list[Tensor]:
+    torch.manual_seed(length)
+    return [torch.randn(batch, 2, length, 16, requires_grad=True) for _ in range(3)]
+
+
+def gates(length: int, batch: int = 3) -> list[Tensor]:
+    q_int, k_int = (torch.randn(batch, length, 8, requires_grad=True) for _ in range(2))
+    beta = torch.linspace(1.0, 3.0, batch, requires_grad=True)
+    return [q_int, k_int, beta]
+
+
+def compare(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None:
+    for one, other in zip(found, expected, strict=True):
+        assert float((one - other).abs().max()) < CLOSE * (1 + float(other.abs().max()))
+
+
+@pytest.mark.parametrize("length", [1, 63, 128, 300])
+@pytest.mark.parametrize("policy", ["", "local", "sink", "strided"])
+def test_causal_attention_equals_torchs_with_its_gradient(length: int, policy: str) -> None:
+    args = heads(length, batch=11)
+    death = torch.from_numpy(make(policy, length, 7)).long() if policy else None
+    steps = torch.arange(length)[:, None]
+    mask = steps >= steps.T
+    if death is not None:
+        mask &= steps < death
+    results = []
+    for out in (
+        causal_attention(*args, death),
+        F.scaled_dot_product_attention(*args, attn_mask=mask),
+    ):
+        probe = torch.linspace(-1, 1, out.numel()).view_as(out)
+        results.append((out.detach(), *torch.autograd.grad((out * probe).sum(), args)))
+    compare(*results)
+
+
+@pytest.mark.parametrize("length", [1, 2, 63, 300])
+def test_hard_gates_equal_straight_through_autograd(length: int) -> None:
+    args = [*heads(length), *gates(length)]
+    real = torch.ones(3, length, dtype=torch.bool)
+    real[1, length // 2 :] = False
+    results = []
+    for attention in (hard_gated_attention, plain_hard_gated_attention):
+        out, kept = attention(*args, real)
+        probe = torch.linspace(-1, 1, out.numel()).view_as(out)
+        loss = (out * probe).sum() + (kept * torch.tensor([0.3, -0.2, 0.1])).sum()
+        grads = torch.autograd.grad(loss, args)
+        results.append((out.detach(), kept.detach(), *grads))
+    compare(*results)
+    if length > 2:
+        assert 0.05 < float(results[0][1].sum() / (2.25 * length**2 / 2)) < 0.95
+
+
+def test_bfloat16_loses_no_more_than_torchs_own_attention_does() -> None:
+    exact = heads(300)
+    wide = [torch.full((3,), 1e3), torch.ones(3, 300, dtype=torch.bool)]
+    truth = F.scaled_dot_product_attention(*exact, is_causal=True)
+    q, k, v = (x.bfloat16() for x in exact)
+    budget = 2 * (F.scaled_dot_product_attention(q, k, v, is_causal=True) - truth).abs().max()
+    zeros = torch.zeros(3, 300, 8)
+    assert (causal_attention(q, k, v) - truth).abs().max() < budget
+    assert (hard_gated_attention(q, k, v, zeros, zeros, *wide)[0] - truth).abs().max() < budget
+
+
+def tiny(qk_norm: bool = False) -> Transformer:
+    config = ModelConfig(
+        "llama", 61, 32, 2, 4, 2, 8, 48, 64, "rmsnorm", 1e-6, "rope", "silu", True, True,
+        qk_norm=qk_norm,
+    )  # fmt: skip
+    transformer = Transformer(config, 4)
+    transformer.initialise(3)
+    transformer.initialise_gates(3, beta=1.0)
+    return transformer
+
+
+def forward(model: Transformer, ids: Tensor, attend: object) -> Tensor:
+    positions = torch.arange(ids.shape[1]).expand_as(ids)
+    return model(ids, positions, attend)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("shift", [-1.0, 0.0, 0.7])
+def test_training_sees_what_is_in_use(shift: float) -> None:
+    model = tiny()
+    ids = torch.randint(61, (3, 47), generator=torch.Generator().manual_seed(0))
+    attend = HardGateAttend(torch.ones(3, 47, dtype=torch.bool), torch.full((3,), shift))
+    hard = MaskedAttend(shift)
+    assert torch.allclose(forward(model, ids, attend), forward(model, ids, hard), atol=1e-5)
+    life = hard.deaths.clamp(max=47) - torch.arange(1, 48)
+    share = life.double().sum(2) / (47 * 46 / 2 * 3)
+    assert torch.allclose(torch.stack(attend.kept).double(), share, atol=1e-6)
+    assert 0.02 < float(share.sum(1).mean()) < 0.98
+
+
+def test_the_way_of_computing_can_be_chosen_and_changes_nothing() -> None:
+    model, real = tiny(), torch.ones(2, 20, dtype=torch.bool)
+    ids = torch.randint(61, (2, 20), generator=torch.Generator().manual_seed(0))
+    asked = []
+
+    def plain(*args: Tensor) -> tuple[Tensor, Tensor]:
+        asked.append(len(args))
+        return plain_hard_gated_attention(*args)
+
+    usual = forward(model, ids, HardGateAttend(real, torch.zeros(2)))
+    other = forward(model, ids, HardGateAttend(real, torch.zeros(2), plain))
+    assert torch.allclose(usual, other, atol=1e-5)
+    assert asked == [7, 7]
+
+
+def test_each_window_has_its_own_shift_and_padding_counts_for_nothing() -> None:
+    model = tiny()
+    ids = torch.randint(61, (2, 20), generator=torch.Generator().manual_seed(0))
+    kept = []
+    for batch in (ids, F.pad(ids, (0, 13), value=-1)):
+        attend = HardGateAttend(batch >= 0, torch.tensor([1e3, -1e3]))
+        logits = forward(model, batch.clamp(min=0), attend)
+        kept.append(torch.stack(attend.kept))
+        assert torch.allclose(logits[:1, :20], forward(model, ids[:1], CausalAttend()), atol=1e-5)
+    assert torch.allclose(kept[0], kept[1])
+    assert kept[0].detach().tolist() == [pytest.approx([0.5, 0.0])] * 2
+
+
+@pytest.mark.filterwarnings("ignore:Mismatch dtype")  # a norm of bfloat16 by float32 weights
+@pytest.mark.parametrize("qk_norm", [False, True])
+def test_both_ways_of_attending_train_under_autocast(qk_norm: bool) -> None:
+    model = tiny(qk_norm)
+    ids = torch.randint(61, (2, 30), generator=torch.Generator().manual_seed(0))
+    attends = CausalAttend(), HardGateAttend(ids >= 0, torch.zeros(2))
+    for attend in attends:
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = forward(model, ids, attend)
+        language_model_loss(logits[:, :-1], ids[:, 1:]).backward()
+        assert float(model.embed.weight.grad.abs().sum()) > 0
+    assert float(model.blocks[0].beta.grad.abs()) > 0
+
+
+def test_a_closed_layer_can_open_again() -> None:
+    model = tiny()
+    for block in model.blocks:
+        block.beta.data.fill_(-6.0)
+    ids = torch.randint(61, (4, 31), generator=torch.Generator().manual_seed(0))
+    optimizer = torch.optim.AdamW([b.beta for b in model.blocks], lr=0.5)
+    for _ in range(40):
+        attend = HardGateAttend(torch.ones(4, 31, dtype=torch.bool), torch.zeros(4))
+        forward(model, ids, attend)
+        kept = torch.stack(attend.kept).sum()
+        optimizer.zero_grad()
+        (-kept).backward()
+        optimizer.step()
+    assert float(kept.detach()) > 0.5
+
+
+def test_the_distilled_gradient_is_that_of_the_divergence_and_the_text() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(2, 9, 13, requires_grad=True)
+    teacher = torch.randn(2, 9, 13)
+    targets = torch.randint(13, (2, 9))
+    targets[1, 4:] = -1
+    counted = targets >= 0
+    divergence = F.kl_div(
+        logits.log_softmax(-1)[counted],
+        teacher.log_softmax(-1)[counted],
+        log_target=True,
+        reduction="batchmean",
+    )
+    both = 0.3 * divergence + 0.7 * language_model_loss(logits, targets)
+    expected = torch.autograd.grad(both, logits)[0]
+    found = torch.autograd.grad(distilled_loss(logits, targets, teacher, 0.3), logits)[0]
+    assert torch.allclose(found, expected, atol=1e-7)
+    plain = distilled_loss(logits, targets, teacher, 0.0).detach()
+    assert torch.allclose(plain, language_model_loss(logits, targets).detach(), atol=1e-6)

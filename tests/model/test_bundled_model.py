@@ -1,0 +1,91 @@
+"""What is shipped is what the model card says: small files, a dial in order, samples of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dcp.figures.paper.results import read_results
+from dcp.model.registry import BUNDLED, OpenModel, open_model, shift_for
+from dcp.runs.recorder import record
+from dcp.runs.rescore import check
+from dcp.trace import Trace
+
+ASSETS = BUNDLED.parent
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def model() -> OpenModel:
+    return open_model(None)
+
+
+def samples() -> list[Path]:
+    return sorted((ASSETS / "traces").glob("*.safetensors"))
+
+
+def test_files_are_small_enough_to_be_shipped() -> None:
+    weights = [*BUNDLED.rglob("*.safetensors")]
+    assert sum(path.stat().st_size for path in weights) <= 32 * MEGABYTE
+    everything = [path for path in ASSETS.rglob("*") if path.is_file()]
+    assert max(path.stat().st_size for path in everything) <= 9 * MEGABYTE
+
+
+def test_the_dial_is_in_order_and_reaches_from_30_to_90_percent(model: OpenModel) -> None:
+    points = sorted(model.info.calibration, key=lambda point: point.delta)
+    assert {point.context for point in points} == {model.info.context}
+    sparsity = [point.sparsity for point in points]
+    assert sparsity == sorted(sparsity, reverse=True)
+    assert sparsity[0] >= 0.9
+    assert sparsity[-1] <= 0.3
+    assert all(0.9 < point.perplexity_ratio < 2 for point in points)
+    shifts = [shift_for(points, wanted) for wanted in (0.3, 0.5, 0.7, 0.8, 0.9)]
+    assert shifts == sorted(shifts, reverse=True)
+
+
+def test_the_dial_turns_a_text_as_it_says(model: OpenModel) -> None:
+    text = Trace.load(samples()[0]).text
+    dropped = [
+        record(text, model=model, new_tokens=0, sparsity=wanted).sparsity_at_end()
+        for wanted in (0.3, 0.6, 0.9)
+    ]
+    assert dropped == sorted(dropped)
+    # A text of a few hundred tokens drops less at its end than the calibration's windows do.
+    assert dropped[0] < 0.45
+    assert dropped[2] > 0.75
+
+
+@pytest.mark.parametrize("path", samples(), ids=lambda path: path.stem)
+def test_samples_were_made_by_these_weights(path: Path, model: OpenModel) -> None:
+    trace = Trace.load(path)
+    check(model, trace)
+    prompt = int(trace.meta["prompt_tokens"])
+    text = trace.text[: int(trace.offsets[prompt - 1, 1])]
+    again = record(
+        text,
+        model=model,
+        new_tokens=trace.tokens - prompt,
+        seed=int(trace.meta["seed"]),
+        **trace.meta["sampling"],
+    )
+    read = slice(0, prompt)
+    assert np.array_equal(again.token_ids[read], trace.token_ids[read])
+    # Near ties may fall otherwise on another processor: |z| inside the float budget.
+    differ = (again.death != trace.death)[:, read] & (trace.death[:, read] < prompt)
+    assert differ.mean() < 0.001
+
+
+def test_measured_results_are_of_these_weights(model: OpenModel) -> None:
+    files = sorted((ASSETS / "results").glob("*.json"))
+    assert files
+    for file in files:
+        rows = read_results(file).rows
+        assert {row["weights_sha256"] for row in rows if row["model"] == model.info.name} == {
+            model.loaded.weights_sha256
+        }
+    study = json.loads((ASSETS / "traces" / "study.json").read_text(encoding="utf-8"))
+    assert study["about"]["weights_sha256"] == model.loaded.weights_sha256
+    assert study["about"]["words"] >= 200_000

@@ -1,0 +1,163 @@
+"""Label noise and word lists: by hand, and against what errors of a tagger must do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dcp.errors import RequestError
+from dcp.speech.tagger import CLASSES, GROUPS, UPOS
+from dcp.speech.words import words_of
+from dcp.stats import Sample, drop_table, noise_table, trigger_table, word_table
+from dcp.stats.noise import tagger_accuracy, tagger_errors
+from tests.helpers.traces import make_trace
+from tests.stats.test_stats import Cycle, random_sample, row, sample_of
+
+ALONE = np.eye(len(UPOS))
+
+
+def split_sample() -> Sample:
+    """200 words: each noun is dropped after two steps, no verb ever."""
+    death = np.where(np.arange(200) % 2, -1, np.arange(200) + 2)
+    death[198:] = -1
+    return sample_of(death[None], tags=("NOUN", "VERB"))
+
+
+# ---- label noise
+
+
+def test_a_tagger_without_errors_moves_nothing() -> None:
+    samples = [random_sample(seed, prompt=90) for seed in range(2)]
+    table = noise_table(samples, errors=ALONE, horizon=9, source="both", draws=7)
+    expected = drop_table(samples, horizon=9, source="both")
+    assert table.group.tolist() == expected.group.tolist()
+    for column in ("drop_rate", "low", "high"):
+        assert table[column].to_numpy() == pytest.approx(expected.drop_rate.to_numpy())
+    assert (table.redrawn == 0).all()
+
+
+def test_a_tagger_that_guesses_makes_groups_alike() -> None:
+    guess = ALONE.copy()
+    noun, verb = UPOS.index("NOUN"), UPOS.index("VERB")
+    guess[[noun, noun, verb, verb], [noun, verb, noun, verb]] = 0.5
+    table = noise_table([split_sample()], errors=guess, horizon=5)
+    assert table.drop_rate.tolist() == pytest.approx([1, 0])
+    assert (table.redrawn - 0.5).abs().max() < 0.05
+    assert (table.low < 0.5).all()
+    assert (table.high > 0.5).all()
+    assert table.low.min() > 0.3
+    assert table.high.max() < 0.7
+
+
+def test_one_word_in_ten_wrong_moves_a_rate_by_a_tenth() -> None:
+    tenth = ALONE.copy()
+    noun, verb = UPOS.index("NOUN"), UPOS.index("VERB")
+    tenth[noun, [noun, verb]] = 0.9, 0.1
+    table = noise_table([split_sample()], errors=tenth, horizon=5)
+    verbs = row(table, "VERB")
+    # About ten nouns among some 110 that are called verbs now; all true verbs stay.
+    assert verbs.low < 10 / 110 < verbs.high
+    assert verbs.drop_rate == 0
+    assert row(table, "NOUN").low == 1
+
+
+def test_noise_is_seeded_and_every_option_changes_it() -> None:
+    sample = random_sample(5, tokens=260, prompt=130)
+    base = noise_table([sample], draws=30)
+    assert base.equals(noise_table([sample], draws=30))
+    for change in (
+        {"seed": 1},
+        {"draws": 60},
+        {"layer": 1},
+        {"source": "both"},
+        {"horizon": 8},
+        {"by": "class"},
+    ):
+        assert not base.equals(noise_table([sample], **{"draws": 30, **change})), change
+    for bad in ({"by": "layer"}, {"draws": 0}, {"horizon": 0}):
+        with pytest.raises(RequestError):
+            noise_table([sample], **bad)
+
+
+def test_the_tagger_s_errors_are_odds_of_the_true_tag() -> None:
+    odds = tagger_errors()
+    assert odds.sum(axis=1) == pytest.approx(1)
+    assert 0.9 < tagger_accuracy() < 1
+    said = UPOS.index("PROPN")
+    # The best known confusion of English taggers: names with nouns.
+    assert odds[said].argsort()[-2] == UPOS.index("NOUN")
+
+
+# ---- groupings of tags
+
+
+def test_groups_and_classes_share_out_all_tags() -> None:
+    for parts in (GROUPS, CLASSES):
+        assert sorted(tag for tags in parts.values() for tag in tags) == sorted(UPOS)
+
+
+def test_a_group_of_tags_is_its_tags_together() -> None:
+    sample = random_sample(9, tokens=300)
+    words = drop_table([sample], "pos").set_index("group").words
+    groups = drop_table([sample], "group").set_index("group").words
+    assert groups["naming"] == words["NOUN"]
+    classes = drop_table([sample], "class").set_index("group").words
+    assert classes["content"] == words["NOUN"] + words["VERB"]
+    pieces = drop_table([sample], "pieces")
+    assert pieces.group.tolist() == ["single"]
+
+
+def test_triggers_have_a_base_rate_and_groups() -> None:
+    sample = random_sample(3, tokens=300)
+    table = trigger_table([sample], "group")
+    assert table.group.tolist() == ["naming", "verbal", "function"]
+    assert table.base_rate.nunique() == 1
+    mean = (table.drops_per_query * table.queries).sum() / table.queries.sum()
+    assert table.base_rate[0] == pytest.approx(mean)
+    assert (table.drops_per_query / table.base_rate).to_numpy() == pytest.approx(
+        table.ratio.to_numpy()
+    )
+
+
+# ---- the words behind
+
+
+def lists(**options: Any) -> Any:
+    """ "the cat the dog . the" in two layers; by hand below."""
+    pieces = ["the ", "cat ", "the ", "dog ", ". ", "the "]
+    death = np.array([[2, 4, 4, -1, -1, -1], [4, -1, 4, 5, -1, -1]])
+    trace = make_trace(pieces, death)
+    words = words_of(trace, Cycle("DET", "NOUN", "DET", "NOUN", "PUNCT", "DET"))
+    return word_table([(trace, words)], **options)
+
+
+def test_words_are_listed_with_their_drops_by_hand() -> None:
+    table = lists(horizon=2)
+    assert table.word.tolist() == ["the", ".", "cat", "dog"]
+    the = table.iloc[0]
+    # The last "the" had no later query: two words in two layers.
+    assert (the.group, the.times, the.texts, the.watched) == ("DET", 2, 1, 4)
+    # Ages 2 and 4 of the first, 2 and 2 of the second.
+    assert (the.dropped, the.dropped_later, the.median_age) == (3, 1, 2)
+    assert the.dropped_when == ". 3×, the 1×"
+    cat = row(table.rename(columns={"group": "tag", "word": "group"}), "cat")
+    assert (cat.watched, cat.dropped, cat.dropped_later) == (2, 0, 1)
+
+
+def test_a_list_can_be_of_one_group_and_layer() -> None:
+    nouns = lists(group="NOUN")
+    assert nouns.word.tolist() == ["cat", "dog"]
+    assert lists(layer=0).watched.sum() == 5
+    assert lists(group="INTJ").empty
+    assert lists(by="class").group.tolist() == ["function", "neither", "content", "content"]
+
+
+def test_the_list_counts_the_words_of_the_table() -> None:
+    samples = [random_sample(seed, prompt=80) for seed in range(3)]
+    for source in ("prompt", "generated", "both"):
+        words = word_table(samples, source=source)
+        table = drop_table(samples, source=source, horizon=7)
+        assert words.times.sum() == table.words.sum()
+        assert word_table(samples, source=source, horizon=7).dropped.sum() == table.events.sum()
