@@ -139,7 +139,9 @@ class NativeCache(CachedAttention):
             self.settle(row)
         super().begin(spans)
 
-    def decode(self, rows: Sequence[int], tokens: Sequence[int], positions: Sequence[int]) -> Tensor:
+    def decode(
+        self, rows: Sequence[int], tokens: Sequence[int], positions: Sequence[int]
+    ) -> Tensor:
         """Read the next token of each sequence in ``rows`` -> logits [B, V] float32."""
         tables = [self._table(row) for row in rows]
         for row, found in zip(rows, tables, strict=True):
