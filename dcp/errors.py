@@ -8,8 +8,10 @@
     |-- DataError           training or evaluation data that cannot be read or is too little
     `-- MissingPartError    an optional part of the package is not installed
 
-Knows nothing of the rest of the package. Front ends print ``str(error)`` and exit with 2; anything
-that is not a DcpError is a bug and keeps its traceback.
+Knows nothing of the rest of the package, and of no front end: a message speaks of parameters, and
+``remedy`` names the one that mends it, so that a command line can add its option and a page its
+widget. Front ends print the message and exit with 2; anything that is not a DcpError is a bug and
+keeps its traceback.
 """
 
 from __future__ import annotations
@@ -26,7 +28,14 @@ __all__ = [
 
 
 class DcpError(Exception):
-    """Base of all errors a user can mend. The message is one line."""
+    """Base of all errors a user can mend. The message is one line.
+
+    remedy  the parameter to change, where a front end has a name of its own for it; else empty
+    """
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 class RequestError(DcpError):

@@ -24,6 +24,7 @@ from dcp.errors import DataError, RequestError, TraceError
 from dcp.model.registry import OpenModel, shift_for
 from dcp.progress import Cancel, Progress, silent
 from dcp.runs.recorder import Recorder
+from dcp.runs.request import TextRequest
 from dcp.speech.words import TextTagger, from_json, words_of
 from dcp.speech.words import to_json as words_to_json
 from dcp.stats.lives import Sample
@@ -141,7 +142,7 @@ def record_window(
     cancel: Cancel | None = None,
 ) -> Trace:
     """One window as a trace that names its document."""
-    recorder = Recorder.begin(
+    request = TextRequest(
         window.text,
         model=model,
         new_tokens=plan.new_tokens,
@@ -149,11 +150,8 @@ def record_window(
         gate_shift=plan.gate_shift,
         # Tokens of a stretch can differ from those of the whole by a few at its ends.
         truncate="right",
-        cancel=cancel,
     )
-    for _ in recorder:
-        pass
-    trace = recorder.trace()
+    trace = Recorder.begin(request, cancel).finish()
     document = f"{plan.text_sha256[:16]}:{window.document}"
     return dataclasses.replace(trace, meta={**trace.meta, "document": document})
 

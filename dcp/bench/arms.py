@@ -25,6 +25,7 @@ from dcp.model.registry import OpenModel
 from dcp.model.weights import load
 from dcp.progress import Progress, in_parts, silent
 from dcp.runs.recorder import Recorder
+from dcp.runs.request import TextRequest
 
 __all__ = ["Plan", "Row", "decode_group", "model_group", "scattered"]
 
@@ -157,7 +158,8 @@ def model_group(
     begin(f"{model.info.name}: reading {len(prompt)} tokens")
     dense = _Ours(engine.run(ids, new_tokens=new, sampling=_GREEDY, prune=False), engine, False)
     pruned = _Ours(engine.run(ids, new_tokens=new, sampling=_GREEDY), engine, True)
-    recorder = Recorder.begin(prompt.text, model=model, new_tokens=new, temperature=0, impl=impl)
+    request = TextRequest(prompt.text, model=model, new_tokens=new, temperature=0, impl=impl)
+    recorder = Recorder.begin(request)
     steps = iter(recorder)
     while recorder.counters().new_tokens == 0:
         next(steps)

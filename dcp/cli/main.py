@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from dcp import __version__
+from dcp.cli.hints import worded
 from dcp.cli.parser import Parser
 from dcp.cli.terminal import one_line
 from dcp.errors import DcpError, RequestError
@@ -112,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except DcpError as error:
-        return _fail(str(error))
+        return _fail(worded(error))
     except ModuleNotFoundError as error:
         if error.name not in PARTS:
             raise

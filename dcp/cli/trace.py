@@ -59,9 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     text = args.text if args.file is None else read_text(args.file)
-    from dcp.runs.recorder import record
+    from dcp.runs.recorder import Recorder
+    from dcp.runs.request import TextRequest
 
-    trace = record(
+    request = TextRequest(
         text,
         model=args.model,
         new_tokens=args.new_tokens,
@@ -76,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
         truncate=args.truncate,
         stop_at_eos=args.stop_at_eos,
     )
+    trace = Recorder.begin(request).finish()
     if args.gates_off:
         from dcp.model.registry import open_model
         from dcp.runs.rescore import gates_off

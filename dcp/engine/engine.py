@@ -21,18 +21,22 @@ from typing import Any
 
 import torch
 
+from dcp.arguments import real, whole
 from dcp.deaths import ForcedDeaths
-from dcp.engine.request import Memory, Request, RowStep, Step
+from dcp.engine.request import Memory, Request, RowStep, Step, per_row
 from dcp.engine.run import Run
 from dcp.errors import RequestError
 from dcp.kernels import api
 from dcp.model.blocks import BlockLinear
 from dcp.model.cached import CachedAttention
 from dcp.model.config import Sampling
+from dcp.model.evicting import EvictingAttention
 from dcp.model.int8 import Int8Linear
 from dcp.model.native import NativeCache, NativeModel, why_not
 from dcp.model.paged import PagedAttention
 from dcp.model.weights import LoadedModel
+from dcp.policies.registry import policy_of
+from dcp.policies.rule import Eviction, Setup, uniform_budget
 from dcp.progress import Cancel
 
 __all__ = ["Engine", "Memory", "RowStep", "Run", "Step"]
@@ -87,6 +91,7 @@ class Engine:
         chunk: int | None = None,
         score_prompt: bool = True,
         streams: Sequence[int] | None = None,
+        eviction: Eviction | None = None,
         cancel: Cancel | None = None,
     ) -> Run:
         """Start a run of B rows; iterate over what comes back.
@@ -103,6 +108,8 @@ class Engine:
         score_prompt  False leaves the log-probs of prompt tokens nan, which is faster
         streams       [B] names of the rows for sampling, 0, 1, … by default: under its name a row
                       draws the same tokens in every batch
+        eviction      a policy that decides in place of the gates (``gates``: after them); its
+                      attention is computed on the host
         cancel        asked before each step is begun; True ends the run once the steps that are
                       under way by then (on a GPU, a few) have come back
 
@@ -111,9 +118,9 @@ class Engine:
         batch = len(prompts)
         request = Request(
             prompts=tuple(tuple(prompt) for prompt in prompts),
-            new_tokens=(new_tokens,) * batch if isinstance(new_tokens, int) else tuple(new_tokens),
+            new_tokens=per_row("new_tokens", new_tokens, batch),
             sampling=sampling or Sampling(),
-            gate_shift=gate_shift,
+            gate_shift=real("gate shift", gate_shift),
             stop_ids=frozenset(stop_ids),
             continuations=(
                 ((),) * batch
@@ -122,9 +129,10 @@ class Engine:
             ),
             deaths=(None,) * batch if deaths is None else tuple(deaths),
             prune=prune,
-            chunk=chunk if chunk is not None else self._chunk,
+            chunk=self._chunk if chunk is None else whole("chunk", chunk),
             score_prompt=score_prompt,
             streams=tuple(range(batch)) if streams is None else tuple(streams),
+            eviction=eviction,
             cancel=cancel,
         )
         request.check(self.model.config)
@@ -137,6 +145,8 @@ class Engine:
     def _cache(self, request: Request) -> CachedAttention | PagedAttention:
         config, gates = self.model.config, self.model.gates
         interaction = gates.interaction if gates and request.prune else 0
+        if request.eviction is not None:
+            return self._evicting(request, request.eviction)
         if self.kernels.pool is None:
             options: dict[str, Any] = {
                 "interaction": interaction,
@@ -151,4 +161,33 @@ class Engine:
             config, self.kernels, self.model.dtype, self.device, request.lengths,
             interaction=interaction, gate_shift=request.gate_shift, deaths=request.deaths,
             budget=self.cache_bytes,
+        )  # fmt: skip
+
+    def _evicting(self, request: Request, eviction: Eviction) -> EvictingAttention:
+        config, policy = self.model.config, policy_of(eviction.policy)
+        if self.kernels.pool is not None:
+            raise RequestError(
+                f"policy {policy.name} is carried out on the host, not by impl {self.impl}; "
+                "use impl cpu or reference"
+            )
+        gates = self.model.gates if "margin" in policy.needs and request.prune else None
+        if "margin" in policy.needs and gates is None:
+            raise RequestError(f"policy {policy.name} needs a model with gates; choose another")
+        if policy.budgeted and eviction.budget is None:
+            raise RequestError(f"policy {policy.name} needs a budget of entries a layer; give one")
+        rules = [
+            policy.start(
+                Setup(
+                    1, config.layers, length, len(prompt),
+                    uniform_budget(eviction.budget or length, config.layers, length),
+                    request.sampling.seed,
+                ),
+                eviction.settings,
+            )
+            for prompt, length in zip(request.prompts, request.lengths, strict=True)
+        ]  # fmt: skip
+        return EvictingAttention(
+            config, self.kernels, self.model.dtype, request.lengths,
+            interaction=gates.interaction if gates else 0, gate_shift=request.gate_shift,
+            deaths=request.deaths, policy=policy, rules=rules,
         )  # fmt: skip

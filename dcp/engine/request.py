@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from dcp.arguments import whole
 from dcp.deaths import ForcedDeaths
 from dcp.errors import RequestError
 from dcp.model.cached import Drops
 from dcp.model.config import ModelConfig, Sampling
+from dcp.policies.rule import Eviction
 from dcp.progress import Cancel
 
-__all__ = ["Memory", "Request", "RowStep", "Step"]
+__all__ = ["Memory", "Request", "RowStep", "Step", "per_row"]
 
 Finish = Literal["length", "stop"]
 
@@ -36,6 +38,7 @@ class Request:
     score_prompt: bool
     streams: tuple[int, ...]
     cancel: Cancel | None
+    eviction: Eviction | None = None
 
     @property
     def lengths(self) -> list[int]:
@@ -52,17 +55,24 @@ class Request:
                 raise RequestError(f"{name} has {given} entries for {len(self.prompts)} prompts")
         if self.chunk < 1:
             raise RequestError(f"chunk must be at least 1, not {self.chunk}")
-        if not np.isfinite(self.gate_shift):
-            raise RequestError(f"gate shift must be a finite number, not {self.gate_shift}")
         for prompt, new in zip(self.prompts, self.new_tokens, strict=True):
             _check_row(config, prompt, new)
         for ids in self.continuations:
             _check_ids(config, ids)
+        if self.eviction is not None and any(orders is not None for orders in self.deaths):
+            raise RequestError("an eviction policy and forced deaths cannot share a run; give one")
         for orders in self.deaths:
             if orders is not None and len(orders.death) != config.layers:
                 raise RequestError(
                     f"forced deaths have {len(orders.death)} layers, the model {config.layers}"
                 )
+
+
+def per_row(name: str, value: int | Iterable[int], batch: int) -> tuple[int, ...]:
+    """One whole number for each of ``batch`` rows, from one for all or one per row."""
+    if isinstance(value, Iterable):
+        return tuple(whole(name, number) for number in value)
+    return (whole(name, value),) * batch
 
 
 def _check_row(config: ModelConfig, prompt: Sequence[int], new: int) -> None:

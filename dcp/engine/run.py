@@ -67,7 +67,10 @@ class Run(Iterator[Step]):
         # Nothing has asked about the token read last, nor read the one after it.
         self._margin[row][:, max(0, self._read[row] - 1) :] = np.nan
         seen = self._joined(row)
-        return self._death[row][:, :seen].copy(), self._margin[row][:, :seen].copy()
+        death = self._death[row][:, :seen].copy()
+        # A policy frees an entry one step before the first that does not see it has been read.
+        death[death >= self._read[row]] = ALIVE
+        return death, self._margin[row][:, :seen].copy()
 
     def _joined(self, row: int) -> int:
         """Tokens of the row so far: of its prompt those that were read, then all."""

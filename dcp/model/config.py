@@ -6,11 +6,11 @@ dictionary and refuses by name what the model loop does not do.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dcp.arguments import real, whole
 from dcp.errors import ModelError, RequestError
 
 __all__ = ["ARCHITECTURES", "ModelConfig", "RopeScaling", "Sampling"]
@@ -204,7 +204,11 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.temperature) or self.temperature < 0:
+        for name in ("temperature", "top_p"):
+            object.__setattr__(self, name, real(name, getattr(self, name)))
+        for name in ("top_k", "seed"):
+            object.__setattr__(self, name, whole(name, getattr(self, name)))
+        if self.temperature < 0:
             raise RequestError(f"temperature must be 0 or more, not {self.temperature}")
         if self.top_k < 0:
             raise RequestError(f"top-k must be 0 (off) or more, not {self.top_k}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dcp.errors import DeviceError, ModelError, RequestError
-from dcp.model.checkpoint import Checkpoint
+from dcp.model.bases import how_to_get
+from dcp.model.checkpoint import GATES, Checkpoint, base_of, gates_of, open_base
+from dcp.model.config import ModelConfig
+from dcp.model.files import parameters_of, stamp_of
 from dcp.model.gate_config import Calibration
 from dcp.resources import asset
 
@@ -25,7 +28,10 @@ if TYPE_CHECKING:
     from dcp.model.weights import LoadedModel
     from dcp.text.tokens import Tokenizer
 
-__all__ = ["ModelInfo", "OpenModel", "describe", "find", "list_models", "open_model", "shift_for"]
+__all__ = [
+    *("BaseStatus", "ModelInfo", "OpenModel", "describe", "find", "list_models"),
+    *("missing_base_hint", "open_model", "shift_for"),
+]
 
 BUNDLED = asset("models")
 DTYPES = ("float32", "bfloat16", "int8", "int4")
@@ -38,8 +44,20 @@ _HUB_FILES = ("*.json", "*.safetensors", "tokenizer.model", "merges.txt")
 
 
 @dataclass(frozen=True)
+class BaseStatus:
+    """The base of an adapter: whether it can be opened here, and the command that gets it."""
+
+    name: str
+    ready: bool
+    how: str
+
+
+@dataclass(frozen=True)
 class ModelInfo:
-    """What a checkpoint folder says of itself. ``calibration`` is empty without a sparsity dial."""
+    """What a checkpoint folder says of itself. ``calibration`` is empty without a sparsity dial.
+
+    ``base`` is None for a model that is whole.
+    """
 
     name: str
     path: Path
@@ -50,22 +68,75 @@ class ModelInfo:
     context: int
     vocab: int
     calibration: tuple[Calibration, ...]
+    base: BaseStatus | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class OpenModel:
-    """A model ready to read text: weights, tokenizer, and the ids that end a text."""
+    """A model ready to read text: weights, tokenizer, and the ids that end a text.
+
+    ``chat_template`` is the Jinja source by which the model was taught to chat, or None:
+    `dcp.text.chat.render` makes a text of it.
+    """
 
     info: ModelInfo
     loaded: LoadedModel
     tokenizer: Tokenizer
     stop_ids: tuple[int, ...]
     dtype: str
+    chat_template: str | None = None
 
 
 def list_models() -> list[ModelInfo]:
-    """The bundled models, the default first. Raises ModelError for a damaged folder."""
-    return [describe(folder) for folder in _bundled()]
+    """The bundled models, the default first. Raises ModelError for a damaged folder.
+
+    The default is an adapter whose base is here; without one, a model that is whole.
+    """
+    bundled = _bundled()
+    return [_listed(folder, default=folder == bundled[0]) for folder in bundled]
+
+
+def missing_base_hint() -> str | None:
+    """One line that says how to get the base of a bundled adapter; None where none is missing."""
+    for folder in _bundled():
+        base = _status(folder)
+        if base is not None and not base.ready:
+            return f"{folder.name} is not ready: its base model is missing; get it with: {base.how}"
+    return None
+
+
+def _listed(folder: Path, default: bool) -> ModelInfo:
+    base = _status(folder)
+    if base is None or base.ready:
+        return replace(_info(Checkpoint.read(folder), True), default=default)
+    # What the adapter itself knows of a base that is not here.
+    stamp = stamp_of(folder)
+    gates = gates_of(folder, stamp)
+    assert gates.base is not None
+    config = ModelConfig.from_hf(gates.base.config)
+    return ModelInfo(
+        name=folder.name,
+        path=folder.resolve(),
+        default=default,
+        architecture=config.architecture,
+        layers=config.layers,
+        parameters=gates.base.parameters + parameters_of(folder / GATES),
+        context=config.context,
+        vocab=config.vocab,
+        calibration=gates.calibration,
+        base=base,
+    )
+
+
+def _status(folder: Path) -> BaseStatus | None:
+    base = base_of(folder, stamp_of(folder))
+    if base is None:
+        return None
+    try:
+        open_base(base)
+    except ModelError:
+        return BaseStatus(base.name, False, how_to_get(base))
+    return BaseStatus(base.name, True, how_to_get(base))
 
 
 def find(name: str | Path | None = None) -> Path:
@@ -109,6 +180,7 @@ def describe(folder: Path, *, gates: bool = True) -> ModelInfo:
 def _info(checkpoint: Checkpoint, gates: bool) -> ModelInfo:
     config, bundled = checkpoint.config, _bundled()
     path = checkpoint.folder.resolve()
+    base = checkpoint.gates.base if checkpoint.base is not None else None
     return ModelInfo(
         name=checkpoint.name,
         path=path,
@@ -119,20 +191,27 @@ def _info(checkpoint: Checkpoint, gates: bool) -> ModelInfo:
         context=config.context,
         vocab=config.vocab,
         calibration=checkpoint.gates.calibration if gates else (),
+        base=None if base is None else BaseStatus(base.name, True, how_to_get(base)),
     )
 
 
 def open_model(
-    name: str | Path | None = None, dtype: str = "float32", *, gates: bool = True
+    name: str | Path | None = None,
+    dtype: str = "float32",
+    *,
+    gates: bool = True,
+    base: str | Path | None = None,
 ) -> OpenModel:
     """Load a model and its tokenizer; ``gates=False`` loads the base model alone.
+
+    ``base`` is the folder of an adapter's base model, instead of where it is looked for.
 
     The last two are kept, so that opening one again is free. Raises ModelError or DeviceError in
     one line.
     """
     if dtype not in DTYPES:
         raise DeviceError(f"dtype {dtype!r} is not supported; use one of: {', '.join(DTYPES)}")
-    return _open(Checkpoint.read(find(name)), dtype, gates)
+    return _open(Checkpoint.read(find(name), base), dtype, gates)
 
 
 # Two: a model and its baseline.
@@ -144,7 +223,14 @@ def _open(checkpoint: Checkpoint, dtype: str, gates: bool) -> OpenModel:
     from dcp.model.weights import load
 
     loaded = load(checkpoint, getattr(torch, dtype), gates=gates)
-    return OpenModel(info, loaded, checkpoint.tokenizer, checkpoint.stop_ids, dtype)
+    return OpenModel(
+        info,
+        loaded,
+        checkpoint.tokenizer,
+        checkpoint.stop_ids,
+        dtype,
+        checkpoint.chat_template,
+    )
 
 
 def shift_for(calibration: Sequence[Calibration], sparsity: float) -> float:
@@ -166,7 +252,14 @@ def shift_for(calibration: Sequence[Calibration], sparsity: float) -> float:
 
 
 def _bundled() -> list[Path]:
-    return sorted(path.parent for path in BUNDLED.glob("*/dcp_config.json"))
+    """Adapters that are ready, then whole models, then adapters without their base."""
+    folders = sorted(path.parent for path in BUNDLED.glob("*/dcp_config.json"))
+
+    def rank(folder: Path) -> int:
+        base = _status(folder)
+        return 1 if base is None else 0 if base.ready else 2
+
+    return sorted(folders, key=rank)
 
 
 def _download(hub_id: str) -> Path:

@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dcp.model.checkpoint import GATES
+from dcp.model.adapter import save_adapter, write_gates
 from dcp.model.gate_config import GateConfig
-from dcp.model.names import gate_names, to_hf_names
+from dcp.model.names import to_hf_names
 from dcp.model.transformer import Transformer
 
 __all__ = ["save"]
@@ -31,8 +31,14 @@ def save(
     gates: GateConfig | None,
     dtype: torch.dtype = torch.bfloat16,
 ) -> None:
-    """Write config, weights (sharded under 9 MB a file) and gates (float32) to ``folder``."""
+    """Write config, weights (sharded under 9 MB a file) and gates (float32) to ``folder``.
+
+    Gates that name a base are written as an adapter: they, and what differs from the base.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    if gates is not None and gates.base is not None:
+        save_adapter(folder, transformer, gates)
+        return
     state = {k: v.detach().cpu() for k, v in transformer.state_dict().items()}
     tensors = {k: v.to(dtype) for k, v in to_hf_names(state, transformer.config).items()}
     for stale in folder.glob("model*.safetensors*"):
@@ -40,11 +46,7 @@ def save(
     _save_sharded(folder, tensors)
     (folder / "config.json").write_text(json.dumps(dict(hf_config), indent=2) + "\n")
     if gates is not None:
-        named = {
-            theirs: state[ours].float() for ours, theirs in gate_names(transformer.config.layers)
-        }
-        save_file(named, folder / GATES, metadata={"format": "pt"})
-        (folder / "dcp_config.json").write_text(json.dumps(gates.to_json(), indent=2) + "\n")
+        write_gates(folder, transformer, gates, {})
 
 
 def _save_sharded(folder: Path, tensors: dict[str, Tensor]) -> None:

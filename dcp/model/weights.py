@@ -19,14 +19,14 @@ from torch import Tensor
 from dcp.errors import ModelError
 from dcp.kernels.native.pack import Bits
 from dcp.model.blocks import narrow
-from dcp.model.checkpoint import GATES, Checkpoint
+from dcp.model.checkpoint import DELTA, GATES, Checkpoint
 from dcp.model.config import ModelConfig
 from dcp.model.files import first_line, regular
 from dcp.model.gate_config import GateConfig
 from dcp.model.names import from_hf_names, gate_names, unknown_names
 from dcp.model.transformer import Transformer
 
-__all__ = ["LoadedModel", "load"]
+__all__ = ["LoadedModel", "load", "tensors_of"]
 
 _STORED = (torch.float32, torch.bfloat16, torch.float16)
 _LOADED = (torch.float32, torch.bfloat16, torch.int8, torch.int4)
@@ -66,13 +66,25 @@ def load(
     config, gate_config = found.config, found.gates if gates else None
     found.check_tokenizer()
     wide = torch.float32 if dtype in _BITS else dtype
-    with _tensors(found.weights) as (read, names):
+    deltas = _deltas(found.folder / GATES) if gates and found.base is not None else {}
+    with tensors_of(found) as (read, names):
         if strange := unknown_names(names, config):
             raise ModelError(
                 f"the checkpoint has tensor {strange[0]!r}, which {config.architecture} as we "
                 "run it does not use"
             )
-        state = from_hf_names(lambda name: _sound(name, read(name)).to(wide), names, config)
+        if strange := unknown_names(deltas, config):
+            raise ModelError(f"{GATES} has a delta for {strange[0]!r}, which the base has not")
+
+        def tensor(name: str) -> Tensor:
+            whole = _sound(name, read(name))
+            if (delta := deltas.get(name)) is not None:
+                if delta.shape != whole.shape:
+                    raise ModelError(f"{GATES}: the delta of {name!r} has another shape")
+                whole = whole.float() + delta
+            return whole.to(wide)
+
+        state = from_hf_names(tensor, names, config)
     if gate_config:
         state |= _gates(found.folder / GATES, config, gate_config)
     if config.tied:
@@ -110,6 +122,16 @@ def _gates(path: Path, config: ModelConfig, gates: GateConfig) -> dict[str, Tens
     return out
 
 
+def _deltas(path: Path) -> dict[str, Tensor]:
+    """What an adapter adds to its base, by the base's names."""
+    with _tensors([path]) as (read, names):
+        return {
+            name.removeprefix(DELTA): _sound(name, read(name)).float()
+            for name in names
+            if name.startswith(DELTA)
+        }
+
+
 def _sound(name: str, tensor: Tensor) -> Tensor:
     """The tensor, copied out of its file. Raises ModelError for a wrong dtype, NaN or infinity."""
     if tensor.dtype not in _STORED:
@@ -118,6 +140,17 @@ def _sound(name: str, tensor: Tensor) -> Tensor:
     if not bool(torch.isfinite(tensor).all()):
         raise ModelError(f"tensor {name!r} holds NaN or infinity: the checkpoint is damaged")
     return tensor.clone()
+
+
+@contextmanager
+def tensors_of(found: Checkpoint) -> Iterator[tuple[Callable[[str], Tensor], set[str]]]:
+    """Read the base model's tensors by the names of ``transformers``."""
+    file = found.gguf
+    if file is not None:
+        yield lambda name: torch.from_numpy(file.tensor(name)), set(file.entries)
+        return
+    with _tensors(found.weights) as opened:
+        yield opened
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from dcp.arguments import one_of
 from dcp.deaths import ALIVE
-from dcp.stats.lives import check_choice
 from dcp.trace import Trace
 
 __all__ = ["Policy", "control_deaths", "control_trace"]
@@ -31,7 +31,7 @@ def control_deaths(
     >>> control_deaths(np.array([[ALIVE, 2, ALIVE, ALIVE]], np.int32), "oldest")[0, 0]
     2
     """
-    check_choice("policy", policy, get_args(Policy))
+    one_of("policy", policy, get_args(Policy))
     rng = np.random.default_rng(seed)
     control = np.full_like(death, ALIVE)
     for layer, row in enumerate(death):

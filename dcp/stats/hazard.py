@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dcp.arguments import one_of
 from dcp.errors import RequestError
 from dcp.resources import needs
 from dcp.speech.tagger import CLASSES, GROUPS, UPOS
 from dcp.stats.frequency import BANDS
-from dcp.stats.lives import TAGGED, By, Phase, Sample, check_choice, group_index
+from dcp.stats.lives import TAGGED, By, Phase, Sample, group_index
 from dcp.stats.person_period import Cells, count
 from dcp.stats.rates import MIN_WORDS
 
@@ -59,8 +60,8 @@ def hazard_table(
     Words without a letter count as of mean frequency. Groups of fewer than 20 tokens, and those in
     which nothing or everything is dropped, stay blank and out of the model. Raises RequestError.
     """
-    check_choice("grouping", by, TAGGED)
-    check_choice("source", source, get_args(Phase))
+    one_of("grouping", by, TAGGED)
+    one_of("source", source, get_args(Phase))
     if not samples:
         raise RequestError("no trace given: statistics need at least one")
     for trace, _ in samples:

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from dcp.arguments import one_of
 from dcp.deaths import ALIVE
 from dcp.errors import RequestError
 from dcp.speech.tagger import CLASSES, GROUPS, UPOS, class_of, group_of
@@ -31,7 +32,6 @@ __all__ = [
     "Pieces",
     "Rule",
     "Sample",
-    "check_choice",
     "group_index",
     "observe",
     "texts_of",
@@ -106,12 +106,6 @@ _COLUMNS = (
 )
 
 
-def check_choice(name: str, value: str, options: Sequence[str]) -> None:
-    """Raise RequestError unless ``value`` is one of ``options``."""
-    if value not in options:
-        raise RequestError(f"{name} {value!r} is unknown: choose one of {', '.join(options)}")
-
-
 def observe(
     samples: Sequence[Sample],
     *,
@@ -136,12 +130,12 @@ def observe(
 
     Raises RequestError for an unknown choice or layer.
     """
-    check_choice("grouping", by, BY)
-    check_choice("source", source, get_args(Phase))
-    check_choice("phase", dropped_in, get_args(Phase))
-    check_choice("rule", rule, get_args(Rule))
+    one_of("grouping", by, BY)
+    one_of("source", source, get_args(Phase))
+    one_of("phase", dropped_in, get_args(Phase))
+    one_of("rule", rule, get_args(Rule))
     pieces = pieces or usual_pieces(by)
-    check_choice("pieces", pieces, get_args(Pieces))
+    one_of("pieces", pieces, get_args(Pieces))
     if not samples:
         raise RequestError("no trace given: statistics need at least one")
     for trace, _ in samples:

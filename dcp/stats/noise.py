@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dcp.arguments import one_of
 from dcp.errors import RequestError
 from dcp.resources import asset
 from dcp.speech.tagger import CLASSES, GROUPS, UPOS
@@ -26,7 +27,6 @@ from dcp.stats.lives import (
     Phase,
     Pieces,
     Sample,
-    check_choice,
     group_index,
     observe,
 )
@@ -86,7 +86,7 @@ def noise_table(
     ``errors`` [17, 17] are the odds of each true tag given the tag; None: `tagger_errors`. Groups
     of fewer than 20 words stay blank. Raises RequestError.
     """
-    check_choice("grouping", by, TAGGED)
+    one_of("grouping", by, TAGGED)
     lives = observe(samples, by="pos", source=source, layer=layer, pieces=pieces)
     return noise_of(
         lives, by, horizon=horizon, source=source, seed=seed, draws=draws, errors=errors

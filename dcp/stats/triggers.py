@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dcp.arguments import one_of
 from dcp.deaths import ALIVE
 from dcp.errors import RequestError
 from dcp.speech.tagger import CLASSES, GROUPS, UPOS
 from dcp.speech.words import Word
 from dcp.stats.estimate import BLOCK
-from dcp.stats.lives import TAGGED, By, Phase, Sample, check_choice, group_index, texts_of
+from dcp.stats.lives import TAGGED, By, Phase, Sample, group_index, texts_of
 from dcp.stats.rates import MIN_WORDS
 from dcp.trace import Trace
 
@@ -50,8 +51,8 @@ def trigger_table(
     ``source`` is where the query stands. Queries are tokens of complete words; estimates are nan
     for groups of fewer than 20 queries and where nothing was dropped. Raises RequestError.
     """
-    check_choice("source", source, get_args(Phase))
-    check_choice("grouping", by, TAGGED)
+    one_of("source", source, get_args(Phase))
+    one_of("grouping", by, TAGGED)
     if not samples or n_boot < 1:
         raise RequestError("triggers need at least one trace and one resample")
     return trigger_tables(samples, [by], source=source, layer=layer, seed=seed, n_boot=n_boot)[by]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import streamlit as st
 
+from dcp.errors import DcpError
 from dcp.resources import root
 
-__all__ = ["empty", "problem", "style", "to_page"]
+__all__ = ["empty", "problem", "style", "to_page", "worded"]
 
 # Paths in full: Streamlit would look beside the script that it was started with.
 _PAGES = root() / "pages"
@@ -41,6 +44,15 @@ _CSS = """
 def style() -> None:
     """Send the style sheet; once per page run."""
     st.html(_CSS)
+
+
+def worded(error: DcpError, hints: Mapping[str, str]) -> str:
+    """What ``error`` says, as a sentence, and the page's own hint at what mends it, if it has one.
+
+    hints  remedy of an error -> the widget that is for it
+    """
+    said, hint = str(error).rstrip("."), hints.get(error.remedy)
+    return f"{said[:1].upper()}{said[1:]}" + (f" ({hint})." if hint else ".")
 
 
 def problem(message: str) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,11 +15,12 @@ import streamlit as st
 
 from dcp.errors import DcpError, RequestError
 from dcp.model.registry import list_models
+from dcp.runs.request import TextRequest
 from dcp.speech.words import Word
 from dcp.trace import Trace
 from dcp.ui.settings import Settings
 from dcp.ui.task import Report, Task
-from dcp.ui.worker import Recording, Request, Worker
+from dcp.ui.worker import Recording, Worker
 
 if TYPE_CHECKING:
     from dcp.model.registry import OpenModel
@@ -38,19 +40,13 @@ def worker(limits: Settings) -> Worker:
     )
 
 
-def begin(request: Request, leave: Callable[[], bool]) -> Recording:
+def begin(request: TextRequest, leave: Callable[[], bool]) -> Recording:
     """Start a run: loads torch and the model on first use. Raises DcpError."""
     from dcp.runs.recorder import Recorder
 
-    return Recorder.begin(
-        request.text,
-        model=_open(request.model),
-        new_tokens=request.new_tokens,
-        temperature=request.temperature,
-        seed=request.seed,
-        gate_shift=request.gate_shift,
-        cancel=leave,
-    )
+    model = request.model
+    opened = _open(model) if model is None or isinstance(model, str) else model
+    return Recorder.begin(replace(request, model=opened), leave)
 
 
 def ask(

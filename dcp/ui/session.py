@@ -11,11 +11,12 @@ from typing import Any, Literal
 import streamlit as st
 
 from dcp.resources import root
+from dcp.runs.request import TextRequest
 from dcp.speech.words import Word
 from dcp.trace import Trace
 from dcp.ui.samples import load_sample, sample_names
 from dcp.ui.task import Task
-from dcp.ui.worker import Job, Request, Status
+from dcp.ui.worker import Job, Status
 
 __all__ = ["Session", "current"]
 
@@ -70,9 +71,10 @@ class Session:
         ends = {"layer": trace.layers, "step": trace.n_queries, "token": trace.tokens}
         return 0 <= value < ends[part]
 
-    def begin(self, job: Job, request: Request) -> None:
+    def begin(self, job: Job, request: TextRequest) -> None:
         """A run was put in the line."""
-        self.job, self.planned, self.asked = job, request.new_tokens, request.model
+        self.job, self.planned = job, request.new_tokens
+        self.asked = request.model if isinstance(request.model, str) else None
         self.shown = f"run-{secrets.token_hex(4)}"
 
     def end(self, status: Status) -> None:

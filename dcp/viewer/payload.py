@@ -1,6 +1,6 @@
 """What the canvas needs of a Trace, as one JSON object: little text, arrays as base64.
 
-Pure: no page, no clock, no file. `assets/viewer/viewer.js` (`unpack`) reads what is written here.
+Pure: no page, no clock, no file. `web/viewer/run.js` (`unpack`) reads what is written here.
 Offsets are handed over in UTF-16 code units, because that is how JavaScript indexes a string.
 """
 
@@ -17,7 +17,10 @@ import numpy.typing as npt
 from dcp.speech.tagger import GROUPS, UPOS, group_of
 from dcp.trace import Trace
 
-__all__ = ["NEAR_TIE", "Speed", "WordSpan", "payload"]
+__all__ = ["NEAR_TIE", "VERSION", "Speed", "WordSpan", "payload"]
+
+VERSION = 1
+"""The form of the payload. A view that reads another one says so instead of drawing it."""
 
 NEAR_TIE = 1e-4
 """Gate logits nearer to zero than this are near ties: implementations may disagree on them."""
@@ -62,6 +65,8 @@ def payload(
     planned: int | None = None,
     speed: Speed | None = None,
     at: Mapping[str, int | None] | None = None,
+    play: bool = False,
+    dimmed: bool = False,
 ) -> dict[str, Any]:
     """The JSON object of one trace. ``words`` may cover the text in part, or not at all.
 
@@ -70,6 +75,9 @@ def payload(
     speed    counters; by default those the trace itself recorded
     at       where to look: ``layer``, ``step``, ``token`` (None or absent leaves it), and ``n``:
              the view goes there once for each new ``n``
+    play     the film starts by itself, once for each run_id, unless ``at`` has a step or the reader
+             asked for less motion
+    dimmed   what is shown is about to be replaced
 
     >>> payload(trace)["tokens"] == trace.tokens
     True
@@ -86,8 +94,11 @@ def payload(
     plain = trace.fragments()
     names = {str(j): n for j, n in enumerate(trace.pieces()) if n != plain[j]}
     return {
+        "version": VERSION,
         "id": run_id,
         "running": running,
+        "play": play,
+        "dimmed": dimmed,
         "planned": max(planned or 0, trace.tokens),
         "tokens": trace.tokens,
         "layers": trace.layers,
@@ -117,6 +128,7 @@ def payload(
             "process": speed.process,
         },
         "label": _label(trace),
+        "machine": _machine(trace),
         "at": {key: value for key, value in (at or {}).items() if value is not None},
     }
 
@@ -156,6 +168,12 @@ def _pack(array: npt.NDArray[Any]) -> str:
 
 def _positive(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and value > 0 else None
+
+
+def _machine(trace: Trace) -> str:
+    """What the speed was measured on, as far as the trace tells: "cpu, 2 threads"."""
+    device, threads = str(trace.meta["device"]), trace.meta.get("threads")
+    return f"{device}, {threads} threads" if device == "cpu" and threads else device
 
 
 def _label(trace: Trace) -> str:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from dcp.runs.request import TextRequest
 from dcp.trace import ALIVE, Trace
 from dcp.ui.explore.examples import EXAMPLES
-from dcp.ui.worker import Request
 
 LAYERS = 4
 CONTEXT = 512
@@ -40,7 +40,7 @@ class FakeCounters:
 class FakeRecording:
     """Reads the text as tokens of at most six characters, then repeats it, dropping by seed."""
 
-    def __init__(self, request: Request, leave: Callable[[], bool], pause: float = 0.0) -> None:
+    def __init__(self, request: TextRequest, leave: Callable[[], bool], pause: float = 0.0) -> None:
         self._leave, self._pause = leave, pause
         self._pieces = re.findall(r"\s*\S{1,6}|\s+$", request.text)
         self._prompt = len(self._pieces)

@@ -146,7 +146,9 @@ def test_stop_ends_a_run_half_way(open_page: Open) -> None:
 def test_no_text_is_one_line(open_page: Open, text: str) -> None:
     page = write(open_page(), text)
     press(page, "generate")
-    assert problems(page) == ["There is no text yet: type some, or choose an example."]
+    assert problems(page) == [
+        "There is no text: give at least one word (type some, or choose an example)."
+    ]
     assert session(page).job is None
     write(page, "Now there is some.")
     finish(press(page, "generate"))

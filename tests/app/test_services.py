@@ -13,13 +13,14 @@ import pytest
 import dcp.model.registry
 from dcp.errors import RequestError, TraceError
 from dcp.model.registry import OpenModel
+from dcp.runs.request import TextRequest
 from dcp.speech.words import words_of
 from dcp.ui import samples, services
 from dcp.ui.explore import counting
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 from dcp.ui.task import Report, Task, TaskStatus
-from dcp.ui.worker import Request, Worker
+from dcp.ui.worker import Worker
 from tests.app.conftest import PlainTagger, plain_words
 from tests.app.fakes import tiny_model
 from tests.helpers.traces import DESIGN
@@ -33,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_a_real_run_goes_through_the_worker(tiny_checkpoint: Callable[..., Path]) -> None:
     worker = Worker(services.begin, plain_words)
     model = str(tiny_checkpoint("llama"))
-    request = Request("The keeper wrote it down.", model=model, new_tokens=9, seed=3)
+    request = TextRequest("The keeper wrote it down.", model=model, new_tokens=9, seed=3)
     job = worker.submit("me", request)
     end = time.monotonic() + 60
     while not job.status().settled:
@@ -54,7 +55,7 @@ def test_a_real_run_goes_through_the_worker(tiny_checkpoint: Callable[..., Path]
 
 def test_a_folder_that_is_no_model_fails_in_one_line(tmp_path: Path) -> None:
     worker = Worker(services.begin, plain_words)
-    job = worker.submit("me", Request("Some text.", model=str(tmp_path)))
+    job = worker.submit("me", TextRequest("Some text.", model=str(tmp_path)))
     end = time.monotonic() + 60
     while not job.status().settled:
         assert time.monotonic() < end
@@ -117,7 +118,7 @@ def test_a_public_server_opens_no_folder_for_a_task(tiny_checkpoint: Callable[..
 
 def test_the_session_says_how_a_run_ended(tiny_checkpoint: Callable[..., Path]) -> None:
     worker = Worker(services.begin, lambda trace: ())
-    request = Request("Some words.", model=str(tiny_checkpoint("llama")), new_tokens=4)
+    request = TextRequest("Some words.", model=str(tiny_checkpoint("llama")), new_tokens=4)
     session = Session()
     session.begin(worker.submit(session.owner, request), request)
     while not session.job.status().settled:

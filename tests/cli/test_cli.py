@@ -230,8 +230,8 @@ def test_a_text_too_long_is_refused_with_both_counts_unless_truncated(
     text = "".join(f"{i} " for i in range(150))
     words = ("trace", "--text", text, "--model", tiny_checkpoint("llama"), "--new-tokens", "6")
     line = refused(run(*words))
-    assert str(len(text)) in line
-    assert "256" in line
+    assert f"{len(text)} tokens; in a context of 256 only 250 fit beside 6 new ones" in line
+    assert line.rstrip().endswith("(--truncate left or right)")
     for side in ("left", "right"):
         found = json.loads(run(*words, "--json", "--truncate", side)[1])
         assert found["tokens"] == 256

@@ -39,6 +39,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the library and each command of REFUSED do where no module of PARTS is installed."""
     folder = tmp_path_factory.mktemp("plain")
     (folder / "words.txt").write_text("It rained.\n")
+    commands = {name: words for name, (words, _) in REFUSED.items()}
     script = f"""
 import contextlib, io, json, sys
 sys.path.insert(0, {str(ROOT)!r})
@@ -52,7 +53,7 @@ try:
     run.to_frame()
 except dcp.DcpError as error:
     found["to_frame"] = str(error)
-for name, words in {({name: words for name, (words, _) in REFUSED.items()})!r}.items():
+for name, words in {commands!r}.items():
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = main(words)

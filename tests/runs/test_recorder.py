@@ -19,6 +19,7 @@ from dcp.errors import DeviceError, RequestError
 from dcp.model.gate_config import Calibration
 from dcp.model.registry import OpenModel, open_model
 from dcp.runs.recorder import Recorder, record
+from dcp.runs.request import TextRequest
 from dcp.trace import ALIVE, Trace
 from tests.helpers.oracle import MaskedAttention, deaths
 
@@ -104,7 +105,7 @@ def test_one_token_is_a_run(model: OpenModel) -> None:
 
 
 def test_a_snapshot_is_a_valid_trace_at_every_moment(model: OpenModel) -> None:
-    recorder = Recorder.begin(TEXT * 4, model=model, new_tokens=30)
+    recorder = Recorder.begin(TextRequest(TEXT * 4, model=model, new_tokens=30))
     final = record(TEXT * 4, model=model, new_tokens=30)
     snapshots = [recorder.trace()]
     assert snapshots[0].n_queries == 0
@@ -127,7 +128,7 @@ def test_a_snapshot_is_a_valid_trace_at_every_moment(model: OpenModel) -> None:
 
 
 def test_counters_have_nothing_to_say_before_the_first_token(model: OpenModel) -> None:
-    recorder = Recorder.begin(TEXT, model=model, new_tokens=3)
+    recorder = Recorder.begin(TextRequest(TEXT, model=model, new_tokens=3))
     before = recorder.counters()
     assert before.tokens_per_second_now is before.tokens_per_second_mean is None
     assert before.time_to_first_token_s is None
@@ -144,7 +145,9 @@ def test_counters_have_nothing_to_say_before_the_first_token(model: OpenModel) -
 
 def test_a_cancelled_run_leaves_a_trace_that_says_so(model: OpenModel) -> None:
     answers = iter([False] * 6 + [True] * 99)
-    recorder = Recorder.begin(TEXT, model=model, new_tokens=60, cancel=lambda: next(answers))
+    recorder = Recorder.begin(
+        TextRequest(TEXT, model=model, new_tokens=60), cancel=lambda: next(answers)
+    )
     for _ in recorder:
         pass
     trace = recorder.trace()

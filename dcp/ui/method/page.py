@@ -53,10 +53,7 @@ def picture(name: str) -> Data | None:
 
 @cache
 def _component() -> Callable[..., Any]:
-    script = "\n".join(
-        (_ASSETS / f"{part}.js").read_text(encoding="utf-8") for part in ("draw", "pictures", "run")
-    )
-    style = (_ASSETS / "method.css").read_text(encoding="utf-8")
+    script, style = ((_ASSETS / f"method.{kind}").read_text("utf-8") for kind in ("js", "css"))
     made: Callable[..., Any] = st.components.v2.component("dcp_method", js=script, css=style)
     return made
 
