@@ -107,7 +107,7 @@ def _benchmark(subject: Subject, page: Page) -> Drawing:
         str(arm).removesuffix(f" {kind}")
         for arm, kind in zip(data["arm"], data["weights"], strict=True)
     ]
-    # One look per arm, whatever its weights; more than six arms would not be told apart.
+    # A colour and mark per arm; six at most can be told apart.
     names = dict.fromkeys(data["name"])
     looks = dict(zip(names, zip(page.palette.lines, _DASHES, _MARKERS, strict=True), strict=False))
     if len(names) > len(looks):

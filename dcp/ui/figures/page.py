@@ -21,7 +21,7 @@ __all__ = ["gallery"]
 
 _COLUMNS = 4
 _AGAIN = 0.6
-# Figures are on paper in a dark room too, and a thumbnail's place does not wait for its picture.
+# White paper in the dark theme too; thumbnails keep their size while they are drawn.
 _CSS = """
 <style>
 [class*="st-key-figures_paper_"] { background: #fff; border-radius: 4px; padding: 6px; }
@@ -52,7 +52,7 @@ def _thread() -> ThreadPoolExecutor:
 
 @st.cache_resource(show_spinner=False)
 def _samples() -> PreviewCache:
-    """Figures of held-out texts: the same for every session."""
+    """Previews of bundled texts, shared by all sessions."""
     return PreviewCache(_thread(), most=240)
 
 
@@ -99,7 +99,7 @@ def gallery(session: Session) -> None:
 
 
 def _wait(session: Session) -> None:
-    """A run is on: its figures are drawn when it has ended."""
+    """The line while a run is on."""
     status = follow_run(session)
     read = status.trace.tokens if status.trace is not None else 0
     st.caption(
@@ -122,7 +122,7 @@ def _grid(
     previews = _previews(figures, cache, keys)
     waiting = sum(preview is None for preview in previews.values())
     if before and not waiting:
-        # All are there: once more, without the timer.
+        # All are drawn: run once more, without the timer.
         st.rerun()
     drawn = {kind: found for kind, found in previews.items() if found is None or not found.error}
     without = {kind: preview for kind, preview in previews.items() if kind not in drawn}
@@ -174,7 +174,7 @@ def _open(kind: str) -> None:
 
 
 def _here(message: str) -> str:
-    """What the command line would say, in the words of this page."""
+    """An error of the command line in the words of this page."""
     return (
         message.rstrip(".")
         .replace("or --source both", "or words of both above")
