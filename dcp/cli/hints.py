@@ -14,6 +14,10 @@ __all__ = ["worded"]
 _HINTS: Mapping[str, str] = {
     "text": "--text or --file",
     "truncate": "--truncate left or right",
+    "source": "--source both",
+    "results": "--results FILE",
+    "span": "--span FIRST LAST",
+    "width": "--width",
 }
 
 

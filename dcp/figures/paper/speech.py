@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from dcp.errors import RequestError
 from dcp.figures.paper.caption import caption, counted, intervals, of_source, tagged
 from dcp.figures.paper.marks import cells, layer_ticks
 from dcp.figures.paper.presets import Page
@@ -42,7 +41,7 @@ def pos(subject: Subject, options: Options, page: Page) -> Drawing:
     )
     gates = data[data["arm"] == "gates"].reset_index(drop=True)
     if not gates["drop_rate"].notna().any():
-        raise RequestError(too_few("pos", subject, options))
+        raise too_few("pos", subject, options)
     with drawing(page):
         drawn = figure(page, len(gates) * page.size * 1.75 / 72 + 0.75)
         axes = drawn.subplots()
@@ -149,7 +148,7 @@ def pos_depth(subject: Subject, options: Options, page: Page) -> Drawing:
     known = data[data["drop_rate"].notna()]
     tags = [tag for names in GROUPS.values() for tag in names if tag in set(known["group"])]
     if not tags:
-        raise RequestError(too_few("pos-depth", subject, options))
+        raise too_few("pos-depth", subject, options)
     table = known.pivot(index="group", columns="layer", values="drop_rate")
     table = table.reindex(index=[*tags, "all"], columns=range(layers))
     counts = data.groupby("group")["words"].max()

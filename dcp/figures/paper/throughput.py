@@ -46,8 +46,9 @@ def _run(subject: Subject, page: Page) -> Drawing:
     entry = trace.meta.memory.entry
     if len(timed) < 2:
         raise RequestError(
-            "throughput needs a trace with generated tokens, or --results with the output of "
-            "python -m dcp bench --json"
+            "throughput needs a trace with generated tokens, or the output of "
+            "python -m dcp bench --json",
+            remedy="results",
         )
     if entry is None:
         raise RequestError("throughput needs the bytes of an entry, which this trace does not tell")
@@ -91,7 +92,7 @@ def _run(subject: Subject, page: Page) -> Drawing:
         "values in reach, computed from the deaths and the bytes of an entry, beside those of a "
         "run that drops nothing.",
         f"Device {trace.meta.device}, implementation {trace.meta.impl}. One run alone is no "
-        "comparison of speed: for that give --results of dcp bench.",
+        "comparison of speed: for that, draw it from the results of dcp bench.",
     )
     return Drawing("throughput", page, drawn, data, words)
 

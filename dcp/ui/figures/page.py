@@ -139,7 +139,7 @@ def _grid(
         if preview is not None:
             opened_figure(figures, opened, preview, chosen)
     reasons = [
-        f"{kind}: {_here(preview.error).removeprefix(f'{kind} ')}."
+        f"{kind}: {preview.error.removeprefix(f'{kind} ')}"
         for kind, preview in without.items()
         if preview is not None
     ]
@@ -171,15 +171,3 @@ def _thumbnail(kind: str, preview: Preview | None, chosen: Look, opened: bool) -
 
 def _open(kind: str) -> None:
     st.session_state["figures_open"] = kind
-
-
-def _here(message: str) -> str:
-    """An error of the command line in the words of this page."""
-    return (
-        message.rstrip(".")
-        .replace("or --source both", "or words of both above")
-        .replace("give --results FILE", "give results above")
-        .replace("or --results with", "or results above,")
-        .replace("with --span", "under “tokens” above")
-        .replace("a shorter --span", "fewer under “tokens” above")
-    )

@@ -19,6 +19,11 @@ from dcp.figures.paper.figure_set import FigureSet
 __all__ = ["Preview", "PreviewCache", "draw_preview"]
 
 _log = logging.getLogger(__name__)
+_HINTS = {
+    "results": "under “Figures from measurements”",
+    "source": "under Options",
+    "span": "“Tokens”, under Options",
+}
 
 
 @dataclass(frozen=True)
@@ -42,14 +47,20 @@ def draw_preview(figures: FigureSet, kind: str) -> Preview:
         drawing = figures.draw(kind)
         png = preview(drawing.figure, figures.page)
     except DcpError as error:
-        return Preview(error=str(error))
+        return Preview(error=f"{error}{_hint(error)}.")
     except Exception as error:
         _log.exception("a figure failed")
         name = type(error).__name__
-        return Preview(error=f"it failed inside the app ({name}); the log says why")
+        return Preview(error=f"it failed inside the app ({name}); the log says why.")
     width, height = drawing.figure.get_size_inches()
     inches = float(width), float(height)
     return Preview(png, drawing.caption, alt(drawing), inches, len(drawing.data))
+
+
+def _hint(error: DcpError) -> str:
+    """Which widget of the page is for it."""
+    hint = _HINTS.get(error.remedy)
+    return f" ({hint})" if hint else ""
 
 
 @dataclass

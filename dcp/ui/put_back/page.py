@@ -1,4 +1,4 @@
-"""The page "Put it back": choose a token, keep it or drop it, read the text again, see the change."""
+"""The page "Put it back": choose a token, keep or drop it, read the text again, see what changed."""
 
 from __future__ import annotations
 
