@@ -1,4 +1,4 @@
-"""The page "Put it back": choose a token, keep or drop it, read the text again, see what changed."""
+"""The page "Put it back": choose a token, keep or drop it, read the text again, see the change."""
 
 from __future__ import annotations
 
