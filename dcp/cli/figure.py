@@ -174,7 +174,7 @@ def _tag(traces: Sequence[Trace], name: str | None) -> tuple[list[Sample], dict[
 def _report(
     args: argparse.Namespace, drawing: Drawing, traces: Sequence[Trace], command: str, size: int
 ) -> dict[str, Any]:
-    from dcp.figures.paper.cite import BIBTEX
+    from dcp.cite import BIBTEX
     from dcp.figures.paper.provenance import alt
 
     meta = traces[0].meta if traces else None

@@ -109,6 +109,10 @@ def gates_off(model: OpenModel, trace: Trace) -> Trace:
 
     Token 0 soaks up attention that has nowhere else to go: where it was dropped, the mean share
     that sat on it is in ``meta.lost_attention_on_token_0`` [L]. Raises RequestError.
+
+    >>> run = dcp.record("The museum opened in 1901.", model="dcp-mini", new_tokens=2)
+    >>> dcp.gates_off(dcp.open_model("dcp-mini"), run).kl.shape == (run.tokens,)
+    True
     """
     check(model, trace)
     reader = Reader(model, trace)

@@ -4,7 +4,8 @@ A trace says, for every layer and token, at which step the layer dropped the tok
 ``L`` layers, ``T`` tokens, ``t`` a step (query position), ``j`` a token (key position). Token ``j``
 is visible at step ``t`` iff ``j <= t < death[j]``; the query that drops a token does not see it.
 
-Numpy and safetensors only: knows no model, no words, no plots. SPEC section 2 is its contract.
+Numpy and safetensors only: knows no model, no words, no plots.
+`dcp.trace.check` says what holds of every trace.
 """
 
 from __future__ import annotations
@@ -50,10 +51,16 @@ class Trace:
                                 tokens, gate shift included; nan where no gate spoke
     logprob       [T] f32       natural log of the model's own probability of the token; nan at 0
     step_seconds  [T] f32       wall time of each generated step (s); nan for the prompt
-    meta          Meta          what the run says of itself
+    meta          Meta          model, settings, versions, speed (tokens/s), memory (bytes)
 
     Optional, from a run with the gates off on the same tokens (else None):
     gates_off_logprob [T] f32, kl [T] f32 (nats), lost_attention [L, T] f32 (share, 0..1).
+
+    >>> run = dcp.record("The museum opened in 1901.", model="dcp-mini", new_tokens=4)
+    >>> run.death.shape == (run.layers, run.tokens)
+    True
+    >>> dcp.Trace.from_bytes(run.to_bytes()) == run
+    True
     """
 
     token_ids: Ints

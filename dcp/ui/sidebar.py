@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dcp import __version__
+from dcp import __version__, cite
 from dcp.trace import Trace
 from dcp.ui.services import models
 from dcp.ui.session import Session
 
 __all__ = ["sidebar"]
 
-PAPER = "https://arxiv.org/abs/2305.15805"
-_CITE = """@inproceedings{anagnostidis2023dynamic,
-  title     = {Dynamic Context Pruning for Efficient and
-               Interpretable Autoregressive Transformers},
-  author    = {Anagnostidis, Sotiris and Pavllo, Dario and
-               Biggio, Luca and Noci, Lorenzo and
-               Lucchi, Aurelien and Hofmann, Thomas},
-  booktitle = {Advances in Neural Information
-               Processing Systems},
-  year      = {2023}
-}"""
+PAPER_PAGE = "https://arxiv.org/abs/2305.15805"
 _ORIGINS = {
     "sample": "A sample that comes with the app",
     "run": "Your run",
@@ -41,9 +31,9 @@ def sidebar(session: Session) -> None:
         if shown.trace is not None:
             _facts(shown.trace)
         st.subheader("The method")
-        st.markdown(f"[Dynamic Context Pruning, NeurIPS 2023]({PAPER})")
+        st.markdown(f"[Dynamic Context Pruning, NeurIPS 2023]({PAPER_PAGE})")
         with st.expander("How to cite"):
-            st.code(_CITE, language=None, wrap_lines=True)
+            st.code(cite.PAPER, language=None, wrap_lines=True)
             st.caption(f"This app: dcp {__version__}; its entry is in CITATION.cff.")
 
 

@@ -78,10 +78,9 @@ def test_a_measurement_is_shown_with_its_machine_and_belongs_to_its_trace(
     }  # fmt: skip
     object.__setattr__(found, "about", facts)
 
-    def stand_in(model: Any, trace: Any, *, rounds: int, each: Any, **more: Any) -> Any:
+    def stand_in(model: Any, trace: Any, *, rounds: int, **more: Any) -> Any:
         assert rounds == 7
-        each(found)
-        return found
+        return iter([found])
 
     monkeypatch.setattr(dcp.ui.services, "_open", lambda name: None)
     monkeypatch.setattr(dcp.bench.beside, "measure", stand_in)

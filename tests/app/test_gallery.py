@@ -76,10 +76,8 @@ def test_the_gallery_draws_what_it_can_of_the_sample_and_says_that_it_was_typed(
     assert buttons(page) == {"held", "alpha-sigmoid"}
     # One line for each figure that this text cannot give, and the others go on.
     assert "cost: needs a trace with a gates-off run" in texts
-    assert (
-        "perplexity: is drawn from results: give the output of python -m dcp eval --json (under"
-        in texts
-    )
+    assert "perplexity: is drawn from results: give what eval wrote of a text" in texts
+    assert "(results above)." in texts
     assert "--results" not in texts
     assert "Choice of text: the bundled sample, typed for the app." in texts
     assert "python -m dcp figure sample.safetensors --kind held" in texts
@@ -222,10 +220,11 @@ def test_a_figure_that_fails_says_so_and_never_raises(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     figures = FigureSet(design_trace())
-    assert draw_preview(figures, "cost").error.startswith("cost needs a trace with a gates-off run")
+    error = str(draw_preview(figures, "cost").error)
+    assert error.startswith("cost needs a trace with a gates-off run")
     monkeypatch.setattr(FigureSet, "draw", lambda self, kind: 1 / 0)
-    assert draw_preview(figures, "held").error == (
-        "it failed inside the app (ZeroDivisionError); the log says why."
+    assert str(draw_preview(figures, "held").error) == (
+        "it failed inside the app (ZeroDivisionError); the log says why"
     )
     assert "a figure failed" in caplog.text
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dcp.cite import BIBTEX
 from dcp.cli.main import main
 from dcp.figures.paper import KINDS, Options, draw, page
 from dcp.figures.paper.bundle import bundle
-from dcp.figures.paper.cite import BIBTEX
 from dcp.figures.paper.figure_set import FigureSet
 from dcp.figures.paper.provenance import Order, alt, command
 from dcp.figures.paper.style import grey, preview

@@ -35,11 +35,10 @@ def ages(subject: Subject, options: Options, page: Page) -> Drawing:
         n_boot=1,
     )
     if curve.empty:
-        pooled = options.source == "both"
         raise RequestError(
             f"too few tokens {of_source(options)}: ages need 20; give a longer text, more traces"
-            + ("" if pooled else ", or tokens of both sources"),
-            remedy="" if pooled else "source",
+            + ("" if options.source == "both" else ", or tokens of both sources"),
+            remedy="source",
         )
     data = pd.DataFrame([_row(int(layer), part) for layer, part in curve.groupby("group")])
     layers = subject.trace.layers

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
+from dcp.cite import BIBTEX
 from dcp.errors import DcpError
 from dcp.figures.paper.catalogue import KINDS
-from dcp.figures.paper.cite import BIBTEX
 from dcp.figures.paper.figure_set import FigureSet, Form, zipped
 from dcp.figures.paper.provenance import alt, command, recording
 from dcp.trace import Trace

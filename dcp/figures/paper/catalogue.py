@@ -100,8 +100,8 @@ KINDS = {
 
 
 _MADE = {
-    "perplexity": "the output of python -m dcp eval --json",
-    "tasks": "the output of python -m dcp eval --task --json",
+    "perplexity": "what eval wrote of a text",
+    "tasks": "what eval wrote of tasks",
 }
 
 

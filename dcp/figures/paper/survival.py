@@ -28,17 +28,13 @@ _DASHES: tuple[Any, ...] = (
 _AGES = 128
 
 
-def too_few(
-    kind: str, subject: Subject, options: Options, unit: str = "single-token words"
-) -> RequestError:
+def too_few(kind: str, subject: Subject, options: Options, unit: str = "single-token words") -> str:
     """Why there is nothing to draw, and what to do."""
     found = "these texts" if len(subject.samples) > 1 else "this text"
-    pooled = options.source == "both"
-    return RequestError(
+    other = "" if options.source == "both" else ", or words of both sources"
+    return (
         f"{kind} needs a part of speech with {MIN_WORDS} {unit} {of_source(options)}, and {found} "
-        "has none: give a longer text, more traces"
-        + ("" if pooled else ", or words of both sources"),
-        remedy="" if pooled else "source",
+        f"has none: give a longer text, more traces{other}"
     )
 
 
@@ -58,7 +54,7 @@ def survival(subject: Subject, options: Options, page: Page) -> Drawing:
         n_boot=options.n_boot,
     )
     if data.empty:
-        raise too_few("survival", subject, options)
+        raise RequestError(too_few("survival", subject, options), remedy="source")
     curves = dict(list(data.groupby("group", sort=False)))
     panels = {
         name: [tag for tag in curves if group_of(tag) == name]

@@ -46,8 +46,7 @@ def _run(subject: Subject, page: Page) -> Drawing:
     entry = trace.meta.memory.entry
     if len(timed) < 2:
         raise RequestError(
-            "throughput needs a trace with generated tokens, or the output of "
-            "python -m dcp bench --json",
+            "throughput needs a trace with generated tokens, or the results of bench",
             remedy="results",
         )
     if entry is None:

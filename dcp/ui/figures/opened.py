@@ -8,10 +8,10 @@ from functools import partial
 
 import streamlit as st
 
+from dcp.cite import BIBTEX
 from dcp.errors import DcpError, RequestError
 from dcp.figures.paper.bundle import bundle
 from dcp.figures.paper.catalogue import KINDS
-from dcp.figures.paper.cite import BIBTEX
 from dcp.figures.paper.figure_set import FigureSet, Form
 from dcp.figures.paper.provenance import command
 from dcp.ui.figures.look import Look

@@ -15,11 +15,18 @@ from dcp.ui.figures.opened import opened_figure, zip_section
 from dcp.ui.figures.previews import Preview, PreviewCache, draw_preview
 from dcp.ui.figures.source import OWN, fingerprint, results, source
 from dcp.ui.follow import follow_run
+from dcp.ui.look import hinted
 from dcp.ui.session import Session
 
 __all__ = ["gallery"]
 
 _COLUMNS = 4
+_HINTS = {
+    "results": "results above",
+    "source": "“words of” above",
+    "span": "“tokens” above",
+    "gates_off": "python -m dcp trace --gates-off makes such a trace",
+}
 _AGAIN = 0.6
 # White paper in the dark theme too; thumbnails keep their size while they are drawn.
 _CSS = """
@@ -124,7 +131,9 @@ def _grid(
     if before and not waiting:
         # All are drawn: run once more, without the timer.
         st.rerun()
-    drawn = {kind: found for kind, found in previews.items() if found is None or not found.error}
+    drawn = {
+        kind: found for kind, found in previews.items() if found is None or found.error is None
+    }
     without = {kind: preview for kind, preview in previews.items() if kind not in drawn}
     opened = st.session_state.setdefault("figures_open", next(iter(drawn), ""))
     with st.container(key="figures_progress"):
@@ -139,9 +148,9 @@ def _grid(
         if preview is not None:
             opened_figure(figures, opened, preview, chosen)
     reasons = [
-        f"{kind}: {preview.error.removeprefix(f'{kind} ')}"
+        f"{kind}: {hinted(preview.error, _HINTS).removeprefix(f'{kind} ')}."
         for kind, preview in without.items()
-        if preview is not None
+        if preview is not None and preview.error is not None
     ]
     if reasons:
         with st.container(key="figures_not"):

@@ -19,23 +19,18 @@ from dcp.figures.paper.figure_set import FigureSet
 __all__ = ["Preview", "PreviewCache", "draw_preview"]
 
 _log = logging.getLogger(__name__)
-_HINTS = {
-    "results": "under “Figures from measurements”",
-    "source": "under Options",
-    "span": "“Tokens”, under Options",
-}
 
 
 @dataclass(frozen=True)
 class Preview:
-    """A figure as the page shows it; ``error``: why there is none, in one line."""
+    """A figure as the page shows it; ``error``: why there is none."""
 
     png: bytes = b""
     caption: str = ""
     alt: str = ""
     inches: tuple[float, float] = (0.0, 0.0)
     rows: int = 0
-    error: str = ""
+    error: DcpError | None = None
 
 
 def draw_preview(figures: FigureSet, kind: str) -> Preview:
@@ -47,20 +42,14 @@ def draw_preview(figures: FigureSet, kind: str) -> Preview:
         drawing = figures.draw(kind)
         png = preview(drawing.figure, figures.page)
     except DcpError as error:
-        return Preview(error=f"{error}{_hint(error)}.")
+        return Preview(error=error)
     except Exception as error:
         _log.exception("a figure failed")
         name = type(error).__name__
-        return Preview(error=f"it failed inside the app ({name}); the log says why.")
+        return Preview(error=DcpError(f"it failed inside the app ({name}); the log says why"))
     width, height = drawing.figure.get_size_inches()
     inches = float(width), float(height)
     return Preview(png, drawing.caption, alt(drawing), inches, len(drawing.data))
-
-
-def _hint(error: DcpError) -> str:
-    """Which widget of the page is for it."""
-    hint = _HINTS.get(error.remedy)
-    return f" ({hint})" if hint else ""
 
 
 @dataclass
