@@ -71,6 +71,13 @@ class ForcedDeaths:
         """With ``token`` dropped by the query at ``step``, neither before nor after."""
         return self._with(token, step, layer)
 
+    def padded(self, tokens: int) -> npt.NDArray[np.int32]:
+        """death [L, tokens]: what is not mentioned is left to the gates."""
+        table = np.full((len(self.death), tokens), GATE, dtype=np.int32)
+        known = self.death[:, :tokens]
+        table[:, : known.shape[1]] = known
+        return table
+
     def _with(self, token: int, death: int, layer: int | None) -> ForcedDeaths:
         layers, tokens = self.death.shape
         if not 0 <= token < tokens or (layer is not None and not 0 <= layer < layers):

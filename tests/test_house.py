@@ -20,9 +20,9 @@ SOURCES = sorted((ROOT / "dcp").rglob("*.py"))
 
 # Top to bottom: a room imports from those above it. ARCHITECTURE.md's map has the same order.
 STREET = (
-    *("errors", "progress", "arguments", "deaths", "resources", "text", "trace", "policies"),
-    *("kernels", "model", "engine", "runs", "evaluate", "train", "speech", "stats", "study"),
-    *("bench", "viewer", "method", "figures", "ui", "cli"),
+    *("errors", "progress", "arguments", "deaths", "resources", "cite", "text", "trace"),
+    *("policies", "kernels", "model", "engine", "runs", "evaluate", "train", "speech", "stats"),
+    *("study", "bench", "viewer", "method", "figures", "space", "ui", "cli"),
 )
 READERS = ("trace", "speech", "stats", "figures", "viewer", "method")
 

@@ -170,7 +170,7 @@ def test_trace_prints_what_other_tools_rely_on(
     assert found["sparsity"] == pytest.approx(trace.sparsity_mean_steps())
     assert found["sparsity_at_end"] == pytest.approx(trace.sparsity_at_end())
     for name in ("live", "held", "peak", "dense"):
-        assert found[f"kv_bytes_{name}"] == trace.meta["memory"][f"kv_bytes_{name}"] > 0
+        assert found[f"kv_bytes_{name}"] == getattr(trace.meta.memory, name) > 0
     assert found["tokens_per_second"] > 0
     assert found["time_to_first_token_s"] > 0
     assert (found["gate_shift"], found["impl"], found["device"]) == (0, "cpu", "cpu")
