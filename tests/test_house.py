@@ -281,8 +281,19 @@ def test_every_requirement_is_pinned() -> None:
 
 def test_the_makefile_has_its_targets_and_ci_runs_them() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for target in ("app", "test", "lint", "gpu", "bench"):
+    for target in ("app", "test", "lint", "check", "format", "wheel", "api", "gpu", "bench"):
         assert re.search(rf"^{target}:", makefile, re.M), target
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert "make test" in script.read_text()
+
+
+def test_the_workflow_is_made_of_steps_that_can_be_run_at_home() -> None:
+    steps = set(re.findall(r"^run_(\w+)\(\)", (ROOT / ".ci" / "run").read_text(), re.M))
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    run = re.findall(r"run: (?:sudo )?\.ci/run (\w+)$", workflow, re.M)
+    assert set(run) == steps
+    for version in ("3.11", "3.12", "3.13"):
+        assert f'"{version}"' in workflow
+    other = [line for line in re.findall(r"run: (.+)$", workflow, re.M) if ".ci/run" not in line]
+    assert other == ["make lint-ci", "brew install poppler"]
