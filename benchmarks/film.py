@@ -62,7 +62,7 @@ def film(browser: Any, target: Path) -> None:
         for family, style, data in _fonts():
             window.evaluate(_FONT, [family, style, data])
         window.evaluate(f"() => {{ dcpView.state.layer = {_layer(trace)}; }}")
-        window.get_by_role("button", name="this layer").click()
+        window.get_by_role("radio", name="this layer").click()
         window.evaluate(_TRIM)
         window.wait_for_timeout(400)
         frames = []

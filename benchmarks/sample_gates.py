@@ -8,7 +8,6 @@ bundled model has changed; it refuses a trace that the model's gates do not expl
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 
@@ -16,10 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dcp.deaths import ALIVE
 from dcp.method import GateLogits
+from dcp.model.attend import Gates
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import open_model
-from dcp.trace import ALIVE, Trace
+from dcp.trace import Trace
 
 TOKENS = 24
 SAMPLE = Path(__file__).resolve().parent.parent / "assets" / "traces" / "sample.safetensors"
@@ -39,29 +40,24 @@ class _Listening(MaskedAttend):
         q: Tensor,
         k: Tensor,
         v: Tensor,
-        q_int: Tensor | None,
-        k_int: Tensor | None,
-        beta: Tensor | None,
+        gates: Gates | None,
     ) -> Tensor:
-        assert q_int is not None
-        assert k_int is not None
-        assert beta is not None
-        scale = math.sqrt(q_int.shape[-1])
-        self.heard.append(q_int[0] @ k_int[0].T / scale + (beta + self._added))
-        return super().__call__(layer, q, k, v, q_int, k_int, beta)
+        assert gates is not None
+        self.heard.append(gates.logits(self._added)[0])
+        return super().__call__(layer, q, k, v, gates)
 
 
 def gate_logits(trace: Trace, tokens: int = TOKENS) -> GateLogits:
     """The gate logits of the first ``tokens`` tokens of a trace of a bundled model."""
-    model = open_model(str(trace.meta["model"]))
+    model = open_model(trace.meta.model)
     width = min(tokens, trace.n_queries)
     ids = torch.from_numpy(trace.token_ids[:width].astype(np.int64))[None]
-    listening = _Listening(float(trace.meta["gate_shift"]))
+    listening = _Listening(trace.meta.gate_shift)
     with torch.no_grad():
         model.loaded.transformer.hidden(ids, torch.arange(width)[None], listening)
     z = torch.stack(listening.heard).numpy()
     z[:, ~np.tril(np.ones((width, width), bool), -1)] = np.nan
-    return GateLogits(z, str(trace.meta["weights_sha256"]))
+    return GateLogits(z, trace.meta.weights_sha256)
 
 
 def main(path: Path = SAMPLE) -> None:

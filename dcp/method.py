@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from dcp.deaths import ALIVE
 from dcp.errors import TraceError
-from dcp.trace import ALIVE
 
 __all__ = [
     "CacheStep",

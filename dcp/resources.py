@@ -1,14 +1,27 @@
-"""Where the files that travel with the code are: models, tagger, viewer, samples, pages.
+"""What travels with the code, and which optional parts are installed.
 
-In a checkout they lie beside the package, in an installed wheel inside it. Knows nothing of what
-they are.
+Models, tagger, viewer, samples and pages lie beside the package in a checkout and inside it in an
+installed wheel; ``PARTS`` says which extra of ``pip install 'dcp[…]'`` brings which module. Knows
+nothing of what any of them are.
 """
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["asset", "root"]
+from dcp.errors import MissingPartError
+
+__all__ = ["PARTS", "asset", "missing", "needs", "root"]
+
+PARTS = {
+    **dict.fromkeys(("plotly", "streamlit"), "app"),
+    **dict.fromkeys(("scipy", "spacy", "statsmodels", "thinc"), "speech"),
+    **dict.fromkeys(("PIL", "matplotlib"), "figures"),
+    **dict.fromkeys(("accelerate",), "train"),
+    **dict.fromkeys(("triton",), "gpu"),
+}
+"""Modules that a plain ``pip install dcp`` leaves out, and the extra that brings each."""
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -22,3 +35,22 @@ def root() -> Path:
 def asset(name: str) -> Path:
     """``asset("viewer/tools.js")``: a file or folder of ``assets``, whether it exists or not."""
     return root() / "assets" / name
+
+
+def needs(*modules: str) -> None:
+    """Raises MissingPartError for the first of ``modules`` that is not installed.
+
+    Imports none of them; each is a key of ``PARTS``.
+
+    >>> needs()
+    """
+    for module in modules:
+        if find_spec(module) is None:
+            raise missing(module)
+
+
+def missing(module: str) -> MissingPartError:
+    """The error that says how to install ``module``, a key of ``PARTS``."""
+    return MissingPartError(
+        f"this needs {module}, which is not installed: pip install 'dcp[{PARTS[module]}]'"
+    )

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ import numpy as np
 
 from dcp.errors import DataError, RequestError, TraceError
 from dcp.model.registry import OpenModel, shift_for
+from dcp.progress import Cancel, Progress, silent
 from dcp.runs.recorder import Recorder
-from dcp.speech.words import TextTagger, Word, from_json, words_of
+from dcp.runs.request import TextRequest
+from dcp.speech.words import TextTagger, from_json, words_of
 from dcp.speech.words import to_json as words_to_json
 from dcp.stats.lives import Sample
 from dcp.stats.pooled import TABLES, Study, pool, to_json
@@ -32,7 +34,7 @@ from dcp.text.tokens import Tokenizer
 from dcp.trace import Trace
 
 __all__ = [
-    "Plan",
+    "StudyPlan",
     "Window",
     "cut",
     "gather",
@@ -42,9 +44,6 @@ __all__ = [
     "share_of_process",
     "write_study",
 ]
-
-Done = Callable[[int, int], None]
-"""Called with the windows done and the words read in them, by this process."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """What a study is of; a folder holds the windows of one plan only."""
 
     file: str
@@ -114,7 +113,7 @@ def make_plan(
     gate_shift: float = 0.0,
     sparsity: float | None = None,
     seed: int = 0,
-) -> tuple[Plan, list[Window]]:
+) -> tuple[StudyPlan, list[Window]]:
     """What is to be read. Raises DataError or RequestError."""
     room = model.info.context - new_tokens
     if room < 2:
@@ -122,7 +121,7 @@ def make_plan(
     if sparsity is not None:
         gate_shift = shift_for(model.info.calibration, sparsity)
     windows = cut(documents_of(text), model.tokenizer, room, limit)
-    plan = Plan(
+    plan = StudyPlan(
         file=file.name,
         text_sha256=hashlib.sha256(text.encode()).hexdigest(),
         model=model.info.name,
@@ -138,12 +137,12 @@ def make_plan(
 
 def record_window(
     window: Window,
-    plan: Plan,
+    plan: StudyPlan,
     model: OpenModel,
-    cancel: Callable[[], bool] | None = None,
+    cancel: Cancel | None = None,
 ) -> Trace:
     """One window as a trace that names its document."""
-    recorder = Recorder.begin(
+    request = TextRequest(
         window.text,
         model=model,
         new_tokens=plan.new_tokens,
@@ -151,13 +150,10 @@ def record_window(
         gate_shift=plan.gate_shift,
         # Tokens of a stretch can differ from those of the whole by a few at its ends.
         truncate="right",
-        cancel=cancel,
     )
-    for _ in recorder:
-        pass
-    trace = recorder.trace()
+    trace = Recorder.begin(request, cancel).finish()
     document = f"{plan.text_sha256[:16]}:{window.document}"
-    return dataclasses.replace(trace, meta={**trace.meta, "document": document})
+    return dataclasses.replace(trace, meta=dataclasses.replace(trace.meta, document=document))
 
 
 def share_of_process(environ: Mapping[str, str] = os.environ) -> tuple[int, int]:
@@ -173,33 +169,36 @@ def share_of_process(environ: Mapping[str, str] = os.environ) -> tuple[int, int]
 
 def record_share(
     folder: Path,
-    plan: Plan,
+    plan: StudyPlan,
     windows: Sequence[Window],
     model: OpenModel,
     tagger: TextTagger,
     *,
     index: int = 0,
     processes: int = 1,
-    done: Done = lambda windows, words: None,
-) -> None:
+    progress: Progress = silent,
+) -> int:
     """Record and tag windows ``index``, ``index + processes``, ... that are not there yet.
 
-    Raises RequestError where the folder holds another study.
+    Returns the words read now; ``progress`` hears them after each window. Raises
+    RequestError where the folder holds another study.
     """
     _claim(folder, plan)
-    for count, window in enumerate(windows[index::processes], start=1):
+    mine, read = windows[index::processes], 0
+    for count, window in enumerate(mine, start=1):
         trace_file, words_file = _files(folder, window.number)
-        words: Sequence[Word] = ()
         if not trace_file.exists():
             trace = record_window(window, plan, model)
             words = words_of(trace, tagger)
             # The trace comes last: where it is, the window is complete.
             _write(words_file, words_to_json(words))
             trace.save(trace_file)
-        done(count, len(words))
+            read += len(words)
+        progress(count / len(mine), f"window {count} of {len(mine)}, {read:,} words read")
+    return read
 
 
-def gather(folder: Path, plan: Plan, *, patience: float = 0.0) -> list[Sample]:
+def gather(folder: Path, plan: StudyPlan, *, patience: float = 0.0) -> list[Sample]:
     """All windows, from their files; waits for those of other processes.
 
     Raises TraceError when no new window has come for ``patience`` seconds.
@@ -228,17 +227,17 @@ def gather(folder: Path, plan: Plan, *, patience: float = 0.0) -> list[Sample]:
 
 def write_study(
     folder: Path,
-    plan: Plan,
+    plan: StudyPlan,
     samples: Sequence[Sample],
     *,
     tagger_accuracy: float | None = None,
     seed: int = 0,
     n_boot: int = 1000,
-    say: Callable[[str], None] = lambda line: None,
+    progress: Progress = silent,
 ) -> Study:
     """Make the tables of all windows: ``study.json`` for pages, ``tables/*.csv`` for people."""
     about = {**asdict(plan), "tagger_accuracy": tagger_accuracy}
-    study = pool(samples, about, seed=seed, n_boot=n_boot, say=say)
+    study = pool(samples, about, seed=seed, n_boot=n_boot, progress=progress)
     (folder / "tables").mkdir(exist_ok=True)
     for name in TABLES:
         _write(folder / "tables" / f"{name}.csv", getattr(study, name).to_csv(index=False))
@@ -251,7 +250,7 @@ def _files(folder: Path, number: int) -> tuple[Path, Path]:
     return stem.with_suffix(".safetensors"), stem.with_suffix(".words.json")
 
 
-def _claim(folder: Path, plan: Plan) -> None:
+def _claim(folder: Path, plan: StudyPlan) -> None:
     """Make the folder this plan's; refuse one that is another's."""
     (folder / "windows").mkdir(parents=True, exist_ok=True)
     mine = json.dumps(asdict(plan), indent=2) + "\n"

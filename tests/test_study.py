@@ -20,7 +20,7 @@ from dcp.cli.main import main
 from dcp.errors import DataError, RequestError, TraceError
 from dcp.stats.pooled import TABLES, from_json, to_json
 from dcp.study import (
-    Plan,
+    StudyPlan,
     Window,
     cut,
     gather,
@@ -30,6 +30,7 @@ from dcp.study import (
 )
 from dcp.text.documents import documents_of
 from dcp.trace import Trace
+from tests.helpers.traces import with_meta
 from tests.stats.test_stats import Cycle, random_sample
 
 
@@ -41,7 +42,7 @@ class FourLetters:
         return SimpleNamespace(offsets=np.array(spans, np.int32).reshape(-1, 2))
 
 
-PLAN = Plan(
+PLAN = StudyPlan(
     file="texts.txt",
     text_sha256="0" * 64,
     model="tiny",
@@ -61,10 +62,10 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Recording without a model; the numbers of the windows that were recorded."""
     seen: list[int] = []
 
-    def record(window: Window, plan: Plan, model: Any, cancel: Any = None) -> Trace:
+    def record(window: Window, plan: StudyPlan, model: Any, cancel: Any = None) -> Trace:
         seen.append(window.number)
         trace = random_sample(window.number, layers=2, tokens=60)[0]
-        return replace(trace, meta={**trace.meta, "document": f"d{window.document}"})
+        return with_meta(trace, document=f"d{window.document}")
 
     monkeypatch.setattr(dcp.study, "record_window", record)
     return seen
@@ -73,7 +74,12 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def make(folder: Path, processes: int, order: list[int] | None = None) -> dict[str, bytes]:
     for index in order or range(processes):
         record_share(folder, PLAN, WINDOWS, None, TAGGER, index=index, processes=processes)
-    write_study(folder, PLAN, gather(folder, PLAN), n_boot=20)
+    shares: list[float] = []
+    write_study(
+        folder, PLAN, gather(folder, PLAN), n_boot=20, progress=lambda done, _: shares.append(done)
+    )
+    assert shares[0] == 0
+    assert np.allclose(np.diff(shares), 1 - shares[-1]), "equal parts, all of them said"
     files = [folder / "study.json", *(folder / "tables").iterdir()]
     return {file.name: file.read_bytes() for file in files}
 
@@ -159,13 +165,19 @@ def test_a_folder_holds_one_study(tmp_path: Path, recorded: list[int]) -> None:
 def test_progress_counts_windows_and_the_words_read_now(
     tmp_path: Path, recorded: list[int]
 ) -> None:
-    said: list[tuple[int, int]] = []
-    for _ in range(2):
+    said: list[tuple[float, str]] = []
+    read = [
         record_share(
-            tmp_path, PLAN, WINDOWS, None, TAGGER, done=lambda n, words: said.append((n, words))
+            tmp_path, PLAN, WINDOWS, None, TAGGER, progress=lambda *heard: said.append(heard)
         )
-    assert [n for n, _ in said] == [1, 2, 3, 4, 5] * 2
-    assert [words for _, words in said] == [60] * 5 + [0] * 5
+        for _ in range(2)
+    ]
+    assert read == [300, 0]
+    assert [share for share, _ in said] == [0.2, 0.4, 0.6, 0.8, 1.0] * 2
+    assert [line for _, line in said] == [
+        *(f"window {n} of 5, {60 * n} words read" for n in range(1, 6)),
+        *(f"window {n} of 5, 0 words read" for n in range(1, 6)),
+    ]
 
 
 # ---- the file

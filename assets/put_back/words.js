@@ -1,10 +1,7 @@
-// Running text whose tokens can be chosen and coloured: for "Put it back".
-//
-// It knows the data of dcp/ui/put_back/token_text.py and nothing else: no network, no storage. Text is only
-// ever set through textContent. A click, or Enter at the keyboard's cursor, tells Python the token.
+// Built from web/ by "make web"; sources 72a3684d3dbf58d0.
 
-const shown = new WeakMap();
-
+// put_back/words.js
+var shown = /* @__PURE__ */ new WeakMap();
 function build(host, data) {
   host.textContent = "";
   const box = document.createElement("div");
@@ -30,7 +27,6 @@ function build(host, data) {
   host.append(box);
   return { run, tokens, cursor: -1 };
 }
-
 function paint(view, data) {
   view.tokens.forEach((span, j) => {
     span.className = "t";
@@ -39,7 +35,8 @@ function paint(view, data) {
     span.style.removeProperty("--size");
     span.style.setProperty("--share", data.gone[j]);
     const change = data.change ? data.change[j] : null;
-    if (change === null) span.classList.add(data.change ? "before" : data.gone[j] > 0 ? "gone" : "held");
+    if (change === null)
+      span.classList.add(data.change ? "before" : data.gone[j] > 0 ? "gone" : "held");
     else if (change !== 0) {
       span.classList.add(change > 0 ? "up" : "down");
       span.style.setProperty("--size", Math.abs(change));
@@ -56,25 +53,32 @@ function paint(view, data) {
     span.title = data.notes[j];
   });
 }
-
-export default function component({ data, setTriggerValue, parentElement }) {
+function component({ data, setTriggerValue, parentElement }) {
   const host = parentElement;
   let view = shown.get(host);
   if (!view || view.id !== data.id || !view.run.isConnected) {
     let home = host.querySelector(".words-home");
-    if (!home) { home = document.createElement("div"); home.className = "words-home"; host.append(home); }
+    if (!home) {
+      home = document.createElement("div");
+      home.className = "words-home";
+      host.append(home);
+    }
     view = build(home, data);
     view.id = data.id;
     shown.set(host, view);
   }
   paint(view, data);
-  const choose = (j) => { if (j >= 0 && data.can[j]) setTriggerValue("token", j); };
+  const choose = (j) => {
+    if (j >= 0 && data.can[j]) setTriggerValue("token", j);
+  };
   const move = (by) => {
-    let j = view.cursor < 0 ? (data.chosen ?? -1) : view.cursor;
-    do j += by; while (j >= 0 && j < data.can.length && !data.can[j]);
+    let j = view.cursor < 0 ? data.chosen ?? -1 : view.cursor;
+    do
+      j += by;
+    while (j >= 0 && j < data.can.length && !data.can[j]);
     if (j < 0 || j >= data.can.length) return;
     view.cursor = j;
-    view.tokens.forEach((span, i) => span.classList.toggle("cursor", i === j));
+    for (const [i, span] of view.tokens.entries()) span.classList.toggle("cursor", i === j);
     view.tokens[j].scrollIntoView({ block: "nearest" });
   };
   view.run.tabIndex = data.can.some(Boolean) ? 0 : -1;
@@ -90,3 +94,6 @@ export default function component({ data, setTriggerValue, parentElement }) {
     event.preventDefault();
   };
 }
+export {
+  component as default
+};

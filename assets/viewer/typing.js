@@ -1,19 +1,23 @@
-// Tells Python what stands in the text box while it is being typed, a moment after each pause.
-//
-// It reads one textarea, found by its label, and shows nothing. The text goes to this session only.
+// Built from web/ by "make web"; sources 72a3684d3dbf58d0.
 
-const PAUSE = 350;
-const watched = new WeakMap();
-
-export default function component({ data, setStateValue, parentElement }) {
+// typing/typing.js
+var PAUSE = 350;
+var watched = /* @__PURE__ */ new WeakMap();
+function component({ data, setStateValue, parentElement }) {
   const find = () => document.querySelector(`textarea[aria-label="${data.label}"]`);
   let state = watched.get(parentElement);
   if (!state) watched.set(parentElement, state = { timer: 0, area: null, sent: null });
   const tell = () => {
     const value = state.area.value;
-    if (value !== state.sent) { state.sent = value; state.set("draft", value); }
+    if (value !== state.sent) {
+      state.sent = value;
+      state.set("draft", value);
+    }
   };
-  const wait = () => { clearTimeout(state.timer); state.timer = setTimeout(tell, PAUSE); };
+  const wait = () => {
+    clearTimeout(state.timer);
+    state.timer = setTimeout(tell, PAUSE);
+  };
   state.set = setStateValue;
   const attach = () => {
     const area = find();
@@ -25,5 +29,12 @@ export default function component({ data, setStateValue, parentElement }) {
   };
   attach();
   const later = setTimeout(attach, 500);
-  return () => { clearTimeout(state.timer); clearTimeout(later); if (state.area) state.area.removeEventListener("input", wait); };
+  return () => {
+    clearTimeout(state.timer);
+    clearTimeout(later);
+    if (state.area) state.area.removeEventListener("input", wait);
+  };
 }
+export {
+  component as default
+};

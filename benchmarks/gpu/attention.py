@@ -16,10 +16,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.gpu import common
 from benchmarks.gpu.common import DEVICE, HALF, REHEARSAL, Report, graphed, sized
+from dcp.deaths import ALIVE
 from dcp.kernels.triton.decode import paged_decode_attention, processors, splits_for
 from dcp.kernels.triton.pool import Pool, PoolShape
-
-ALIVE = 2**31 - 1
 
 
 def decode(report: Report, copy: float) -> None:

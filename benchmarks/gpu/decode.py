@@ -18,7 +18,8 @@ import torch
 from benchmarks.gpu import common, models
 from benchmarks.gpu.common import DEVICE, HALF, REHEARSAL, Report, sized
 from benchmarks.gpu.models import Shape
-from dcp.engine.graph import DecodeGraph, Start
+from dcp.engine.graph import DecodeGraph
+from dcp.engine.request import Start
 from dcp.model.config import Sampling
 
 DROPS = sized((0.0, 0.5, 0.8, 0.95), (0.0, 0.8))
@@ -43,7 +44,7 @@ def arm(shape: Shape, batch: int, context: int, dropped: float | None) -> tuple[
     attention = models.filled(shape, batch, context, dropped or 0.0, STEPS, gated)
     start = Start(
         tokens=[0] * batch, positions=[context] * batch, wanted=[STEPS] * batch,
-        forced=[()] * batch, streams=range(batch), stop_ids=(), sampling=Sampling(),
+        continuations=[()] * batch, streams=range(batch), stop_ids=(), sampling=Sampling(),
     )  # fmt: skip
     graph = DecodeGraph(model, attention, start)
     ceiling = models.bytes_of_a_step(model, attention)

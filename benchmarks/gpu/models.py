@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from benchmarks.gpu.common import DEVICE, HALF, REHEARSAL
-from dcp.deaths import ForcedDeaths
+from dcp.deaths import ALIVE, ForcedDeaths
 from dcp.kernels import api
 from dcp.model.config import ModelConfig
 from dcp.model.paged import PagedAttention
@@ -90,11 +90,11 @@ def filled(
     c, end = shape.config, context + steps
     live = context - round(dropped * context)
     # Rows that can live at once: what lives now and what comes.
-    forced: list[ForcedDeaths | None] = [None] * batch
+    deaths: list[ForcedDeaths | None] = [None] * batch
     pages = c.layers * batch * (-(-(live + steps) // 32) + 1)
     attention = PagedAttention(
         c, api.kernels("triton", DEVICE.type), HALF, DEVICE, [end] * batch,
-        interaction=shape.interaction if gated else 0, forced=forced, pages=pages,
+        interaction=shape.interaction if gated else 0, deaths=deaths, pages=pages,
     )  # fmt: skip
     pool = attention.pool
     for x in (pool.k, pool.v, pool.k_int):
@@ -114,7 +114,7 @@ def filled(
     place = pool.table[:, :, rows // 32].long() * 32 + rows % 32
     pool.positions[place] = positions
     if gated:
-        orders = torch.full((c.layers, batch, end), 2**31 - 1, dtype=torch.int32, device=DEVICE)
+        orders = torch.full((c.layers, batch, end), ALIVE, dtype=torch.int32, device=DEVICE)
         doomed = round(dropped * steps)
         if doomed:
             # The living in random order, then the newcomers: each is older than its death.
@@ -133,5 +133,5 @@ def bytes_of_a_step(model: Transformer, attention: PagedAttention) -> int:
     """The least a step must read: weights once, and live keys, values and gate keys."""
     weights = sum(p.nbytes for p in model.parameters())
     pool = attention.pool
-    row = pool.row_bytes + 4 * pool.shape.interaction
+    row = pool.entry_bytes + 4 * pool.shape.interaction
     return int(weights + int(pool.counts.sum()) * row)

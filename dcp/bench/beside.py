@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,15 @@ import numpy as np
 import torch
 
 from dcp import __version__
-from dcp.deaths import ForcedDeaths
+from dcp.deaths import ALIVE, ForcedDeaths
 from dcp.engine.engine import Engine, Run, Step
 from dcp.errors import RequestError
+from dcp.kernels.row_bytes import entry_bytes, gate_key_bytes
 from dcp.model.config import Sampling
 from dcp.model.registry import OpenModel
+from dcp.progress import Cancel, Progress, silent
 from dcp.stats.cost import ARMS, Measured
-from dcp.trace import ALIVE, Trace
+from dcp.trace import Trace
 
 __all__ = ["SHORTEST", "measure"]
 
@@ -33,31 +35,23 @@ SHORTEST = 8
 _WARM_UP = 32
 
 
-def _quiet(share: float, line: str) -> None:
-    """Tell nobody."""
-
-
 def measure(
     model: OpenModel,
     trace: Trace,
     *,
     rounds: int = 5,
     impl: str = "auto",
-    tell: Callable[[float, str], None] = _quiet,
-    leave: Callable[[], bool] = lambda: False,
-    each: Callable[[Measured], None] = lambda so_far: None,
-) -> Measured | None:
+    progress: Progress = silent,
+    cancel: Cancel | None = None,
+) -> Iterator[Measured]:
     """Read the tokens of ``trace`` from the first to the last, ``rounds`` times with every arm.
 
-    tell   hears the share done and one line, at most ten times a second
-    leave  asked between steps; True ends here with the rounds that are complete
-    each   hears what is known after every round
-
-    None where it left before the first round was complete. Raises RequestError where the trace is
-    of another model, or too short.
+    Gives what is known after every round; the last is the result. ``progress`` hears at most ten
+    times a second; ``cancel`` is asked between steps and ends with the rounds that are complete.
+    Raises RequestError, before anything is read, where the trace is of another model or too short.
     """
     loaded = model.loaded
-    if trace.meta["weights_sha256"] != loaded.weights_sha256:
+    if trace.meta.weights_sha256 != loaded.weights_sha256:
         raise RequestError(
             f"this run is by other weights than those of {model.info.name} here: "
             "generate it anew with this model, then measure"
@@ -66,38 +60,40 @@ def measure(
         raise RequestError(f"the run has {trace.tokens} tokens; measuring takes {SHORTEST} or more")
     if loaded.gates is None:
         raise RequestError("this model has no gates: there is nothing to compare")
-    reader = _Reader(Engine(loaded, impl), trace)
-    steps = trace.tokens - 2
+    return _rounds(_Arms(Engine(loaded, impl), trace), rounds, progress, cancel)
+
+
+def _rounds(
+    arms: _Arms, rounds: int, progress: Progress, cancel: Cancel | None
+) -> Iterator[Measured]:
+    steps = arms.trace.tokens - 2
     warm_up = min(steps, _WARM_UP)
-    total, done, told = warm_up + rounds * steps, 0, 0.0
+    total, done, last = warm_up + rounds * steps, 0, 0.0
     seconds: list[Mapping[str, list[float]]] = []
-    found: Measured | None = None
     for turn in range(-1, rounds):
         times: dict[str, list[float]] = {arm: [] for arm in ARMS}
         sizes: dict[str, list[tuple[int, int, int]]] = {arm: [] for arm in ARMS}
         name = "Warming up" if turn < 0 else f"Round {turn + 1} of {rounds}"
-        runs = reader.runs()
-        for i, parts in enumerate(reader.turns(runs, turn)):
-            if leave():
-                return found
+        runs = arms.runs()
+        for i, parts in enumerate(arms.turns(runs, turn)):
+            if cancel is not None and cancel():
+                return
             for arm, step in parts.items():
                 memory = step.rows[0].memory
                 times[arm].append(step.seconds)
                 sizes[arm].append((memory.held, memory.live, memory.peak))
             done += 1
-            if time.monotonic() - told > 0.1:
-                told = time.monotonic()
-                tell(done / total, f"{name}: token {i + 2} of {trace.tokens}.")
+            if time.monotonic() - last > 0.1:
+                last = time.monotonic()
+                progress(done / total, f"{name}: token {i + 2} of {steps + 2}.")
             if turn < 0 and i + 1 == warm_up:
                 break
         if turn >= 0:
             seconds.append(times)
-            found = reader.result(seconds, sizes, reader.differs(runs["pruned"]))
-            each(found)
-    return found
+            yield arms.result(seconds, sizes, arms.differs(runs["pruned"]))
 
 
-class _Reader:
+class _Arms:
     """The tokens of one trace and the engine that reads them."""
 
     def __init__(self, engine: Engine, trace: Trace) -> None:
@@ -116,9 +112,9 @@ class _Reader:
             arm: self.engine.run(
                 [self.ids[:1]],
                 new_tokens=len(self.ids) - 1,
-                forced=[self.ids[1:]],
+                continuations=[self.ids[1:]],
                 sampling=Sampling(temperature=0),
-                gate_shift=float(self.trace.meta["gate_shift"]),
+                gate_shift=self.trace.meta.gate_shift,
                 score_prompt=False,
                 **more,
             )
@@ -150,7 +146,7 @@ class _Reader:
     ) -> Measured:
         table = {arm: np.array(sizes[arm], np.int64) for arm in ARMS}
         loaded = self.engine.model
-        entry = 2 * loaded.config.kv_heads * loaded.config.head_dim * loaded.dtype.itemsize
+        entry = entry_bytes(loaded.config.kv_heads, loaded.config.head_dim, loaded.dtype)
         tensors = [*loaded.transformer.parameters(), *loaded.transformer.buffers()]
         return Measured(
             context=np.arange(2, len(self.ids), dtype=np.int64),
@@ -159,12 +155,12 @@ class _Reader:
             live={arm: table[arm][:, 1] for arm in ARMS},
             peak={arm: int(table[arm][:, 2].max()) for arm in ARMS},
             weights=sum(t.numel() * t.element_size() for t in tensors),
-            gate_share=4 * loaded.gates.interaction / entry if loaded.gates else 0.0,
+            gate_share=gate_key_bytes(loaded.gates.interaction) / entry if loaded.gates else 0.0,
             differs=differs,
             about={
                 "model": loaded.name,
                 "weights_sha256": loaded.weights_sha256,
-                "gate_shift": float(self.trace.meta["gate_shift"]),
+                "gate_shift": self.trace.meta.gate_shift,
                 "hardware": _hardware(self.engine.device),
                 "impl": self.engine.impl,
                 "device": self.engine.device.type,

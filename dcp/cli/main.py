@@ -16,68 +16,75 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from dcp import __version__
+from dcp.cli.hints import worded
 from dcp.cli.parser import Parser
 from dcp.cli.terminal import one_line
 from dcp.errors import DcpError, RequestError
+from dcp.resources import PARTS, missing
 
 __all__ = ["COMMANDS", "build", "main"]
 
 # name -> (module, what it does, example)
 COMMANDS = {
+    "app": ("dcp.cli.app", "open the pages in a browser", "dcp app --port 8502"),
     "trace": (
         "dcp.cli.trace",
         "run a pruned model on a text and save what each layer drops",
-        'python -m dcp trace --text "The river rose for three days" --out run.safetensors',
+        'dcp trace --text "The river rose for three days" --out run.safetensors',
     ),
     "stats": (
         "dcp.cli.stats",
         "drop rates and survival by part of speech, layer, position or frequency",
-        "python -m dcp stats run.safetensors --by pos --horizon 32",
+        "dcp stats run.safetensors --by pos --horizon 32",
     ),
     "study": (
         "dcp.cli.study",
         "record a whole file of texts and pool its statistics",
-        "python -m dcp study --file texts.txt --out study --limit 100",
+        "dcp study --file texts.txt --out study --limit 100",
     ),
     "figure": (
         "dcp.cli.figure",
         "draw a figure for a paper or a screen",
-        "python -m dcp figure run.safetensors --kind overview --style neurips --out fig.pdf",
+        "dcp figure run.safetensors --kind overview --style neurips --out fig.pdf",
     ),
     "view": (
         "dcp.cli.view",
         "write the linked view as one HTML file that works offline",
-        "python -m dcp view run.safetensors --out view.html",
+        "dcp view run.safetensors --out view.html",
     ),
     "tag": (
         "dcp.cli.tag",
         "part-of-speech tags, one line of JSON per line of text",
-        "python -m dcp tag --file sentences.txt --json",
+        "dcp tag --file sentences.txt --json",
     ),
     "train": ("dcp.train.cli", "train a tokenizer, a base model, its gates", ""),
     "eval": (
         "dcp.cli.evaluate",
         "perplexity and bits per byte with hard gates",
-        "python -m dcp eval --model dcp-small --file valid.txt --context 512 --gate-shift -2 -1 0",
+        "dcp eval --model dcp-mini --file valid.txt --context 512 --gate-shift -2 -1 0",
     ),
     "bench": (
         "dcp.cli.bench",
         "decode speed and memory, arms interleaved in one run",
-        "python -m dcp bench --json > bench.json",
+        "dcp bench --json > bench.json",
+    ),
+    "models": (
+        "dcp.cli.models",
+        "list the bundled models, get the base of one",
+        "dcp models --json",
     ),
     "space": (
         "dcp.cli.space",
         "write the demo that runs in the visitor's browser",
-        "python -m dcp space static --out space",
+        "dcp space static --out space",
     ),
-    "models": ("dcp.cli.models", "list the bundled models", "python -m dcp models --json"),
 }
 
 
 def build(only: str | None = None) -> Parser:
     """The parser. ``only`` builds the options of that command alone, which keeps the start fast."""
     parser = Parser(
-        prog="python -m dcp",
+        prog="dcp",
         description="See what a language model forgets: Dynamic Context Pruning.",
         example=COMMANDS["trace"][2],
     )
@@ -115,7 +122,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except DcpError as error:
-        return _fail(str(error))
+        return _fail(worded(error))
+    except ModuleNotFoundError as error:
+        if error.name not in PARTS:
+            raise
+        return _fail(str(missing(error.name)))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
@@ -125,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     name = words[0] if words and words[0] in COMMANDS else None
     if not words:
-        raise RequestError(f"give a command: {', '.join(COMMANDS)} (see: python -m dcp --help)")
+        raise RequestError(f"give a command: {', '.join(COMMANDS)} (see: dcp --help)")
     try:
         args = build(only=name).parse_args(words)
     except SystemExit as done:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from dcp.errors import RequestError
 
-__all__ = ["Parser", "add_json", "count", "number", "output", "read_text"]
+__all__ = ["Parser", "add_json", "add_model", "count", "number", "output", "port", "read_text"]
 
 # argparse takes "-2" for a value but "-1e-3" for an option: list options need both.
 _NEGATIVE = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$|-inf$|-nan$")
@@ -45,6 +45,16 @@ def add_json(parser: argparse.ArgumentParser, help: str = "machine output on std
     parser.add_argument("--json", action="store_true", help=help)
 
 
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """``--model`` and, for adapters, ``--base``."""
+    parser.add_argument("--model", metavar="M", help="name, folder or Hub id (default: bundled)")
+    parser.add_argument(
+        "--base",
+        metavar="DIR",
+        help="folder of an adapter's base model (default: cache, installed package, Hub cache)",
+    )
+
+
 def count(text: str) -> int:
     """An argument type: a whole number, 0 or more."""
     try:
@@ -64,6 +74,14 @@ def number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
+    return value
+
+
+def port(text: str) -> int:
+    """An argument type: a port that any user may serve on, 1024 to 65535."""
+    value = count(text)
+    if not 1024 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port: give 1024 to 65535")
     return value
 
 

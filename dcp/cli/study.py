@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from dcp.cli.parser import add_json, count, number, read_text
-from dcp.cli.terminal import note, print_json, print_table
+from dcp.cli.parser import add_json, add_model, count, number, read_text
+from dcp.cli.terminal import note, notes, print_json, print_table
 from dcp.errors import RequestError
 
 __all__ = ["add_arguments", "run"]
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="where it is kept; goes on there"
     )
-    parser.add_argument("--model", metavar="M", help="name, folder or Hub id (default: bundled)")
+    add_model(parser)
     parser.add_argument(
         "--limit", type=count, default=0, metavar="N", help="so many windows, spread evenly"
     )
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
     index, processes = share_of_process()
     _take_device(index)
-    model = open_model(args.model)
+    model = open_model(args.model, base=args.base)
     plan, windows = make_plan(
         args.file,
         text,
@@ -61,25 +61,26 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
     )
     tagger = load_tagger(args.tagger)
-    start, read = time.perf_counter(), 0
+    start = time.perf_counter()
     mine = len(windows[index::processes])
     with tqdm(total=mine, unit="window", disable=index > 0, file=sys.stderr) as bar:
 
-        def done(_: int, words: int) -> None:
-            nonlocal read
-            read += words
+        def progress(_: float, line: str) -> None:
             bar.update()
-            bar.set_postfix_str(f"{read / (time.perf_counter() - start):,.0f} words/s")
+            bar.set_postfix_str(line.partition(", ")[2])
 
-        record_share(
-            args.out, plan, windows, model, tagger, index=index, processes=processes, done=done
-        )
+        read = record_share(
+            args.out, plan, windows, model, tagger, index=index, processes=processes,
+            progress=progress,
+        )  # fmt: skip
     seconds = time.perf_counter() - start
     if index > 0:
         return 0
     samples = gather(args.out, plan, patience=600.0 if processes > 1 else 0.0)
     accuracy = tagger_accuracy() if tagger.name == BUNDLED else tagger.accuracy
-    study = write_study(args.out, plan, samples, tagger_accuracy=accuracy, seed=args.seed, say=note)
+    study = write_study(
+        args.out, plan, samples, tagger_accuracy=accuracy, seed=args.seed, progress=notes("study")
+    )
     found = {
         **study.about,
         "processes": processes,

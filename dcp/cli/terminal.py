@@ -12,7 +12,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["note", "one_line", "print_json", "print_table", "printable"]
+from dcp.progress import Progress
+
+__all__ = ["note", "notes", "one_line", "print_json", "print_table", "printable"]
 
 
 def print_json(value: Any, indent: int | None = 2) -> None:
@@ -23,6 +25,11 @@ def print_json(value: Any, indent: int | None = 2) -> None:
 def note(message: str) -> None:
     """One line of progress on stderr."""
     print(message, file=sys.stderr, flush=True)
+
+
+def notes(command: str) -> Progress:
+    """The `Progress` of a command: each line a note that begins with its name."""
+    return lambda _, line: note(f"{command}: {line}")
 
 
 def printable(text: str) -> str:

@@ -16,20 +16,31 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import torch
 
+from dcp.arguments import real, whole
 from dcp.deaths import ForcedDeaths
-from dcp.engine.request import Memory, Request, RowStep, Step
+from dcp.engine.ahead import decode_ahead
+from dcp.engine.request import Memory, Request, RowStep, Step, per_row
 from dcp.engine.run import Run
 from dcp.errors import RequestError
 from dcp.kernels import api
+from dcp.model.blocks import BlockLinear
 from dcp.model.cached import CachedAttention
 from dcp.model.config import Sampling
+from dcp.model.evicting import EvictingAttention
 from dcp.model.int8 import Int8Linear
+from dcp.model.native import NativeCache, NativeModel, why_not
 from dcp.model.paged import PagedAttention
+from dcp.model.sequence_cache import SequenceCache
 from dcp.model.weights import LoadedModel
+from dcp.policies.registry import policy_of
+from dcp.policies.rule import Eviction, Setup, uniform_budget
+from dcp.progress import Cancel
 
 __all__ = ["Engine", "Memory", "RowStep", "Run", "Step"]
 
@@ -49,9 +60,11 @@ class Engine:
         Raises DeviceError when ``impl`` cannot run here, RequestError for ``cache_bytes`` with an
         implementation that keeps its rows on the host. A GPU gets a copy of the weights.
         """
-        if impl == "auto" and isinstance(model.transformer.unembed, Int8Linear):
-            impl = "cpu"
+        if impl == "auto" and isinstance(model.transformer.unembed, Int8Linear | BlockLinear):
+            impl = api.resolve("auto", "cpu")
         device = api.device_of(impl)
+        if impl == "auto" and device == "cpu" and why_not(model.transformer):
+            impl = "cpu"
         self.kernels = api.kernels(impl, device)
         if device != "cpu":
             moved = copy.deepcopy(model.transformer).to(device)
@@ -61,6 +74,7 @@ class Engine:
         self.model, self.device = model, torch.device(device)
         self.cache_bytes = cache_bytes
         model.transformer.fuse()
+        self._native = NativeModel(model.transformer) if self.impl == "native" else None
 
     @property
     def impl(self) -> str:
@@ -74,13 +88,14 @@ class Engine:
         sampling: Sampling | None = None,
         gate_shift: float = 0.0,
         stop_ids: Sequence[int] = (),
-        forced: Sequence[Sequence[int]] | None = None,
+        continuations: Sequence[Sequence[int]] | None = None,
         deaths: Sequence[ForcedDeaths | None] | None = None,
         prune: bool = True,
         chunk: int | None = None,
         score_prompt: bool = True,
         streams: Sequence[int] | None = None,
-        cancel: Callable[[], bool] | None = None,
+        eviction: Eviction | None = None,
+        cancel: Cancel | None = None,
     ) -> Run:
         """Start a run of B rows; iterate over what comes back.
 
@@ -88,7 +103,7 @@ class Engine:
         new_tokens    how many to add to each row, one number for all or one per row
         gate_shift    added to every layer's beta
         stop_ids      a row ends after it drew one of these
-        forced        [B] continuations taken in place of drawn tokens, as far as they go
+        continuations [B] tokens taken in place of drawn ones, as far as they go
         deaths        [B] orders that overrule the gates, or None for a row left to them
         prune         False turns the gates off: nothing dies but by order
         chunk         prompt tokens of a row that are read at once, compaction between; 128 by
@@ -96,6 +111,8 @@ class Engine:
         score_prompt  False leaves the log-probs of prompt tokens nan, which is faster
         streams       [B] names of the rows for sampling, 0, 1, … by default: under its name a row
                       draws the same tokens in every batch
+        eviction      a policy that decides in place of the gates (``gates``: after them); its
+                      attention is computed on the host
         cancel        asked before each step is begun; True ends the run once the steps that are
                       under way by then (on a GPU, a few) have come back
 
@@ -104,35 +121,86 @@ class Engine:
         batch = len(prompts)
         request = Request(
             prompts=tuple(tuple(prompt) for prompt in prompts),
-            new_tokens=(new_tokens,) * batch if isinstance(new_tokens, int) else tuple(new_tokens),
+            new_tokens=per_row("new_tokens", new_tokens, batch),
             sampling=sampling or Sampling(),
-            gate_shift=gate_shift,
+            gate_shift=real("gate shift", gate_shift),
             stop_ids=frozenset(stop_ids),
-            forced=((),) * batch if forced is None else tuple(tuple(ids) for ids in forced),
+            continuations=(
+                ((),) * batch
+                if continuations is None
+                else tuple(tuple(ids) for ids in continuations)
+            ),
             deaths=(None,) * batch if deaths is None else tuple(deaths),
             prune=prune,
-            chunk=chunk if chunk is not None else self._chunk,
+            chunk=self._chunk if chunk is None else whole("chunk", chunk),
             score_prompt=score_prompt,
             streams=tuple(range(batch)) if streams is None else tuple(streams),
+            eviction=eviction,
             cancel=cancel,
         )
         request.check(self.model.config)
-        return Run(self.model, self._cache(request), request, self.device)
+        if self.kernels.pool is None or request.eviction is not None:
+            rows = self._host_cache(request)
+            decode = rows.decode if isinstance(rows, NativeCache) else None
+            return Run(self.model, rows, request, self.device, decode=decode)
+        cache = self._paged_cache(request)
+        ahead = partial(decode_ahead, self.model.transformer, cache)
+        return Run(self.model, cache, request, self.device, ahead)
 
     @property
     def _chunk(self) -> int:
         return _CHUNK if self.device.type == "cpu" else _CHUNK_ON_GPU
 
-    def _cache(self, request: Request) -> CachedAttention | PagedAttention:
-        config, gates = self.model.config, self.model.gates
-        interaction = gates.interaction if gates and request.prune else 0
-        if self.kernels.pool is None:
-            return CachedAttention(
-                config, self.kernels, self.model.dtype, request.lengths, interaction=interaction,
-                gate_shift=request.gate_shift, forced=request.deaths,
-            )  # fmt: skip
+    def _host_cache(self, request: Request) -> SequenceCache:
+        if request.eviction is not None:
+            return self._evicting(request, request.eviction)
+        options: dict[str, Any] = {
+            "interaction": self._interaction(request),
+            "gate_shift": request.gate_shift,
+            "deaths": request.deaths,
+        }
+        given = (self.model.config, self.kernels, self.model.dtype, request.lengths)
+        if self._native is not None:
+            return NativeCache(self._native, *given, **options)
+        return CachedAttention(*given, **options)
+
+    def _paged_cache(self, request: Request) -> PagedAttention:
         return PagedAttention(
-            config, self.kernels, self.model.dtype, self.device, request.lengths,
-            interaction=interaction, gate_shift=request.gate_shift, forced=request.deaths,
-            budget=self.cache_bytes,
+            self.model.config, self.kernels, self.model.dtype, self.device, request.lengths,
+            interaction=self._interaction(request), gate_shift=request.gate_shift,
+            deaths=request.deaths, budget=self.cache_bytes,
+        )  # fmt: skip
+
+    def _interaction(self, request: Request) -> int:
+        """The width of the gates, 0 where they are off."""
+        gates = self.model.gates
+        return gates.interaction if gates and request.prune else 0
+
+    def _evicting(self, request: Request, eviction: Eviction) -> EvictingAttention:
+        config, policy = self.model.config, policy_of(eviction.policy)
+        if self.kernels.pool is not None:
+            raise RequestError(
+                f"policy {policy.name} is carried out on the host, not by impl {self.impl}; "
+                "use impl cpu or reference"
+            )
+        gates = self.model.gates if "margin" in policy.needs and request.prune else None
+        if "margin" in policy.needs and gates is None:
+            raise RequestError(f"policy {policy.name} needs a model with gates; choose another")
+        if policy.budgeted and eviction.budget is None:
+            raise RequestError(f"policy {policy.name} needs a budget of entries a layer; give one")
+        rules = [
+            policy.start(
+                Setup(
+                    1, config.layers, length, len(prompt),
+                    uniform_budget(eviction.budget or length, config.layers, length),
+                    request.sampling.seed,
+                ),
+                eviction.settings,
+            )
+            for prompt, length in zip(request.prompts, request.lengths, strict=True)
+        ]  # fmt: skip
+        return EvictingAttention(
+            config, self.kernels, self.model.dtype, request.lengths,
+            interaction=gates.interaction if gates else 0, gate_shift=request.gate_shift,
+            deaths=request.deaths, policy=policy, rules=rules,
         )  # fmt: skip

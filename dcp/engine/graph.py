@@ -1,7 +1,7 @@
 """Decoding on the device: a step of all sequences is one CUDA graph, and the host looks on.
 
 After the prompts a step needs nothing from the host: the token drawn is the next one read,
-positions count themselves, uniforms and forced tokens wait in tables, a row that drew a stop token
+positions count themselves, uniforms and continuations wait in tables, a row that drew a stop token
 or its last token reads no more. So a step (reading, gates, cache, attention, sampling, and what to
 tell of it) is captured once for each number of lanes and replayed. The host launches `AHEAD` steps
 beyond the one it reads: each leaves its tokens, counts and deaths in pinned memory. On CPU tensors
@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dcp.engine.request import Reading, Start
 from dcp.engine.sampling import draw, log_probabilities, uniform_table
-from dcp.model.config import Sampling
 from dcp.model.paged import PagedAttention
 from dcp.model.transformer import Transformer
 
-__all__ = ["AHEAD", "DecodeGraph", "Reading", "Start"]
+__all__ = ["AHEAD", "DecodeGraph"]
 
 AHEAD = 4
 """Steps under way beyond the one that the host reads; fewer than a page of the pool has rows."""
@@ -32,39 +32,6 @@ AHEAD = 4
 # Steps without a graph before it is captured: libraries and kernels load what they need.
 _WARM_UP = 2
 _TOKEN, _POSITION, _MADE, _OPEN = range(4)
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where each of B rows stands, and what it will do.
-
-    tokens     [B] the last token of each row, not yet read
-    positions  [B] its position
-    wanted     [B] tokens still to draw; 0 for a row that has ended
-    forced     [B] tokens taken in place of those drawn, as far as they go
-    streams    [B] names of the rows for sampling
-    stop_ids   a row ends after it drew one of these
-    """
-
-    tokens: Sequence[int]
-    positions: Sequence[int]
-    wanted: Sequence[int]
-    forced: Sequence[Sequence[int]]
-    streams: Sequence[int]
-    stop_ids: Sequence[int]
-    sampling: Sampling
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What one step did: for each row that read a token, the token that followed, its log-prob and
-    whether the row ends with it; and the step's own time (s)."""
-
-    rows: list[int]
-    tokens: list[int]
-    scores: list[float]
-    ended: list[bool]
-    seconds: float
 
 
 @dataclass(eq=False)
@@ -102,17 +69,17 @@ class DecodeGraph:
         # One row more than there are: lanes without a row write there.
         state = np.zeros((4, batch + 1), dtype=np.int64)
         state[:, :batch] = (start.tokens, start.positions, [0] * batch, np.sign(start.wanted))
-        forced = np.full((batch + 1, most), -1, dtype=np.int64)
-        for row, told in enumerate(start.forced):
-            forced[row, : len(told)] = told[:most]
+        continued = np.full((batch + 1, most), -1, dtype=np.int64)
+        for row, ids in enumerate(start.continuations):
+            continued[row, : len(ids)] = ids[:most]
         uniform = uniform_table(
             start.sampling.seed, [*start.streams, 0], [p + 1 for p in [*start.positions, 0]], most
         )
-        self._state, self._forced, self._uniform, self._wanted, self._stops = (
+        self._state, self._continued, self._uniform, self._wanted, self._stops = (
             torch.from_numpy(np.asarray(x)).to(self._device)
             for x in (
                 state,
-                forced,
+                continued,
                 uniform,
                 np.asarray([*start.wanted, 0], dtype=np.int64),
                 np.asarray(start.stop_ids, dtype=np.int64),
@@ -186,11 +153,11 @@ class DecodeGraph:
         if flight.begun is not None and flight.over is not None:
             flight.over.synchronize()
             seconds = flight.begun.elapsed_time(flight.over) / 1000
-        told = flight.report
-        counts = told[-3 - self._counted : -3].view_as(self._attention.pool.counts).int()
-        taken, given, logged = told[-3:].tolist()
+        report = flight.report
+        counts = report[-3 - self._counted : -3].view_as(self._attention.pool.counts).int()
+        taken, given, logged = report[-3:].tolist()
         self._attention.note(counts.to("cpu", copy=True), given - taken, logged)
-        tokens, bits, read, ended = told[: -3 - self._counted].view(4, -1)
+        tokens, bits, read, ended = report[: -3 - self._counted].view(4, -1)
         scores = bits.int().view(torch.float32).tolist()
         own = [i for i, did in enumerate(read.tolist()) if did]
         return Reading(
@@ -221,10 +188,10 @@ class DecodeGraph:
         hidden = self._transformer.hidden(token[None], position[None], attention, attention.gated)
         logits = self._transformer.head(hidden[0])
         drawn = draw(logits, self._sampling, self._at(self._uniform, lanes.index, made))
-        forced = self._at(self._forced, lanes.index, made)
-        chosen = torch.where(forced >= 0, forced, drawn)
+        continued = self._at(self._continued, lanes.index, made)
+        chosen = torch.where(continued >= 0, continued, drawn)
         scores = log_probabilities(logits, chosen)
-        stops = (forced < 0) & (chosen[:, None] == self._stops).any(dim=1)
+        stops = (continued < 0) & (chosen[:, None] == self._stops).any(dim=1)
         ends = reads & (stops | (made + 1 >= self._wanted.index_select(0, lanes.index)))
         after = torch.stack((chosen, position + 1, made + 1, (~ends).long()))
         before = torch.stack((token, position, made, is_open))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from dcp.arguments import whole
 from dcp.deaths import ForcedDeaths
 from dcp.errors import RequestError
-from dcp.model.cached import Drops
 from dcp.model.config import ModelConfig, Sampling
+from dcp.model.sequence_cache import CacheBytes, Drops
+from dcp.policies.rule import Eviction
+from dcp.progress import Cancel
 
-__all__ = ["Memory", "Request", "RowStep", "Step"]
+__all__ = ["Memory", "Reading", "Request", "RowStep", "Start", "Step", "per_row"]
 
 Finish = Literal["length", "stop"]
 
@@ -28,13 +31,14 @@ class Request:
     sampling: Sampling
     gate_shift: float
     stop_ids: frozenset[int]
-    forced: tuple[tuple[int, ...], ...]
+    continuations: tuple[tuple[int, ...], ...]
     deaths: tuple[ForcedDeaths | None, ...]
     prune: bool
     chunk: int
     score_prompt: bool
     streams: tuple[int, ...]
-    cancel: Callable[[], bool] | None
+    cancel: Cancel | None
+    eviction: Eviction | None = None
 
     @property
     def lengths(self) -> list[int]:
@@ -45,23 +49,30 @@ class Request:
         """Raises RequestError in one line for the first thing that does not fit the model."""
         if not self.prompts:
             raise RequestError("there is no prompt; give at least one")
-        for name in ("new_tokens", "forced", "deaths", "streams"):
+        for name in ("new_tokens", "continuations", "deaths", "streams"):
             given = len(getattr(self, name))
             if given != len(self.prompts):
                 raise RequestError(f"{name} has {given} entries for {len(self.prompts)} prompts")
         if self.chunk < 1:
             raise RequestError(f"chunk must be at least 1, not {self.chunk}")
-        if not np.isfinite(self.gate_shift):
-            raise RequestError(f"gate shift must be a finite number, not {self.gate_shift}")
         for prompt, new in zip(self.prompts, self.new_tokens, strict=True):
             _check_row(config, prompt, new)
-        for ids in self.forced:
+        for ids in self.continuations:
             _check_ids(config, ids)
+        if self.eviction is not None and any(orders is not None for orders in self.deaths):
+            raise RequestError("an eviction policy and forced deaths cannot share a run; give one")
         for orders in self.deaths:
             if orders is not None and len(orders.death) != config.layers:
                 raise RequestError(
                     f"forced deaths have {len(orders.death)} layers, the model {config.layers}"
                 )
+
+
+def per_row(name: str, value: int | Iterable[int], batch: int) -> tuple[int, ...]:
+    """One whole number for each of ``batch`` rows, from one for all or one per row."""
+    if isinstance(value, Iterable):
+        return tuple(whole(name, number) for number in value)
+    return (whole(name, value),) * batch
 
 
 def _check_row(config: ModelConfig, prompt: Sequence[int], new: int) -> None:
@@ -84,18 +95,43 @@ def _check_ids(config: ModelConfig, ids: Sequence[int]) -> None:
 
 
 @dataclass(frozen=True)
-class Memory:
-    """Cache bytes of one row.
+class Start:
+    """Where each of B rows stands when the device takes over, and what it will do.
 
-    live   keys and values that a query can see now
-    held   memory kept for them, gate keys and tables included
-    peak   the most ever held
-    dense  keys and values of all tokens so far, had none been dropped: 2 L T H_kv d bytes
+    tokens         [B] the last token of each row, not yet read
+    positions      [B] its position
+    wanted         [B] tokens still to draw; 0 for a row that has ended
+    continuations  [B] tokens taken in place of those drawn, as far as they go
+    streams        [B] names of the rows for sampling
+    stop_ids       a row ends after it drew one of these
     """
 
-    live: int
-    held: int
-    peak: int
+    tokens: Sequence[int]
+    positions: Sequence[int]
+    wanted: Sequence[int]
+    continuations: Sequence[Sequence[int]]
+    streams: Sequence[int]
+    stop_ids: Sequence[int]
+    sampling: Sampling
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one step on the device did: for each row that read a token, the token that followed, its
+    log-prob and whether the row ends with it; and the step's own time (s)."""
+
+    rows: list[int]
+    tokens: list[int]
+    scores: list[float]
+    ended: list[bool]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Memory(CacheBytes):
+    """Cache bytes of one row, and ``dense``: keys and values of all its tokens so far, had none
+    been dropped: 2 L T H_kv d times the width of a number."""
+
     dense: int
 
 

@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from dcp.errors import ModelError
-from dcp.evaluate.perplexity import Progress, Windows, evaluate, evaluate_policies, read_windows
-from dcp.evaluate.score import move
-from dcp.model.config import Calibration, GateConfig
+from dcp.evaluate.perplexity import Windows, evaluate, read_windows
+from dcp.evaluate.rivals import Rival
+from dcp.evaluate.score import to_device
+from dcp.model.checkpoint import GATES, Checkpoint
+from dcp.model.gate_config import Calibration, GateConfig
 from dcp.model.weights import load
-from dcp.text.tokens import Tokenizer
+from dcp.progress import Progress, silent
 
 __all__ = ["calibrate", "fold"]
+
+_RIVALS = tuple(Rival(name) for name in ("window", "strided", "sink"))
 
 
 def fold(model: Path, gate_shift: float) -> None:
@@ -30,8 +34,8 @@ def fold(model: Path, gate_shift: float) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file, save_file
 
-    gates = GateConfig.from_json(_read_json(model / "dcp_config.json"))
-    path = model / "dcp.safetensors"
+    gates = Checkpoint.read(model).gates
+    path = model / GATES
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as wrong:
@@ -53,7 +57,7 @@ def calibrate(
     folded: float = 0.0,
     limit: int = 0,
     device: str = "cpu",
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Measure ``model`` at each gate shift on ``files``, against ``dense``; write the calibration.
 
@@ -63,13 +67,13 @@ def calibrate(
     Returns what a model card needs: the results, and untrained evictions at the trained point's
     held entries. ``limit`` > 0 takes that many windows of each file.
     """
-    pruned, twin = load(model), load(dense, gates=False)
+    opened = Checkpoint.read(model)
+    pruned, twin = load(opened), load(dense, gates=False)
     for loaded in (pruned, twin):
-        move(loaded, device)
+        to_device(loaded, device)
     if pruned.gates is None:
         raise ModelError(f"{model} has no gates to calibrate")
-    tokenizer = Tokenizer.load(model)
-    parts = [read_windows(file, tokenizer, context, limit=limit) for file in files]
+    parts = [read_windows(file, opened.tokenizer, context, limit=limit) for file in files]
     windows = Windows.join(parts)
     shifts = sorted({0.0, *gate_shifts})
     moved = [shift + folded for shift in shifts]
@@ -84,24 +88,16 @@ def calibrate(
         assert result.ppl_dense_finetuned is not None
         ratio = result.ppl_pruned / result.ppl_dense_finetuned
         points.append(Calibration(result.gate_shift, context, result.sparsity, ratio))
-    trained = next(result for result in results if result.gate_shift == 0)
+    (trained,) = evaluate(pruned, windows, [folded], twin, policies=_RIVALS, progress=progress)
     report = {
         "windows": len(windows.ids),
         "results": [asdict(result) for result in results],
-        "policies": [asdict(row) for row in evaluate_policies(twin, windows, trained.held_entries)],
+        "policies": [asdict(row) for row in trained.policies],
     }
     if folded:
         fold(model, folded)
     _write_json(model / "dcp_config.json", replace(pruned.gates, calibration=tuple(points)))
     return report
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as wrong:
-        raise ModelError(f"{path} cannot be read: {wrong}") from None
-    return found
 
 
 def _write_json(path: Path, gates: GateConfig) -> None:

@@ -20,7 +20,7 @@ from dcp.evaluate.windows import Windows
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel
 
-__all__ = ["Scored", "held_per_step", "move", "ratio_interval", "score"]
+__all__ = ["Scored", "held_per_step", "ratio_interval", "score", "to_device"]
 
 _RESAMPLES = 1000
 # Beside 8 windows of 512, logits for 16,384 tokens are 256 MiB.
@@ -62,12 +62,12 @@ def score(
     return Scored(torch.cat(nats).numpy(), (held / len(windows.ids)).numpy())
 
 
-def move(model: LoadedModel, device: str) -> None:
+def to_device(model: LoadedModel, device: str) -> None:
     """Put a model's weights where it is to be scored: "cpu" or "cuda". Raises DeviceError."""
     if device not in ("cpu", "cuda"):
         raise DeviceError(f"device {device!r} is not known; use cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("there is no CUDA device here; use --device cpu")
+        raise DeviceError("there is no CUDA device here; use cpu", remedy="device")
     model.transformer.to(device)
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dcp.kernels import ALIVE
+from dcp.deaths import ALIVE
 
 __all__ = ["death_times", "decode_attention", "extend_attention", "gate_scores"]
 

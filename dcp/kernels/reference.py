@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor
 
-from dcp.kernels import ALIVE
+from dcp.deaths import ALIVE
 
 __all__ = ["death_times", "decode_attention", "extend_attention", "gate_scores"]
 

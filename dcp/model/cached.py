@@ -1,29 +1,27 @@
 """Attention over the cache: where a layer of the model loop meets the rows that live.
 
-`CachedAttention` is the ``attend`` of inference. The tokens of all sequences come as one flat list,
-so ragged prompts and batches need no padding. Each call appends, scores, drops and attends; the
-query that drops a token does not see it. Knows nothing of sampling, text or weights.
-
-A GPU implementation with a paged pool replaces this class behind the same methods.
+`CachedAttention` is the `dcp.model.sequence_cache.SequenceCache` of a CPU. Each call appends,
+scores, drops and attends; the query that drops a token does not see it. Knows nothing of sampling,
+text or weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dcp.deaths import GATE, ForcedDeaths
-from dcp.kernels import ALIVE
+from dcp.deaths import ALIVE, GATE, ForcedDeaths
 from dcp.kernels.api import Kernels
-from dcp.model.cache import Bits, Meter, Slots, bits
+from dcp.model.attend import Gates
+from dcp.model.cache import Bits, HeldBytes, Slots, bits
 from dcp.model.config import ModelConfig
+from dcp.model.sequence_cache import CacheBytes, Drops
 
-__all__ = ["CacheBytes", "CachedAttention", "Drops"]
+__all__ = ["CachedAttention"]
 
 Indices = npt.NDArray[np.int64]
 _NOBODY: Indices = np.empty(0, dtype=np.int64)
@@ -32,32 +30,12 @@ Rows = tuple[Bits, Bits, Bits | None]
 """New rows for the cache: k and v [C, H_kv, d], k_int [C, r]."""
 
 
-@dataclass(frozen=True, eq=False)
-class Drops:
-    """Tokens dropped, one entry each: layer, position, step (int32 [n]), margin (float32 [n])."""
-
-    layer: npt.NDArray[np.int32]
-    position: npt.NDArray[np.int32]
-    step: npt.NDArray[np.int32]
-    margin: npt.NDArray[np.float32]
-
-
 _Deaths = tuple[
     int, npt.NDArray[np.int32], npt.NDArray[np.int32] | np.int32, npt.NDArray[np.float32]
 ]
 """Layer, positions, steps and margins of tokens that died together."""
 _NONE = np.empty(0, dtype=np.int32)
 _NO_DROPS = Drops(_NONE, _NONE, _NONE, np.empty(0, dtype=np.float32))
-
-
-@dataclass(frozen=True)
-class CacheBytes:
-    """Of one sequence. live: keys and values that can be seen; held: memory kept for them, gate
-    keys and tables included; peak: the most ever held."""
-
-    live: int
-    held: int
-    peak: int
 
 
 class CachedAttention:
@@ -72,24 +50,24 @@ class CachedAttention:
         *,
         interaction: int,
         gate_shift: float = 0.0,
-        forced: Sequence[ForcedDeaths | None],
+        deaths: Sequence[ForcedDeaths | None],
     ) -> None:
         """``limits`` [B]: tokens each sequence can reach. interaction 0: the gates are off."""
         self.kernels = kernels
         self.gate_shift = gate_shift
         self.gated = interaction > 0
-        self._meters = [Meter() for _ in limits]
+        self._meters = [HeldBytes() for _ in limits]
         shape = (config.kv_heads, config.head_dim, interaction, dtype)
         self._slots = [
             [Slots(*shape, limit, meter) for _ in range(config.layers)]
             for limit, meter in zip(limits, self._meters, strict=True)
         ]
-        self._forced = [
-            None if orders is None else _padded(orders, config.layers, limit)
-            for orders, limit in zip(forced, limits, strict=True)
+        self._orders = [
+            None if orders is None else orders.padded(limit)
+            for orders, limit in zip(deaths, limits, strict=True)
         ]
         # A full schedule leaves the gates nothing to say; their logits are still computed.
-        self._mixed = [table is not None and bool((table == GATE).any()) for table in self._forced]
+        self._mixed = [table is not None and bool((table == GATE).any()) for table in self._orders]
         self._log: list[list[_Deaths]] = [[] for _ in limits]
         self._segments: list[tuple[int, int, int]] = []
 
@@ -106,14 +84,14 @@ class CachedAttention:
         q: Tensor,
         k: Tensor,
         v: Tensor,
-        q_int: Tensor | None,
-        k_int: Tensor | None,
-        beta: Tensor | None,
+        gates: Gates | None,
     ) -> Tensor:
-        """q [1, N, H, d], k and v [1, N, H_kv, d], q_int and k_int [1, N, r] -> [1, N, H, d]."""
-        shifted = float(beta) + self.gate_shift if beta is not None else 0.0
-        queries, gates = q[0], None if q_int is None else q_int[0]
-        new = (bits(k[0]), bits(v[0]), None if k_int is None else bits(k_int[0]))
+        """q [1, N, H, d], k and v [1, N, H_kv, d], gates of [1, N, r] -> [1, N, H, d]."""
+        queries, q_int, beta = q[0], None, 0.0
+        new: Rows = (bits(k[0]), bits(v[0]), None)
+        if gates is not None:
+            q_int, beta = gates.q_int[0], float(gates.beta) + self.gate_shift
+            new = (new[0], new[1], bits(gates.k_int[0]))
         out, start = [], 0
         for row, first, size in self._segments:
             part = slice(start, start + size)
@@ -124,8 +102,8 @@ class CachedAttention:
                     layer,
                     first,
                     queries[part],
-                    None if gates is None else gates[part],
-                    shifted,
+                    None if q_int is None else q_int[part],
+                    beta,
                     (new[0][part], new[1][part], None if new[2] is None else new[2][part]),
                 )
             )
@@ -172,7 +150,7 @@ class CachedAttention:
         if n and q_int is not None:
             z = self.kernels.gate_scores(q_int, slots.k_int[:n], beta)[0].numpy()
             dead = self._judge(row, layer, position, slots, z)
-        elif n and self._forced[row] is not None:
+        elif n and self._orders[row] is not None:
             dead = self._judge(row, layer, position, slots, np.full(n, np.nan, dtype=np.float32))
         k, v, k_int = new
         slots.replace(dead, k[0], v[0], None if k_int is None else k_int[0], position)
@@ -184,12 +162,12 @@ class CachedAttention:
     ) -> Indices:
         """Rows that the query at ``step`` drops; notes margins and deaths."""
         positions, margins = slots.positions[: slots.count], slots.margins[: slots.count]
-        forced = self._forced[row]
-        if forced is None:
+        table = self._orders[row]
+        if table is None:
             dies = z <= 0
             np.fmin(margins, z, out=margins)
         else:
-            orders = forced[layer].take(positions)
+            orders = table[layer].take(positions)
             dies = orders <= step
             if self._mixed[row]:
                 by_gate = orders == GATE
@@ -216,9 +194,9 @@ class CachedAttention:
         margin = torch.full((n,), torch.nan)
         if q_int is not None:
             death, margin = self.kernels.death_times(q_int, slots.k_int[:n], steps, positions, beta)
-        forced = self._forced[row]
-        if forced is not None:
-            orders = torch.from_numpy(forced[layer, slots.positions[:n]])
+        table = self._orders[row]
+        if table is not None:
+            orders = torch.from_numpy(table[layer, slots.positions[:n]])
             ordered = torch.where(orders < first + len(q), orders, ALIVE)
             death = torch.where(orders == GATE, death, ordered)
             margin = torch.where(orders == GATE, margin, torch.nan)
@@ -232,10 +210,3 @@ class CachedAttention:
             )
             slots.drop(dead)
         return out
-
-
-def _padded(orders: ForcedDeaths, layers: int, tokens: int) -> npt.NDArray[np.int32]:
-    """The orders as [layers, tokens], what they do not mention left to the gates."""
-    table = np.full((layers, tokens), GATE, dtype=np.int32)
-    table[:, : orders.death.shape[1]] = orders.death[:, :tokens]
-    return table

@@ -1,4 +1,4 @@
-"""The shapes and switches of a model, its gates and its sampling, as frozen dataclasses.
+"""The shapes and switches of a model and its sampling, as frozen dataclasses.
 
 Knows nothing of torch, files or text. ``ModelConfig.from_hf`` reads a ``transformers`` config
 dictionary and refuses by name what the model loop does not do.
@@ -6,14 +6,14 @@ dictionary and refuses by name what the model loop does not do.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
+from dcp.arguments import real, whole
 from dcp.errors import ModelError, RequestError
 
-__all__ = ["ARCHITECTURES", "Calibration", "GateConfig", "ModelConfig", "RopeScaling", "Sampling"]
+__all__ = ["ARCHITECTURES", "ModelConfig", "RopeScaling", "Sampling"]
 
 ARCHITECTURES = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
 _ACTIVATIONS = {
@@ -195,68 +195,6 @@ def _rope(hf: Mapping[str, Any]) -> tuple[float, RopeScaling | None]:
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """One measured point of the sparsity dial: what gate shift ``delta`` does on validation text.
-
-    sparsity is ``sparsity_mean_steps`` at ``context`` tokens; perplexity_ratio is against the
-    dense twin fine-tuned equally long.
-    """
-
-    delta: float
-    context: int
-    sparsity: float
-    perplexity_ratio: float
-
-
-@dataclass(frozen=True)
-class GateConfig:
-    """What ``dcp_config.json`` says: interaction width r, the dial's calibration, variants."""
-
-    interaction: int
-    calibration: tuple[Calibration, ...] = ()
-    delay: int = 0
-
-    FORMAT = 1
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "format": self.FORMAT,
-            "interaction": self.interaction,
-            "delay": self.delay,
-            "calibration": [asdict(point) for point in self.calibration],
-        }
-
-    @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> GateConfig:
-        """Raises ModelError on an unknown format, a variant we do not honour, or wrong types."""
-        if found.get("format") != cls.FORMAT:
-            raise ModelError(
-                f"dcp_config.json has format {found.get('format')!r}; this reads {cls.FORMAT}"
-            )
-        if found.get("delay", 0) != 0:
-            raise ModelError(
-                f"this checkpoint needs delayed eviction (delay {found['delay']}), "
-                "which this version does not do"
-            )
-        try:
-            points = tuple(
-                Calibration(
-                    float(p["delta"]),
-                    int(p["context"]),
-                    float(p["sparsity"]),
-                    float(p["perplexity_ratio"]),
-                )
-                for p in found.get("calibration", ())
-            )
-            gates = cls(int(found["interaction"]), points)
-        except (KeyError, TypeError, ValueError) as wrong:
-            raise ModelError(f"dcp_config.json is damaged: {wrong!r}") from None
-        if gates.interaction < 1:
-            raise ModelError(f"dcp_config.json: interaction {gates.interaction} must be at least 1")
-        return gates
-
-
-@dataclass(frozen=True)
 class Sampling:
     """How the next token is drawn. temperature 0 is greedy; top_k 0 and top_p 1 are off."""
 
@@ -266,7 +204,11 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.temperature) or self.temperature < 0:
+        for name in ("temperature", "top_p"):
+            object.__setattr__(self, name, real(name, getattr(self, name)))
+        for name in ("top_k", "seed"):
+            object.__setattr__(self, name, whole(name, getattr(self, name)))
+        if self.temperature < 0:
             raise RequestError(f"temperature must be 0 or more, not {self.temperature}")
         if self.top_k < 0:
             raise RequestError(f"top-k must be 0 (off) or more, not {self.top_k}")

@@ -28,10 +28,12 @@ import torch
 from torch import Tensor
 
 from dcp.errors import ModelError, RequestError
-from dcp.model.config import GateConfig, ModelConfig
+from dcp.model.config import ModelConfig
+from dcp.model.gate_config import GateConfig
 from dcp.model.names import from_hf_names, gate_names, unknown_names
+from dcp.model.saving import save
 from dcp.model.transformer import Transformer
-from dcp.model.weights import load, save
+from dcp.model.weights import load
 
 __all__ = ["import_checkpoint"]
 

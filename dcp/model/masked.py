@@ -8,13 +8,12 @@ Method: Anagnostidis et al., arXiv 2305.15805, equations 4-6 with p = [z > 0].
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dcp.kernels import ALIVE
+from dcp.deaths import ALIVE
+from dcp.model.attend import Gates
 
 __all__ = ["MaskedAttend", "first_closed"]
 
@@ -30,7 +29,7 @@ class MaskedAttend:
     def __init__(
         self, gate_shift: float = 0.0, deaths: Tensor | None = None, prune: bool = True
     ) -> None:
-        self._shift, self._prune, self._forced = gate_shift, prune, deaths
+        self._shift, self._prune, self._orders = gate_shift, prune, deaths
         self._used: list[Tensor] = []
 
     @property
@@ -44,18 +43,15 @@ class MaskedAttend:
         q: Tensor,
         k: Tensor,
         v: Tensor,
-        q_int: Tensor | None,
-        k_int: Tensor | None,
-        beta: Tensor | None,
+        gates: Gates | None,
     ) -> Tensor:
         if layer == 0:
             self._used = []
         batch, length = q.shape[:2]
-        if self._forced is not None:
-            death = self._forced[layer].expand(batch, length)
-        elif self._prune and q_int is not None and k_int is not None and beta is not None:
-            z = q_int @ k_int.transpose(1, 2) / math.sqrt(q_int.shape[-1]) + (beta + self._shift)
-            death = first_closed(z)
+        if self._orders is not None:
+            death = self._orders[layer].expand(batch, length)
+        elif self._prune and gates is not None:
+            death = first_closed(gates.logits(self._shift))
         else:
             death = torch.full((batch, length), ALIVE, dtype=torch.int32, device=q.device)
         self._used.append(death)

@@ -15,7 +15,7 @@ from torch import Tensor
 from dcp.errors import ModelError
 from dcp.model.config import ModelConfig
 
-__all__ = ["from_hf_names", "gate_names", "to_hf_names", "unknown_names"]
+__all__ = ["from_hf_names", "gate_names", "stored_name", "to_hf_names", "unknown_names"]
 
 # Buffers that some versions of transformers saved; they carry no weights.
 _BUFFERS = (".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq")
@@ -43,7 +43,7 @@ def from_hf_names(
     for part in _parts(config):
         pieces = []
         for name, rows in zip(part.theirs, part.rows, strict=True):
-            stored = _stored_name(name, names)
+            stored = stored_name(name, names)
             if stored is None:
                 raise ModelError(f"the checkpoint lacks tensor {name!r}")
             found = read(stored)
@@ -61,7 +61,7 @@ def from_hf_names(
 
 def unknown_names(names: Collection[str], config: ModelConfig) -> list[str]:
     """Tensors of a checkpoint that the model loop would leave out."""
-    wanted = {_stored_name(name, names) for part in _parts(config) for name in part.theirs}
+    wanted = {stored_name(name, names) for part in _parts(config) for name in part.theirs}
     if config.tied:
         wanted.add("lm_head.weight")
     return sorted(n for n in names if n not in wanted and not n.endswith(_BUFFERS))
@@ -74,7 +74,7 @@ def gate_names(layers: int) -> Iterator[tuple[str, str]]:
             yield f"blocks.{layer}.{name}", f"layers.{layer}.{name}"
 
 
-def _stored_name(name: str, names: Collection[str]) -> str | None:
+def stored_name(name: str, names: Collection[str]) -> str | None:
     """GPT-2 checkpoints come with and without the ``transformer.`` prefix."""
     bare = name.removeprefix("transformer.")
     return name if name in names else bare if bare in names else None

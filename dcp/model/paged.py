@@ -18,8 +18,9 @@ from torch import Tensor
 from dcp.deaths import GATE, ForcedDeaths
 from dcp.errors import DeviceError
 from dcp.kernels.api import Kernels
-from dcp.model.cached import CacheBytes, Drops
+from dcp.model.attend import Gates
 from dcp.model.config import ModelConfig
+from dcp.model.sequence_cache import CacheBytes, Drops
 
 __all__ = ["PagedAttention"]
 
@@ -37,7 +38,7 @@ class PagedAttention:
         *,
         interaction: int,
         gate_shift: float = 0.0,
-        forced: Sequence[ForcedDeaths | None],
+        deaths: Sequence[ForcedDeaths | None],
         pages: int | None = None,
         budget: int | None = None,
         page: int = 32,
@@ -73,7 +74,7 @@ class PagedAttention:
             )
         self.gated, self.gate_shift = interaction > 0, gate_shift
         self._device = device
-        self.orders = _orders(forced, config.layers, max(limits), device)
+        self.orders = _orders(deaths, config.layers, max(limits), device)
         self._betas: dict[int, float] = {}
         self._counts, self._free = self.pool.state()
         self._peak = [0] * len(limits)
@@ -81,7 +82,7 @@ class PagedAttention:
         self._stale = False
         self._released: list[int] = []
         self._chunks: list[tuple[slice, Tensor, int, int, Tensor]] = []
-        self._single: tuple[Tensor | None, Tensor, Tensor] | None = None
+        self._single: tuple[slice | Tensor, Tensor, Tensor] | None = None
 
     def begin(self, spans: Sequence[tuple[int, int, int]]) -> None:
         """Say what the next forward pass carries: (sequence, first position, past last), in order.
@@ -112,7 +113,7 @@ class PagedAttention:
         """Say that the next forward pass reads one token of each sequence in ``rows`` [n] int32 on
         the device, at positions ``steps`` [n] int32; a row of -1 reads nothing. `make_room` comes
         before, `note` after it: here nothing waits for the device."""
-        self._chunks, self._single = [], (None, rows, steps)
+        self._chunks, self._single = [], (slice(None), rows, steps)
 
     def __call__(
         self,
@@ -120,22 +121,14 @@ class PagedAttention:
         q: Tensor,
         k: Tensor,
         v: Tensor,
-        q_int: Tensor | None,
-        k_int: Tensor | None,
-        beta: Tensor | None,
+        gates: Gates | None,
     ) -> Tensor:
-        """q [1, N, H, d], k and v [1, N, H_kv, d], q_int and k_int [1, N, r] -> [1, N, H, d]."""
-        if not self.gated:
-            q_int = k_int = None
-        elif beta is not None and layer not in self._betas:
-            self._betas[layer] = float(beta) + self.gate_shift
-        shifted = self._betas.get(layer, 0.0)
-        if self._single is not None and self._single[0] is None:
-            _, rows, steps = self._single
+        """q [1, N, H, d], k and v [1, N, H_kv, d], gates of [1, N, r] -> [1, N, H, d]."""
+        if self._single is not None and isinstance(self._single[0], slice):
+            every, rows, steps = self._single
             alone: Tensor = self.pool.decode(
                 layer, rows, steps, q[0], k[0], v[0],
-                None if q_int is None else q_int[0], None if k_int is None else k_int[0],
-                shifted, self.orders,
+                *self._judges(layer, gates, every), self.orders,
             )  # fmt: skip
             return alone[None]
         out = torch.empty_like(q)
@@ -143,19 +136,25 @@ class PagedAttention:
             out[0, part] = self.pool.extend(
                 layer, row, index, first, steps, q[0, part],
                 k[0, part].contiguous(), v[0, part].contiguous(),
-                None if q_int is None else q_int[0, part],
-                None if k_int is None else k_int[0, part],
-                shifted, self.orders,
+                *self._judges(layer, gates, part), self.orders,
             )  # fmt: skip
         if self._single is not None:
             at, rows, steps = self._single
             out[0, at] = self.pool.decode(
                 layer, rows, steps, q[0, at], k[0, at], v[0, at],
-                None if q_int is None else q_int[0, at],
-                None if k_int is None else k_int[0, at],
-                shifted, self.orders,
+                *self._judges(layer, gates, at), self.orders,
             )  # fmt: skip
         return out
+
+    def _judges(
+        self, layer: int, gates: Gates | None, at: slice | Tensor
+    ) -> tuple[Tensor | None, Tensor | None, float]:
+        """Of the tokens ``at``: q_int and k_int [n, r] or None, and the layer's shifted beta."""
+        if gates is None or not self.gated:
+            return None, None, 0.0
+        if layer not in self._betas:
+            self._betas[layer] = float(gates.beta) + self.gate_shift
+        return gates.q_int[0, at], gates.k_int[0, at], self._betas[layer]
 
     def fits(self, more: Sequence[int]) -> bool:
         """Whether the pool, as of what the host knows, holds ``more`` [B] tokens of each sequence,
@@ -217,7 +216,7 @@ class PagedAttention:
 
     def memory(self, row: int) -> CacheBytes:
         self._refresh()
-        live = int(self._counts[:, row].sum()) * self.pool.row_bytes
+        live = int(self._counts[:, row].sum()) * self.pool.entry_bytes
         return CacheBytes(live, self._held(row), self._peak[row])
 
     def release(self, row: int) -> None:
@@ -247,14 +246,11 @@ class PagedAttention:
 
 
 def _orders(
-    forced: Sequence[ForcedDeaths | None], layers: int, tokens: int, device: torch.device
+    deaths: Sequence[ForcedDeaths | None], layers: int, tokens: int, device: torch.device
 ) -> Tensor | None:
     """All orders as [L, B, tokens] int32, GATE where there is none; None without any."""
-    if all(orders is None for orders in forced):
+    if all(orders is None for orders in deaths):
         return None
-    table = np.full((layers, len(forced), tokens), GATE, dtype=np.int32)
-    for row, orders in enumerate(forced):
-        if orders is not None:
-            told = orders.death[:, :tokens]
-            table[:, row, : told.shape[1]] = told
-    return torch.from_numpy(table).to(device)
+    none = np.full((layers, tokens), GATE, dtype=np.int32)
+    tables = [none if orders is None else orders.padded(tokens) for orders in deaths]
+    return torch.from_numpy(np.stack(tables, axis=1)).to(device)

@@ -6,67 +6,87 @@ Knows nothing of running a model.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dcp.errors import DeviceError, ModelError, RequestError
-from dcp.model.config import Calibration, GateConfig, ModelConfig
+from dcp.model.checkpoint import Checkpoint
+from dcp.model.gate_config import Calibration
+from dcp.model.info import ModelInfo, info_of, listed, status_of
 from dcp.resources import asset
 
 if TYPE_CHECKING:
     from dcp.model.weights import LoadedModel
     from dcp.text.tokens import Tokenizer
 
-__all__ = ["ModelInfo", "OpenModel", "describe", "find", "list_models", "open_model", "shift_for"]
+__all__ = [
+    "ModelInfo",
+    "OpenModel",
+    "describe",
+    "find",
+    "list_models",
+    "missing_base_hint",
+    "open_model",
+    "shift_for",
+]
 
 BUNDLED = asset("models")
-DTYPES = ("float32", "bfloat16", "int8")
+DTYPES = ("float32", "bfloat16", "int8", "int4")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 # What everybody calls them, and where the Hub keeps them.
 _SHORT_IDS = {
     name: f"openai-community/{name}" for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
 } | {"distilgpt2": "distilbert/distilgpt2"}
 _HUB_FILES = ("*.json", "*.safetensors", "tokenizer.model", "merges.txt")
-_HEADER_LIMIT = 100 * 2**20
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """What a checkpoint folder says of itself. ``calibration`` is empty without a sparsity dial."""
-
-    name: str
-    path: Path
-    default: bool
-    architecture: str
-    layers: int
-    parameters: int
-    context: int
-    vocab: int
-    calibration: tuple[Calibration, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class OpenModel:
-    """A model ready to read text: weights, tokenizer, and the ids that end a text."""
+    """A model ready to read text: weights, tokenizer, and the ids that end a text.
+
+    ``chat_template`` is the Jinja source by which the model was taught to chat, or None:
+    `dcp.text.chat.render` makes a text of it.
+
+    Made by `open_model`, handed to `record` and `gates_off`.
+
+    >>> dcp.open_model("dcp-mini").info.layers
+    8
+    """
 
     info: ModelInfo
     loaded: LoadedModel
     tokenizer: Tokenizer
     stop_ids: tuple[int, ...]
     dtype: str
+    chat_template: str | None = None
 
 
 def list_models() -> list[ModelInfo]:
-    """The bundled models, the default first. Raises ModelError for a damaged folder."""
-    return [describe(folder) for folder in _bundled()]
+    """The bundled models, the default first. Raises ModelError for a damaged folder.
+
+    The default is an adapter whose base is here; without one, a model that is whole.
+    Reads no weights and imports no torch.
+
+    >>> "dcp-mini" in [model.name for model in dcp.list_models()]
+    True
+    """
+    return [_marked(listed(folder)) for folder in _bundled()]
+
+
+def missing_base_hint() -> str | None:
+    """One line that says how to get the base of a bundled adapter; None where none is missing."""
+    for folder in _bundled():
+        base = status_of(folder)
+        if base is not None and not base.ready:
+            return f"{folder.name} is not ready: its base model is missing; get it with: {base.how}"
+    return None
 
 
 def find(name: str | Path | None = None) -> Path:
@@ -104,51 +124,49 @@ def describe(folder: Path, *, gates: bool = True) -> ModelInfo:
 
     ``gates=False`` also takes a base model that has none.
     """
-    config = ModelConfig.from_hf(_json(folder / "config.json"))
-    dial = GateConfig.from_json(_json(folder / "dcp_config.json")).calibration if gates else ()
-    bundled = _bundled()
-    return ModelInfo(
-        name=folder.name,
-        path=folder.resolve(),
-        default=bool(bundled) and folder.resolve() == bundled[0],
-        architecture=config.architecture,
-        layers=config.layers,
-        parameters=sum(_parameters(file) for file in sorted(folder.glob("*.safetensors"))),
-        context=config.context,
-        vocab=config.vocab,
-        calibration=dial,
-    )
+    return _marked(info_of(Checkpoint.read(folder), gates=gates))
 
 
 def open_model(
-    name: str | Path | None = None, dtype: str = "float32", *, gates: bool = True
+    name: str | Path | None = None,
+    dtype: str = "float32",
+    *,
+    gates: bool = True,
+    base: str | Path | None = None,
 ) -> OpenModel:
     """Load a model and its tokenizer; ``gates=False`` loads the base model alone.
 
-    The last two are kept, so that opening one again is free. Raises ModelError or DeviceError in
-    one line.
+    name: a bundled name, a checkpoint folder or a Hub id (default: bundled). dtype: float32,
+    bfloat16 or int8. ``base`` is the folder of an adapter's base model, instead of where it is
+    looked for. The last two are kept, so that opening one again is free. Raises ModelError or
+    DeviceError in one line.
+
+    >>> model = dcp.open_model("dcp-mini", dtype="int8")
+    >>> dcp.record("The museum opened in 1901.", model=model, new_tokens=2).meta["dtype"]
+    'int8'
     """
     if dtype not in DTYPES:
         raise DeviceError(f"dtype {dtype!r} is not supported; use one of: {', '.join(DTYPES)}")
-    folder = find(name)
-    files = [path.stat() for path in folder.iterdir()]
-    return _open(
-        folder, dtype, gates, hash(tuple(sorted((f.st_mtime_ns, f.st_size) for f in files)))
-    )
+    return _open(Checkpoint.read(find(name), base), dtype, gates)
 
 
-# Two: a model and its baseline. The stamp makes a changed folder another model.
+# Two: a model and its baseline.
 @lru_cache(maxsize=2)
-def _open(folder: Path, dtype: str, gates: bool, stamp: tuple[tuple[int, int], ...]) -> OpenModel:
-    info = describe(folder, gates=gates)
+def _open(checkpoint: Checkpoint, dtype: str, gates: bool) -> OpenModel:
+    info = _marked(info_of(checkpoint, gates=gates))
     import torch
 
     from dcp.model.weights import load
-    from dcp.text.tokens import Tokenizer
 
-    tokenizer = Tokenizer.load(folder)
-    loaded = load(folder, getattr(torch, dtype), gates=gates)
-    return OpenModel(info, loaded, tokenizer, _stop_ids(folder), dtype)
+    loaded = load(checkpoint, getattr(torch, dtype), gates=gates)
+    return OpenModel(
+        info,
+        loaded,
+        checkpoint.tokenizer,
+        checkpoint.stop_ids,
+        dtype,
+        checkpoint.chat_template,
+    )
 
 
 def shift_for(calibration: Sequence[Calibration], sparsity: float) -> float:
@@ -157,7 +175,9 @@ def shift_for(calibration: Sequence[Calibration], sparsity: float) -> float:
     Points of the longest measured context count. Raises RequestError outside of their range.
     """
     if not calibration:
-        raise RequestError("this model has no calibration for --sparsity; use --gate-shift")
+        raise RequestError(
+            "this model has no calibration for a sparsity; give a gate shift", remedy="gate_shift"
+        )
     longest = max(point.context for point in calibration)
     points = sorted((p.sparsity, p.delta) for p in calibration if p.context == longest)
     low, high = points[0][0], points[-1][0]
@@ -169,8 +189,21 @@ def shift_for(calibration: Sequence[Calibration], sparsity: float) -> float:
     return float(np.interp(sparsity, [p[0] for p in points], [p[1] for p in points]))
 
 
+def _marked(info: ModelInfo) -> ModelInfo:
+    """The same, saying whether it is the default model."""
+    bundled = _bundled()
+    return replace(info, default=bool(bundled) and info.path == bundled[0].resolve())
+
+
 def _bundled() -> list[Path]:
-    return sorted(path.parent for path in BUNDLED.glob("*/dcp_config.json"))
+    """Adapters that are ready, then whole models, then adapters without their base."""
+    folders = sorted(path.parent for path in BUNDLED.glob("*/dcp_config.json"))
+
+    def rank(folder: Path) -> int:
+        base = status_of(folder)
+        return 1 if base is None else 0 if base.ready else 2
+
+    return sorted(folders, key=rank)
 
 
 def _download(hub_id: str) -> Path:
@@ -184,38 +217,3 @@ def _download(hub_id: str) -> Path:
         raise ModelError(
             f"model {hub_id!r} is no folder here and cannot be fetched from the Hub: {reason[:160]}"
         ) from None
-
-
-def _stop_ids(folder: Path) -> tuple[int, ...]:
-    """The end-of-text ids that config.json names."""
-    found = _json(folder / "config.json").get("eos_token_id")
-    ids = found if isinstance(found, list) else [found]
-    return tuple(int(token) for token in ids if isinstance(token, int))
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        missing = "gates: it has no " if path.name.startswith("dcp") else ""
-        raise ModelError(f"{path.parent} has no {missing}{path.name}") from None
-    except (OSError, ValueError) as wrong:
-        raise ModelError(f"{path} cannot be read: {wrong}") from None
-    if not isinstance(found, dict):
-        raise ModelError(f"{path} is not a JSON object")
-    return found
-
-
-def _parameters(path: Path) -> int:
-    """How many numbers a safetensors file holds, from its header alone."""
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > _HEADER_LIMIT:
-                raise ValueError("its header is too long")
-            header = json.loads(file.read(length))
-        return sum(
-            math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__"
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as wrong:
-        raise ModelError(f"{path} is not a readable safetensors file: {wrong}") from None

@@ -10,32 +10,18 @@ Method: Anagnostidis et al., arXiv 2305.15805, section 3.1 (interaction projecti
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dcp.model.attend import Attend, Gates
 from dcp.model.config import ModelConfig
 from dcp.model.linear import Linear, product
+from dcp.model.rotary import rotate, tables
 
-__all__ = ["Attend", "Transformer"]
-
-
-class Attend(Protocol):
-    """What a layer asks of attention. Rotary positions are already applied to q and k."""
-
-    def __call__(
-        self,
-        layer: int,
-        q: Tensor,  # [B, T, H, d]
-        k: Tensor,  # [B, T, H_kv, d]
-        v: Tensor,  # [B, T, H_kv, d]
-        q_int: Tensor | None,  # [B, T, r] float32, None for a model without gates
-        k_int: Tensor | None,  # [B, T, r] float32
-        beta: Tensor | None,  # [1] float32
-    ) -> Tensor:  # [B, T, H, d]
-        ...
+__all__ = ["Transformer"]
 
 
 class Transformer(nn.Module):
@@ -61,14 +47,22 @@ class Transformer(nn.Module):
             self.unembed.weight = self.embed.weight
         self._rope: tuple[Tensor, Tensor] | None = None
 
-    def forward(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
-        """ids, positions [B, T] int64 -> logits [B, T, V]."""
-        return self.head(self.hidden(ids, positions, attend))
+    def forward(
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        attend: Attend,
+        headless: bool = False,
+        gated: bool = True,
+    ) -> Tensor:
+        """ids, positions [B, T] int64 -> logits [B, T, V], or what ``hidden`` gives."""
+        hidden = self.hidden(ids, positions, attend, gated)
+        return hidden if headless else self.head(hidden)
 
     def hidden(self, ids: Tensor, positions: Tensor, attend: Attend, gated: bool = True) -> Tensor:
         """The final normalised hidden state [B, T, D]; ``head`` turns wanted rows into logits.
 
-        ``gated=False`` spares the gate projections: ``attend`` is given None for them.
+        ``gated=False`` spares the gate projections: ``attend`` is given None.
         """
         x = self.embed(ids)
         rotary = None
@@ -95,11 +89,8 @@ class Transformer(nn.Module):
     def rope_tables(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """cos and sin [context, d/2] float32, made once per device."""
         if self._rope is None or self._rope[0].device != device:
-            angles = torch.outer(
-                torch.arange(self.config.context, dtype=torch.float32),
-                inverse_frequencies(self.config),
-            )
-            self._rope = (angles.cos().to(device), angles.sin().to(device))
+            cos, sin = tables(self.config)
+            self._rope = (cos.to(device), sin.to(device))
         return self._rope
 
     @torch.no_grad()
@@ -155,36 +146,35 @@ class _Block(nn.Module):
     ) -> Tensor:
         batch, length, _ = x.shape
         h = self.attn_norm(x)
-        mixed, q_int, k_int = self.project(h, gated)
+        mixed, gates = self.project(h, gated)
         mixed = mixed.reshape(batch, length, -1, self.head_dim)
         q, k, v = torch.split(mixed, [self.heads, self.kv_heads, self.kv_heads], dim=2)
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         if rotary is not None:
-            q, k = _rotate(q, *rotary), _rotate(k, *rotary)
-        beta = None if q_int is None else self.beta.float()
-        mixed = attend(self.layer, q, k, v, q_int, k_int, beta)
+            q, k = rotate(q, *rotary), rotate(k, *rotary)
+        mixed = attend(self.layer, q, k, v, gates)
         x = x + self.out(mixed.reshape(batch, length, -1))
         return x + self.mlp(self.mlp_norm(x))  # type: ignore[no-any-return]
 
-    def project(self, h: Tensor, gated: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """h [B, T, D] -> Q, K, V side by side [B, T, (H + 2 H_kv) d], q_int and k_int [B, T, r].
+    def project(self, h: Tensor, gated: bool) -> tuple[Tensor, Gates | None]:
+        """h [B, T, D] -> Q, K, V side by side [B, T, (H + 2 H_kv) d], and the gates.
 
         The gates are float32 whatever the autocast: at alpha 8 their live band is +-1/7 wide.
         """
         if not (gated and self.interaction):
-            return self.qkv(h), None, None
+            return self.qkv(h), None
         r = self.interaction
         if self._joint is not None and not self.training:
             joint = product(h.float(), *self._joint)
             alone = joint.shape[-1] == 2 * r
             mixed = self.qkv(h) if alone else joint[..., : -2 * r]
-            return mixed, joint[..., -2 * r : -r], joint[..., -r:]
+            return mixed, Gates(joint[..., -2 * r : -r], joint[..., -r:], self.beta.float())
         with torch.autocast(h.device.type, enabled=False):
             wide = h.float()
             q_int = F.linear(wide, self.q_int.weight.float())
             k_int = F.linear(wide, self.k_int.weight.float())
-        return self.qkv(h), q_int, k_int
+        return self.qkv(h), Gates(q_int, k_int, self.beta.float())
 
     def _apply(self, *args: Any, **options: Any) -> Any:
         """Weights that move or change type leave their joint product behind."""
@@ -235,31 +225,3 @@ def _norm(config: ModelConfig, width: int) -> nn.Module:
     if config.norm == "layernorm":
         return nn.LayerNorm(width, eps=config.norm_eps)
     return nn.RMSNorm(width, eps=config.norm_eps)
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn pairs (i, i + d/2) of x [B, T, h, d]; cos and sin [B, T, 1, d/2]."""
-    first, second = x.float().chunk(2, dim=-1)
-    turned = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
-    return turned.to(x.dtype)
-
-
-def inverse_frequencies(config: ModelConfig) -> Tensor:
-    """theta^(-2i/d) [d/2] float32, stretched as ``rope_scaling`` says."""
-    d = config.head_dim
-    inverse = config.rope_theta ** -(torch.arange(0, d, 2, dtype=torch.float32) / d)
-    scaling = config.rope_scaling
-    if scaling is None:
-        return inverse
-    if scaling.kind == "linear":
-        return inverse / scaling.factor
-    # Llama 3: long wavelengths are divided by the factor, short ones kept, a ramp between them.
-    wavelength = 2 * math.pi / inverse
-    low = scaling.original_context / scaling.low_freq_factor
-    high = scaling.original_context / scaling.high_freq_factor
-    ramp = (scaling.original_context / wavelength - scaling.low_freq_factor) / (
-        scaling.high_freq_factor - scaling.low_freq_factor
-    )
-    blended = (1 - ramp) * inverse / scaling.factor + ramp * inverse
-    stretched = torch.where(wavelength > low, inverse / scaling.factor, inverse)
-    return torch.where((wavelength <= low) & (wavelength >= high), blended, stretched)

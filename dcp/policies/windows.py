@@ -11,16 +11,15 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from dcp.deaths import ALIVE
 from dcp.errors import RequestError
-from dcp.trace import ALIVE
 
 __all__ = [
     "POLICIES",
-    "fitted_window",
     "fitted_windows",
     "held_entries",
     "local",
-    "make",
+    "policy_deaths",
     "sink",
     "strided",
 ]
@@ -61,7 +60,7 @@ def held_entries(death: npt.NDArray[np.int32]) -> int:
     return int((np.minimum(death, len(death)) - born).sum())
 
 
-def make(policy: str, tokens: int, window: int) -> Deaths:
+def policy_deaths(policy: str, tokens: int, window: int) -> Deaths:
     """Death [T] of a policy by name. Raises RequestError for an unknown one."""
     if policy not in POLICIES:
         raise RequestError(f"unknown policy {policy!r}; use one of: {', '.join(POLICIES)}")
@@ -76,7 +75,7 @@ def fitted_windows(policy: str, tokens: int, entries: float) -> list[int]:
     of a long one: the leanest of each, for the caller to take the better. A second choice that
     holds over 5 % more than asked is left out. Raises RequestError for an unknown policy.
     """
-    held = [held_entries(make(policy, tokens, w)) for w in range(1, tokens + 1)]
+    held = [held_entries(policy_deaths(policy, tokens, w)) for w in range(1, tokens + 1)]
     least = int(np.argmin(held)) + 1
     sides = [
         [(held[w - 1], w) for w in side if held[w - 1] >= entries]
@@ -86,11 +85,6 @@ def fitted_windows(policy: str, tokens: int, entries: float) -> list[int]:
     if not leanest:
         return [tokens]
     return [w for h, w in leanest if h <= 1.05 * entries] or [leanest[0][1]]
-
-
-def fitted_window(policy: str, tokens: int, entries: float) -> int:
-    """The leanest of `fitted_windows`."""
-    return fitted_windows(policy, tokens, entries)[0]
 
 
 def _after(tokens: int, steps: int) -> Deaths:

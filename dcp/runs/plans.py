@@ -18,9 +18,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from dcp.deaths import ForcedDeaths
+from dcp.deaths import ALIVE, ForcedDeaths
 from dcp.errors import RequestError
-from dcp.trace import ALIVE, Trace
+from dcp.trace import Trace
 
 __all__ = ["CONTROLS", "HORIZON", "Controls", "Effect", "Plan", "drop_now", "matched", "put_back"]
 
@@ -65,7 +65,7 @@ class Plan:
         """How many tokens of the trace come after the first changed query."""
         return 0 if self.first is None else trace.tokens - 1 - self.first
 
-    def forced(self, trace: Trace) -> ForcedDeaths:
+    def deaths(self, trace: Trace) -> ForcedDeaths:
         """The orders: everything as recorded but this token in these layers."""
         death = trace.death.copy()
         death[list(self.layers), self.token] = ALIVE if self.kind == "put back" else self.steps

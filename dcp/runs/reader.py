@@ -6,7 +6,7 @@ Knows nothing of what the deaths it is given mean.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,14 +15,15 @@ from torch import Tensor
 
 from dcp.engine.engine import Engine
 from dcp.engine.sampling import log_probabilities
+from dcp.model.attend import Gates
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel
+from dcp.progress import Progress, silent
 from dcp.trace import Trace
 
-__all__ = ["Progress", "Reader", "Watch"]
+__all__ = ["Reader", "Watch"]
 
 Floats = npt.NDArray[np.float32]
-Progress = Callable[[float, str], None]
 
 # Tables of deaths at a time: few enough to be stopped soon, and masks of at most this many entries.
 _ROWS_AT_ONCE = 6
@@ -52,14 +53,13 @@ class Reader:
         return self.transformer.hidden(ids, positions, attend, gated=False)[:, :-1]
 
     def scores(
-        self, tables: Sequence[npt.NDArray[np.int32]], progress: Progress | None = None
+        self, tables: Sequence[npt.NDArray[np.int32]], progress: Progress = silent
     ) -> Floats:
         """Log-prob [N, T] of the tokens under each table of deaths."""
         batch = min(_ROWS_AT_ONCE, max(1, _MASKED_AT_ONCE // len(self.ids) ** 2))
         found = []
         for start in range(0, len(tables), batch):
-            if progress is not None:
-                progress(start / len(tables), f"Reading again: {start} of {len(tables)}")
+            progress(start / len(tables), f"Reading again: {start} of {len(tables)}")
             part = tables[start : start + batch]
             attend = MaskedAttend(deaths=self.deaths(part))
             found.append(self.token_scores(self.hidden(attend, len(part))))
@@ -112,9 +112,7 @@ class Watch:
         q: Tensor,
         k: Tensor,
         v: Tensor,
-        q_int: Tensor | None,
-        k_int: Tensor | None,
-        beta: Tensor | None,
+        gates: Gates | None,
     ) -> Tensor:
         (q, k, v), length = (x[0].transpose(0, 1) for x in (q, k, v)), q.shape[1]
         group = len(q) // len(k)

@@ -1,6 +1,6 @@
 """Text in, `Trace` out: opens a model, runs the engine, folds its steps.
 
-    recorder = Recorder.begin("The river rose", new_tokens=20)
+    recorder = Recorder.begin(TextRequest("The river rose", new_tokens=20))
     for step in recorder:
         show(recorder.trace())          # valid at any moment between steps
 
@@ -9,27 +9,22 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
-import tokenizers
-import torch
 
-from dcp import __version__
+from dcp.deaths import ALIVE
 from dcp.engine.engine import Engine, Step
-from dcp.errors import RequestError
-from dcp.runs.meter import Counters, Meter
-from dcp.model.config import Sampling
 from dcp.model.registry import OpenModel, open_model, shift_for
-from dcp.text.tokens import Encoding
-from dcp.trace import ALIVE, FORMAT, Trace
+from dcp.progress import Cancel
+from dcp.runs.meta import meta_of_recording
+from dcp.runs.meter import Counters, Meter
+from dcp.runs.request import TextRequest, Truncate
+from dcp.text.encoding import Encoding
+from dcp.trace import Trace
 
 __all__ = ["Recorder", "record"]
-
-Truncate = Literal["left", "right"]
 
 
 class Recorder:
@@ -38,26 +33,22 @@ class Recorder:
     def __init__(
         self,
         model: OpenModel,
+        request: TextRequest,
         prompt: Encoding,
         *,
-        new_tokens: int,
-        sampling: Sampling,
         gate_shift: float,
-        impl: str,
-        stop_at_eos: bool,
         truncated: Truncate | None,
-        cancel: Callable[[], bool] | None,
+        cancel: Cancel | None,
     ) -> None:
-        self._model, self._sampling, self._gate_shift = model, sampling, gate_shift
+        self._model, self._sampling, self._gate_shift = model, request.sampling, gate_shift
         self._prompt_tokens, self._truncated = len(prompt), truncated
-        engine = Engine(model.loaded, impl)
-        self._impl, self._device = engine.impl, engine.device.type
-        self._run = engine.run(
+        self._engine = Engine(model.loaded, request.impl)
+        self._run = self._engine.run(
             [prompt.ids.tolist()],
-            new_tokens=new_tokens,
-            sampling=sampling,
+            new_tokens=request.new_tokens,
+            sampling=request.sampling,
             gate_shift=gate_shift,
-            stop_ids=model.stop_ids if stop_at_eos else (),
+            stop_ids=model.stop_ids if request.stop_at_eos else (),
             cancel=cancel,
         )
         self._text = model.tokenizer.stream(prompt)
@@ -65,53 +56,26 @@ class Recorder:
         self._meter = Meter()
 
     @classmethod
-    def begin(
-        cls,
-        text: str,
-        *,
-        model: str | Path | OpenModel | None = None,
-        new_tokens: int = 64,
-        seed: int = 0,
-        temperature: float = 0.8,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        gate_shift: float = 0.0,
-        sparsity: float | None = None,
-        impl: str = "auto",
-        dtype: str = "float32",
-        truncate: Truncate | None = None,
-        stop_at_eos: bool = False,
-        cancel: Callable[[], bool] | None = None,
-    ) -> Recorder:
-        """Check the request, open the model and stand ready. The parameters are those of `record`.
+    def begin(cls, request: TextRequest, cancel: Cancel | None = None) -> Recorder:
+        """Open the model and stand ready. Raises RequestError, ModelError or DeviceError.
 
         ``cancel`` is asked between steps; True ends the run, and the trace says so.
         """
-        sampling = Sampling(temperature, top_k, top_p, seed)
-        if not text.strip():
-            raise RequestError("there is no text: give at least one word")
-        if new_tokens < 0:
-            raise RequestError(f"the number of new tokens must be 0 or more, not {new_tokens}")
-        if truncate not in (None, "left", "right"):
-            raise RequestError(f"truncate must be left or right, not {truncate!r}")
-        if not np.isfinite(gate_shift):
-            raise RequestError(f"the gate shift must be a finite number, not {gate_shift}")
-        opened = model if isinstance(model, OpenModel) else open_model(model, dtype)
-        if sparsity is not None:
-            if gate_shift:
-                raise RequestError("give a gate shift or a sparsity, not both")
-            gate_shift = shift_for(opened.info.calibration, sparsity)
-        prompt = opened.tokenizer.encode(text)
-        fitting = _fit(prompt, opened.info.context, new_tokens, truncate)
+        model, gate_shift = request.model, request.gate_shift
+        opened = model if isinstance(model, OpenModel) else open_model(model, request.dtype)
+        if request.sparsity is not None:
+            gate_shift = shift_for(opened.info.calibration, request.sparsity)
+        prompt, room = opened.tokenizer.encode(request.text), request.room(opened.info.context)
+        request.check_length(len(prompt), opened.info.context)
+        fits = len(prompt) <= room
+        if not fits:
+            prompt = prompt.truncate(room, "last" if request.truncate == "left" else "first")
         return cls(
             opened,
-            fitting,
-            new_tokens=new_tokens,
-            sampling=sampling,
+            request,
+            prompt,
             gate_shift=gate_shift,
-            impl=impl,
-            stop_at_eos=stop_at_eos,
-            truncated=None if fitting is prompt else truncate,
+            truncated=None if fits else request.truncate,
             cancel=cancel,
         )
 
@@ -125,6 +89,12 @@ class Recorder:
             if step.phase == "generate":
                 self._text.append(row.tokens.tolist())
             yield step
+
+    def finish(self) -> Trace:
+        """Go on to the end, and the trace of it all."""
+        for _ in self:
+            pass
+        return self.trace()
 
     def trace(self) -> Trace:
         """What has happened so far. Call it between steps, or when the run is over.
@@ -149,59 +119,22 @@ class Recorder:
             margin=margin,
             logprob=logprob,
             step_seconds=seconds,
-            meta=self._meta(),
+            meta=meta_of_recording(
+                self._model,
+                self._engine,
+                self._meter,
+                text=self._text.text,
+                prompt_tokens=self._prompt_tokens,
+                sampling=self._sampling,
+                gate_shift=self._gate_shift,
+                truncated=self._truncated,
+                interrupted=self._run.interrupted,
+            ),
         )
 
     def counters(self) -> Counters:
         """Speed and memory at this moment."""
         return self._meter.counters(len(self._text))
-
-    def _meta(self) -> dict[str, Any]:
-        loaded, info = self._model.loaded, self._model.info
-        meter, memory = self._meter, self._meter.memory
-        entry = 2 * loaded.config.kv_heads * loaded.config.head_dim * loaded.dtype.itemsize
-        gate_key = 4 * loaded.gates.interaction if loaded.gates else 0
-        return {
-            "format": FORMAT,
-            "text": self._text.text,
-            "prompt_tokens": self._prompt_tokens,
-            "n_queries": meter.queries,
-            "model": info.name,
-            "weights_sha256": loaded.weights_sha256,
-            "gate_shift": float(self._gate_shift),
-            "seed": self._sampling.seed,
-            "sampling": {
-                "temperature": self._sampling.temperature,
-                "top_k": self._sampling.top_k,
-                "top_p": self._sampling.top_p,
-            },
-            "dtype": self._model.dtype,
-            "device": self._device,
-            "impl": self._impl,
-            "versions": {
-                "dcp": __version__,
-                "python": platform.python_version(),
-                "torch": str(torch.__version__),
-                "tokenizers": tokenizers.__version__,
-                "numpy": np.__version__,
-            },
-            "memory": {
-                "kv_bytes_live": memory.live,
-                "kv_bytes_held": memory.held,
-                "kv_bytes_peak": memory.peak,
-                "kv_bytes_dense": memory.dense,
-                "row_bytes": entry + gate_key,
-                "kv_bytes_per_entry": entry,
-            },
-            "context": info.context,
-            "threads": torch.get_num_threads(),
-            "offsets": "code points",
-            "truncated": self._truncated,
-            "interrupted": self._run.interrupted,
-            "prompt_seconds": meter.prompt_seconds,
-            "time_to_first_token_s": meter.time_to_first_token_s,
-            "tokens_per_second": meter.tokens_per_second(),
-        }
 
 
 def record(
@@ -233,11 +166,12 @@ def record(
 
     Raises RequestError, ModelError or DeviceError in one line.
 
-    >>> record("The river rose", new_tokens=3).tokens        # doctest: +SKIP
-    6
+    >>> run = dcp.record("The museum opened in 1901.", model="dcp-mini", new_tokens=3, sparsity=0.8)
+    >>> run.tokens - run.prompt_tokens
+    3
     """
-    recorder = Recorder.begin(
-        text,
+    request = TextRequest(
+        text=text,
         model=model,
         new_tokens=new_tokens,
         seed=seed,
@@ -251,23 +185,4 @@ def record(
         truncate=truncate,
         stop_at_eos=stop_at_eos,
     )
-    for _ in recorder:
-        pass
-    return recorder.trace()
-
-
-def _fit(prompt: Encoding, context: int, new_tokens: int, truncate: Truncate | None) -> Encoding:
-    """``prompt`` if it and the new tokens fit into the context, else what truncation leaves."""
-    room = context - new_tokens
-    if room < 1:
-        raise RequestError(
-            f"{new_tokens} new tokens leave no room for text in a context of {context} tokens"
-        )
-    if len(prompt) <= room:
-        return prompt
-    if truncate is None:
-        raise RequestError(
-            f"the text is {len(prompt)} tokens, but with {new_tokens} new tokens the context of "
-            f"{context} has room for {room}; shorten it or cut an end off: --truncate left or right"
-        )
-    return prompt.truncate(room, "last" if truncate == "left" else "first")
+    return Recorder.begin(request).finish()

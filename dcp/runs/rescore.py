@@ -21,9 +21,10 @@ from dcp.deaths import GATE, ForcedDeaths
 from dcp.errors import RequestError
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel
-from dcp.runs.reader import Progress, Reader, Watch
-from dcp.trace import Trace
+from dcp.progress import Progress, silent
 from dcp.runs.plans import CONTROLS, HORIZON, Effect, Plan, matched
+from dcp.runs.reader import Reader, Watch
+from dcp.trace import Trace
 
 __all__ = ["check", "divergence", "effect", "gates_off", "rescore"]
 
@@ -32,10 +33,10 @@ Floats = npt.NDArray[np.float32]
 
 def check(model: OpenModel, trace: Trace) -> None:
     """Raise RequestError in one line unless ``trace`` was made by these weights."""
-    made, here = str(trace.meta["weights_sha256"]), model.loaded.weights_sha256
+    made, here = trace.meta.weights_sha256, model.loaded.weights_sha256
     if made != here:
         raise RequestError(
-            f"this trace was made by other weights ({str(trace.meta['model'])[:60]!r}, "
+            f"this trace was made by other weights ({trace.meta.model[:60]!r}, "
             f"{made[:8]}) than {model.info.name!r} here ({here[:8]}): what it kept means "
             "nothing to them; record the text again"
         )
@@ -58,14 +59,14 @@ def check_fits(model: OpenModel, trace: Trace) -> None:
         raise RequestError(f"the trace has tokens that {model.info.name!r} does not know")
 
 
-def rescore(model: OpenModel, trace: Trace, forced: ForcedDeaths) -> Floats:
+def rescore(model: OpenModel, trace: Trace, deaths: ForcedDeaths) -> Floats:
     """Log-prob [T] f32 of the trace's own tokens under other deaths; nan at 0.
 
-    Where ``forced`` says GATE, and past its end, the death is the recorded one. Raises
+    Where ``deaths`` says GATE, and past its end, the death is the recorded one. Raises
     RequestError.
     """
     check(model, trace)
-    scores: Floats = Reader(model, trace).scores([_held(trace, forced)])[0]
+    scores: Floats = Reader(model, trace).scores([_held(trace, deaths)])[0]
     return scores
 
 
@@ -77,17 +78,16 @@ def effect(
     n: int = CONTROLS,
     seed: int = 0,
     horizon: int = HORIZON,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Effect:
     """What ``plan`` does to each later token, and what ``n`` matched random drops do.
 
-    ``progress`` is told the share done before each batch; what it raises ends the work. Raises
-    RequestError.
+    ``progress`` hears before each batch; what it raises ends the work. Raises RequestError.
     """
     check(model, trace)
     controls = matched(trace, plan, n=n, seed=seed, horizon=horizon)
     plans = [plan, *controls.plans]
-    deaths = [trace.death, *(p.forced(trace).death for p in plans)]
+    deaths = [trace.death, *(p.deaths(trace).death for p in plans)]
     recorded, *scores = Reader(model, trace).scores(deaths, progress)
     changes = [_change(p, score - recorded) for p, score in zip(plans, scores, strict=True)]
     rows = [
@@ -108,7 +108,11 @@ def gates_off(model: OpenModel, trace: Trace) -> Trace:
                              on tokens dropped by then, token 0 apart; nan where t was no query
 
     Token 0 soaks up attention that has nowhere else to go: where it was dropped, the mean share
-    that sat on it is in ``meta["lost_attention_on_token_0"]`` [L]. Raises RequestError.
+    that sat on it is in ``meta.lost_attention_on_token_0`` [L]. Raises RequestError.
+
+    >>> run = dcp.record("The museum opened in 1901.", model="dcp-mini", new_tokens=2)
+    >>> dcp.gates_off(dcp.open_model("dcp-mini"), run).kl.shape == (run.tokens,)
+    True
     """
     check(model, trace)
     reader = Reader(model, trace)
@@ -126,7 +130,9 @@ def gates_off(model: OpenModel, trace: Trace) -> Trace:
         gates_off_logprob=reader.token_scores(off)[0],
         kl=kl,
         lost_attention=lost,
-        meta={**trace.meta, "lost_attention_on_token_0": [float(share) for share in on_sink]},
+        meta=dataclasses.replace(
+            trace.meta, lost_attention_on_token_0=tuple(float(share) for share in on_sink)
+        ),
     )
 
 
@@ -147,12 +153,12 @@ def divergence(model: OpenModel, trace: Trace, other_model: OpenModel, other: Tr
     return one.divergence(first, two, second)
 
 
-def _held(trace: Trace, forced: ForcedDeaths) -> npt.NDArray[np.int32]:
-    if len(forced.death) != trace.layers:
+def _held(trace: Trace, deaths: ForcedDeaths) -> npt.NDArray[np.int32]:
+    if len(deaths.death) != trace.layers:
         raise RequestError(
-            f"forced deaths have {len(forced.death)} layers, the trace {trace.layers}"
+            f"forced deaths have {len(deaths.death)} layers, the trace {trace.layers}"
         )
-    orders = forced.death[:, : trace.tokens]
+    orders = deaths.death[:, : trace.tokens]
     death = trace.death.copy()
     seen = death[:, : orders.shape[1]]
     seen[orders != GATE] = orders[orders != GATE]

@@ -15,7 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from dcp.errors import RequestError
-from dcp.resources import asset
+from dcp.resources import asset, needs
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -152,6 +152,7 @@ def _load(name: str) -> Tagger:
 
 def open_pipeline(name: str, source: str | Path) -> Tagger:
     """A tagger from a spaCy package name or folder; raises RequestError if it does not load."""
+    needs("spacy")
     try:
         import spacy
 

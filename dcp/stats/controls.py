@@ -6,13 +6,15 @@ same memory at all times; only the choice differs. Knows deaths alone.
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+import dataclasses
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from dcp.stats.lives import choice
-from dcp.trace import ALIVE, Trace
+from dcp.arguments import one_of
+from dcp.deaths import ALIVE
+from dcp.trace import Trace
 
 __all__ = ["Policy", "control_deaths", "control_trace"]
 
@@ -30,7 +32,7 @@ def control_deaths(
     >>> control_deaths(np.array([[ALIVE, 2, ALIVE, ALIVE]], np.int32), "oldest")[0, 0]
     2
     """
-    choice("policy", policy, get_args(Policy))
+    one_of("policy", policy, get_args(Policy))
     rng = np.random.default_rng(seed)
     control = np.full_like(death, ALIVE)
     for layer, row in enumerate(death):
@@ -57,7 +59,6 @@ def control_trace(trace: Trace, policy: Policy, seed: int = 0) -> Trace:
 
     Log-probabilities stay those of the run: no model ran with these deaths.
     """
-    meta: dict[str, Any] = {**trace.meta, "control": policy, "control_seed": seed}
     return Trace(
         token_ids=trace.token_ids,
         offsets=trace.offsets,
@@ -65,5 +66,5 @@ def control_trace(trace: Trace, policy: Policy, seed: int = 0) -> Trace:
         margin=np.full_like(trace.margin, np.nan),
         logprob=trace.logprob,
         step_seconds=trace.step_seconds,
-        meta=meta,
+        meta=dataclasses.replace(trace.meta, control=policy, control_seed=seed),
     )

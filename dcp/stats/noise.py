@@ -15,11 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dcp.arguments import one_of
 from dcp.errors import RequestError
 from dcp.resources import asset
-from dcp.speech.tagger import CLASSES, GROUPS, UPOS
+from dcp.speech.tagger import UPOS
 from dcp.stats.estimate import survival
-from dcp.stats.lives import TAGGED, By, Lives, Phase, Pieces, Sample, choice, group_index, observe
+from dcp.stats.groups import TAGGED, By, group_names, groups_of_tags
+from dcp.stats.lives import Lives, Phase, Pieces, Sample, observe
 from dcp.stats.rates import MIN_WORDS, check_boot, check_horizon
 
 __all__ = ["noise_of", "noise_table", "tagger_accuracy", "tagger_errors"]
@@ -76,7 +78,7 @@ def noise_table(
     ``errors`` [17, 17] are the odds of each true tag given the tag; None: `tagger_errors`. Groups
     of fewer than 20 words stay blank. Raises RequestError.
     """
-    choice("grouping", by, TAGGED)
+    one_of("grouping", by, TAGGED)
     lives = observe(samples, by="pos", source=source, layer=layer, pieces=pieces)
     return noise_of(
         lives, by, horizon=horizon, source=source, seed=seed, draws=draws, errors=errors
@@ -96,8 +98,7 @@ def noise_of(
     """`noise_table` of lives that were observed by "pos"."""
     check_horizon(horizon)
     check_boot(draws)
-    names = {"pos": UPOS, "group": tuple(GROUPS), "class": tuple(CLASSES)}[by]
-    of_tag = np.array([group_index(by, names, tag) for tag in UPOS])
+    names, of_tag = group_names(by), groups_of_tags(by)
     odds = np.cumsum(tagger_errors() if errors is None else errors, axis=1)
     # Words once each, so that a word has one tag in all layers.
     word, where, back = np.unique(lives.word, return_index=True, return_inverse=True)

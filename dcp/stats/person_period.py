@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dcp.deaths import ALIVE
 from dcp.speech.tagger import UPOS
 from dcp.speech.words import Word
 from dcp.stats.estimate import BLOCK
 from dcp.stats.frequency import band_of
 from dcp.stats.lives import Phase, Sample, texts_of
-from dcp.trace import ALIVE, Trace
+from dcp.trace import Trace
 
 __all__ = ["AGES", "COVARIATES", "PLACES", "STEPS", "Cells", "count"]
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 
 from dcp.errors import RequestError, TraceError
-from dcp.speech.tagger import CLASSES, GROUPS, UPOS
+from dcp.progress import Progress, in_parts, silent
 from dcp.stats.controls import Policy, control_trace
+from dcp.stats.groups import PIECES, TAGGED, By, group_names, groups_of_tags
 from dcp.stats.hazard import hazard_of
-from dcp.stats.lives import PIECES, TAGGED, By, Lives, Phase, Sample, group_index, observe, texts_of
+from dcp.stats.lives import Lives, Phase, Sample, observe, texts_of
 from dcp.stats.noise import noise_of
 from dcp.stats.person_period import count
 from dcp.stats.rates import rates, rates_by_layer
@@ -35,7 +36,6 @@ LISTED = 40
 """Spellings of each tag in a study's word list, the most frequent."""
 
 TABLES = ("rates", "triggers", "hazard", "noise", "words")
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +67,9 @@ def pool(
     *,
     seed: int = 0,
     n_boot: int = 1000,
-    say: Say = lambda line: None,
+    progress: Progress = silent,
 ) -> Study:
-    """The study of ``samples``; ``about`` is kept with it. ``say`` is told what comes next.
+    """The study of ``samples``; ``about`` is kept with it. ``progress`` hears what comes next.
 
     Tables are split by where the words were born, "prompt" and "generated", as far as there are
     words of both; they are never pooled over the two.
@@ -82,8 +82,11 @@ def pool(
         if any(word.source == source for _, words in samples for word in words)
     ]
     made: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
-    for arm in ("gates", *get_args(Policy)):
-        say(f"drop rates: {arm}")
+    arms = ("gates", *get_args(Policy))
+    layers = min(trace.layers for trace, _ in samples)
+    begin = in_parts(progress, len(arms) + len(sources) * (2 * (1 + layers) + 1))
+    for arm in arms:
+        begin(f"drop rates: {arm}")
         runs = samples
         if arm != "gates":
             runs = [(control_trace(trace, arm, seed=seed), words) for trace, words in samples]
@@ -92,23 +95,22 @@ def pool(
             made["rates"] += [t.assign(arm=arm) for t in _rates(lives, source, seed, n_boot)]
             if arm == "gates":
                 made["noise"] += _noise(lives, source, seed)
-    layers = min(trace.layers for trace, _ in samples)
     for source in sources:
         for layer in (None, *range(layers)):
-            say(f"triggers: {'all layers' if layer is None else f'layer {layer}'}")
+            begin(f"triggers: {'all layers' if layer is None else f'layer {layer}'}")
             tables = trigger_tables(
                 samples, TAGGED, source=source, layer=layer, seed=seed, n_boot=n_boot
             )
             made["triggers"] += [t.assign(by=by, layer=_number(layer)) for by, t in tables.items()]
         cells = count(samples, source=source)
         for layer in (None, *range(layers)):
-            say(f"hazards: {'all layers' if layer is None else f'layer {layer}'}")
+            begin(f"hazards: {'all layers' if layer is None else f'layer {layer}'}")
             part = cells if layer is None else cells.of_layer(layer)
             made["hazard"] += [
                 hazard_of(part, by, source=source).assign(by=by, layer=_number(layer))
                 for by in TAGGED
             ]
-        say("words")
+        begin("words")
         made["words"].append(_words(samples, source))
     frames = {name: pd.concat(tables, ignore_index=True) for name, tables in made.items() if tables}
     return Study(
@@ -124,9 +126,9 @@ def _number(layer: int | None) -> int:
 def _about(samples: Sequence[Sample]) -> dict[str, Any]:
     first = samples[0][0]
     return {
-        "model": first.meta["model"],
-        "weights_sha256": first.meta["weights_sha256"],
-        "gate_shift": first.meta["gate_shift"],
+        "model": first.meta.model,
+        "weights_sha256": first.meta.weights_sha256,
+        "gate_shift": first.meta.gate_shift,
         "context": max(trace.tokens for trace, _ in samples),
         "texts": int(texts_of(samples).max()) + 1,
         "windows": len(samples),
@@ -141,8 +143,7 @@ def _groupings(lives: Lives) -> list[tuple[By, Lives]]:
     """The lives, observed by "pos", in the groupings of a study."""
     found: list[tuple[By, Lives]] = []
     for by in TAGGED:
-        names = {"pos": UPOS, "group": tuple(GROUPS), "class": tuple(CLASSES)}[by]
-        of_tag = np.array([group_index(by, names, tag) for tag in UPOS])
+        names, of_tag = group_names(by), groups_of_tags(by)
         found.append((by, lives.grouped(names, of_tag[lives.group])))
     found.append(("pieces", lives.grouped(PIECES, (lives.tokens > 1).astype(np.int64))))
     return found

@@ -11,7 +11,8 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from dcp.trace import ALIVE, Trace
+from dcp.deaths import ALIVE
+from dcp.trace import Trace
 
 __all__ = ["WordLike", "tidy"]
 

@@ -13,19 +13,19 @@ from pathlib import Path
 __all__ = ["add_arguments", "run"]
 
 _EXAMPLE = """example, from raw text to a pruned checkpoint:
-  python -m dcp train tokenizer --text train.txt.xz --vocab 8192 --out runs/tokenizer
-  python -m dcp train pack --text train.txt.xz --tokenizer runs/tokenizer --out runs/shards
-  python -m dcp train pretrain --config configs/v1-pretrain.toml --shards runs/shards \\
+  dcp train tokenizer --text train.txt.xz --vocab 8192 --out runs/tokenizer
+  dcp train pack --text train.txt.xz --tokenizer runs/tokenizer --out runs/shards
+  dcp train pretrain --config configs/v4-pretrain.toml --shards runs/shards \\
       --tokenizer runs/tokenizer --out runs/base
-  python -m dcp train prune --config configs/v1-prune.toml --base runs/base/final \\
+  dcp train prune --config configs/v4-prune.toml --base runs/base/final \\
       --shards runs/shards --out runs/pruned
-  python -m dcp train dense --config configs/v1-prune.toml --base runs/base/final \\
+  dcp train dense --config configs/v4-prune.toml --base runs/base/final \\
       --shards runs/shards --out runs/dense
-  python -m dcp train calibrate --model runs/pruned/final --dense runs/dense/final \\
+  dcp train calibrate --model runs/pruned/final --dense runs/dense/final \\
       --file valid.txt.xz --gate-shift -1 1 3
 any other base, and a checkpoint of the paper's public code:
-  python -m dcp train prune --base gpt2 --data train.txt.xz --out runs/gpt2-pruned
-  python -m dcp train import --checkpoint last_model.pt --tokenizer gpt2 --out imported
+  dcp train prune --base gpt2 --data train.txt.xz --out runs/gpt2-pruned
+  dcp train import --checkpoint last_model.pt --tokenizer gpt2 --out imported
 """
 
 _OVERRIDES = {
@@ -140,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
             folded=args.fold,
             limit=args.limit,
             device=args.device,
-            progress=lambda line: print(line, file=sys.stderr),
+            progress=lambda _, line: print(line, file=sys.stderr),
         )
         print(json.dumps(report, indent=2))
         return 0

@@ -16,39 +16,28 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TypeVar
 
 from dcp.errors import DcpError
+from dcp.runs.request import TextRequest
 from dcp.speech.words import Word
 from dcp.trace import Trace
 from dcp.ui.task import Report, Task
 from dcp.ui.turn import Leave, Turn
 
-__all__ = ["Job", "Recording", "Request", "State", "Status", "Worker"]
+__all__ = ["Job", "Recording", "State", "Status", "Worker"]
 
 State = Literal["queued", "preparing", "running", "done", "stopped", "failed"]
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a person asked for. ``model`` None is the default one."""
-
-    text: str
-    model: str | None = None
-    new_tokens: int = 64
-    temperature: float = 0.8
-    seed: int = 0
-    gate_shift: float = 0.0
-
-
 class Recording(Protocol):
-    """A run in progress; `dcp.record.Recorder` is one. Iterating makes it go on."""
+    """A run in progress; `dcp.runs.recorder.Recorder` is one. Iterating makes it go on."""
 
     def __iter__(self) -> Iterator[Any]: ...
     def trace(self) -> Trace: ...
     def counters(self) -> Any: ...
 
 
-Begin = Callable[[Request, Callable[[], bool]], Recording]
+Begin = Callable[[TextRequest, Callable[[], bool]], Recording]
 Tag = Callable[[Trace], Sequence[Word]]
 TagLater = Callable[[Trace], Future[Sequence[Word]]]
 
@@ -83,7 +72,7 @@ class Job(Turn):
     """One request and how far it is. Made by `Worker.submit`."""
 
     def __init__(
-        self, request: Request, begin: Begin, words: TagLater, ahead: Callable[[Turn], int]
+        self, request: TextRequest, begin: Begin, words: TagLater, ahead: Callable[[Turn], int]
     ) -> None:
         super().__init__(ahead)
         self.request = request
@@ -164,7 +153,7 @@ class Worker:
         for i in range(self.threads):
             threading.Thread(target=self._work, name=f"inference-{i}", daemon=True).start()
 
-    def submit(self, owner: str, request: Request) -> Job:
+    def submit(self, owner: str, request: TextRequest) -> Job:
         """Put a request in the line; the owner's former job, if any, is stopped."""
         job = Job(request, self.begin, self._tag_later, self._place)
         self._enter(owner, job)

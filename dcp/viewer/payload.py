@@ -1,6 +1,6 @@
 """What the canvas needs of a Trace, as one JSON object: little text, arrays as base64.
 
-Pure: no page, no clock, no file. `assets/viewer/viewer.js` (`unpack`) reads what is written here.
+Pure: no page, no clock, no file. `web/viewer/run.js` (`unpack`) reads what is written here.
 Offsets are handed over in UTF-16 code units, because that is how JavaScript indexes a string.
 """
 
@@ -17,7 +17,10 @@ import numpy.typing as npt
 from dcp.speech.tagger import GROUPS, UPOS, group_of
 from dcp.trace import Trace
 
-__all__ = ["NEAR_TIE", "Speed", "WordSpan", "payload"]
+__all__ = ["NEAR_TIE", "VERSION", "Speed", "WordSpan", "payload"]
+
+VERSION = 1
+"""The form of the payload. A view that reads another one says so instead of drawing it."""
 
 NEAR_TIE = 1e-4
 """Gate logits nearer to zero than this are near ties: implementations may disagree on them."""
@@ -62,6 +65,8 @@ def payload(
     planned: int | None = None,
     speed: Speed | None = None,
     at: Mapping[str, int | None] | None = None,
+    play: bool = False,
+    dimmed: bool = False,
 ) -> dict[str, Any]:
     """The JSON object of one trace. ``words`` may cover the text in part, or not at all.
 
@@ -70,6 +75,9 @@ def payload(
     speed    counters; by default those the trace itself recorded
     at       where to look: ``layer``, ``step``, ``token`` (None or absent leaves it), and ``n``:
              the view goes there once for each new ``n``
+    play     the film starts by itself, once for each run_id, unless ``at`` has a step or the reader
+             asked for less motion
+    dimmed   what is shown is about to be replaced
 
     >>> payload(trace)["tokens"] == trace.tokens
     True
@@ -81,13 +89,16 @@ def payload(
     spans[:, :2] = units[spans[:, :2]]
     meta = trace.meta
     if speed is None:
-        first = meta.get("time_to_first_token_s")
-        speed = Speed(mean=_positive(meta.get("tokens_per_second")), first=_positive(first))
+        first = meta.time_to_first_token_s
+        speed = Speed(mean=_positive(meta.tokens_per_second), first=_positive(first))
     plain = trace.fragments()
     names = {str(j): n for j, n in enumerate(trace.pieces()) if n != plain[j]}
     return {
+        "version": VERSION,
         "id": run_id,
         "running": running,
+        "play": play,
+        "dimmed": dimmed,
         "planned": max(planned or 0, trace.tokens),
         "tokens": trace.tokens,
         "layers": trace.layers,
@@ -107,8 +118,9 @@ def payload(
         "group_names": [name.replace("-", ", ") for name in GROUPS],
         "near_tie": NEAR_TIE,
         "memory": {
-            key: meta["memory"].get(key)
-            for key in ("row_bytes", "kv_bytes_per_entry", "kv_bytes_held")
+            "row_bytes": meta.memory.row,
+            "kv_bytes_per_entry": meta.memory.entry,
+            "kv_bytes_held": meta.memory.held,
         },
         "speed": {
             "now": speed.now,
@@ -117,6 +129,7 @@ def payload(
             "process": speed.process,
         },
         "label": _label(trace),
+        "machine": _machine(trace),
         "at": {key: value for key, value in (at or {}).items() if value is not None},
     }
 
@@ -158,14 +171,20 @@ def _positive(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and value > 0 else None
 
 
+def _machine(trace: Trace) -> str:
+    """What the speed was measured on, as far as the trace tells: "cpu, 2 threads"."""
+    device, threads = trace.meta.device, trace.meta.threads
+    return f"{device}, {threads} threads" if device == "cpu" and threads else device
+
+
 def _label(trace: Trace) -> str:
     """One line that says where the picture comes from."""
     meta = trace.meta
     parts = [
-        f"{meta['model']} ({str(meta['weights_sha256'])[:8]})",
-        f"gate shift {meta['gate_shift']:g}",
-        f"seed {meta['seed']}",
-        f"temperature {meta['sampling'].get('temperature', 0):g}",
-        f"{meta['impl']} on {meta['device']}",
+        f"{meta.model} ({meta.weights_sha256[:8]})",
+        f"gate shift {meta.gate_shift:g}",
+        f"seed {meta.seed}",
+        f"temperature {meta.sampling.temperature or 0:g}",
+        f"{meta.impl} on {meta.device}",
     ]
     return " · ".join(parts)

@@ -34,18 +34,11 @@ html { background: #ffffff; } body { margin: 0; padding: 22px clamp(12px, 3vw, 2
 _ESCAPES = {c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 
-_PARTS = (
-    *("tools", "data", "text", "story", "heatmap", "triangle", "arcs", "memory", "controls"),
-    *("stage", "view", "main"),
-)
-
-
 @cache
 def assets() -> tuple[str, str]:
-    """The viewer's script, its parts joined into one module, and its style sheet."""
-    parts = ((_FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in _PARTS)
-    script = "\n".join(parts)
-    return script, (_FOLDER / "viewer.css").read_text(encoding="utf-8")
+    """The viewer's script and its style sheet, as ``make web`` bundles them."""
+    script, style = ((_FOLDER / f"viewer.{kind}").read_text("utf-8") for kind in ("js", "css"))
+    return script, style
 
 
 def html(trace: Trace, words: Sequence[WordSpan] = ()) -> str:

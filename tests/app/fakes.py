@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from dcp.trace import ALIVE, Trace
+from dcp.runs.request import TextRequest
+from dcp.trace import ALIVE, Meta, Trace
 from dcp.ui.explore.examples import EXAMPLES
-from dcp.ui.worker import Request
 
 LAYERS = 4
 CONTEXT = 512
@@ -40,7 +40,7 @@ class FakeCounters:
 class FakeRecording:
     """Reads the text as tokens of at most six characters, then repeats it, dropping by seed."""
 
-    def __init__(self, request: Request, leave: Callable[[], bool], pause: float = 0.0) -> None:
+    def __init__(self, request: TextRequest, leave: Callable[[], bool], pause: float = 0.0) -> None:
         self._leave, self._pause = leave, pause
         self._pieces = re.findall(r"\s*\S{1,6}|\s+$", request.text)
         self._prompt = len(self._pieces)
@@ -74,22 +74,24 @@ class FakeRecording:
         logprob[0] = np.nan
         margin = np.where(dead, self._margin[:, :n], -self._margin[:, :n])
         margin[:, queries - 1 :] = np.nan
-        meta = {
-            "format": 1,
-            "text": text,
-            "prompt_tokens": self._prompt,
-            "n_queries": queries,
-            "model": "tiny",
-            "weights_sha256": "0" * 64,
-            "gate_shift": self._request.gate_shift,
-            "seed": self._seed,
-            "sampling": {"temperature": self._request.temperature, "top_k": 0, "top_p": 1.0},
-            "dtype": "float32",
-            "device": "cpu",
-            "impl": "reference",
-            "versions": {"dcp": "0"},
-            "memory": self._memory(int((dead == 0).sum()), n),
-        }
+        meta = Meta.from_json(
+            {
+                "format": 1,
+                "text": text,
+                "prompt_tokens": self._prompt,
+                "n_queries": queries,
+                "model": "tiny",
+                "weights_sha256": "0" * 64,
+                "gate_shift": self._request.gate_shift,
+                "seed": self._seed,
+                "sampling": {"temperature": self._request.temperature, "top_k": 0, "top_p": 1.0},
+                "dtype": "float32",
+                "device": "cpu",
+                "impl": "reference",
+                "versions": {"dcp": "0"},
+                "memory": self._memory(int((dead == 0).sum()), n),
+            }
+        )
         return Trace(
             token_ids=np.arange(n, dtype=np.int32),
             offsets=offsets,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +13,14 @@ import pytest
 import dcp.model.registry
 from dcp.errors import RequestError, TraceError
 from dcp.model.registry import OpenModel
+from dcp.runs.request import TextRequest
 from dcp.speech.words import words_of
 from dcp.ui import samples, services
 from dcp.ui.explore import counting
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 from dcp.ui.task import Report, Task, TaskStatus
-from dcp.ui.worker import Request, Worker
+from dcp.ui.worker import Worker
 from tests.app.conftest import PlainTagger, plain_words
 from tests.app.fakes import tiny_model
 from tests.helpers.traces import DESIGN
@@ -32,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_a_real_run_goes_through_the_worker(tiny_checkpoint: Callable[..., Path]) -> None:
     worker = Worker(services.begin, plain_words)
     model = str(tiny_checkpoint("llama"))
-    request = Request("The keeper wrote it down.", model=model, new_tokens=9, seed=3)
+    request = TextRequest("The keeper wrote it down.", model=model, new_tokens=9, seed=3)
     job = worker.submit("me", request)
     end = time.monotonic() + 60
     while not job.status().settled:
@@ -53,7 +55,7 @@ def test_a_real_run_goes_through_the_worker(tiny_checkpoint: Callable[..., Path]
 
 def test_a_folder_that_is_no_model_fails_in_one_line(tmp_path: Path) -> None:
     worker = Worker(services.begin, plain_words)
-    job = worker.submit("me", Request("Some text.", model=str(tmp_path)))
+    job = worker.submit("me", TextRequest("Some text.", model=str(tmp_path)))
     end = time.monotonic() + 60
     while not job.status().settled:
         assert time.monotonic() < end
@@ -80,16 +82,34 @@ def test_a_task_is_given_the_model_it_asked_for(tiny_checkpoint: Callable[..., P
         report.progress(0.5, "counting")
         return opened.info.layers
 
-    status = over(services.ask("me", model, layers, limits))
+    status = over(services.submit_task("me", model, layers, limits))
     assert (status.state, status.line) == ("done", "counting")
     assert status.result == dcp.model.registry.describe(Path(model)).layers
     services.worker(limits).close()
     services.worker.clear()
 
 
+def test_the_app_sees_a_replaced_checkpoint(
+    tiny_checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    limits = Settings(workers=1)
+    folder = shutil.copytree(tiny_checkpoint("llama"), tmp_path / "tiny")
+
+    def weights(opened: OpenModel, report: Report) -> str:
+        return opened.loaded.weights_sha256
+
+    before = over(services.ask("me", str(folder), weights, limits)).result
+    assert counting.count(str(folder), "abc") == 3
+    shutil.copytree(tiny_checkpoint("llama", seed=1), folder, dirs_exist_ok=True)
+    after = over(services.ask("me", str(folder), weights, limits)).result
+    assert before != after == dcp.model.registry.open_model(folder).loaded.weights_sha256
+    services.worker(limits).close()
+    services.worker.clear()
+
+
 def test_a_public_server_opens_no_folder_for_a_task(tiny_checkpoint: Callable[..., Path]) -> None:
     limits = Settings(public=True, workers=1)
-    status = over(services.ask("me", str(tiny_checkpoint("llama")), lambda m, r: 1, limits))
+    status = over(services.submit_task("me", str(tiny_checkpoint("llama")), lambda m, r: 1, limits))
     assert status.state == "failed"
     assert "only the bundled models" in status.message
     services.worker(limits).close()
@@ -98,16 +118,16 @@ def test_a_public_server_opens_no_folder_for_a_task(tiny_checkpoint: Callable[..
 
 def test_the_session_says_how_a_run_ended(tiny_checkpoint: Callable[..., Path]) -> None:
     worker = Worker(services.begin, lambda trace: ())
-    request = Request("Some words.", model=str(tiny_checkpoint("llama")), new_tokens=4)
+    request = TextRequest("Some words.", model=str(tiny_checkpoint("llama")), new_tokens=4)
     session = Session()
     session.begin(worker.submit(session.owner, request), request)
-    while not session.job.status().settled:
+    while not session.work.job.status().settled:
         time.sleep(0.02)
-    session.end(session.job.status())
-    assert session.job is None
-    assert session.note.startswith("Done: ")
-    assert "4 written." in session.note
-    assert "Parts of speech are not available." in session.note
+    session.end(session.work.job.status())
+    assert session.work.job is None
+    assert session.shown.note.startswith("Done: ")
+    assert "4 written." in session.shown.note
+    assert "Parts of speech are not available." in session.shown.note
     worker.close()
 
 

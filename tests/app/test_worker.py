@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from dcp.errors import RequestError
+from dcp.runs.request import TextRequest
 from dcp.speech.words import Word
 from dcp.trace import Trace
 from dcp.ui.settings import Settings, read
 from dcp.ui.task import Report, Task, TaskStatus
-from dcp.ui.worker import Job, Request, Status, Worker
+from dcp.ui.worker import Job, Status, Worker
 from tests.helpers.traces import make_trace
 
 WORD = Word(0, 1, "a", "NOUN", 0, 0, "prompt", True)
@@ -24,7 +25,7 @@ WORD = Word(0, 1, "a", "NOUN", 0, 0, "prompt", True)
 class Steps:
     """A recording that takes one step whenever ``go`` is released, ``n`` times."""
 
-    def __init__(self, request: Request, leave: Callable[[], bool], n: int = 3) -> None:
+    def __init__(self, request: TextRequest, leave: Callable[[], bool], n: int = 3) -> None:
         self.request, self.leave, self.n, self.done = request, leave, n, 0
         self.go = threading.Semaphore(0)
 
@@ -50,7 +51,7 @@ class Stage:
         self.begun: list[Steps] = []
         self.worker = Worker(self.begin, tag or (lambda trace: [WORD]), **limits)
 
-    def begin(self, request: Request, leave: Callable[[], bool]) -> Steps:
+    def begin(self, request: TextRequest, leave: Callable[[], bool]) -> Steps:
         if request.text == "bad":
             raise RequestError("this text is bad; write another")
         if request.text == "broken":
@@ -84,7 +85,7 @@ def stage() -> Iterator[Stage]:
 
 
 def test_a_run_ends_with_its_trace_and_words(stage: Stage) -> None:
-    status = settled(stage.worker.submit("me", Request("fine")))
+    status = settled(stage.worker.submit("me", TextRequest("fine")))
     assert (status.state, status.message) == ("done", "")
     assert status.trace is not None
     assert status.trace.tokens == 4
@@ -93,7 +94,7 @@ def test_a_run_ends_with_its_trace_and_words(stage: Stage) -> None:
 
 
 def test_what_has_happened_so_far_can_be_seen(stage: Stage) -> None:
-    job = stage.worker.submit("me", Request("held"))
+    job = stage.worker.submit("me", TextRequest("held"))
     steps = until(lambda: stage.begun)[0]
     assert job.status().state == "preparing"
     steps.go.release()
@@ -104,7 +105,7 @@ def test_what_has_happened_so_far_can_be_seen(stage: Stage) -> None:
 
 
 def test_the_line_keeps_its_order_and_tells_it(stage: Stage) -> None:
-    jobs = [stage.worker.submit(f"s{i}", Request("held")) for i in range(4)]
+    jobs = [stage.worker.submit(f"s{i}", TextRequest("held")) for i in range(4)]
     until(lambda: stage.begun)
     assert [job.status().ahead for job in jobs] == [0, 0, 1, 2]
     jobs[1].cancel()
@@ -116,16 +117,16 @@ def test_the_line_keeps_its_order_and_tells_it(stage: Stage) -> None:
 
 
 def test_a_session_has_one_job(stage: Stage) -> None:
-    first = stage.worker.submit("me", Request("held"))
+    first = stage.worker.submit("me", TextRequest("held"))
     until(lambda: stage.begun)
-    second = stage.worker.submit("me", Request("fine"))
+    second = stage.worker.submit("me", TextRequest("fine"))
     assert settled(first).state == "stopped"
     assert settled(second).state == "done"
 
 
 def test_sessions_do_not_touch_one_another() -> None:
     stage = Stage(threads=2)
-    mine, yours = (stage.worker.submit(name, Request("held")) for name in ("me", "you"))
+    mine, yours = (stage.worker.submit(name, TextRequest("held")) for name in ("me", "you"))
     until(lambda: len(stage.begun) == 2)
     mine.cancel()
     assert settled(mine).state == "stopped"
@@ -137,7 +138,7 @@ def test_sessions_do_not_touch_one_another() -> None:
 
 
 def test_stopping_keeps_what_there_is(stage: Stage) -> None:
-    job = stage.worker.submit("me", Request("held"))
+    job = stage.worker.submit("me", TextRequest("held"))
     until(lambda: stage.begun)[0].go.release()
     until(lambda: job.status().trace)
     job.cancel()
@@ -152,16 +153,16 @@ def test_stopping_keeps_what_there_is(stage: Stage) -> None:
 def test_a_failing_run_says_one_line_and_the_worker_lives(
     stage: Stage, text: str, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    status = settled(stage.worker.submit("me", Request(text)))
+    status = settled(stage.worker.submit("me", TextRequest(text)))
     assert status.state == "failed"
     assert said in status.message
     assert "\n" not in status.message
-    assert settled(stage.worker.submit("me", Request("fine"))).state == "done"
+    assert settled(stage.worker.submit("me", TextRequest("fine"))).state == "done"
 
 
 def test_a_run_that_nobody_looks_at_is_stopped() -> None:
     stage = Stage(idle_seconds=0.15)
-    job = stage.worker.submit("me", Request("held"))
+    job = stage.worker.submit("me", TextRequest("held"))
     steps = until(lambda: stage.begun)[0]
     time.sleep(0.3)
     until(lambda: steps.leave())
@@ -171,7 +172,7 @@ def test_a_run_that_nobody_looks_at_is_stopped() -> None:
 
 def test_a_run_may_not_take_longer_than_the_server_allows() -> None:
     stage = Stage(seconds=0.1)
-    job = stage.worker.submit("me", Request("held"))
+    job = stage.worker.submit("me", TextRequest("held"))
     status = settled(job)
     assert status.state == "stopped"
     assert "limit of this server" in status.message
@@ -183,7 +184,7 @@ def test_a_failing_tagger_costs_only_the_words(caplog: pytest.LogCaptureFixture)
         raise RequestError("no tagger here")
 
     stage = Stage(broken)
-    status = settled(stage.worker.submit("me", Request("fine")))
+    status = settled(stage.worker.submit("me", TextRequest("fine")))
     assert (status.state, list(status.words)) == ("done", [])
     stage.worker.close()
 
@@ -220,7 +221,7 @@ def test_a_task_leaves_its_result_and_says_how_far_it_is(stage: Stage) -> None:
 
 
 def test_runs_and_tasks_wait_in_one_line(stage: Stage) -> None:
-    run = stage.worker.submit("me", Request("held"))
+    run = stage.worker.submit("me", TextRequest("held"))
     until(lambda: stage.begun)
     held = [Held() for _ in range(3)]
     tasks = [stage.worker.ask(f"s{i}", held[i]) for i in range(3)]
@@ -238,7 +239,7 @@ def test_runs_and_tasks_wait_in_one_line(stage: Stage) -> None:
 
 def test_a_new_task_takes_the_place_of_the_former_but_of_no_run() -> None:
     stage = Stage(threads=3)
-    run = stage.worker.submit("me", Request("held"))
+    run = stage.worker.submit("me", TextRequest("held"))
     first, second = Held(), Held()
     former = stage.worker.ask("me", first)
     until(first.begun.is_set)

@@ -162,7 +162,7 @@ def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 @pytest.fixture
 def window(browser: sync_api.Browser) -> Iterator[Callable[..., sync_api.Page]]:
-    """``window(width, height, dark=False)`` -> a new window with a session of its own.
+    """``window(width, height, dark=False, motion=False)`` -> a new window, a session of its own.
 
     A request that leaves localhost, or an uncaught error in the page, fails the test.
     """
@@ -178,10 +178,13 @@ def window(browser: sync_api.Browser) -> Iterator[Callable[..., sync_api.Page]]:
             left.append(address)
             route.abort()
 
-    def open_window(width: int = 1280, height: int = 1000, dark: bool = False) -> sync_api.Page:
+    def open_window(
+        width: int = 1280, height: int = 1000, dark: bool = False, motion: bool = False
+    ) -> sync_api.Page:
         context = browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
+            reduced_motion="no-preference" if motion else "reduce",
         )
         contexts.append(context)
         context.route("**/*", check)

@@ -55,9 +55,18 @@ def point(page: Page, layer: int, token: int) -> tuple[float, float]:
     """Where the cell of a layer and token is on the canvas."""
     x, y = page.evaluate(
         """([l, j]) => {
-          const { cw, heat, lh } = dcpView.geo;
-          return [dcpView.X(j) + cw / 2, heat + (l + 0.5) * lh];
+          const { cw, heat, rows } = dcpView.geo;
+          return [dcpView.X(j) + cw / 2, heat + rows.top[l] + rows.height[l] / 2];
         }""",
         [layer, token],
     )
     return x, y
+
+
+def press(page: Page, group: str, name: str) -> None:
+    """Choose ``name`` in a radio group, where it stands or behind "display"."""
+    choice = page.get_by_role("radiogroup", name=group, exact=True, include_hidden=True)
+    if not choice.is_visible():
+        page.get_by_text("display", exact=True).click()
+    choice.get_by_role("radio", name=name, exact=True).click()
+    frame(page)

@@ -187,11 +187,11 @@ def test_no_text_is_one_clear_line(open_app: Open, text: str) -> None:
     page = open_app()
     write(page, text)
     generate(page)
-    page.get_by_text("There is no text yet").wait_for()
+    page.get_by_text("There is no text:").wait_for()
     write(page, "Now there is.")
     generate(page)
     note(page, "Done:")
-    assert page.get_by_text("There is no text yet").count() == 0
+    assert page.get_by_text("There is no text:").count() == 0
 
 
 def test_twenty_thousand_characters_fit_after_one_click(open_app: Open) -> None:

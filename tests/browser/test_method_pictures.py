@@ -22,8 +22,7 @@ def show(window: Callable[..., Page], tmp_path: Path) -> Callable[..., Page]:
     """``show(**window)`` -> all five pictures on a bare page, mounted as the app mounts them."""
 
     def show_all(**size: Any) -> Page:
-        parts = [(ASSETS / f"{name}.js").read_text() for name in ("draw", "pictures", "run")]
-        script = "\n".join(parts).replace("export default", "globalThis.component =")
+        script = (ASSETS / "method.js").read_text() + "\nglobalThis.component = component;"
         style = (ASSETS / "method.css").read_text()
         file = tmp_path / "method.html"
         file.write_text(

@@ -9,20 +9,13 @@ import numpy as np
 import pytest
 
 from dcp.trace import ALIVE, Trace
-from tests.browser.static_view import Page, Show, at, frame, opener, point, until
+from tests.browser.static_view import Page, Show, at, frame, opener, point, press, until
 from tests.helpers.traces import DESIGN, make_trace, random_trace
 
 
 @pytest.fixture
 def show(window: Callable[..., Page], tmp_path: Path) -> Show:
     return opener(window, tmp_path)
-
-
-def press(page: Page, group: str, name: str) -> None:
-    page.get_by_role("group", name=group, exact=True).get_by_role(
-        "button", name=name, exact=True
-    ).click()
-    frame(page)
 
 
 def pixels(page: Page, x: float, y: float, width: float, height: float) -> np.ndarray:

@@ -81,7 +81,7 @@ def test_help_lists_every_command_and_every_command_has_an_example(run: Run) -> 
         status, text, err = run(name, "--help")
         assert (status, err) == (0, "")
         assert "example" in text
-        assert "python -m dcp" in text
+        assert f"dcp {name} " in text
 
 
 def test_help_answers_at_once() -> None:
@@ -92,6 +92,18 @@ def test_help_answers_at_once() -> None:
         times.append(time.perf_counter() - start)
     # A machine under load may be slow once, not three times.
     assert min(times) < 0.6
+
+
+def test_the_module_of_training_refuses_in_one_line_too(tmp_path: Path) -> None:
+    """``python -m dcp.train`` is ``dcp train``: a wrong setting is no traceback."""
+    (tmp_path / "s.toml").write_text("widht = 3")
+    words = ["pretrain", "--config", "s.toml", "--shards", "x.npy", "--tokenizer", "t"]
+    command = [sys.executable, "-m", "dcp.train", *words, "--out", "o"]
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=env
+    )
+    assert "widht" in refused((done.returncode, done.stdout, done.stderr))
 
 
 def test_version(run: Run) -> None:
@@ -158,7 +170,7 @@ def test_trace_prints_what_other_tools_rely_on(
     assert found["sparsity"] == pytest.approx(trace.sparsity_mean_steps())
     assert found["sparsity_at_end"] == pytest.approx(trace.sparsity_at_end())
     for name in ("live", "held", "peak", "dense"):
-        assert found[f"kv_bytes_{name}"] == trace.meta["memory"][f"kv_bytes_{name}"] > 0
+        assert found[f"kv_bytes_{name}"] == getattr(trace.meta.memory, name) > 0
     assert found["tokens_per_second"] > 0
     assert found["time_to_first_token_s"] > 0
     assert (found["gate_shift"], found["impl"], found["device"]) == (0, "cpu", "cpu")
@@ -230,8 +242,8 @@ def test_a_text_too_long_is_refused_with_both_counts_unless_truncated(
     text = "".join(f"{i} " for i in range(150))
     words = ("trace", "--text", text, "--model", tiny_checkpoint("llama"), "--new-tokens", "6")
     line = refused(run(*words))
-    assert str(len(text)) in line
-    assert "256" in line
+    assert f"{len(text)} tokens; in a context of 256 only 250 fit beside 6 new ones" in line
+    assert line.rstrip().endswith("(--truncate left or right)")
     for side in ("left", "right"):
         found = json.loads(run(*words, "--json", "--truncate", side)[1])
         assert found["tokens"] == 256

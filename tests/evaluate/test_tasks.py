@@ -135,7 +135,7 @@ class Parrot(torch.nn.Module):
 
     def hidden(self, ids: torch.Tensor, steps: torch.Tensor, attend: Any) -> torch.Tensor:
         row = torch.zeros(*ids.shape, 1, 1)
-        attend(0, row, row, row, None, None, None)
+        attend(0, row, row, row, None)
         return self.table[ids]
 
     def head(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -288,7 +288,7 @@ def test_the_command_prints_one_object_per_task_and_setting(
         ("--task", "piqa"),
         ("--task", "arc", "--data", "."),
         ("--task", "piqa", "--file", "x", "--data", "."),
-        ("--file", "x", "--policies"),
+        ("--file", "x", "--policies", "none"),
         ("--file", "x", "--baseline", "MODEL", "--policies", "fifo"),
         ("--file", "x", "--device", "abacus"),
     ],

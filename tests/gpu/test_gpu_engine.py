@@ -6,16 +6,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from dcp.deaths import ALIVE
 from dcp.engine import graph as engine_graph
 from dcp.engine.engine import Engine
-from dcp.engine.graph import AHEAD, DecodeGraph, Start
+from dcp.engine.graph import AHEAD, DecodeGraph
+from dcp.engine.request import Start
 from dcp.errors import DcpError, DeviceError
 from dcp.model.config import Sampling
 from dcp.model.paged import PagedAttention
 from dcp.model.registry import find
 from dcp.model.weights import LoadedModel, load
 
-ALIVE = 2**31 - 1
 PROMPTS = [[3 + 197 * i % 8000 for i in range(150)], [17, 4, 99], list(range(70, 105))]
 
 
@@ -32,7 +33,7 @@ def test_the_bundled_model_forgets_what_it_forgets_on_the_cpu() -> None:
     for impl in ("triton", "cpu"):
         run = Engine(model, impl).run(
             PROMPTS, new_tokens=40, sampling=Sampling(seed=3), chunk=64,
-            forced=lives[0][0] if lives else None,
+            continuations=lives[0][0] if lives else None,
         )  # fmt: skip
         tokens: list[list[int]] = [[] for _ in PROMPTS]
         for step in run:
@@ -55,7 +56,7 @@ def prepared(steps: int, pages: int | None = None) -> DecodeGraph:
     transformer, cuda = engine.model.transformer, torch.device("cuda")
     attention = PagedAttention(
         model.config, engine.kernels, torch.float32, cuda, [len(p) + steps for p in PROMPTS],
-        interaction=model.gates.interaction, forced=[None] * 3, pages=pages,
+        interaction=model.gates.interaction, deaths=[None] * 3, pages=pages,
     )  # fmt: skip
     with torch.inference_mode():
         for row, prompt in enumerate(PROMPTS):
@@ -66,7 +67,7 @@ def prepared(steps: int, pages: int | None = None) -> DecodeGraph:
     attention.make_room([steps] * 3)
     start = Start(
         tokens=[prompt[-1] for prompt in PROMPTS], positions=[len(p) - 1 for p in PROMPTS],
-        wanted=[steps] * 3, forced=[()] * 3, streams=range(3), stop_ids=(),
+        wanted=[steps] * 3, continuations=[()] * 3, streams=range(3), stop_ids=(),
         sampling=Sampling(seed=3),
     )  # fmt: skip
     return DecodeGraph(transformer, attention, start)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dcp.kernels import ALIVE, api
+from dcp.deaths import ALIVE
+from dcp.kernels import api
 from tests.kernels.test_kernels import error, rounding, rows
 
 CUDA = "cuda"

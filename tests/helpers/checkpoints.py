@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dcp.model.config import GateConfig
+from dcp.model.gate_config import GateConfig
 
 LAYERS, WIDTH, HEADS, HEAD_DIM, CONTEXT, VOCAB = 3, 32, 4, 8, 256, 259
 KV_HEADS = {"gpt2": 4, "llama": 2, "mistral": 1, "qwen2": 2, "qwen3": 2}

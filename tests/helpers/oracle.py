@@ -22,12 +22,13 @@ class MaskedAttention:
         self.logits: list[Tensor] = []
         self.interactions: list[Tensor] = []
 
-    def __call__(self, layer, q, k, v, q_int, k_int, beta):
+    def __call__(self, layer, q, k, v, gates):
         (q, k, v), T = (part[0].transpose(0, 1) for part in (q, k, v)), q.shape[1]
         causal = torch.ones(T, T, dtype=torch.bool).tril()
         interaction = causal
-        if q_int is not None:
-            z = q_int[0] @ k_int[0].T / math.sqrt(q_int.shape[2]) + beta + self.shift
+        if gates is not None:
+            scale = math.sqrt(gates.q_int.shape[2])
+            z = gates.q_int[0] @ gates.k_int[0].T / scale + gates.beta + self.shift
             self.logits.append(z)
             if self.prune:
                 interaction = cumulative(z > 0)

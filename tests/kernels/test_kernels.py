@@ -2,14 +2,19 @@
 
 import importlib.util
 import math
+import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+import dcp
+from dcp import trace
+from dcp.deaths import ALIVE
 from dcp.errors import DeviceError
-from dcp.kernels import ALIVE, api
-from dcp.trace import check as trace_check
+from dcp.kernels import api
 
 FAST = ["cpu"]
 
@@ -112,12 +117,13 @@ def test_row_order_does_not_matter(impl):
 
 
 def test_dispatch_never_falls_back():
-    assert api.resolve("auto") == "cpu"
+    assert api.resolve("auto") == ("native" if api.native_missing() is None else "cpu")
     assert api.resolve("reference") == "reference"
     for impl, device in (
         ("triton", "cpu"),
         ("cpu", "cuda"),
         ("reference", "cuda"),
+        ("native", "cuda"),
         ("fast", "cpu"),
     ):
         with pytest.raises(DeviceError) as refused:
@@ -135,8 +141,15 @@ def test_auto_takes_a_gpu_where_there_is_one_and_triton_too(monkeypatch):
     assert api.resolve("auto", "cuda") == "triton"
 
 
-def test_kernels_and_traces_mean_the_same_by_alive():
-    assert ALIVE == trace_check.ALIVE
+def test_alive_is_what_the_files_of_old_traces_hold():
+    assert ALIVE == trace.ALIVE == 2147483647 == np.iinfo(np.int32).max
+    written = [
+        path.name
+        for path in Path(dcp.__file__).parent.rglob("*.py")
+        if re.search(r"2\s*\*\*\s*31 - 1|2147483647", path.read_text(encoding="utf-8"))
+        and "/ui/" not in path.as_posix()
+    ]
+    assert written == ["deaths.py"]
 
 
 def by_hand(q: Tensor, k: Tensor, v: Tensor, q_pos: Tensor, k_pos: Tensor, death: Tensor) -> Tensor:

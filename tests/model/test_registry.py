@@ -11,7 +11,7 @@ import pytest
 
 from dcp.errors import DeviceError, ModelError, RequestError
 from dcp.model import registry as models
-from dcp.model.config import Calibration
+from dcp.model.gate_config import Calibration
 
 Checkpoint = Callable[..., Path]
 DIAL = [

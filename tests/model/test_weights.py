@@ -11,10 +11,11 @@ from safetensors.torch import load_file, save_file
 
 from dcp.engine.engine import Engine
 from dcp.errors import ModelError
-from dcp.model import int8, weights
+from dcp.model import int8, saving, weights
 from dcp.model.config import ARCHITECTURES, ModelConfig
 from dcp.model.int8 import Int8Linear
-from dcp.model.weights import load, save
+from dcp.model.saving import save
+from dcp.model.weights import load
 from tests.helpers.oracle import MaskedAttention
 
 
@@ -87,7 +88,7 @@ def test_a_saved_model_loads_back_equal_here_and_in_transformers(
 ):
     import transformers
 
-    monkeypatch.setattr(weights, "SHARD_BYTES", 30_000)
+    monkeypatch.setattr(saving, "SHARD_BYTES", 30_000)
     model = load(tiny_checkpoint(architecture))
     hf_config = json.loads((tiny_checkpoint(architecture) / "config.json").read_text())
     save(tmp_path, model.transformer, hf_config, model.gates, torch.float32)
@@ -213,7 +214,7 @@ def pickle_only(folder: Path) -> None:
 def larger_tokenizer(folder: Path) -> None:
     path = folder / "tokenizer.json"
     found = json.loads(path.read_text())
-    found["added_tokens"][0]["id"] = 259
+    found["model"]["vocab"]["!"] = 259
     path.write_text(json.dumps(found))
 
 
@@ -275,7 +276,7 @@ SPOILED = [
     ("llama", damaged_index, "gone.safetensors is missing"),
     ("llama", truncated, "not a readable safetensors"),
     ("llama", larger_tokenizer, "token id 259"),
-    ("llama", no_vocab, "not a tokenizer"),
+    ("llama", no_vocab, "not a readable tokenizer"),
     ("llama", tensors(lambda t: t.pop(NORM)), f"lacks tensor '{NORM}'"),
     ("llama", tensors(lambda t: t.update({NORM: t[NORM][:-1].clone()})), "has shape [31]"),
     ("llama", tensors(lambda t: t[NORM].fill_(float("nan"))), "NaN"),

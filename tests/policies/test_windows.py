@@ -7,18 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dcp.deaths import ALIVE
 from dcp.errors import RequestError
 from dcp.policies.windows import (
     POLICIES,
-    fitted_window,
     fitted_windows,
     held_entries,
     local,
-    make,
+    policy_deaths,
     sink,
     strided,
 )
-from dcp.trace import ALIVE
 
 
 def visible(death: np.ndarray) -> np.ndarray:
@@ -45,8 +44,7 @@ def test_a_fitted_policy_holds_at_least_the_budget_and_is_the_leanest(
 ) -> None:
     entries = tokens + share * (tokens * (tokens + 1) // 2 - tokens)
     windows = fitted_windows(name, tokens, entries)
-    assert windows[0] == fitted_window(name, tokens, entries)
-    held = [held_entries(make(name, tokens, w)) for w in windows]
+    held = [held_entries(policy_deaths(name, tokens, w)) for w in windows]
     assert min(held) >= min(entries, tokens * (tokens + 1) // 2)
     leaner = [held_entries(POLICIES[name](tokens, w)) for w in range(1, tokens + 1)]
     assert held[0] == min(h for h in leaner if h >= entries)

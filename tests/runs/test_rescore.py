@@ -22,7 +22,7 @@ from dcp.runs.replay import replay
 from dcp.runs.rescore import check, divergence, effect, gates_off, rescore
 from dcp.trace import ALIVE, Trace
 from tests.helpers.oracle import MaskedAttention
-from tests.helpers.traces import random_trace
+from tests.helpers.traces import random_trace, with_meta
 
 TEXT = "The river rose 🙂 for three days, naïve café. Then it fell, and nobody spoke of it again."
 # Sums of 100 float32 terms in another order, through three layers and a log-softmax.
@@ -49,11 +49,11 @@ def untouched(trace: Trace) -> ForcedDeaths:
     return ForcedDeaths.none(trace.layers, trace.tokens)
 
 
-def stepped(model: OpenModel, trace: Trace, forced: ForcedDeaths, prompt: int) -> np.ndarray:
+def stepped(model: OpenModel, trace: Trace, deaths: ForcedDeaths, prompt: int) -> np.ndarray:
     """Log-probs by the engine: a prompt, then one token a step, each death by order."""
     ids = trace.token_ids.tolist()
     run = Engine(model.loaded).run(
-        [ids[:prompt]], new_tokens=len(ids) - prompt, forced=[ids[prompt:]], deaths=[forced]
+        [ids[:prompt]], new_tokens=len(ids) - prompt, continuations=[ids[prompt:]], deaths=[deaths]
     )
     return np.concatenate([step.rows[0].logprobs for step in run])
 
@@ -62,8 +62,8 @@ def stepped(model: OpenModel, trace: Trace, forced: ForcedDeaths, prompt: int) -
 
 
 def test_recorded_deaths_give_the_recorded_logprob(model: OpenModel, trace: Trace) -> None:
-    for forced in (untouched(trace), ForcedDeaths(trace.death), ForcedDeaths.none(trace.layers, 1)):
-        np.testing.assert_allclose(rescore(model, trace, forced), trace.logprob, atol=CLOSE)
+    for deaths in (untouched(trace), ForcedDeaths(trace.death), ForcedDeaths.none(trace.layers, 1)):
+        np.testing.assert_allclose(rescore(model, trace, deaths), trace.logprob, atol=CLOSE)
 
 
 def test_a_rescore_equals_stepping_with_the_cache(model: OpenModel, trace: Trace) -> None:
@@ -71,9 +71,9 @@ def test_a_rescore_equals_stepping_with_the_cache(model: OpenModel, trace: Trace
     for _ in range(3):
         token = int(rng.integers(1, trace.tokens - 30))
         for plan in (put_back(trace, token), drop_now(trace, token, token + 3, layer=1)):
-            forced = plan.forced(trace)
-            found = rescore(model, trace, forced)
-            wanted = stepped(model, trace, forced, prompt=token + 1)
+            deaths = plan.deaths(trace)
+            found = rescore(model, trace, deaths)
+            wanted = stepped(model, trace, deaths, prompt=token + 1)
             np.testing.assert_allclose(found, wanted, atol=CLOSE)
 
 
@@ -84,7 +84,7 @@ def test_the_batch_of_plans_equals_one_after_another(llama: OpenModel) -> None:
     recorded = rescore(llama, trace, untouched(trace))
     assert len(found.controls.plans) > 7
     for other, change in zip(found.controls.plans, found.control_change, strict=True):
-        alone = rescore(llama, trace, other.forced(trace)) - recorded
+        alone = rescore(llama, trace, other.deaths(trace)) - recorded
         start = other.first + 1
         np.testing.assert_allclose(change, alone[start : start + len(change)], atol=CLOSE)
 
@@ -111,7 +111,7 @@ def test_putting_back_what_was_never_dropped_changes_nothing(llama: OpenModel) -
     layer, token = (int(i) for i in np.argwhere(trace.death == ALIVE)[0])
     plan = put_back(trace, token, layer)
     assert (plan.layers, plan.first, plan.later(trace)) == ((), None, 0)
-    assert np.array_equal(plan.forced(trace).death, trace.death)
+    assert np.array_equal(plan.deaths(trace).death, trace.death)
     found = effect(llama, trace, plan)
     assert np.isnan(found.change).all()
     assert (found.total, found.controls.plans, found.controls.horizon) == (0.0, (), 0)
@@ -120,7 +120,7 @@ def test_putting_back_what_was_never_dropped_changes_nothing(llama: OpenModel) -
 def test_a_plan_changes_one_token_alone() -> None:
     trace = random_trace(1)
     plan = put_back(trace, 5)
-    changed = np.argwhere(plan.forced(trace).death != trace.death)
+    changed = np.argwhere(plan.deaths(trace).death != trace.death)
     assert {tuple(pair) for pair in changed} == {(layer, 5) for layer in plan.layers}
     assert plan.layers == tuple(np.flatnonzero(trace.death[:, 5] != ALIVE))
     assert plan.steps == tuple(trace.death[list(plan.layers), 5])
@@ -137,7 +137,7 @@ def test_dropping_now_leaves_gone_what_is_gone() -> None:
     assert drop_now(trace, token, death, layer).layers == ()
     plan = drop_now(trace, token, death - 1, layer)
     assert (plan.layers, plan.steps) == ((layer,), (death - 1,))
-    assert plan.forced(trace).death[layer, token] == death - 1
+    assert plan.deaths(trace).death[layer, token] == death - 1
 
 
 def test_nothing_changes_before_the_drop_and_something_after(
@@ -151,7 +151,7 @@ def test_nothing_changes_before_the_drop_and_something_after(
         assert np.isfinite(later).all()
         assert np.abs(later).max() > 1e-4
         recorded = rescore(model, trace, untouched(trace))
-        again = rescore(model, trace, plan.forced(trace))
+        again = rescore(model, trace, plan.deaths(trace))
         np.testing.assert_allclose(
             again[1 : plan.first + 1], recorded[1 : plan.first + 1], atol=CLOSE
         )
@@ -269,10 +269,9 @@ def test_gates_off_is_the_dense_run(model: OpenModel, trace: Trace) -> None:
     dense = Engine(model.loaded).run([ids], new_tokens=0, prune=False)
     wanted = np.concatenate([step.rows[0].logprobs for step in dense])
     np.testing.assert_allclose(full.gates_off_logprob, wanted, atol=CLOSE)
-    assert replace(full, gates_off_logprob=None, kl=None, lost_attention=None).meta | {} == {
-        **trace.meta,
-        "lost_attention_on_token_0": full.meta["lost_attention_on_token_0"],
-    }
+    assert full.meta == replace(
+        trace.meta, lost_attention_on_token_0=full.meta.lost_attention_on_token_0
+    )
     assert np.array_equal(full.death, trace.death)
 
 
@@ -296,13 +295,13 @@ def test_kl_is_that_of_the_two_predictions(model: OpenModel, trace: Trace) -> No
 class Seen(MaskedAttention):
     """Keeps the attention of a run in which nothing is dropped, mean over heads."""
 
-    def __call__(self, layer, q, k, v, q_int, k_int, beta):  # type: ignore[no-untyped-def]
+    def __call__(self, layer, q, k, v, gates):  # type: ignore[no-untyped-def]
         (a, b), length = (x[0].transpose(0, 1) for x in (q, k)), q.shape[1]
         b = b.repeat_interleave(len(a) // len(b), 0)
         later = torch.ones(length, length, dtype=torch.bool).triu(1)
         scores = (a @ b.transpose(1, 2) / a.shape[2] ** 0.5).masked_fill(later, -torch.inf)
         self.shares = [*getattr(self, "shares", []), scores.softmax(-1).mean(0).numpy()]
-        return super().__call__(layer, q, k, v, q_int, k_int, beta)
+        return super().__call__(layer, q, k, v, gates)
 
 
 def test_lost_attention_sat_on_dropped_tokens(model: OpenModel, trace: Trace) -> None:
@@ -317,7 +316,7 @@ def test_lost_attention_sat_on_dropped_tokens(model: OpenModel, trace: Trace) ->
         wanted = (share * gone)[:, 1:].sum(axis=1)[: trace.n_queries]
         np.testing.assert_allclose(full.lost_attention[layer, steps], wanted, atol=1e-5)
         on_sink = share[steps, 0][gone[steps, 0]]
-        found = full.meta["lost_attention_on_token_0"][layer]
+        found = full.meta.lost_attention_on_token_0[layer]
         assert found == pytest.approx(on_sink.mean() if len(on_sink) else 0.0, abs=1e-5)
     assert np.isnan(full.lost_attention[:, trace.n_queries :]).all()
     assert full.lost_attention[:, 1:20].max() > 0
@@ -383,9 +382,9 @@ def test_a_forged_hash_meets_the_other_checks(
     llama: OpenModel, tokens: int, layers: int, ids: int, said: str
 ) -> None:
     forged = random_trace(0, tokens=tokens, layers=layers)
-    meta = {**forged.meta, "weights_sha256": llama.loaded.weights_sha256}
+    forged = with_meta(forged, weights_sha256=llama.loaded.weights_sha256)
     with pytest.raises(RequestError, match=said):
-        check(llama, replace(forged, meta=meta))
+        check(llama, forged)
 
 
 # ---- replay and divergence
@@ -405,7 +404,7 @@ def test_a_replay_elsewhere_drops_otherwise_and_says_so(model: OpenModel, trace:
     assert sparser.sparsity_mean_steps() > trace.sparsity_mean_steps() > 0
     assert off.sparsity_mean_steps() == 0
     assert np.array_equal(sparser.token_ids, trace.token_ids)
-    assert (sparser.meta["gate_shift"], off.meta["replayed"]["gates"]) == (-0.5, "off")
+    assert (sparser.meta.gate_shift, off.meta.replayed.gates) == (-0.5, "off")
     full = gates_off(model, trace)
     np.testing.assert_allclose(off.logprob, full.gates_off_logprob, atol=CLOSE)
     np.testing.assert_allclose(divergence(model, off, model, trace), full.kl, atol=1e-5)

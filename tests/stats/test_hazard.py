@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dcp.deaths import ALIVE
 from dcp.errors import RequestError
 from dcp.speech.tagger import UPOS
 from dcp.stats import Sample, hazard_table
 from dcp.stats.estimate import BLOCK
 from dcp.stats.hazard import MIN_CLUSTERS
 from dcp.stats.person_period import AGES, STEPS, count
-from dcp.trace import ALIVE
 from tests.stats.test_stats import random_sample, sample_of
 
 

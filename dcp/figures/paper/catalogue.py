@@ -11,6 +11,7 @@ from dcp.errors import RequestError
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.results import Results
+from dcp.resources import needs
 from dcp.stats import Sample
 
 __all__ = ["KINDS", "Kind", "draw"]
@@ -99,8 +100,8 @@ KINDS = {
 
 
 _MADE = {
-    "perplexity": "the output of python -m dcp eval --json",
-    "tasks": "the output of python -m dcp eval --task --json",
+    "perplexity": "what eval wrote of a text",
+    "tasks": "what eval wrote of tasks",
 }
 
 
@@ -137,6 +138,7 @@ def draw(
     if options.layer is not None and not 0 <= options.layer < subject.trace.layers:
         last = subject.trace.layers - 1
         raise RequestError(f"no layer {options.layer}: this trace has layers 0 to {last}")
+    needs("matplotlib", "PIL")
     room = import_module(f"dcp.figures.paper.{entry.room}")
     drawing: Drawing = getattr(room, kind.replace("-", "_"))(subject, options, page)
     return drawing
@@ -147,10 +149,12 @@ def _check_source(kind: str, entry: Kind, traces: int, results: int) -> None:
     if traces and entry.reads in ("results", "nothing"):
         raise RequestError(f"{kind} reads no trace: leave it out")
     if results and entry.reads in ("trace", "nothing"):
-        raise RequestError(f"{kind} reads no results: leave --results out")
+        raise RequestError(f"{kind} reads no results: leave them out", remedy="results")
     if entry.reads == "results" and not results:
-        raise RequestError(f"{kind} is drawn from results: give --results FILE ({_MADE[kind]})")
+        raise RequestError(f"{kind} is drawn from results: give {_MADE[kind]}", remedy="results")
     if entry.reads == "trace" and not traces:
         raise RequestError("no trace given: this figure needs one")
     if entry.reads == "either" and bool(traces) == bool(results):
-        raise RequestError(f"{kind} is drawn from a trace or from --results: give one of the two")
+        raise RequestError(
+            f"{kind} is drawn from a trace or from results: give one of the two", remedy="results"
+        )

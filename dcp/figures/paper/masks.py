@@ -15,7 +15,7 @@ from dcp.figures.paper.lifelines import block_of, shares_in_reach, typical_layer
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.style import drawing, figure, reach
-from dcp.policies.windows import fitted_windows, held_entries, make
+from dcp.policies.windows import fitted_windows, held_entries, policy_deaths
 from dcp.trace import ALIVE
 
 __all__ = ["masks"]
@@ -39,7 +39,7 @@ def masks(subject: Subject, options: Options, page: Page) -> Drawing:
     }
     for name, label in _FIXED.items():
         window = min(fitted_windows(name, n, entries))
-        shown[name] = (f"{label} {window}", make(name, n, window))
+        shown[name] = (f"{label} {window}", policy_deaths(name, n, window))
     columns = len(shown) if page.width > 4.5 else 3
     rows = -(-len(shown) // columns)
     side = (page.width - 0.5) / columns

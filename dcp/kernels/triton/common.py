@@ -9,10 +9,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from dcp import deaths
+
 __all__ = [
     "ALIVE",
     "BLOCK",
     "FAR",
+    "GATE",
     "INTERPRETED",
     "LOG2E",
     "Paged",
@@ -23,7 +26,8 @@ __all__ = [
 ]
 
 # Kernels may read a module's constants only where their type says so.
-ALIVE = tl.constexpr(2**31 - 1)
+ALIVE = tl.constexpr(deaths.ALIVE)
+GATE = tl.constexpr(deaths.GATE)
 FAR = tl.constexpr(float("inf"))
 LOG2E = tl.constexpr(1.4426950408889634)
 

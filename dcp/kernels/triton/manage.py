@@ -16,11 +16,9 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from dcp.kernels.triton.common import ALIVE, copy_rows, places
+from dcp.kernels.triton.common import ALIVE, GATE, copy_rows, places
 
 __all__ = ["move_kernel", "score_kernel", "settle_kernel"]
-
-GATE = tl.constexpr(-1)
 
 
 @triton.jit

@@ -11,6 +11,7 @@ import torch
 import triton
 from torch import Tensor
 
+from dcp.deaths import ALIVE, GATE
 from dcp.kernels.triton.common import BLOCK, padded
 from dcp.kernels.triton.deaths import launch_deaths
 from dcp.kernels.triton.decode import paged_decode_attention, processors, splits_for
@@ -56,18 +57,18 @@ class Pool(Store):
         """One token of each of n sequences: who dies, then its own row, then attention.
 
         rows, steps [n] int32, rows -1 where nobody reads; q [n, H, d], k and v [n, H_kv, d], q_int
-        and k_int [n, r] float32; orders [L, B, tokens] int32 overrule the gates where not -1.
+        and k_int [n, r] float32; orders [L, B, tokens] int32 overrule the gates where not GATE.
         Returns [n, H, d], zeros where nobody reads.
         """
         s = self.shape
         judged = q_int is not None or orders is not None
         if judged:
             queries = self.k_int if q_int is None else q_int
-            told = self.counts if orders is None else orders
+            table = self.counts if orders is None else orders
             score_kernel[(len(rows), triton.cdiv(s.most, BLOCK))](
                 rows, steps, self.counts, self.table, queries, self.k_int, self.positions,
-                self.margins, told, self._death, self._low, layer, float(beta),
-                queries.stride(0), s.sequences, s.most_pages, told.shape[-1], s.most,
+                self.margins, table, self._death, self._low, layer, float(beta),
+                queries.stride(0), s.sequences, s.most_pages, table.shape[-1], s.most,
                 R=s.interaction, R_PAD=padded(s.interaction), PAGE=s.page, BLOCK_N=BLOCK,
                 GATED=q_int is not None, FORCED=orders is not None, num_warps=4,
             )  # fmt: skip
@@ -95,7 +96,7 @@ class Pool(Store):
         paged = (count, table, s.page)
         death, low = self._death[0], self._low[0]
         if q_int is None:
-            death[:keys] = 2**31 - 1
+            death[:keys] = ALIVE
             low[:keys] = torch.nan
         else:
             launch_deaths(q_int, self.k_int, steps, self.positions, beta, death, low, keys, paged)
@@ -119,8 +120,8 @@ class Pool(Store):
         n = torch.arange(keys, device=self.device)
         place = table[n // self.shape.page].long() * self.shape.page + n % self.shape.page
         order = orders[self.positions[place].long().clamp(0, len(orders) - 1)]
-        free = order == -1
-        ordered = torch.where(order < end, order, 2**31 - 1)
+        free = order == GATE
+        ordered = torch.where(order < end, order, ALIVE)
         death[:keys] = torch.where(free, death[:keys], ordered)
         low[:keys] = torch.where(free, low[:keys], torch.nan)
 

@@ -6,19 +6,24 @@ import streamlit as st
 
 from dcp.errors import DcpError, RequestError
 from dcp.model.registry import ModelInfo, list_models
+from dcp.runs.request import TextRequest
 from dcp.ui.explore import counting
 from dcp.ui.explore.count_line import LABEL, count_line, named
 from dcp.ui.explore.examples import EXAMPLES
-from dcp.ui.look import problem
+from dcp.ui.look import problem, worded
 from dcp.ui.services import worker
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
-from dcp.ui.worker import Request
 
-__all__ = ["ask"]
+__all__ = ["controls"]
+
+_HINTS = {
+    "text": "type some, or choose an example",
+    "truncate": "the button above uses the last tokens",
+}
 
 
-def ask(session: Session, limits: Settings) -> None:
+def controls(session: Session, limits: Settings) -> None:
     """Draw the form; on Generate, check the request and put it in the line."""
     state = st.session_state
     if "text" not in state:
@@ -47,7 +52,7 @@ def ask(session: Session, limits: Settings) -> None:
     )
     count_line(models, limits)
     _settings(models, limits)
-    active = session.job is not None
+    active = session.work.job is not None
     with st.container(horizontal=True):
         st.button(
             "Generate",
@@ -72,14 +77,14 @@ def _generate(session: Session, limits: Settings) -> None:
     try:
         request = _check(limits)
     except DcpError as error:
-        session.error = str(error)
+        session.error = worded(error, _HINTS)
     else:
         session.begin(worker(limits).submit(session.owner, request), request)
 
 
 def _stop(session: Session) -> None:
-    if session.job is not None:
-        session.job.cancel()
+    if session.work.job is not None:
+        session.work.job.cancel()
 
 
 def _models() -> list[ModelInfo]:
@@ -189,31 +194,25 @@ def _dial(info: ModelInfo | None) -> None:
     )
 
 
-def _check(limits: Settings) -> Request:
+def _check(limits: Settings) -> TextRequest:
     """The request the form describes; raises RequestError in one line."""
     state = st.session_state
-    text, model, new_tokens = str(state["text"]), state["model"], int(state["new_tokens"])
-    if not text.strip():
-        raise RequestError("There is no text yet: type some, or choose an example.")
+    text, model = str(state["text"]), state["model"]
+    info = named(list_models(), model) if model else None
+    request = TextRequest(
+        text,
+        model=model,
+        new_tokens=state["new_tokens"],
+        temperature=state["temperature"],
+        seed=state["seed"],
+        gate_shift=state.get("gate_shift", 0.0) if info is not None else 0.0,
+    )
     if len(text) > limits.characters:
         raise RequestError(
             f"The text has {len(text):,} characters; at most {limits.characters:,} are read here."
         )
-    info = named(list_models(), model) if model else None
     if info is None and (limits.public or not model):
         raise RequestError("Choose one of the bundled models: there is none of that name here.")
     if info is not None:
-        tokens, room = counting.count(str(info.path), text), info.context - new_tokens
-        if tokens > room:
-            raise RequestError(
-                f"The text has {tokens:,} tokens; {room:,} fit beside {new_tokens} new ones. "
-                "Use the last tokens (the button above), or ask for fewer new ones."
-            )
-    return Request(
-        text=text,
-        model=model,
-        new_tokens=new_tokens,
-        temperature=float(state["temperature"]),
-        seed=int(state["seed"]),
-        gate_shift=float(state.get("gate_shift", 0.0)) if info is not None else 0.0,
-    )
+        request.check_length(counting.count(str(info.path), text), info.context)
+    return request

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 
 from dcp.errors import RequestError
+from dcp.model.checkpoint import Checkpoint
 from dcp.model.registry import find
-from dcp.text.tokens import Tokenizer
 
 __all__ = ["count", "tail"]
 
 
-@lru_cache(maxsize=4)
-def _tokenizer(folder: Path) -> Tokenizer:
-    return Tokenizer.load(folder)
-
-
-@lru_cache(maxsize=64)
 def count(model: str | None, text: str) -> int:
     """Tokens of ``text`` for a model. Raises ModelError or RequestError."""
-    return _tokenizer(find(model)).count(text)
+    return _count(Checkpoint.read(find(model)), text)
+
+
+# A replaced folder is another checkpoint.
+@lru_cache(maxsize=64)
+def _count(checkpoint: Checkpoint, text: str) -> int:
+    return checkpoint.tokenizer.count(text)
 
 
 def tail(model: str | None, text: str, limit: int) -> str:
@@ -29,7 +28,7 @@ def tail(model: str | None, text: str, limit: int) -> str:
     Cutting a word in two can change how the rest is tokenised, so the cut moves to the next space.
     Raises RequestError where nothing fits.
     """
-    tokenizer = _tokenizer(find(model))
+    tokenizer = Checkpoint.read(find(model)).tokenizer
     room = limit
     while room > 0:
         cut = tokenizer.encode(text).truncate(room, "last").text

@@ -53,10 +53,7 @@ def picture(name: str) -> Data | None:
 
 @cache
 def _component() -> Callable[..., Any]:
-    script = "\n".join(
-        (_ASSETS / f"{part}.js").read_text(encoding="utf-8") for part in ("draw", "pictures", "run")
-    )
-    style = (_ASSETS / "method.css").read_text(encoding="utf-8")
+    script, style = ((_ASSETS / f"method.{kind}").read_text("utf-8") for kind in ("js", "css"))
     made: Callable[..., Any] = st.components.v2.component("dcp_method", js=script, css=style)
     return made
 
@@ -83,7 +80,7 @@ def _keeps() -> Data | None:
         "picture": "keeps",
         "pieces": pieces[: first + 1],
         "layers": trace.layers,
-        "entry": int(trace.meta["memory"]["kv_bytes_per_entry"]),
+        "entry": trace.meta.memory.entry,
         "start": first * 2 // 3,
     }
 
@@ -147,13 +144,13 @@ def _cache() -> Data | None:
         steps = cache_steps(trace.death[layer], shown)
         if any(step.moves for step in steps):
             break
-    memory = trace.meta["memory"]
+    memory = trace.meta.memory
     return {
         "picture": "cache",
         "pieces": trace.pieces()[:shown],
         "layer": layer,
-        "entry": int(memory["kv_bytes_per_entry"]),
-        "row_bytes": int(memory["row_bytes"]),
+        "entry": memory.entry,
+        "row_bytes": memory.row,
         "most": max(step.capacity for step in steps),
         "start": next((t for t, step in enumerate(steps) if step.moves), shown - 1),
         "steps": [

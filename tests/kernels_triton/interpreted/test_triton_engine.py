@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dcp.deaths import ForcedDeaths
+from dcp.deaths import ALIVE, ForcedDeaths
 from dcp.engine.engine import Engine, Step
 from dcp.engine.graph import AHEAD, DecodeGraph
 from dcp.errors import DcpError, DeviceError, RequestError
@@ -15,8 +15,6 @@ from dcp.kernels.triton.store import Store
 from dcp.model.config import Sampling
 from dcp.model.registry import find
 from dcp.model.weights import load
-
-ALIVE = 2**31 - 1
 
 
 def compare(folder: Path, prompts: list[list[int]], details: bool = False, **request) -> list:
@@ -90,12 +88,12 @@ def test_with_the_gates_off_nothing_dies(tiny_checkpoint: Callable[..., Path]) -
 
 
 def test_rows_that_stop_or_end_early_leave_the_others_alone(tiny_checkpoint) -> None:
-    """Stop tokens, ragged lengths and forced continuations, on the device: the host lags behind,
+    """Stop tokens, ragged lengths and given continuations, on the device: the host lags behind,
     and no row reads a token that the reference does not read."""
     folder = tiny_checkpoint("llama")
     prompts = [list(range(40, 47)), [5], [9, 8, 200]]
     ask = {
-        "new_tokens": [4, 2, 5], "forced": [[], [], [1, 2, 3]], "stop_ids": range(0, 256, 6),
+        "new_tokens": [4, 2, 5], "continuations": [[], [], [1, 2, 3]], "stop_ids": range(0, 256, 6),
         "streams": [4, 0, 9],
     }  # fmt: skip
     ended = set()

@@ -1,0 +1,32 @@
+"""The options that mend what the library complains of: a hint behind its message.
+
+The library names a parameter (`dcp.errors.DcpError.remedy`); here it gets the name of its option.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dcp.errors import DcpError
+
+__all__ = ["worded"]
+
+_HINTS: Mapping[str, str] = {
+    "text": "--text or --file",
+    "truncate": "--truncate left or right",
+    "gate_shift": "--gate-shift",
+    "context": "--context",
+    "packed": "--context or --packed",
+    "device": "--device cpu",
+    "span": "--span FIRST LAST",
+    "width": "--width",
+    "source": "--source both",
+    "results": "--results FILE, from python -m dcp eval or bench with --json",
+    "gates_off": "python -m dcp trace --gates-off",
+}
+
+
+def worded(error: DcpError) -> str:
+    """What ``error`` says, and which option is for it."""
+    hint = _HINTS.get(error.remedy)
+    return f"{error} ({hint})" if hint else str(error)

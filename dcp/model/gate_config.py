@@ -1,0 +1,148 @@
+"""What ``dcp_config.json`` says of a checkpoint's gates, as frozen dataclasses.
+
+Knows nothing of torch or of files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from dcp.errors import ModelError
+
+__all__ = ["Base", "Calibration", "GateConfig"]
+
+# What becomes a file name, a Hub id, an argument of pip.
+_SAFE = {
+    "name": r"\w[\w.-]{0,99}",
+    "file": r"\w[\w.-]{0,199}",
+    "sha256": r"[0-9a-f]{64}",
+    "hub": r"\w[\w.-]*/\w[\w.-]*",
+    "package": r"\w[\w.-]*(==\w[\w.+!-]*)?",
+}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """One measured point of the sparsity dial: what gate shift ``delta`` does on validation text.
+
+    sparsity is ``sparsity_mean_steps`` at ``context`` tokens; perplexity_ratio is against the
+    dense twin fine-tuned equally long.
+    """
+
+    delta: float
+    context: int
+    sparsity: float
+    perplexity_ratio: float
+
+
+@dataclass(frozen=True)
+class Base:
+    """The model that an adapter's gates belong to, by the hash of its own file.
+
+    name        what people call it
+    file        its file; for a model in shards their index
+    sha256      of that file, or of all shards one after another
+    hub         the Hub repository that holds it
+    package     the Python package that carries it, ``name==version``
+    folder      where it lay on this machine, for a base that nobody else can get
+    parameters  how many numbers it holds
+    config      its ``config.json``, for those who have not got it yet
+    """
+
+    name: str
+    file: str
+    sha256: str
+    hub: str | None = None
+    package: str | None = None
+    folder: str | None = None
+    parameters: int = 0
+    config: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """What is known of it, empty entries left out."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+    @classmethod
+    def from_json(cls, found: Any) -> Base:
+        """Raises ModelError for what is missing, or no name at all."""
+        if not isinstance(found, Mapping):
+            raise ModelError("dcp_config.json is damaged: base is not an object")
+        for name, pattern in _SAFE.items():
+            value = found.get(name)
+            if value is None and name in ("hub", "package"):
+                continue
+            if not isinstance(value, str) or not re.fullmatch(pattern, value, re.ASCII):
+                raise ModelError(f"dcp_config.json is damaged: base has {name} {value!r}"[:200])
+        folder, count, config = (found.get(n) for n in ("folder", "parameters", "config"))
+        return cls(
+            name=found["name"],
+            file=found["file"],
+            sha256=found["sha256"],
+            hub=found.get("hub"),
+            package=found.get("package"),
+            folder=folder if isinstance(folder, str) else None,
+            parameters=count if isinstance(count, int) else 0,
+            config=config if isinstance(config, Mapping) else {},
+        )
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """What ``dcp_config.json`` says: interaction width r, the dial's calibration, variants.
+
+    With a ``base`` the folder is an adapter: it holds gates, and what else was ``tuned`` as
+    differences to the base.
+    """
+
+    interaction: int
+    calibration: tuple[Calibration, ...] = ()
+    delay: int = 0
+    base: Base | None = None
+    tuned: str = "gates"
+
+    def to_json(self) -> dict[str, Any]:
+        """Format 1, or 2 for an adapter."""
+        own = {
+            "format": 1 if self.base is None else 2,
+            "interaction": self.interaction,
+            "delay": self.delay,
+            "calibration": [asdict(point) for point in self.calibration],
+        }
+        if self.base is None:
+            return own
+        return {**own, "base": self.base.to_json(), "tuned": self.tuned}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> GateConfig:
+        """Raises ModelError on an unknown format, a variant we do not honour, or wrong types."""
+        if found.get("format") not in (1, 2):
+            raise ModelError(
+                f"dcp_config.json has format {found.get('format')!r}; this reads 1 and 2"
+            )
+        if found.get("delay", 0) != 0:
+            raise ModelError(
+                f"this checkpoint needs delayed eviction (delay {found['delay']}), "
+                "which this version does not do"
+            )
+        try:
+            points = tuple(
+                Calibration(
+                    float(p["delta"]),
+                    int(p["context"]),
+                    float(p["sparsity"]),
+                    float(p["perplexity_ratio"]),
+                )
+                for p in found.get("calibration", ())
+            )
+            base = Base.from_json(found.get("base")) if found["format"] == 2 else None
+            gates = cls(
+                int(found["interaction"]), points, 0, base, str(found.get("tuned", "gates"))
+            )
+        except (KeyError, TypeError, ValueError) as wrong:
+            raise ModelError(f"dcp_config.json is damaged: {wrong!r}") from None
+        if not 0 < gates.interaction < 2**16:
+            raise ModelError(f"dcp_config.json: interaction {gates.interaction} must be at least 1")
+        return gates

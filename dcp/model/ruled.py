@@ -1,0 +1,127 @@
+"""Whole windows under an eviction policy: what the engine decides step by step, a layer at a time.
+
+A layer's queries, keys and values are all known before its first decision, so the windows of a
+batch go through the steps of one layer together, then through those of the next. It plugs into
+`dcp.model.transformer` as its ``attend``. Knows nothing of caches, sampling or text.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dcp.deaths import ALIVE
+from dcp.model.attend import Gates
+from dcp.model.masked import MaskedAttend
+from dcp.policies.rule import Policy, Rule, Seen
+
+__all__ = ["RuledAttend"]
+
+
+class RuledAttend:
+    """Causal attention in which a rule's decision after step s hides an entry from step s + 1 on.
+
+    rule is made for the batch that passes through. With ``margin`` among the policy's needs the
+    gates decide as well, with ``gate_shift`` added to every layer's β. After a forward ``deaths``
+    is [L, B, T] int32.
+    """
+
+    def __init__(self, policy: Policy, rule: Rule, gate_shift: float = 0.0) -> None:
+        self._needs, self._rule, self._shift = policy.needs, rule, gate_shift
+        self._used: list[Tensor] = []
+
+    @property
+    def deaths(self) -> Tensor:
+        return torch.stack(self._used)
+
+    def __call__(
+        self,
+        layer: int,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        gates: Gates | None,
+    ) -> Tensor:
+        """q [B, T, H, d], k and v [B, T, H_kv, d] -> [B, T, H, d]."""
+        if layer == 0:
+            self._used = []
+        z = None
+        if "margin" in self._needs and gates is not None:
+            z = gates.logits(self._shift)
+        watched = self._needs & {"attention"}
+        out, death = (self._watched if watched else self._blind)(layer, q, k, v, z)
+        self._used.append(death.to(q.device))
+        return out
+
+    def _blind(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, z: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """No decision waits for attention: all deaths first, then one masked product."""
+        life = _Lives(self._rule, layer, q, k if "key" in self._needs else None, z)
+        for step in range(q.shape[1]):
+            life.begin(step)
+            life.decide(step, None)
+        masked = MaskedAttend(deaths=life.death.to(q.device)[None].expand(layer + 1, -1, -1))
+        return masked(layer, q, k, v, None), life.death
+
+    def _watched(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, z: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        batch, length, heads, width = q.shape
+        kv_heads = k.shape[2]
+        queries = q.view(batch, length, kv_heads, heads // kv_heads, width).permute(1, 0, 2, 3, 4)
+        keys, values = k.permute(0, 2, 3, 1), v.permute(0, 2, 1, 3)
+        out = torch.empty_like(q)
+        life = _Lives(self._rule, layer, q, k if "key" in self._needs else None, z)
+        for step in range(length):
+            life.begin(step)
+            scores = queries[step] @ keys[..., : step + 1] / math.sqrt(width)
+            hidden = ~torch.from_numpy(life.alive[:, : step + 1]).to(q.device)
+            scores.masked_fill_(hidden[:, None, None], -math.inf)
+            weights = scores.float().softmax(dim=-1)
+            seen = weights.to(v.dtype) @ values[:, :, : step + 1]
+            out[:, step] = seen.reshape(batch, heads, width)
+            life.decide(step, weights.mean(dim=(1, 2)).cpu().numpy())
+        return out, life.death
+
+
+class _Lives:
+    """Who is held in one layer of a batch, step by step."""
+
+    def __init__(
+        self, rule: Rule, layer: int, q: Tensor, key: Tensor | None, z: Tensor | None
+    ) -> None:
+        batch, length = q.shape[:2]
+        self.rule, self.layer = rule, layer
+        self.alive = np.zeros((batch, length), dtype=np.bool_)
+        self.death = torch.full((batch, length), ALIVE, dtype=torch.int32)
+        self._deaths = self.death.numpy()
+        self._key = None if key is None else key.float().cpu().numpy()
+        self._z = None if z is None else z.cpu().numpy()
+        self._margin = None if z is None else np.full((batch, length), np.nan, np.float32)
+
+    def begin(self, step: int) -> None:
+        """The gates' own drops, then the query's entry joins."""
+        if self._z is not None and self._margin is not None and step:
+            past, z = self.alive[:, :step], self._z[:, step, :step]
+            np.fmin(self._margin[:, :step], z, out=self._margin[:, :step], where=past)
+            closed = past & (z <= 0)
+            self._deaths[:, :step][closed] = step
+            past &= ~closed
+        self.alive[:, step] = True
+
+    def decide(self, step: int, attention: np.ndarray | None) -> None:
+        alive = self.alive[:, : step + 1]
+        seen = Seen(
+            alive,
+            attention,
+            None if self._key is None else self._key[:, step],
+            None if self._margin is None else self._margin[:, : step + 1],
+        )
+        drops = self.rule.after(self.layer, step, seen)
+        if drops.any() and step + 1 < self.alive.shape[1]:
+            self._deaths[:, : step + 1][drops] = step + 1
+            alive &= ~drops

@@ -1,0 +1,1 @@
+"""Text in, `Trace` out: recording, and reading the same tokens again."""

@@ -1,0 +1,100 @@
+"""What a run on a text is asked to do: one frozen value, checked where it is made.
+
+What needs no model is checked at once; what depends on it (does the text fit its context?) by
+`TextRequest.check_length`, which a page can ask before any weights are loaded. The engine has a
+request of its own, of token ids. No torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from dcp.arguments import flag, one_of, real, whole
+from dcp.errors import RequestError
+from dcp.model.config import Sampling
+
+if TYPE_CHECKING:
+    from dcp.model.registry import OpenModel
+
+__all__ = ["TextRequest", "Truncate"]
+
+Truncate = Literal["left", "right"]
+
+
+@dataclass(frozen=True)
+class TextRequest:
+    """A text, a model, and how the run goes; `dcp.runs.recorder.record` says what each entry means.
+
+    Numbers may be numpy's: they are kept as Python's. Raises RequestError in one line for the
+    first entry that makes no sense.
+    """
+
+    text: str
+    model: str | Path | OpenModel | None = None
+    new_tokens: int = 64
+    seed: int = 0
+    temperature: float = 0.8
+    top_k: int = 0
+    top_p: float = 1.0
+    gate_shift: float = 0.0
+    sparsity: float | None = None
+    impl: str = "auto"
+    dtype: str = "float32"
+    truncate: Truncate | None = None
+    stop_at_eos: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise RequestError(f"the text must be a string, not {type(self.text).__name__}")
+        if not self.text.strip():
+            raise RequestError("there is no text: give at least one word", remedy="text")
+        plain = {
+            "new_tokens": whole("new_tokens", self.new_tokens),
+            "seed": whole("seed", self.seed),
+            "temperature": real("temperature", self.temperature),
+            "top_k": whole("top_k", self.top_k),
+            "top_p": real("top_p", self.top_p),
+            "gate_shift": real("gate_shift", self.gate_shift),
+            "sparsity": None if self.sparsity is None else real("sparsity", self.sparsity),
+            "stop_at_eos": flag("stop_at_eos", self.stop_at_eos),
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+        if self.new_tokens < 0:
+            raise RequestError(f"new_tokens must be 0 or more, not {self.new_tokens}")
+        if self.truncate is not None:
+            one_of("truncate", self.truncate, ("left", "right"))
+        for name in ("impl", "dtype"):
+            if not isinstance(getattr(self, name), str):
+                raise RequestError(f"{name} must be a name, not {getattr(self, name)!r}")
+        if self.sparsity is not None and self.gate_shift:
+            raise RequestError("give a gate shift or a sparsity, not both")
+        # Made once for its own checks.
+        _ = self.sampling
+
+    @property
+    def sampling(self) -> Sampling:
+        """How tokens are drawn. Raises RequestError where that makes no sense."""
+        return Sampling(self.temperature, self.top_k, self.top_p, self.seed)
+
+    def room(self, context: int) -> int:
+        """Tokens of text that fit beside the new ones. Raises RequestError where none does."""
+        room = context - self.new_tokens
+        if room < 1:
+            raise RequestError(
+                f"{self.new_tokens} new tokens leave no room for text in a context of {context} "
+                "tokens: ask for fewer"
+            )
+        return room
+
+    def check_length(self, tokens: int, context: int) -> None:
+        """Raise RequestError for a text of ``tokens`` that does not fit and may not be cut."""
+        room = self.room(context)
+        if tokens > room and self.truncate is None:
+            raise RequestError(
+                f"the text has {tokens:,} tokens; in a context of {context:,} only {room:,} fit "
+                f"beside {self.new_tokens} new ones: shorten it, or cut an end off",
+                remedy="truncate",
+            )

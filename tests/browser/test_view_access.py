@@ -1,0 +1,79 @@
+"""For everyone: axe-core finds nothing serious, few stops of the Tab key, arrow keys in groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dcp.trace import Trace
+from tests.browser.static_view import Page, Show, at, frame, opener, press
+from tests.helpers.traces import DESIGN
+
+AXE = Path(__file__).resolve().parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+@pytest.fixture
+def show(window: Callable[..., Page], tmp_path: Path) -> Show:
+    return opener(window, tmp_path)
+
+
+def serious(page: Page) -> list[dict[str, Any]]:
+    """What axe-core calls serious or critical, with the first place of each."""
+    if not AXE.exists():
+        pytest.skip("axe-core is not here: `make lint-js` fetches it")
+    page.evaluate(AXE.read_text("utf-8"))
+    found = page.evaluate("async () => (await axe.run()).violations")
+    return [
+        {"rule": v["id"], "places": [n["html"][:120] + n["failureSummary"] for n in v["nodes"][:3]]}
+        for v in found
+        if v["impact"] in {"serious", "critical"}
+    ]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_axe_finds_nothing_serious(show: Show, width: int, dark: bool) -> None:
+    page = show(Trace.load(DESIGN), width=width, dark=dark)
+    assert serious(page) == []
+    at(page, step=120, token=60)
+    press(page, "bars show", "this layer")
+    page.get_by_text("display", exact=True).click()
+    page.locator(".defs summary").click()
+    frame(page)
+    assert serious(page) == []
+
+
+def test_the_tab_key_reaches_the_film_in_a_few_stops(show: Show) -> None:
+    page = show(Trace.load(DESIGN))
+    stops = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        name = page.evaluate(
+            "document.activeElement.getAttribute('aria-label')"
+            " || document.activeElement.textContent"
+        )
+        stops.append(name)
+        if name == "Play the run step by step":
+            break
+    assert stops[-1] == "Play the run step by step"
+    assert len(stops) <= 16, stops
+
+
+def test_arrow_keys_choose_in_a_group_and_the_choice_is_its_stop(show: Show) -> None:
+    page = show(Trace.load(DESIGN))
+    page.get_by_role("radio", name="all layers").focus()
+    page.keyboard.press("ArrowRight")
+    frame(page)
+    assert page.evaluate("dcpView.state.text") == "layer"
+    chosen = page.get_by_role("radio", name="this layer")
+    assert chosen.get_attribute("aria-checked") == "true"
+    assert chosen.evaluate("(e) => e === document.activeElement && e.tabIndex === 0")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("dcpView.state.text") == "share"
+    page.get_by_role("button", name="naming", exact=True).focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    assert page.evaluate("dcpView.state.groups") == 2

@@ -1,0 +1,70 @@
+"""The bundles in assets/ are what web/ builds: by digest, and by a repeated build with node."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dcp.viewer.payload import VERSION
+
+ROOT = Path(__file__).resolve().parents[1]
+WEB, ASSETS = ROOT / "web", ROOT / "assets"
+BUNDLES = [
+    *("viewer/viewer.js", "viewer/viewer.css", "viewer/typing.js", "method/method.js"),
+    *("method/method.css", "put_back/words.js", "put_back/words.css"),
+]
+
+
+def sources() -> list[Path]:
+    found = [p for p in WEB.glob("*/**/*") if p.suffix in {".js", ".css"}]
+    inside = [p for p in found if "node_modules" not in p.parts]
+    return sorted(inside, key=lambda path: path.relative_to(WEB).as_posix())
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_a_bundle_is_of_these_sources(name: str) -> None:
+    digest = hashlib.sha256()
+    for path in sources():
+        digest.update(f"{path.relative_to(WEB).as_posix()}\n".encode())
+        digest.update(path.read_bytes())
+    first = (ASSETS / name).read_text("utf-8").splitlines()[0]
+    stamp = re.search(r"sources ([0-9a-f]{16})", first)
+    assert stamp is not None
+    assert stamp[1] == digest.hexdigest()[:16], "run `make web`"
+
+
+def test_the_build_repeats(tmp_path: Path) -> None:
+    if shutil.which("node") is None or not (WEB / "node_modules" / "esbuild").exists():
+        if os.environ.get("CI", "").lower() in {"1", "true"} and shutil.which("npm"):
+            pytest.fail("node is here but web/node_modules is not: run `make lint-js` first")
+        pytest.skip("no node with web/node_modules: the digests above stand for the build")
+    subprocess.run(["node", "build.mjs", str(tmp_path)], cwd=WEB, check=True, timeout=120)
+    for name in BUNDLES:
+        assert (tmp_path / name).read_bytes() == (ASSETS / name).read_bytes(), f"{name}: `make web`"
+
+
+def test_tools_are_pinned_and_locked() -> None:
+    wanted = json.loads((WEB / "package.json").read_text())["devDependencies"]
+    locked = json.loads((WEB / "package-lock.json").read_text())["packages"]
+    for name, version in wanted.items():
+        assert re.fullmatch(r"\d+\.\d+\.\d+", version), name
+        assert locked[f"node_modules/{name}"]["version"] == version
+
+
+def test_view_and_payload_are_of_one_version() -> None:
+    found = re.search(r"VERSION = (\d+);", (WEB / "viewer" / "run.js").read_text("utf-8"))
+    assert found is not None
+    assert int(found[1]) == VERSION
+
+
+def test_no_source_file_is_longer_than_a_room() -> None:
+    for path in sources():
+        lines = len(path.read_text("utf-8").splitlines())
+        assert lines <= 250, f"{path.relative_to(ROOT)} has {lines} lines"

@@ -1,0 +1,67 @@
+// What every mark means, for the colours, filters and choices that are on.
+
+import { showChoices } from "./choices.js";
+import { node } from "./dom.js";
+
+const RAMPS = {
+  age: ["--young", "--old", "held: newest to oldest"],
+  span: ["--short", "--long", "held for: few to many steps in all"],
+  close: [
+    "--safe",
+    "--close",
+    "held: far from to near a drop (smallest gate logit, ranked in its layer; deepest: dropped later)",
+  ],
+};
+
+export function drawLegend(view) {
+  const { state, run } = view;
+  showChoices(view);
+  view.box.dataset.density = state.density;
+  view.chip.forEach(({ b, name }, g) => {
+    b.setAttribute("aria-pressed", String(!!(state.groups & (1 << g))));
+    if (run) name.textContent = run.groupNames[g];
+  });
+  view.keys.replaceChildren(...bars(state), ...cells(state));
+}
+
+function item(kind, background, label) {
+  const i = node("i", kind);
+  i.style.background = background;
+  return node("span", "", i, label);
+}
+
+/** The marks of the running text. */
+function bars({ text, layer }) {
+  const of = text === "share" ? "of the layers still hold it" : `layer ${layer} holds it`,
+    part =
+      text === "share" ? "linear-gradient(90deg, var(--held) 60%, var(--empty) 0)" : "var(--held)";
+  return [
+    item("part", part, text === "share" ? `bar: how many ${of}` : `bar: ${of}`),
+    node(
+      "span",
+      "",
+      node("s", "", "word"),
+      text === "share" ? " dropped by all layers" : ` dropped by layer ${layer}`,
+    ),
+    node("span", "", node("span", "bare", "word"), " no bar: not read yet"),
+  ];
+}
+
+/** The marks of the heatmap. */
+function cells({ colour, token }) {
+  const ramp = RAMPS[colour];
+  const held = ramp
+    ? item("ramp", `linear-gradient(90deg, var(${ramp[0]}), var(${ramp[1]}))`, ramp[2])
+    : item("", "var(--held)", "held");
+  const marks = [
+    held,
+    item("notch", "var(--drop)", "dropped at this step"),
+    item("thin", "var(--gone)", "dropped earlier"),
+  ];
+  if (token >= 0)
+    marks.push(
+      item("edge", "none", "read when the chosen one was dropped"),
+      item("dash", "none", "dropped by the chosen one"),
+    );
+  return marks;
+}

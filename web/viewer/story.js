@@ -1,0 +1,107 @@
+// What is said in words: the story of a token, or of a step.
+
+import { node } from "./dom.js";
+import { dropped } from "./run.js";
+import { plural } from "./values.js";
+import { link, list, quote, speech } from "./words.js";
+
+export function drawStory(view) {
+  const { run, state } = view,
+    key = `${run.id}|${run.T}|${state.step}|${state.layer}|${state.token}|${run.wordPos.length}`;
+  if (key === view.told || !run.Q) return;
+  view.told = key;
+  view.story.replaceChildren(
+    ...(state.token >= 0 ? tokenStory(view, state.token) : stepStory(view)),
+  );
+  // Only a new story begins at its top: asking for it at every step would lay out the page each time.
+  if (view.toldToken !== state.token) view.story.scrollTop = 0;
+  view.toldToken = state.token;
+}
+
+function tokenStory(view, j) {
+  const { run, state } = view,
+    { L, T, Q } = run,
+    s = state.step,
+    l = state.layer,
+    out = [quote(run, j), ` · ${speech(run, j)} · `];
+  if (j > s)
+    return [
+      ...out,
+      j < Q
+        ? `will be read at step ${j}.`
+        : "the last sampled token: it has not been read, so nothing can drop it yet.",
+    ];
+  out.push(
+    j < run.prompt
+      ? `you wrote it, read at step ${j}. `
+      : `the model wrote it, read at step ${j}. `,
+  );
+  const gone = [];
+  for (let i = 0; i < L; i++) if (run.death[i * T + j] <= s) gone.push(i);
+  gone.sort((a, b) => (b === l) - (a === l) || a - b);
+  gone.slice(0, 3).forEach((i, n) => {
+    const d = run.death[i * T + j];
+    out.push(
+      n ? "; " : "Dropped in ",
+      i === l ? node("b", "", `layer ${i}`) : `layer ${i}`,
+      ` at step ${d}, when `,
+      link(view, d),
+      " was read",
+    );
+  });
+  if (gone.length > 3) out.push(`; and in ${gone.length - 3} more`);
+  if (gone.length) out.push(". ");
+  out.push(`At step ${s} held in ${L - gone.length} of ${L} layers. `);
+  return [...out, ...reverse(view, j)];
+}
+
+/** The other way round: what was dropped when token j was read. */
+function reverse(view, j) {
+  const { run, state } = view,
+    { L } = run,
+    l = state.layer,
+    here = [...dropped(run, l, j)];
+  let all = 0,
+    layers = 0;
+  for (let i = 0; i < L; i++) {
+    const n = dropped(run, i, j).length;
+    all += n;
+    layers += n > 0 && i !== l;
+  }
+  if (!all) return [node("span", "quiet", "Reading it dropped nothing.")];
+  const others = all - here.length,
+    rest = others
+      ? `${here.length ? ", and " : ""}${plural(others, "entry", "entries")} in ${plural(layers, "other layer", "other layers")}`
+      : "";
+  return [
+    "Reading it dropped ",
+    ...list(view, here, 6),
+    here.length ? " in " : "",
+    here.length ? node("b", "", `layer ${l}`) : "",
+    `${rest}.`,
+  ];
+}
+
+function stepStory(view) {
+  const { run, state } = view,
+    { L } = run,
+    s = state.step,
+    l = state.layer,
+    here = [...dropped(run, l, s)];
+  let all = 0;
+  for (let i = 0; i < L; i++) all += dropped(run, i, s).length;
+  return [
+    `At step ${s} `,
+    link(view, s),
+    " was read and ",
+    node("b", "", `layer ${l}`),
+    here.length ? " dropped " : " dropped nothing",
+    ...list(view, here, 8),
+    ". ",
+    node(
+      "span",
+      "quiet",
+      `${all ? `All ${L} layers together dropped ${plural(all, "entry", "entries")} here.` : "No layer dropped anything here."} Choose a word or a cell for its story.`,
+    ),
+  ];
+}
