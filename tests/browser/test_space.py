@@ -19,12 +19,14 @@ from dcp.runs.plans import matched, put_back
 from dcp.runs.recorder import record
 from dcp.runs.rescore import effect
 from dcp.space import static
+from dcp.space.model import describe
 from dcp.space.pack import pack_tokenizer
 from dcp.speech.tagger import GROUPS, UPOS, group_of
 from dcp.speech.words import Word, from_json
 from dcp.stats.survival import drop_table
 from dcp.text.tokens import Tokenizer
 from dcp.trace import ALIVE, Trace
+from dcp.viewer.payload import payload
 from tests.helpers import checkpoints
 from tests.helpers.pages import HOSTILE, RIVER, ask, compare, module, served
 
@@ -273,3 +275,37 @@ def test_a_token_put_back_changes_the_text_as_in_the_library(space_page: Any) ->
     assert abs(wanted.total) > 1e-3
     assert len(found["totals"]) == len(wanted.controls.plans)
     assert "nats" in space_page.inner_text("#back-answer")
+
+
+def test_the_view_is_given_what_the_app_gives_it(space_page: Any) -> None:
+    """The payload, key by key, of a text with characters in several tokens and in two UTF-16 units."""
+    trace = record("é🙂 A cat 👩‍👩‍👧 <|endoftext|> sat.", new_tokens=6, seed=2)
+    words = [Word(4, 5, "A", "DET", 4, 4, "prompt", True)]
+    given, spans = as_page(trace, words)
+    given |= {"offsets": trace.offsets.reshape(-1).tolist(), "text": trace.text}
+    given |= {"margin": [None if np.isnan(x) else float(x) for x in trace.margin.reshape(-1)]}
+    found = module(
+        space_page,
+        "payload",
+        """({ payload }, [sample, t, words, spec]) => {
+          const floats = (a) => Float32Array.from(a, (v) => v ?? NaN);
+          const trace = {
+            ...t, token_ids: Int32Array.from(t.token_ids), offsets: Int32Array.from(t.offsets),
+            death: Int32Array.from(t.death), margin: floats(t.margin), logprob: floats(t.logprob),
+            planned: 0, counters: { held: 7, now: 1, mean: 2, first: 3 },
+          };
+          const marked = { spans: Int32Array.from(words.spans), pos: Uint8Array.from(words.pos) };
+          const request = { gateShift: 0, seed: 2, temperature: 0.8 };
+          const made = { spec, impl: "wasm", request, running: false };
+          return payload(sample, "trace", trace, made, marked);
+        }""",
+        [payload(trace, []), given, spans, describe(open_model(None))],
+    )
+    wanted = payload(trace, words)
+    own = ("label", "machine", "speed")
+    assert found.keys() == wanted.keys()
+    assert found["memory"].keys() == wanted["memory"].keys()
+    wanted["memory"]["kv_bytes_held"] = 7
+    for key in found.keys() - set(own):
+        assert found[key] == wanted[key], key
+    assert found["label"].split(" · ")[:-1] == wanted["label"].split(" · ")[:-1]

@@ -27,9 +27,10 @@ def test_the_saved_trace_is_one_that_the_library_reads(space_page: Any, tmp_path
     assert np.allclose(trace.margin, own.margin, atol=1e-3, equal_nan=True)
     assert np.allclose(trace.logprob, own.logprob, atol=1e-3, equal_nan=True)
     for key in ("weights_sha256", "seed", "sampling", "n_queries", "prompt_tokens", "gate_shift"):
-        assert trace.meta[key] == own.meta[key]
-    assert trace.meta["memory"]["kv_bytes_dense"] == own.meta["memory"]["kv_bytes_dense"]
-    assert trace.meta["memory"]["kv_bytes_live"] == own.meta["memory"]["kv_bytes_live"]
+        assert getattr(trace.meta, key) == getattr(own.meta, key)
+    for key in ("dense", "live", "row", "entry"):
+        assert getattr(trace.meta.memory, key) == getattr(own.meta.memory, key)
+    assert not trace.meta.other
 
 
 def test_a_hostile_text_stays_text(space_page: Any) -> None:
@@ -113,7 +114,7 @@ def test_a_run_stops_and_the_next_one_starts(space_page: Any) -> None:
     assert len(stopped["token_ids"]) < 900
     with space_page.expect_download() as download:
         space_page.click("#save")
-    assert Trace.load(download.value.path()).meta["interrupted"] is True
+    assert Trace.load(download.value.path()).meta.interrupted
     # One run in place of another: the newest is what is shown.
     space_page.click("#run")
     answer = ask(space_page, "Another text.", new=4, temperature=0, seed=0)
