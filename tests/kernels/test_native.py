@@ -105,7 +105,7 @@ def test_a_row_comes_out_the_same_in_every_batch_and_on_every_team(rows, columns
 @needs_native
 def test_the_structures_are_those_of_the_library():
     table.functions()
-    assert table.ROWS.itemsize == 72
+    assert table.ROWS.itemsize == 64
     assert table.DROP.itemsize == 16
 
 

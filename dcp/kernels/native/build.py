@@ -77,7 +77,7 @@ def _path() -> Path:
     for part in (version.stdout.decode(errors="replace"), *_FLAGS, platform.machine(), _abilities()):
         key.update(part.encode())
     named = os.environ.get("DCP_CACHE")
-    folder = Path(named) if named else Path(platformdirs.user_cache_dir("dcp"))
+    folder = Path(named) if named else Path(platformdirs.user_cache_dir("dcp", appauthor=False))
     return folder / "native" / f"step-{key.hexdigest()[:24]}.so"
 
 
