@@ -59,8 +59,11 @@ inline void judge(const Rows& rows, int first, int last, const float* q_int, int
     float* z = part.z.data() - first;
     if (q_int) {
         const float scale = 1.0f / std::sqrt((float)r);
-        for (int j = first; j < last; j++)
-            z[j] = dot(q_int, rows.k_int + (size_t)j * r, r) * scale + beta;
+        for (int j = first; j < last; j++) {
+            const float* k_int = rows.k_int + (size_t)j * r;
+            fetch_ahead(k_int, r * sizeof(float));
+            z[j] = dot(q_int, k_int, r) * scale + beta;
+        }
     }
     if (!rows.orders) {
         int j = first;
@@ -129,6 +132,12 @@ inline void attend(const Rows& rows, int first, int last, const Shape& s, const 
         size_t gone = 0;
         for (int start = first; start < last; start += TILE) {
             const int count = std::min(TILE, last - start);
+            // The next tile comes while this one is worked on.
+            const size_t next = (size_t)(start + TILE) * d, bytes = TILE * d * sizeof(float);
+            for (size_t at = 0; start + TILE < last && at < bytes; at += LINE) {
+                __builtin_prefetch((const char*)(k + next) + at);
+                __builtin_prefetch((const char*)(v + next) + at);
+            }
             const size_t before = gone;
             while (gone < part.dead.size() && part.dead[gone] < start + count) gone++;
             for (int h = g * share; h < (g + 1) * share; h++) {
