@@ -278,7 +278,7 @@ def test_a_token_put_back_changes_the_text_as_in_the_library(space_page: Any) ->
 
 
 def test_the_view_is_given_what_the_app_gives_it(space_page: Any) -> None:
-    """The payload, key by key, of a text with characters in several tokens and in two UTF-16 units."""
+    """The payload, key by key, of a text with characters in several tokens and two UTF-16 units."""
     trace = record("é🙂 A cat 👩‍👩‍👧 <|endoftext|> sat.", new_tokens=6, seed=2)
     words = [Word(4, 5, "A", "DET", 4, 4, "prompt", True)]
     given, spans = as_page(trace, words)
