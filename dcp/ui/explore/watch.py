@@ -33,7 +33,9 @@ def _look(session: Session) -> None:
         _line(session.note)
         if session.trace is not None:
             at = _place(session)
-            data = payload(session.trace, session.words, run_id=session.shown, at=at)
+            # Whoever comes with a link to a step wants to see that step, not a film.
+            play = session.origin == "sample" and session.step is None
+            data = payload(session.trace, session.words, run_id=session.shown, at=at, play=play)
             if not linked_view(data, "view", partial(_went, session)):
                 plain_view(session.trace)
         return
@@ -54,7 +56,8 @@ def _look(session: Session) -> None:
         )
         linked_view(data, "view")
     elif session.trace is not None:
-        linked_view(payload(session.trace, session.words, run_id="before"), "view")
+        before = payload(session.trace, session.words, run_id="before", dimmed=True)
+        linked_view(before, "view")
 
 
 def _went(session: Session, place: Mapping[str, int | None]) -> None:
