@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dcp.cli.parser import add_json, count, number, output, read_text
+from dcp.cli.parser import add_json, add_model, count, number, output, read_text
 from dcp.cli.terminal import note, print_json, printable
 
 if TYPE_CHECKING:
+    from dcp.model.registry import OpenModel
     from dcp.trace import Trace
 
 __all__ = ["add_arguments", "run", "summary"]
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--text", metavar="T", help="the text itself")
     source.add_argument("--file", type=Path, metavar="F", help="a UTF-8 file with the text")
-    parser.add_argument("--model", metavar="M", help="name, folder or Hub id (default: bundled)")
+    add_model(parser)
     parser.add_argument(
         "--new-tokens", type=count, default=64, metavar="N", help="exactly N; 0 scores the text"
     )
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
     request = TextRequest(
         text,
-        model=args.model,
+        model=_model(args),
         new_tokens=args.new_tokens,
         seed=args.seed,
         temperature=args.temperature,
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         from dcp.model.registry import open_model
         from dcp.runs.rescore import gates_off
 
-        trace = gates_off(open_model(args.model, args.dtype), trace)
+        trace = gates_off(open_model(args.model, args.dtype, base=args.base), trace)
     if args.out is not None:
         trace.save(args.out)
     if args.json:
@@ -90,6 +91,16 @@ def run(args: argparse.Namespace) -> int:
     else:
         _show(trace, args.out)
     return 0
+
+
+def _model(args: argparse.Namespace) -> str | OpenModel | None:
+    """The name, to be opened when all else is found well; opened at once where a base is given."""
+    if args.base is None:
+        named: str | None = args.model
+        return named
+    from dcp.model.registry import open_model
+
+    return open_model(args.model, args.dtype, base=args.base)
 
 
 def summary(trace: Trace, out: Path | None) -> dict[str, Any]:
@@ -106,17 +117,17 @@ def summary(trace: Trace, out: Path | None) -> dict[str, Any]:
         "sparsity": trace.sparsity_mean_steps(),
         "sparsity_at_end": trace.sparsity_at_end(),
         "sparsity_per_layer": trace.sparsity_per_layer(),
-        "tokens_per_second": meta["tokens_per_second"],
-        "time_to_first_token_s": meta["time_to_first_token_s"],
-        "prompt_seconds": meta["prompt_seconds"],
-        **{name: n for name, n in meta["memory"].items() if name.startswith("kv_bytes_")},
-        "gate_shift": meta["gate_shift"],
-        "seed": meta["seed"],
-        "model": meta["model"],
-        "dtype": meta["dtype"],
-        "impl": meta["impl"],
-        "device": meta["device"],
-        "truncated": meta["truncated"],
+        "tokens_per_second": meta.tokens_per_second,
+        "time_to_first_token_s": meta.time_to_first_token_s,
+        "prompt_seconds": meta.prompt_seconds,
+        **{name: n for name, n in meta.memory.to_json().items() if name.startswith("kv_bytes_")},
+        "gate_shift": meta.gate_shift,
+        "seed": meta.seed,
+        "model": meta.model,
+        "dtype": meta.dtype,
+        "impl": meta.impl,
+        "device": meta.device,
+        "truncated": meta.truncated,
         "gates_off": _gates_off(trace),
         "out": None if out is None else str(out.resolve()),
     }
@@ -145,13 +156,13 @@ def _show(trace: Trace, out: Path | None) -> None:
     found = summary(trace, out)
     print(printable(trace.text))
     rate = found["tokens_per_second"]
-    memory = trace.meta["memory"]
+    memory = trace.meta.memory
     note(
         f"{found['prompt_tokens']} + {found['new_tokens']} tokens"
         + (f", {rate:.0f} tokens/s" if rate else "")
         + f"; dropped {found['sparsity']:.0%} on average, {found['sparsity_at_end']:.0%} at the end"
-        f"; cache {memory['kv_bytes_held'] / 1e6:.2f} MB held, "
-        f"{memory['kv_bytes_dense'] / 1e6:.2f} MB if dense" + (f"; saved {out}" if out else "")
+        f"; cache {memory.held / 1e6:.2f} MB held, "
+        f"{memory.dense / 1e6:.2f} MB if dense" + (f"; saved {out}" if out else "")
     )
     if off := found["gates_off"]:
         note(

@@ -182,9 +182,7 @@ def _held(trace: Trace) -> npt.NDArray[np.float64]:
 
 def _shift(trace: Trace) -> float | None:
     """The gate shift; None of a run whose gates were off."""
-    replayed = trace.meta.get("replayed")
-    off = isinstance(replayed, dict) and replayed.get("gates") == "off"
-    return None if off else float(trace.meta["gate_shift"])
+    return None if trace.meta.gates_off else trace.meta.gate_shift
 
 
 def _bits(trace: Trace) -> float | None:

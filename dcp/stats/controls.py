@@ -6,7 +6,8 @@ same memory at all times; only the choice differs. Knows deaths alone.
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+import dataclasses
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +59,6 @@ def control_trace(trace: Trace, policy: Policy, seed: int = 0) -> Trace:
 
     Log-probabilities stay those of the run: no model ran with these deaths.
     """
-    meta: dict[str, Any] = {**trace.meta, "control": policy, "control_seed": seed}
     return Trace(
         token_ids=trace.token_ids,
         offsets=trace.offsets,
@@ -66,5 +66,5 @@ def control_trace(trace: Trace, policy: Policy, seed: int = 0) -> Trace:
         margin=np.full_like(trace.margin, np.nan),
         logprob=trace.logprob,
         step_seconds=trace.step_seconds,
-        meta=meta,
+        meta=dataclasses.replace(trace.meta, control=policy, control_seed=seed),
     )

@@ -99,8 +99,8 @@ def intervals(
     weights = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=n_boot).astype(float)
     low, high = np.full((groups, ages), np.nan), np.full((groups, ages), np.nan)
     asked = np.isin(np.arange(ages), at) if at is not None else np.ones(ages, np.bool_)
-    spread = (risks.sum(axis=2) > 0).sum(axis=0) >= 2
-    for g in np.flatnonzero(spread):
+    several = (risks.sum(axis=2) > 0).sum(axis=0) >= 2
+    for g in np.flatnonzero(several):
         at_risk = weights @ risks[:, g]
         kept = survival(weights @ drops[:, g], at_risk)
         # A resample in which nothing was at risk at some age says nothing from there on.

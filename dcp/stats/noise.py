@@ -18,18 +18,10 @@ import pandas as pd
 from dcp.arguments import one_of
 from dcp.errors import RequestError
 from dcp.resources import asset
-from dcp.speech.tagger import CLASSES, GROUPS, UPOS
+from dcp.speech.tagger import UPOS
 from dcp.stats.estimate import survival
-from dcp.stats.lives import (
-    TAGGED,
-    By,
-    Lives,
-    Phase,
-    Pieces,
-    Sample,
-    group_index,
-    observe,
-)
+from dcp.stats.groups import TAGGED, By, group_names, groups_of_tags
+from dcp.stats.lives import Lives, Phase, Pieces, Sample, observe
 from dcp.stats.rates import MIN_WORDS, check_boot, check_horizon
 
 __all__ = ["noise_of", "noise_table", "tagger_accuracy", "tagger_errors"]
@@ -106,8 +98,7 @@ def noise_of(
     """`noise_table` of lives that were observed by "pos"."""
     check_horizon(horizon)
     check_boot(draws)
-    names = {"pos": UPOS, "group": tuple(GROUPS), "class": tuple(CLASSES)}[by]
-    of_tag = np.array([group_index(by, names, tag) for tag in UPOS])
+    names, of_tag = group_names(by), groups_of_tags(by)
     odds = np.cumsum(tagger_errors() if errors is None else errors, axis=1)
     # Words once each, so that a word has one tag in all layers.
     word, where, back = np.unique(lives.word, return_index=True, return_inverse=True)

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from dcp.speech.words import Word
-from dcp.stats.lives import By, Phase, Pieces, Sample, observe, usual_pieces, words_in
+from dcp.stats.groups import By
+from dcp.stats.lives import Phase, Pieces, Sample, observe, usual_pieces, words_in
 from dcp.trace import Trace
 
 __all__ = ["word_table"]

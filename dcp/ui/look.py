@@ -9,7 +9,7 @@ import streamlit as st
 from dcp.errors import DcpError
 from dcp.resources import root
 
-__all__ = ["empty", "problem", "style", "to_page", "worded"]
+__all__ = ["empty", "hinted", "problem", "style", "to_page", "worded"]
 
 # Paths in full: Streamlit would look beside the script that it was started with.
 _PAGES = root() / "pages"
@@ -51,8 +51,14 @@ def worded(error: DcpError, hints: Mapping[str, str]) -> str:
 
     hints  remedy of an error -> the widget that is for it
     """
+    said = hinted(error, hints)
+    return f"{said[:1].upper()}{said[1:]}."
+
+
+def hinted(error: DcpError, hints: Mapping[str, str]) -> str:
+    """What ``error`` says and the page's own hint, without a capital and a full stop."""
     said, hint = str(error).rstrip("."), hints.get(error.remedy)
-    return f"{said[:1].upper()}{said[1:]}" + (f" ({hint})." if hint else ".")
+    return f"{said} ({hint})" if hint else said
 
 
 def problem(message: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dcp.ui.explore.watch import progress
+from dcp.ui.follow import follow_run
 from dcp.ui.look import to_page
 from dcp.ui.session import Session
 
@@ -19,27 +20,21 @@ def running(session: Session, first: str) -> None:
     Runs show themselves on the page titled ``first``, tasks on the page that asked for them.
     """
     with st.container(key="running"):
-        if session.job is not None and session.page != first:
+        if session.work.job is not None and session.page != first:
             st.fragment(_run, run_every=_EVERY)(session)
-        if _busy(session) and session.page != session.task_page:
+        if _busy(session) and session.page != session.work.task_page:
             st.fragment(_task, run_every=_EVERY)(session)
 
 
 def _busy(session: Session) -> bool:
-    return session.task is not None and session.task.status().active
+    return session.work.task is not None and session.work.task.status().active
 
 
 def _run(session: Session) -> None:
-    if session.job is None:
-        st.rerun()
-        return
-    status = session.job.status()
-    if status.settled:
-        session.end(status)
-        st.rerun()
+    status = follow_run(session)
     left, right = st.columns([5, 1], vertical_alignment="center")
     left.caption(
-        f"A run is on. {progress(status, session.planned)} This page follows when it ends."
+        f"A run is on. {progress(status, session.work.planned)} This page follows when it ends."
     )
     with right:
         to_page("explore", "Watch it", icon=":material/arrow_back:")
@@ -48,4 +43,5 @@ def _run(session: Session) -> None:
 def _task(session: Session) -> None:
     if not _busy(session):
         st.rerun()
-    st.caption(f"The model is at work for the page “{session.task_page}”, which keeps the answer.")
+    page = session.work.task_page
+    st.caption(f"The model is at work for the page “{page}”, which keeps the answer.")

@@ -7,14 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
 
 from dcp.errors import DcpError, RequestError
-from dcp.model.registry import list_models
+from dcp.model.registry import ModelInfo, list_models
 from dcp.runs.request import TextRequest
 from dcp.speech.words import Word
 from dcp.trace import Trace
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dcp.speech.tagger import Tagger
     from dcp.ui.session import Session
 
-__all__ = ["ask", "begin", "model_of", "tag", "warm", "worker"]
+__all__ = ["Maker", "begin", "maker_of", "models", "submit_task", "tag", "warm", "worker"]
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ def begin(request: TextRequest, leave: Callable[[], bool]) -> Recording:
     return Recorder.begin(replace(request, model=opened), leave)
 
 
-def ask(
+def submit_task(
     owner: str,
     model: str | None,
     task: Callable[[OpenModel, Report], T],
@@ -61,7 +61,7 @@ def ask(
     """
 
     def do(report: Report) -> T:
-        if limits.public and model is not None and model not in {m.name for m in list_models()}:
+        if limits.public and model is not None and model not in {m.name for m in models()}:
             raise RequestError("only the bundled models run here; choose one of them")
         report.progress(0, "Loading the model.")
         return task(_open(model), report)
@@ -69,20 +69,33 @@ def ask(
     return worker(limits).ask(owner, do)
 
 
-def model_of(session: Session) -> str | None:
-    """Which model made what the session shows, as `ask` names it; the default where none is known.
-
-    A trace's own word for it is believed only where it names a bundled model: files lie.
-    """
-    if session.trace is None:
-        return None
-    name = str(session.trace.meta["model"])
+def models() -> list[ModelInfo]:
+    """The bundled models; none where they cannot be listed, which the first page tells."""
     try:
-        if name in {model.name for model in list_models()}:
-            return name
+        return list_models()
     except DcpError:
-        return None
-    return session.model if session.origin == "run" else None
+        return []
+
+
+@dataclass(frozen=True)
+class Maker:
+    """The model that made a trace, as `submit_task` opens it; ``known`` False: only a guess."""
+
+    name: str | None
+    known: bool
+
+
+def maker_of(session: Session, trace: Trace) -> Maker:
+    """Which model made ``trace``: the one rule on what a trace may have opened.
+
+    What was run here was made by what was chosen here. A file may name any folder or any host's
+    checkpoint, so its word counts only where it names a bundled model.
+    """
+    if session.shown.origin == "run" and trace is session.shown.trace:
+        return Maker(session.shown.model, known=True)
+    name = trace.meta.model
+    known = name in {model.name for model in models()}
+    return Maker(name if known else None, known)
 
 
 def _open(name: str | None) -> OpenModel:

@@ -6,7 +6,7 @@
             report.progress(i / len(parts), "Reading")
         return table
 
-    task = services.ask(session.owner, None, measure, limits)
+    task = services.submit_task(session.owner, None, measure, limits)
     task.status()                                        # poll it; what is not polled is stopped
 
 Knows no streamlit and no model.

@@ -353,13 +353,15 @@ def test_traces_of_one_model_are_pooled_and_others_refused(trace: Trace) -> None
 
 @pytest.mark.parametrize("kind", [kind for kind, entry in KINDS.items() if entry.words])
 def test_too_few_words_are_one_line_that_says_how_to_mend_it(trace: Trace, kind: str) -> None:
-    with pytest.raises(RequestError, match=r"20 .*longer text, more traces, or --source both"):
+    says = r"20 .*longer text, more traces, or (words|tokens) of both sources"
+    with pytest.raises(RequestError, match=says) as caught:
         draw(kind, [(trace, ())], PAGE)
+    assert caught.value.remedy == "source"
 
 
 def test_a_text_longer_than_a_page_asks_for_a_span() -> None:
     long = make_trace([" forgotten"] * 3000, np.full((1, 3000), -1))
-    with pytest.raises(RequestError, match="choose some with --span") as caught:
+    with pytest.raises(RequestError, match="choose a span of them") as caught:
         draw_one("text", long)
     last = int(str(caught.value).split()[-1])
     assert len(draw_one("text", long, Options(span=(0, last))).data) == last + 1

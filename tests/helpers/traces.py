@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dcp.trace import ALIVE, FORMAT, Trace
+from dcp.trace import ALIVE, FORMAT, Meta, Trace
 
 DESIGN = Path(__file__).parents[1] / "data" / "design_trace.safetensors"
 """200 tokens of held-out text in a 6-layer pruned model: tokens and deaths are real, the boundary
@@ -21,7 +22,7 @@ WORDS = [
 
 
 def meta_of(text: str, prompt_tokens: int, n_queries: int, **more: Any) -> dict[str, Any]:
-    """A meta with every required key; ``more`` overrides."""
+    """The JSON object of a meta with every required key; ``more`` overrides."""
     return {
         "format": FORMAT,
         "text": text,
@@ -46,6 +47,11 @@ def meta_of(text: str, prompt_tokens: int, n_queries: int, **more: Any) -> dict[
         },
         **more,
     }
+
+
+def with_meta(trace: Trace, **changes: Any) -> Trace:
+    """The trace with other fields of its meta."""
+    return replace(trace, meta=replace(trace.meta, **changes))
 
 
 def make_trace(
@@ -80,7 +86,7 @@ def make_trace(
         margin=margin,
         logprob=logprob,
         step_seconds=seconds,
-        meta=meta_of("".join(pieces), prompt_tokens, n_queries, **more),
+        meta=Meta.from_json(meta_of("".join(pieces), prompt_tokens, n_queries, **more)),
     )
 
 

@@ -33,12 +33,14 @@ def test_the_wheel_carries_every_asset_and_nothing_of_the_workshop(wheel: Path) 
 
 def test_the_commands_work_from_another_folder(installed: Installed) -> None:
     listed = json.loads(installed.run(installed.dcp, "models", "--json").stdout)
-    mini = next(model for model in listed if model["default"])
+    mini = next(model for model in listed if model["name"] == "dcp-mini")
     assert Path(mini["path"]).is_relative_to(installed.python.parents[1])
 
     trace = installed.work / "run.safetensors"
     text = ("--text", "The museum opened in 1901.", "--new-tokens", "5")
-    made = installed.run(installed.dcp, "trace", *text, "--out", trace, "--json")
+    made = installed.run(
+        installed.dcp, "trace", "--model", "dcp-mini", *text, "--out", trace, "--json"
+    )
     assert json.loads(made.stdout)["new_tokens"] == 5
     assert "warn" not in made.stderr.lower()
 
@@ -51,7 +53,7 @@ def test_the_library_shows_a_run_in_a_notebook(installed: Installed) -> None:
     script = """
 import dcp, pathlib, sys
 assert not pathlib.Path("dcp").exists()
-run = dcp.record("The museum opened in 1901.", new_tokens=3)
+run = dcp.record("The museum opened in 1901.", model="dcp-mini", new_tokens=3)
 assert "<iframe sandbox" in run._repr_html_()
 assert {"NOUN", "NUM"} <= set(run.to_frame()["pos"].dropna())
 print(dcp.__file__, "torchao" in sys.modules, "tensorboard" in sys.modules)

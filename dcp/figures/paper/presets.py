@@ -133,6 +133,8 @@ def page(venue: str, width: Width | None = None, palette: str = "okabe-ito") -> 
         raise RequestError(f"palette {palette!r} is unknown: choose one of {', '.join(PALETTES)}")
     found = VENUES[venue]
     if width == "column" and found.column is None:
-        raise RequestError(f"{venue} has one column of {found.text} inches: leave --width out")
+        raise RequestError(
+            f"{venue} has one column of {found.text} inches: leave the width out", remedy="width"
+        )
     inches = found.text if width == "text" or found.column is None else found.column
     return Page(inches, found.size, found.families, PALETTES[palette])

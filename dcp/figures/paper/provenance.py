@@ -71,14 +71,18 @@ def command(order: Order, out: str) -> str:
 def recording(trace: Trace, prompt: str, out: str) -> str:
     """The command that records ``trace`` again from the file ``prompt``."""
     meta = trace.meta
-    sampling = meta["sampling"]
-    words = ["python", "-m", "dcp", "trace", "--file", _file(prompt), "--model", str(meta["model"])]
-    words += ["--new-tokens", str(trace.tokens - trace.prompt_tokens), "--seed", str(meta["seed"])]
-    for name in ("temperature", "top_k", "top_p"):
-        if name in sampling:
-            words += [f"--{name.replace('_', '-')}", f"{sampling[name]:g}"]
-    words += ["--gate-shift", f"{meta['gate_shift']:g}", "--dtype", str(meta["dtype"])]
-    return _plain(shlex.join([*words, "--impl", str(meta["impl"]), "--out", _file(out)]))
+    words = ["python", "-m", "dcp", "trace", "--file", _file(prompt), "--model", meta.model]
+    words += ["--new-tokens", str(trace.tokens - trace.prompt_tokens), "--seed", str(meta.seed)]
+    sampling = meta.sampling
+    for name, value in (
+        ("--temperature", sampling.temperature),
+        ("--top-k", sampling.top_k),
+        ("--top-p", sampling.top_p),
+    ):
+        if value is not None:
+            words += [name, f"{value:g}"]
+    words += ["--gate-shift", f"{meta.gate_shift:g}", "--dtype", meta.dtype]
+    return _plain(shlex.join([*words, "--impl", meta.impl, "--out", _file(out)]))
 
 
 def _file(name: str) -> str:
@@ -97,9 +101,9 @@ def about(drawing: Drawing, subject: Subject, made: str) -> dict[str, str]:
     if subject.samples:
         meta = subject.trace.meta
         words[:0] = [
-            f"model={meta['model']}",
-            f"weights_sha256={meta['weights_sha256']}",
-            f"gate_shift={meta['gate_shift']:g}",
+            f"model={meta.model}",
+            f"weights_sha256={meta.weights_sha256}",
+            f"gate_shift={meta.gate_shift:g}",
         ]
     return {
         "Title": f"dcp figure: {drawing.kind}",

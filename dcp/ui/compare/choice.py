@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dcp.errors import DcpError, RequestError, TraceError
-from dcp.model.registry import ModelInfo, list_models
+from dcp.errors import DcpError, RequestError
 from dcp.trace import Trace
 from dcp.ui.look import problem
 from dcp.ui.samples import load_sample, sample_names
+from dcp.ui.services import models
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 from dcp.ui.task import Report
+from dcp.ui.upload import uploaded_trace
 
 if TYPE_CHECKING:
     from dcp.model.registry import OpenModel
 
-__all__ = ["Choice", "first", "models", "other"]
+__all__ = ["Choice", "first", "other"]
 
 THIS, UPLOAD = "this run", "a saved trace"
 OFF, DIAL, MODEL, TEXT = (
@@ -50,14 +51,6 @@ class Choice:
     model: str | None = None
 
 
-def models() -> list[ModelInfo]:
-    """The bundled models; none where they cannot be listed."""
-    try:
-        return list_models()
-    except DcpError:
-        return []
-
-
 def first(session: Session, limits: Settings) -> tuple[str, Trace] | None:
     """What A is: a trace that exists, and what to call it."""
     return _open("A", st.selectbox("A", _known(session), key="compare-a"), session, limits)
@@ -66,14 +59,18 @@ def first(session: Session, limits: Settings) -> tuple[str, Trace] | None:
 def _known(session: Session) -> list[str]:
     """The runs that exist."""
     samples = [f"sample “{name}”" for name in sample_names()]
-    return [*([THIS] if session.trace is not None else []), *samples, UPLOAD]
+    return [*([THIS] if session.shown.trace is not None else []), *samples, UPLOAD]
 
 
 def _open(letter: str, chosen: str, session: Session, limits: Settings) -> tuple[str, Trace] | None:
     if chosen == THIS:
-        return None if session.trace is None else (THIS, session.trace)
+        return None if session.shown.trace is None else (THIS, session.shown.trace)
     if chosen == UPLOAD:
-        return _upload(letter, limits)
+        label = f"Trace file for {letter} (.safetensors)"
+        found = uploaded_trace(label, f"compare-file-{letter.lower()}", limits)
+        if found is None or found.trace is None:
+            return None
+        return f"saved trace {letter}", found.trace
     try:
         return chosen, _sample(chosen.removeprefix("sample “").removesuffix("”"))
     except DcpError as error:
@@ -84,30 +81,6 @@ def _open(letter: str, chosen: str, session: Session, limits: Settings) -> tuple
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _sample(name: str) -> Trace:
     return load_sample(name)[0]
-
-
-def _upload(letter: str, limits: Settings) -> tuple[str, Trace] | None:
-    key = f"compare-file-{letter.lower()}"
-    file = st.file_uploader(
-        f"Trace file for {letter} (.safetensors)",
-        type=["safetensors"],
-        key=key,
-        max_upload_size=limits.upload_mib,
-    )
-    if file is None:
-        return None
-    kept = st.session_state.get(f"{key}-trace")
-    if kept is not None and kept[0] == file.file_id:
-        return f"saved trace {letter}", kept[1]
-    try:
-        if file.size > limits.upload_mib * 2**20:
-            raise TraceError(f"the file is larger than {limits.upload_mib} MiB, the limit here")
-        trace = Trace.from_bytes(file.getvalue())
-    except DcpError as error:
-        problem(str(error))
-        return None
-    st.session_state[f"{key}-trace"] = (file.file_id, trace)
-    return f"saved trace {letter}", trace
 
 
 def other(session: Session, limits: Settings, a: Trace) -> Choice | None:
@@ -127,12 +100,12 @@ def other(session: Session, limits: Settings, a: Trace) -> Choice | None:
 
 
 def _dial(session: Session, a: Trace) -> Choice:
-    name = str(a.meta["model"])
+    name = a.meta.model
     info = next((model for model in models() if model.name == name), None)
     points = info.calibration if info else ()
     longest = max((point.context for point in points), default=0)
     expected = {p.delta: p.sparsity for p in points if p.context == longest}
-    here = float(a.meta["gate_shift"])
+    here = a.meta.gate_shift
     others = [shift for shift in sorted(expected, key=expected.__getitem__) if shift != here]
     if not others:
         shift = st.number_input("Gate shift δ: below 0 drops more", -20.0, 20.0, here - 1.0, 0.5)
@@ -202,7 +175,7 @@ def _recorded(text: str, shift: float | None = None) -> Read:
     def read(model: OpenModel, a: Trace, report: Report) -> Trace:
         from dcp.runs.recorder import record
 
-        delta = float(a.meta["gate_shift"]) if shift is None else shift
+        delta = a.meta.gate_shift if shift is None else shift
         return record(text, model=model, new_tokens=0, gate_shift=delta)
 
     return read

@@ -56,7 +56,7 @@ def _texts(pair: Pair, names: tuple[str, str]) -> None:
             st.text(f"{letter} · {name}")
             st.caption(
                 f"{trace.tokens} tokens, {trace.layers} layers, weights "
-                f"{_plain(str(trace.meta['weights_sha256'])[:8])}"
+                f"{trace.meta.weights_sha256[:8]}"
             )
             if not pair.same_tokens:
                 cut = len(trace.text) > _EXCERPT
@@ -154,7 +154,3 @@ def _cost(trace: Trace) -> Callable[[], bytes]:
         return paper.render(paper.draw("cost", [(trace, ())], page).figure, "pdf", page)
 
     return make
-
-
-def _plain(text: str) -> str:
-    return "".join(c for c in text if c.isalnum())

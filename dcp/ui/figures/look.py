@@ -95,7 +95,7 @@ def look(session: Session, trace: Trace) -> Look:
 def _options(session: Session, trace: Trace) -> Options:
     """What figures show; each reads those that concern it."""
     last = max(trace.n_queries - 1, 0)
-    step, layer = session.step, session.layer
+    step, layer = session.place.step, session.place.layer
     at = st.number_input(
         "Step (overview, heatmap, text)", 0, last,
         step if session.has("step", step) and step is not None and step <= last else last,

@@ -45,7 +45,7 @@ def drawn(names: list[str], seed: int) -> int:
 
 def source(session: Session) -> Source | None:
     """Ask what to draw and say what it is; None where there is nothing."""
-    own = session.trace is not None and session.origin in ("run", "upload")
+    own = session.shown.trace is not None and session.shown.origin in ("run", "upload")
     names = sample_names()
     if not own and not names:
         return None
@@ -67,8 +67,9 @@ def source(session: Session) -> Source | None:
             or kinds[0]
         )
     if chosen == _OWN:
-        assert session.trace is not None
-        found = Source(session.trace, tuple(session.words), OWN, _CHOSEN[session.origin])
+        shown = session.shown
+        assert shown.trace is not None
+        found = Source(shown.trace, tuple(shown.words), OWN, _CHOSEN[shown.origin])
         _describe(found.trace, "Your run")
         return found
     if chosen == _TYPED:

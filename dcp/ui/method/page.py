@@ -80,7 +80,7 @@ def _keeps() -> Data | None:
         "picture": "keeps",
         "pieces": pieces[: first + 1],
         "layers": trace.layers,
-        "entry": int(trace.meta["memory"]["kv_bytes_per_entry"]),
+        "entry": trace.meta.memory.entry,
         "start": first * 2 // 3,
     }
 
@@ -144,13 +144,13 @@ def _cache() -> Data | None:
         steps = cache_steps(trace.death[layer], shown)
         if any(step.moves for step in steps):
             break
-    memory = trace.meta["memory"]
+    memory = trace.meta.memory
     return {
         "picture": "cache",
         "pieces": trace.pieces()[:shown],
         "layer": layer,
-        "entry": int(memory["kv_bytes_per_entry"]),
-        "row_bytes": int(memory["row_bytes"]),
+        "entry": memory.entry,
+        "row_bytes": memory.row,
         "most": max(step.capacity for step in steps),
         "start": next((t for t, step in enumerate(steps) if step.moves), shown - 1),
         "steps": [

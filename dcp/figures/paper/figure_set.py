@@ -22,7 +22,7 @@ from dcp.trace import Trace
 if TYPE_CHECKING:
     from dcp.speech.tagger import Tagger
 
-__all__ = ["Exhibit", "Form", "zipped"]
+__all__ = ["FigureSet", "Form", "zipped"]
 
 Form = Literal["pdf", "svg", "png", "pgf", "csv"]
 
@@ -34,7 +34,7 @@ def _bundled() -> Tagger:
 
 
 @dataclass(frozen=True, eq=False)
-class Exhibit:
+class FigureSet:
     """A run (None: none), files of results, and one look for all figures.
 
     name    what the trace's file is called in commands

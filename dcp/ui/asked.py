@@ -1,0 +1,75 @@
+"""What a page has asked of a model: one question a page, kept until another one is asked.
+
+asked = last_asked("cost", session.shown.key)
+if st.button("Measure"):
+    asked = ask(session, limits, "cost", session.shown.key, measure, model)
+found = follow_task(asked.task, "cost") if asked else None
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import streamlit as st
+
+from dcp.ui import services
+from dcp.ui.session import Session
+from dcp.ui.settings import Settings
+from dcp.ui.task import Report, Task
+
+if TYPE_CHECKING:
+    from dcp.model.registry import OpenModel
+
+__all__ = ["Asked", "ask", "last_asked"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Asked(Generic[T]):
+    """A question on its way, or answered. ``about`` says of what: another one is another question.
+
+    The task's `result` is the answer.
+    """
+
+    about: Hashable
+    task: Task[T]
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the answer is still to come."""
+        return self.task.status().active
+
+
+def ask(
+    session: Session,
+    limits: Settings,
+    page: str,
+    about: Hashable,
+    work: Callable[[OpenModel, Report], T],
+    model: str | None,
+) -> Asked[T]:
+    """Ask ``model`` (None: the default one) to do ``work``; what ``page`` asked before is left."""
+    task = services.submit_task(session.owner, model, work, limits)
+    asked = Asked(about, task)
+    st.session_state[_key(page)] = asked
+    return asked
+
+
+def last_asked(page: str, about: Hashable | None = None) -> Asked[Any] | None:
+    """The last question of ``page``, where it was about ``about``; None takes any.
+
+    A question about something else that is still on its way is stopped: nobody waits for it.
+    """
+    asked: Asked[Any] | None = st.session_state.get(_key(page))
+    if asked is None or about is None or asked.about == about:
+        return asked
+    if asked.waiting:
+        asked.task.cancel()
+    return None
+
+
+def _key(page: str) -> str:
+    return f"{page}-asked"
