@@ -18,6 +18,7 @@ import copy
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -28,12 +29,15 @@ from dcp.engine.request import Memory, Request, RowStep, Step, per_row
 from dcp.engine.run import Run
 from dcp.errors import RequestError
 from dcp.kernels import api
+from dcp.model.blocks import BlockLinear
 from dcp.model.cached import CachedAttention
 from dcp.model.config import Sampling
 from dcp.model.evicting import EvictingAttention
 from dcp.model.int8 import Int8Linear
+from dcp.model.native import NativeCache, NativeModel, why_not
 from dcp.model.paged import PagedAttention
 from dcp.model.sequence_cache import SequenceCache
+from dcp.model.transformer import Transformer
 from dcp.model.weights import LoadedModel
 from dcp.policies.registry import policy_of
 from dcp.policies.rule import Eviction, Setup, uniform_budget
@@ -57,8 +61,8 @@ class Engine:
         Raises DeviceError when ``impl`` cannot run here, RequestError for ``cache_bytes`` with an
         implementation that keeps its rows on the host. A GPU gets a copy of the weights.
         """
-        if impl == "auto" and isinstance(model.transformer.unembed, Int8Linear):
-            impl = "cpu"
+        if impl == "auto":
+            impl = _best_for(model.transformer)
         device = api.device_of(impl)
         self.kernels = api.kernels(impl, device)
         if device != "cpu":
@@ -69,6 +73,7 @@ class Engine:
         self.model, self.device = model, torch.device(device)
         self.cache_bytes = cache_bytes
         model.transformer.fuse()
+        self._native = NativeModel(model.transformer) if self.impl == "native" else None
 
     @property
     def impl(self) -> str:
@@ -134,7 +139,9 @@ class Engine:
         )
         request.check(self.model.config)
         if self.kernels.pool is None or request.eviction is not None:
-            return Run(self.model, self._host_cache(request), request, self.device)
+            rows = self._host_cache(request)
+            decode = rows.decode if isinstance(rows, NativeCache) else None
+            return Run(self.model, rows, request, self.device, decode=decode)
         cache = self._paged_cache(request)
         ahead = partial(decode_ahead, self.model.transformer, cache)
         return Run(self.model, cache, request, self.device, ahead)
@@ -146,11 +153,15 @@ class Engine:
     def _host_cache(self, request: Request) -> SequenceCache:
         if request.eviction is not None:
             return self._evicting(request, request.eviction)
-        return CachedAttention(
-            self.model.config, self.kernels, self.model.dtype, request.lengths,
-            interaction=self._interaction(request), gate_shift=request.gate_shift,
-            deaths=request.deaths,
-        )  # fmt: skip
+        options: dict[str, Any] = {
+            "interaction": self._interaction(request),
+            "gate_shift": request.gate_shift,
+            "deaths": request.deaths,
+        }
+        given = (self.model.config, self.kernels, self.model.dtype, request.lengths)
+        if self._native is not None:
+            return NativeCache(self._native, *given, **options)
+        return CachedAttention(*given, **options)
 
     def _paged_cache(self, request: Request) -> PagedAttention:
         return PagedAttention(
@@ -192,3 +203,12 @@ class Engine:
             interaction=gates.interaction if gates else 0, gate_shift=request.gate_shift,
             deaths=request.deaths, policy=policy, rules=rules,
         )  # fmt: skip
+
+
+def _best_for(transformer: Transformer) -> str:
+    """The implementation that runs these weights best on this machine."""
+    narrow = isinstance(transformer.unembed, Int8Linear | BlockLinear)
+    device = "cpu" if narrow else api.device_of("auto")
+    if device == "cpu" and why_not(transformer):
+        return "cpu"
+    return api.resolve("auto", device)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,9 @@ from dcp.model.weights import LoadedModel
 
 __all__ = ["Run"]
 
+Decode = Callable[[Sequence[int], Sequence[int], Sequence[int]], Tensor]
+"""Sequences, the token that each reads, its position -> logits [B, V]."""
+
 # Logits for scoring are made this many positions at a time: 128 * 50 k * 4 B = 26 MB.
 _SCORED_AT_ONCE = 128
 
@@ -39,9 +42,11 @@ class Run(Iterator[Step]):
         request: Request,
         device: torch.device,
         ahead: Ahead | None = None,
+        decode: Decode | None = None,
     ) -> None:
-        """``ahead``: who makes the steps after the first token, where the host does not."""
-        self.request, self._ahead = request, ahead
+        """``ahead``: who makes the steps after the first token, where the host does not.
+        ``decode``: who reads one token of each row in one call, where the model loop does not."""
+        self.request, self._ahead, self._decode_call = request, ahead, decode
         self.interrupted = False
         self._transformer, self._cache, self._device = model.transformer, cache, device
         config, dtype = model.config, model.dtype
@@ -167,11 +172,10 @@ class Run(Iterator[Step]):
         """Read the token drawn last, unless the prompt step has just been, and draw the next."""
         start = time.perf_counter()
         if newest:
-            hidden = torch.stack([newest[row] for row in rows])
+            logits = self._transformer.head(torch.stack([newest[row] for row in rows]))
             newest.clear()
         else:
-            hidden = self._hidden([(r, self._read[r], self._read[r] + 1) for r in rows])
-        logits = self._transformer.head(hidden)
+            logits = self._decode(rows)
         at = [len(self._tokens[row]) for row in rows]
         streams = [self.request.streams[row] for row in rows]
         tokens = sample(logits, self.request.sampling, streams, at).tolist()
@@ -191,6 +195,17 @@ class Run(Iterator[Step]):
                 ended = "length"
             parts.append(self._report(row, [tokens[i]], [scores[i]], ended))
         return Step("generate", tuple(parts), time.perf_counter() - start)
+
+    def _decode(self, rows: Sequence[int]) -> Tensor:
+        """Read the token drawn last of each row -> logits [B, V]."""
+        at = [self._read[row] for row in rows]
+        if self._decode_call is None:
+            spans = [(row, first, first + 1) for row, first in zip(rows, at, strict=True)]
+            return self._transformer.head(self._hidden(spans))
+        logits = self._decode_call(rows, [self._tokens[row][-1] for row in rows], at)
+        for row in rows:
+            self._read[row] += 1
+        return logits
 
     def _hidden(self, spans: Sequence[tuple[int, int, int]]) -> Tensor:
         """Read positions first … stop - 1 of each (row, first, stop) -> hidden [N, D], flat."""

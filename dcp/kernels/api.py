@@ -17,9 +17,9 @@ from torch import Tensor
 
 from dcp.errors import DeviceError
 
-__all__ = ["IMPLEMENTATIONS", "Kernels", "device_of", "kernels", "resolve"]
+__all__ = ["IMPLEMENTATIONS", "Kernels", "device_of", "kernels", "native_missing", "resolve"]
 
-IMPLEMENTATIONS = ("reference", "cpu", "triton")
+IMPLEMENTATIONS = ("reference", "cpu", "native", "triton")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def resolve(impl: str = "auto", device: str = "cpu") -> str:
     Raises DeviceError for an unknown name, or one that cannot run here.
     """
     if impl == "auto":
-        impl = "cpu" if device == "cpu" else "triton"
+        impl = _best_on_cpu() if device == "cpu" else "triton"
     if impl not in IMPLEMENTATIONS:
         raise DeviceError(
             f"implementation {impl!r} is unknown; use auto, {', '.join(IMPLEMENTATIONS)}"
@@ -59,7 +59,19 @@ def resolve(impl: str = "auto", device: str = "cpu") -> str:
             raise DeviceError("impl triton needs a GPU or TRITON_INTERPRET=1; use cpu or reference")
     elif device != "cpu":
         raise DeviceError(f"impl {impl} runs on cpu, not on {device}")
+    elif impl == "native" and (reason := native_missing()):
+        raise DeviceError(reason)
     return impl
+
+
+def native_missing() -> str | None:
+    """None where the native decode step is there or could be compiled, else why not, in a line."""
+    found: str | None = importlib.import_module("dcp.kernels.native.build").why_not()
+    return found
+
+
+def _best_on_cpu() -> str:
+    return "cpu" if native_missing() else "native"
 
 
 def device_of(impl: str) -> str:
@@ -82,7 +94,8 @@ def _triton_runs(device: str) -> bool:
 def kernels(impl: str = "auto", device: str = "cpu") -> Kernels:
     """The operations of ``impl`` on ``device``; raises DeviceError like ``resolve``."""
     name = resolve(impl, device)
-    module = importlib.import_module(f"dcp.kernels.{name}")
+    # The native step takes over when decoding begins; prompts are read by the kernels of cpu.
+    module = importlib.import_module(f"dcp.kernels.{'cpu' if name == 'native' else name}")
     return Kernels(
         name,
         module.gate_scores,

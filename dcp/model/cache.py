@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dcp.kernels.row_bytes import entry_bytes, row_bytes
 
-__all__ = ["Bits", "HeldBytes", "Slots", "bits"]
+__all__ = ["Bits", "HeldBytes", "Slots", "bits", "roomy"]
 
 Ints = npt.NDArray[np.int64]
 Bits = npt.NDArray[np.generic]
@@ -73,15 +73,28 @@ class Slots:
         self._map(0)
 
     @property
+    def entry_bytes(self) -> int:
+        """Bytes of the key and the value of one token."""
+        kv_heads, head_dim, _ = self.shape
+        return entry_bytes(kv_heads, head_dim, self.dtype)
+
+    @property
     def live_bytes(self) -> int:
         """Bytes of the keys and values that can be attended to."""
-        kv_heads, head_dim, _ = self.shape
-        return self.count * entry_bytes(kv_heads, head_dim, self.dtype)
+        return self.count * self.entry_bytes
+
+    def addresses(self) -> dict[str, int]:
+        """Where the tables begin, by name; until the next resize."""
+        named = {"k": self.k, "v": self.v, "k_int": self.k_int}
+        found = {name: tensor.data_ptr() for name, tensor in named.items()}
+        found["positions"] = self.positions.ctypes.data
+        found["margins"] = self.margins.ctypes.data
+        return found
 
     def append(self, k: Bits, v: Bits, k_int: Bits | None, first: int) -> None:
         """Add the tokens ``first`` and on: `bits` of k, v [C, H_kv, d] and k_int [C, r]."""
         start, stop = self.count, self.count + len(k)
-        self._reserve(stop)
+        self.reserve(stop)
         self.count = stop
         self._kv[0, :, start:stop] = k.swapaxes(0, 1)
         self._kv[1, :, start:stop] = v.swapaxes(0, 1)
@@ -97,7 +110,7 @@ class Slots:
             row = int(dead[0])
         else:
             row = self.count
-            self._reserve(row + 1)
+            self.reserve(row + 1)
             self.count = row + 1
         self._kv[0, :, row] = k
         self._kv[1, :, row] = v
@@ -123,7 +136,7 @@ class Slots:
             self.positions[holes] = self.positions[movers]
             self.margins[holes] = self.margins[movers]
         self.count = left
-        self._shrink()
+        self.shrink()
 
     def clear(self) -> None:
         """Drop everything and give the memory back."""
@@ -131,13 +144,15 @@ class Slots:
         self._map(0)
         self.meter.add(-held)
 
-    def _reserve(self, rows: int) -> None:
+    def reserve(self, rows: int) -> None:
+        """Make room for ``rows`` rows in all."""
         if rows > self.capacity:
-            self._resize(_roomy(rows))
+            self._resize(roomy(rows))
 
-    def _shrink(self) -> None:
-        if self.capacity > _roomy(_roomy(self.count)):
-            self._resize(_roomy(self.count))
+    def shrink(self) -> None:
+        """Give memory back when much more is held than is in use."""
+        if self.capacity > roomy(roomy(self.count)):
+            self._resize(roomy(self.count))
 
     def _resize(self, capacity: int) -> None:
         kv, k_int, positions, margins = self._kv, self._k_int, self.positions, self.margins
@@ -182,9 +197,13 @@ def bits(x: Tensor) -> Bits:
     return (x.view(torch.int16) if x.dtype.itemsize == 2 else x).numpy()
 
 
-def _roomy(rows: int) -> int:
-    """A capacity for ``rows`` with an eighth to spare: resizing then costs O(1) rows a step."""
-    return rows + max(_SMALLEST, rows // 8) if rows else 0
+def roomy(rows: Any) -> Any:
+    """A capacity for ``rows`` with an eighth to spare: resizing then costs O(1) rows a step.
+
+    rows is an int or an array of ints, and so is what comes back.
+    """
+    room = rows + np.maximum(_SMALLEST, rows // 8)
+    return np.where(rows > 0, room, 0) if isinstance(rows, np.ndarray) else int(room) * (rows > 0)
 
 
 def _pages(size: int) -> tuple[Tensor, int]:

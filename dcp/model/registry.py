@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 BUNDLED = asset("models")
-DTYPES = ("float32", "bfloat16", "int8")
+DTYPES = ("float32", "bfloat16", "int8", "int4")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 # What everybody calls them, and where the Hub keeps them.
 _SHORT_IDS = {
@@ -142,7 +142,7 @@ def open_model(
     DeviceError in one line.
 
     >>> model = dcp.open_model("dcp-mini", dtype="int8")
-    >>> dcp.record("The museum opened in 1901.", model=model, new_tokens=2).meta["dtype"]
+    >>> dcp.record("The museum opened in 1901.", model=model, new_tokens=2).meta.dtype
     'int8'
     """
     if dtype not in DTYPES:

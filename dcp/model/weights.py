@@ -17,25 +17,27 @@ from safetensors import safe_open
 from torch import Tensor
 
 from dcp.errors import ModelError
+from dcp.kernels.native.pack import Bits
+from dcp.model.blocks import narrow
 from dcp.model.checkpoint import DELTA, GATES, Checkpoint
 from dcp.model.config import ModelConfig
 from dcp.model.files import first_line, regular
 from dcp.model.gate_config import GateConfig
-from dcp.model.int8 import quantise
 from dcp.model.names import from_hf_names, gate_names, resolve_head, unknown_names
 from dcp.model.transformer import Transformer
 
 __all__ = ["LoadedModel", "load", "tensors_of"]
 
 _STORED = (torch.float32, torch.bfloat16, torch.float16)
-_LOADED = (torch.float32, torch.bfloat16, torch.int8)
+_LOADED = (torch.float32, torch.bfloat16, torch.int8, torch.int4)  # type: ignore[attr-defined]
+_BITS: dict[torch.dtype, Bits] = {torch.int8: 8, torch.int4: 4}  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
 class LoadedModel:
     """A model ready to run. ``gates`` is None for a base model without them.
 
-    dtype is that of activations and cache: float32 for int8 weights.
+    dtype is that of activations and cache: float32 for int8 and int4 weights.
     """
 
     transformer: Transformer
@@ -52,16 +54,18 @@ def load(
 ) -> LoadedModel:
     """Load a checkpoint folder for inference on the CPU.
 
-    dtype float32 (also of weights stored in 16 bits), bfloat16, or int8: weights of the linear
-    layers in int8, the rest in float32. ``gates=False`` loads the base model alone. Gates are
-    float32 always. Raises ModelError in one line for anything missing, unsupported or damaged.
+    dtype float32 (also of weights stored in 16 bits), bfloat16, or int8 or int4: weights of the
+    linear layers in blocks of 32 (`dcp.kernels.native.pack`), the rest in float32. Without the
+    native kernels int8 weights have one scale a row, and int4 is refused (DeviceError).
+    ``gates=False`` loads the base model alone. Gates are float32 always. Raises ModelError in one
+    line for anything missing, unsupported or damaged.
     """
     if dtype not in _LOADED:
-        raise ModelError(f"dtype {dtype} is not supported; use float32, bfloat16 or int8")
+        raise ModelError(f"dtype {dtype} is not supported; use float32, bfloat16, int8 or int4")
     found = folder if isinstance(folder, Checkpoint) else Checkpoint.read(folder)
     config, gate_config = found.config, found.gates if gates else None
     found.check_tokenizer()
-    wide = torch.float32 if dtype == torch.int8 else dtype
+    wide = torch.float32 if dtype in _BITS else dtype
     deltas = _deltas(found.folder / GATES) if gates and found.base is not None else {}
     with tensors_of(found) as (read, names):
         config, read, names = resolve_head(config, read, names)
@@ -92,8 +96,8 @@ def load(
     if config.tied:
         transformer.unembed.weight = transformer.embed.weight
     transformer.eval().requires_grad_(False)
-    if dtype == torch.int8:
-        quantise(transformer)
+    if dtype in _BITS:
+        narrow(transformer, _BITS[dtype])
     digest = found.sha256(gates=gates)
     return LoadedModel(
         transformer, config, gate_config, found.name, found.folder.resolve(), digest, wide

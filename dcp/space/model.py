@@ -59,7 +59,7 @@ def _tensors(
 
 def describe(model: OpenModel) -> dict[str, Any]:
     """The JSON object that `assets/space/model.js` reads beside the weights. Raises ModelError."""
-    from dcp.model.transformer import inverse_frequencies
+    from dcp.model.rotary import inverse_frequencies
 
     _check(model)
     loaded, info = model.loaded, model.info

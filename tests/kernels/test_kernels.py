@@ -117,12 +117,13 @@ def test_row_order_does_not_matter(impl):
 
 
 def test_dispatch_never_falls_back():
-    assert api.resolve("auto") == "cpu"
+    assert api.resolve("auto") == ("native" if api.native_missing() is None else "cpu")
     assert api.resolve("reference") == "reference"
     for impl, device in (
         ("triton", "cpu"),
         ("cpu", "cuda"),
         ("reference", "cuda"),
+        ("native", "cuda"),
         ("fast", "cpu"),
     ):
         with pytest.raises(DeviceError) as refused:

@@ -1,0 +1,1 @@
+"""Decoding speed beside llama.cpp and transformers, in one run: `run`."""
