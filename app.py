@@ -12,7 +12,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 import streamlit as st
 
 from dcp.errors import DcpError
-from dcp.ui.links import follow
+from dcp.ui.links import open_link
 from dcp.ui.look import problem, style
 from dcp.ui.running import running
 from dcp.ui.services import warm
@@ -49,10 +49,10 @@ page = st.navigation(
 enter()
 session = current()
 session.page = page.title
-follow(session)
+open_link(session)
 sidebar(session)
 if page.title == PAGES_IN_ORDER["explore"]:
-    tour(settings(), active=session.job is not None)
+    tour(settings(), active=session.work.job is not None)
 running(session, PAGES_IN_ORDER["explore"])
 try:
     page.run()

@@ -22,14 +22,14 @@ from dcp.ui.samples import FOLDER, write_words
 def again(path: Path) -> Trace:
     """The prompt of the trace at ``path``, read and continued by the bundled model of today."""
     old = Trace.load(path)
-    prompt = int(old.meta["prompt_tokens"])
+    prompt = old.meta.prompt_tokens
     model = open_model(None)
     new = record(
-        str(old.meta["text"])[: int(old.offsets[prompt - 1, 1])],
+        old.meta.text[: int(old.offsets[prompt - 1, 1])],
         model=model,
         new_tokens=old.tokens - prompt,
-        seed=int(old.meta["seed"]),
-        **old.meta["sampling"],
+        seed=old.meta.seed,
+        **old.meta.sampling.to_json(),
     )
     return new if old.kl is None else gates_off(model, new)
 

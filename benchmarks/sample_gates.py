@@ -49,15 +49,15 @@ class _Listening(MaskedAttend):
 
 def gate_logits(trace: Trace, tokens: int = TOKENS) -> GateLogits:
     """The gate logits of the first ``tokens`` tokens of a trace of a bundled model."""
-    model = open_model(str(trace.meta["model"]))
+    model = open_model(trace.meta.model)
     width = min(tokens, trace.n_queries)
     ids = torch.from_numpy(trace.token_ids[:width].astype(np.int64))[None]
-    listening = _Listening(float(trace.meta["gate_shift"]))
+    listening = _Listening(trace.meta.gate_shift)
     with torch.no_grad():
         model.loaded.transformer.hidden(ids, torch.arange(width)[None], listening)
     z = torch.stack(listening.heard).numpy()
     z[:, ~np.tril(np.ones((width, width), bool), -1)] = np.nan
-    return GateLogits(z, str(trace.meta["weights_sha256"]))
+    return GateLogits(z, trace.meta.weights_sha256)
 
 
 def main(path: Path = SAMPLE) -> None:

@@ -17,7 +17,13 @@ from dcp.errors import RequestError
 __all__ = ["ALIVE", "GATE", "ForcedDeaths"]
 
 ALIVE = 2**31 - 1
-"""The death step of a token that is never dropped."""
+"""The death step of a token that is never dropped: larger than any step.
+
+>>> run = dcp.record("The museum opened in 1901.", model="dcp-mini", new_tokens=0)
+>>> alive = run.death == dcp.ALIVE  # [L, T] bool
+>>> bool((run.death[~alive] < run.tokens).all())
+True
+"""
 
 GATE = -1
 """In a table of orders: the gate decides when this token dies."""
@@ -64,6 +70,13 @@ class ForcedDeaths:
     def drop(self, token: int, step: int, layer: int | None = None) -> ForcedDeaths:
         """With ``token`` dropped by the query at ``step``, neither before nor after."""
         return self._with(token, step, layer)
+
+    def padded(self, tokens: int) -> npt.NDArray[np.int32]:
+        """death [L, tokens]: what is not mentioned is left to the gates."""
+        table = np.full((len(self.death), tokens), GATE, dtype=np.int32)
+        known = self.death[:, :tokens]
+        table[:, : known.shape[1]] = known
+        return table
 
     def _with(self, token: int, death: int, layer: int | None) -> ForcedDeaths:
         layers, tokens = self.death.shape

@@ -31,6 +31,12 @@ class DcpError(Exception):
     """Base of all errors a user can mend. The message is one line.
 
     remedy  the parameter to change, where a front end has a name of its own for it; else empty
+
+    >>> try:
+    ...     dcp.record("The river rose", new_tokens=-1)
+    ... except dcp.DcpError as error:
+    ...     print(type(error).__name__)
+    RequestError
     """
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
@@ -39,19 +45,39 @@ class DcpError(Exception):
 
 
 class RequestError(DcpError):
-    """What was asked for makes no sense or does not fit."""
+    """What was asked for makes no sense or does not fit.
+
+    >>> dcp.record("")
+    Traceback (most recent call last):
+    dcp.errors.RequestError: there is no text...
+    """
 
 
 class ModelError(DcpError):
-    """A checkpoint is missing, unsupported, misshapen or damaged."""
+    """A checkpoint is missing, unsupported, misshapen or damaged.
+
+    >>> dcp.open_model("nowhere")
+    Traceback (most recent call last):
+    dcp.errors.ModelError: no model 'nowhere'...
+    """
 
 
 class TraceError(DcpError):
-    """A trace file is damaged, hostile or of an unknown format version."""
+    """A trace file is damaged, hostile or of an unknown format version.
+
+    >>> dcp.Trace.from_bytes(b"no trace")
+    Traceback (most recent call last):
+    dcp.errors.TraceError: ...
+    """
 
 
 class DeviceError(DcpError):
-    """The requested implementation, device or dtype is not available here."""
+    """The requested implementation, device or dtype is not available here.
+
+    >>> dcp.open_model(dtype="float8")
+    Traceback (most recent call last):
+    dcp.errors.DeviceError: dtype 'float8' is not supported...
+    """
 
 
 class DataError(DcpError):
@@ -59,4 +85,9 @@ class DataError(DcpError):
 
 
 class MissingPartError(DcpError):
-    """An optional part of the package is not installed; the message names the extra."""
+    """An optional part of the package is not installed; the message names the extra.
+
+    >>> raise dcp.resources.missing("streamlit")
+    Traceback (most recent call last):
+    dcp.errors.MissingPartError: ...pip install 'dcp[app]'
+    """

@@ -34,7 +34,7 @@ from dcp.text.tokens import Tokenizer
 from dcp.trace import Trace
 
 __all__ = [
-    "Plan",
+    "StudyPlan",
     "Window",
     "cut",
     "gather",
@@ -56,7 +56,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """What a study is of; a folder holds the windows of one plan only."""
 
     file: str
@@ -113,7 +113,7 @@ def make_plan(
     gate_shift: float = 0.0,
     sparsity: float | None = None,
     seed: int = 0,
-) -> tuple[Plan, list[Window]]:
+) -> tuple[StudyPlan, list[Window]]:
     """What is to be read. Raises DataError or RequestError."""
     room = model.info.context - new_tokens
     if room < 2:
@@ -121,7 +121,7 @@ def make_plan(
     if sparsity is not None:
         gate_shift = shift_for(model.info.calibration, sparsity)
     windows = cut(documents_of(text), model.tokenizer, room, limit)
-    plan = Plan(
+    plan = StudyPlan(
         file=file.name,
         text_sha256=hashlib.sha256(text.encode()).hexdigest(),
         model=model.info.name,
@@ -137,7 +137,7 @@ def make_plan(
 
 def record_window(
     window: Window,
-    plan: Plan,
+    plan: StudyPlan,
     model: OpenModel,
     cancel: Cancel | None = None,
 ) -> Trace:
@@ -153,7 +153,7 @@ def record_window(
     )
     trace = Recorder.begin(request, cancel).finish()
     document = f"{plan.text_sha256[:16]}:{window.document}"
-    return dataclasses.replace(trace, meta={**trace.meta, "document": document})
+    return dataclasses.replace(trace, meta=dataclasses.replace(trace.meta, document=document))
 
 
 def share_of_process(environ: Mapping[str, str] = os.environ) -> tuple[int, int]:
@@ -169,7 +169,7 @@ def share_of_process(environ: Mapping[str, str] = os.environ) -> tuple[int, int]
 
 def record_share(
     folder: Path,
-    plan: Plan,
+    plan: StudyPlan,
     windows: Sequence[Window],
     model: OpenModel,
     tagger: TextTagger,
@@ -198,7 +198,7 @@ def record_share(
     return read
 
 
-def gather(folder: Path, plan: Plan, *, patience: float = 0.0) -> list[Sample]:
+def gather(folder: Path, plan: StudyPlan, *, patience: float = 0.0) -> list[Sample]:
     """All windows, from their files; waits for those of other processes.
 
     Raises TraceError when no new window has come for ``patience`` seconds.
@@ -227,7 +227,7 @@ def gather(folder: Path, plan: Plan, *, patience: float = 0.0) -> list[Sample]:
 
 def write_study(
     folder: Path,
-    plan: Plan,
+    plan: StudyPlan,
     samples: Sequence[Sample],
     *,
     tagger_accuracy: float | None = None,
@@ -250,7 +250,7 @@ def _files(folder: Path, number: int) -> tuple[Path, Path]:
     return stem.with_suffix(".safetensors"), stem.with_suffix(".words.json")
 
 
-def _claim(folder: Path, plan: Plan) -> None:
+def _claim(folder: Path, plan: StudyPlan) -> None:
     """Make the folder this plan's; refuse one that is another's."""
     (folder / "windows").mkdir(parents=True, exist_ok=True)
     mine = json.dumps(asdict(plan), indent=2) + "\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dcp.ui.explore.controls import ask
+from dcp.ui.explore.controls import controls
 from dcp.ui.explore.panels import panels
 from dcp.ui.explore.watch import watch
 from dcp.ui.services import warm
@@ -19,7 +19,7 @@ st.caption(
     "A pruned language model reads your text and goes on writing. Each layer keeps its own context "
     "and drops what it no longer needs: no later token in that layer can attend to it."
 )
-ask(session, limits)
+controls(session, limits)
 watch(session)
 panels(session, limits)
 warm()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dcp.ui.put_back.page import ask
+from dcp.ui.put_back.page import put_back_page
 from dcp.ui.session import current
 from dcp.ui.settings import settings
 
@@ -15,4 +15,4 @@ st.caption(
     "What would the model have said, had it kept a token that it dropped? Choose one: the same "
     "text is read again with only that changed."
 )
-ask(session, settings())
+put_back_page(session, settings())

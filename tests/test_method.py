@@ -25,7 +25,7 @@ from dcp.method import (
     interaction,
     progress_at,
 )
-from dcp.model.cache import Meter, Slots
+from dcp.model.cache import HeldBytes, Slots
 from dcp.trace import ALIVE, Trace
 from tests.helpers.traces import random_deaths
 
@@ -92,7 +92,7 @@ def test_a_hard_gate_once_closed_is_closed_for_good() -> None:
 @given(st.integers(1, 90), st.integers(0, 10**6))
 def test_the_drawn_rows_are_those_of_the_cache(tokens: int, seed: int) -> None:
     death = random_deaths(np.random.default_rng(seed), 1, tokens, tokens)[0]
-    slots = Slots(1, 2, 0, torch.float32, tokens, Meter())
+    slots = Slots(1, 2, 0, torch.float32, tokens, HeldBytes())
     nothing = np.zeros((1, 2), np.float32)
     for t, drawn in enumerate(cache_steps(death, tokens)):
         before = slots.positions[: slots.count].copy()
@@ -110,7 +110,7 @@ def test_the_bundled_gate_logits_explain_the_bundled_sample() -> None:
     trace = Trace.load(TRACES / "sample.safetensors")
     gates = GateLogits.load(TRACES / "sample.gates.json")
     width = gates.z.shape[1]
-    assert gates.weights_sha256 == trace.meta["weights_sha256"]
+    assert gates.weights_sha256 == trace.meta.weights_sha256
     seen = trace.death[:, :width]
     assert (gates.death() == np.where(seen < width, seen, ALIVE)).all(), (
         "the sample has changed: run python -m benchmarks.sample_gates"

@@ -20,7 +20,7 @@ from dcp.cli.main import main
 from dcp.errors import DataError, RequestError, TraceError
 from dcp.stats.pooled import TABLES, from_json, to_json
 from dcp.study import (
-    Plan,
+    StudyPlan,
     Window,
     cut,
     gather,
@@ -30,6 +30,7 @@ from dcp.study import (
 )
 from dcp.text.documents import documents_of
 from dcp.trace import Trace
+from tests.helpers.traces import with_meta
 from tests.stats.test_stats import Cycle, random_sample
 
 
@@ -41,7 +42,7 @@ class FourLetters:
         return SimpleNamespace(offsets=np.array(spans, np.int32).reshape(-1, 2))
 
 
-PLAN = Plan(
+PLAN = StudyPlan(
     file="texts.txt",
     text_sha256="0" * 64,
     model="tiny",
@@ -61,10 +62,10 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Recording without a model; the numbers of the windows that were recorded."""
     seen: list[int] = []
 
-    def record(window: Window, plan: Plan, model: Any, cancel: Any = None) -> Trace:
+    def record(window: Window, plan: StudyPlan, model: Any, cancel: Any = None) -> Trace:
         seen.append(window.number)
         trace = random_sample(window.number, layers=2, tokens=60)[0]
-        return replace(trace, meta={**trace.meta, "document": f"d{window.document}"})
+        return with_meta(trace, document=f"d{window.document}")
 
     monkeypatch.setattr(dcp.study, "record_window", record)
     return seen

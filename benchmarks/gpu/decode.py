@@ -18,7 +18,8 @@ import torch
 from benchmarks.gpu import common, models
 from benchmarks.gpu.common import DEVICE, HALF, REHEARSAL, Report, sized
 from benchmarks.gpu.models import Shape
-from dcp.engine.graph import DecodeGraph, Start
+from dcp.engine.graph import DecodeGraph
+from dcp.engine.request import Start
 from dcp.model.config import Sampling
 
 DROPS = sized((0.0, 0.5, 0.8, 0.95), (0.0, 0.8))

@@ -133,5 +133,5 @@ def bytes_of_a_step(model: Transformer, attention: PagedAttention) -> int:
     """The least a step must read: weights once, and live keys, values and gate keys."""
     weights = sum(p.nbytes for p in model.parameters())
     pool = attention.pool
-    row = pool.row_bytes + 4 * pool.shape.interaction
+    row = pool.entry_bytes + 4 * pool.shape.interaction
     return int(weights + int(pool.counts.sum()) * row)

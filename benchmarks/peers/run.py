@@ -173,8 +173,10 @@ def main() -> None:
     for context in args.context:
         rows += measure(arms, ids, context, args)
     for row in rows:
-        print(f"{row.context:6} {row.arm:28} {row.ms:8.2f} ms [{row.ms_p20:.2f}, {row.ms_p80:.2f}]"
-              f"  cpu {row.cpu_ms:7.2f}  {row.tokens_per_second:7.1f} tokens/s")
+        print(
+            f"{row.context:6} {row.arm:28} {row.ms:8.2f} ms [{row.ms_p20:.2f}, {row.ms_p80:.2f}]"
+            f"  cpu {row.cpu_ms:7.2f}  {row.tokens_per_second:7.1f} tokens/s"
+        )
     if args.out:
         found = {"about": about(args), "rows": [asdict(row) for row in rows]}
         args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

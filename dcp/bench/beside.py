@@ -20,6 +20,7 @@ from dcp import __version__
 from dcp.deaths import ALIVE, ForcedDeaths
 from dcp.engine.engine import Engine, Run, Step
 from dcp.errors import RequestError
+from dcp.kernels.row_bytes import entry_bytes, gate_key_bytes
 from dcp.model.config import Sampling
 from dcp.model.registry import OpenModel
 from dcp.progress import Cancel, Progress, silent
@@ -50,7 +51,7 @@ def measure(
     Raises RequestError, before anything is read, where the trace is of another model or too short.
     """
     loaded = model.loaded
-    if trace.meta["weights_sha256"] != loaded.weights_sha256:
+    if trace.meta.weights_sha256 != loaded.weights_sha256:
         raise RequestError(
             f"this run is by other weights than those of {model.info.name} here: "
             "generate it anew with this model, then measure"
@@ -59,13 +60,13 @@ def measure(
         raise RequestError(f"the run has {trace.tokens} tokens; measuring takes {SHORTEST} or more")
     if loaded.gates is None:
         raise RequestError("this model has no gates: there is nothing to compare")
-    return _rounds(_Reader(Engine(loaded, impl), trace), rounds, progress, cancel)
+    return _rounds(_Arms(Engine(loaded, impl), trace), rounds, progress, cancel)
 
 
 def _rounds(
-    reader: _Reader, rounds: int, progress: Progress, cancel: Cancel | None
+    arms: _Arms, rounds: int, progress: Progress, cancel: Cancel | None
 ) -> Iterator[Measured]:
-    steps = reader.trace.tokens - 2
+    steps = arms.trace.tokens - 2
     warm_up = min(steps, _WARM_UP)
     total, done, last = warm_up + rounds * steps, 0, 0.0
     seconds: list[Mapping[str, list[float]]] = []
@@ -73,8 +74,8 @@ def _rounds(
         times: dict[str, list[float]] = {arm: [] for arm in ARMS}
         sizes: dict[str, list[tuple[int, int, int]]] = {arm: [] for arm in ARMS}
         name = "Warming up" if turn < 0 else f"Round {turn + 1} of {rounds}"
-        runs = reader.runs()
-        for i, parts in enumerate(reader.turns(runs, turn)):
+        runs = arms.runs()
+        for i, parts in enumerate(arms.turns(runs, turn)):
             if cancel is not None and cancel():
                 return
             for arm, step in parts.items():
@@ -89,10 +90,10 @@ def _rounds(
                 break
         if turn >= 0:
             seconds.append(times)
-            yield reader.result(seconds, sizes, reader.differs(runs["pruned"]))
+            yield arms.result(seconds, sizes, arms.differs(runs["pruned"]))
 
 
-class _Reader:
+class _Arms:
     """The tokens of one trace and the engine that reads them."""
 
     def __init__(self, engine: Engine, trace: Trace) -> None:
@@ -113,7 +114,7 @@ class _Reader:
                 new_tokens=len(self.ids) - 1,
                 continuations=[self.ids[1:]],
                 sampling=Sampling(temperature=0),
-                gate_shift=float(self.trace.meta["gate_shift"]),
+                gate_shift=self.trace.meta.gate_shift,
                 score_prompt=False,
                 **more,
             )
@@ -145,7 +146,7 @@ class _Reader:
     ) -> Measured:
         table = {arm: np.array(sizes[arm], np.int64) for arm in ARMS}
         loaded = self.engine.model
-        entry = 2 * loaded.config.kv_heads * loaded.config.head_dim * loaded.dtype.itemsize
+        entry = entry_bytes(loaded.config.kv_heads, loaded.config.head_dim, loaded.dtype)
         tensors = [*loaded.transformer.parameters(), *loaded.transformer.buffers()]
         return Measured(
             context=np.arange(2, len(self.ids), dtype=np.int64),
@@ -154,12 +155,12 @@ class _Reader:
             live={arm: table[arm][:, 1] for arm in ARMS},
             peak={arm: int(table[arm][:, 2].max()) for arm in ARMS},
             weights=sum(t.numel() * t.element_size() for t in tensors),
-            gate_share=4 * loaded.gates.interaction / entry if loaded.gates else 0.0,
+            gate_share=gate_key_bytes(loaded.gates.interaction) / entry if loaded.gates else 0.0,
             differs=differs,
             about={
                 "model": loaded.name,
                 "weights_sha256": loaded.weights_sha256,
-                "gate_shift": float(self.trace.meta["gate_shift"]),
+                "gate_shift": self.trace.meta.gate_shift,
                 "hardware": _hardware(self.engine.device),
                 "impl": self.engine.impl,
                 "device": self.engine.device.type,

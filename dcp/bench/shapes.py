@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from dcp.kernels.row_bytes import entry_bytes, gate_key_bytes
 from dcp.model.config import ModelConfig
 from dcp.model.gate_config import GateConfig
 from dcp.model.saving import save
@@ -85,7 +86,7 @@ def step_bytes(model: LoadedModel, weights: str, live: int, *, gates: bool) -> f
     inner, last = _BYTES[weights]
     total = c.layers * per_layer * inner + c.vocab * c.width * last + live
     if gates and model.gates:
-        gate_key = 4 * model.gates.interaction
-        entries = live / (2 * c.kv_heads * c.head_dim * model.dtype.itemsize)
+        gate_key = gate_key_bytes(model.gates.interaction)
+        entries = live / entry_bytes(c.kv_heads, c.head_dim, model.dtype)
         total += 2 * c.layers * c.width * gate_key + entries * gate_key
     return total

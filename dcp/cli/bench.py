@@ -6,12 +6,12 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from dcp.cli.parser import add_json, count, number
+from dcp.cli.parser import add_json, add_model, count, number
 from dcp.cli.terminal import note, notes, print_json, print_table
 from dcp.errors import RequestError
 
 if TYPE_CHECKING:
-    from dcp.bench.arms import Plan, Row
+    from dcp.bench.group import Row, Timing
 
 __all__ = ["add_arguments", "run"]
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shape", default="gpt2-124m", choices=("gpt2-124m", "tiny"), help="default: gpt2-124m"
     )
-    parser.add_argument("--model", metavar="M", help="name, folder or Hub id (default: bundled)")
+    add_model(parser)
     parser.add_argument(
         "--context",
         type=count,
@@ -81,12 +81,12 @@ def run(args: argparse.Namespace) -> int:
         raise RequestError("--rounds and --batch must be 1 or more")
     if not all(0 <= share <= 100 for share in args.dropped):
         raise RequestError("--dropped is in percent: 0 to 100")
-    from dcp.bench.arms import Plan
+    from dcp.bench.group import Timing
 
-    plan = Plan(rounds=args.rounds)
-    rows = _shape(args, plan) if "shape" in args.part else []
+    timing = Timing(rounds=args.rounds)
+    rows = _shape(args, timing) if "shape" in args.part else []
     if "model" in args.part:
-        rows += _model(args, plan)
+        rows += _model(args, timing)
     if args.json:
         print_json([asdict(row) for row in rows])
         return 0
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _shape(args: argparse.Namespace, plan: Plan) -> list[Row]:
+def _shape(args: argparse.Namespace, timing: Timing) -> list[Row]:
     from dcp.bench.arms import decode_group
     from dcp.bench.shapes import random_checkpoint
 
@@ -118,7 +118,7 @@ def _shape(args: argparse.Namespace, plan: Plan) -> list[Row]:
                     context=context,
                     dropped=[share / 100 for share in args.dropped],
                     weights=args.weights,
-                    plan=plan,
+                    timing=timing,
                     impl=args.impl,
                     rival=batch == 1 and not args.no_rival,
                     progress=notes("bench"),
@@ -126,16 +126,16 @@ def _shape(args: argparse.Namespace, plan: Plan) -> list[Row]:
     return rows
 
 
-def _model(args: argparse.Namespace, plan: Plan) -> list[Row]:
+def _model(args: argparse.Namespace, timing: Timing) -> list[Row]:
     from dcp.bench.arms import model_group
     from dcp.model.registry import open_model
 
     rows: list[Row] = []
     for dtype in args.weights:
         rows += model_group(
-            open_model(args.model, dtype),
+            open_model(args.model, dtype, base=args.base),
             _TEXT * 200,
-            plan,
+            timing,
             impl=args.impl,
             progress=notes("bench"),
         )

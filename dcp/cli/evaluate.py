@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dcp.cli.parser import add_json, count, number
+from dcp.cli.parser import add_json, add_model, count, number
 from dcp.cli.terminal import notes, print_json, print_table
 from dcp.errors import RequestError
 
@@ -29,7 +29,7 @@ _SHOWN = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", metavar="M", help="name, folder or Hub id (default: bundled)")
+    add_model(parser)
     parser.add_argument(
         "--file", type=Path, nargs="+", metavar="F", help="text; a blank line ends a document"
     )
@@ -48,13 +48,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sparsity", type=number, nargs="+", metavar="S", help="resolved to δ by the calibration"
     )
     parser.add_argument(
-        "--baseline", metavar="DIR", help="a dense twin fine-tuned equally long, without gates"
+        "--baseline",
+        metavar="DIR",
+        help="a dense twin fine-tuned equally long, without gates (default: an adapter's base)",
     )
     parser.add_argument(
         "--policies",
         nargs="*",
         metavar="P",
-        help="local, strided, sink on the baseline at as many held entries (default: all three)",
+        help="eviction policies at as many held entries, on the baseline or, without one, with the "
+        "gates off: window, strided, sink (the default), h2o, tova, snapkv, keynorm, citrus, …",
+    )
+    parser.add_argument(
+        "--layer-budgets",
+        nargs="+",
+        choices=("equal", "as-gates"),
+        default=["equal"],
+        help="of the policies: the same for all layers, or each what the gates held there",
     )
     parser.add_argument(
         "--packed", action="store_true", help="let windows cross documents: free sparsity"
@@ -81,13 +91,16 @@ def run(args: argparse.Namespace) -> int:
         raise RequestError("give --file for perplexity or --task for zero-shot, one of them")
     if args.task and args.data is None:
         raise RequestError("give --data, the folder that holds the tasks' files")
-    if args.policies is not None and args.baseline is None:
-        raise RequestError("--policies run on the dense twin; give --baseline")
-    model = open_model(args.model)
+    model = open_model(args.model, base=args.base)
+    baseline = None
+    if args.baseline:
+        baseline = open_model(args.baseline, gates=False)
+    elif model.info.base is not None:
+        # The rival of an adapter is its untouched base.
+        baseline = open_model(args.model, gates=False, base=args.base)
     shifts = args.gate_shift or [0.0]
     if args.sparsity:
         shifts = [shift_for(model.info.calibration, sparsity) for sparsity in args.sparsity]
-    baseline = open_model(args.baseline, gates=False) if args.baseline else None
     for opened in (model, baseline):
         if opened is not None:
             to_device(opened.loaded, args.device)
@@ -108,12 +121,18 @@ def run(args: argparse.Namespace) -> int:
 def _perplexity(
     args: argparse.Namespace, model: OpenModel, baseline: OpenModel | None, shifts: list[float]
 ) -> list[dict[str, Any]]:
-    from dcp.evaluate.perplexity import Windows, evaluate, read_windows
-    from dcp.policies.windows import POLICIES
+    from dcp.evaluate.perplexity import Rival, Windows, evaluate, read_windows
+    from dcp.policies.registry import policy_of
 
-    policies = () if args.policies is None else args.policies or tuple(POLICIES)
-    if unknown := [name for name in policies if name not in POLICIES]:
-        raise RequestError(f"unknown policy {unknown[0]!r}; use some of: {', '.join(POLICIES)}")
+    names = () if args.policies is None else args.policies or ("window", "strided", "sink")
+    for name in names:
+        if not policy_of(name).budgeted or name == "gates":
+            raise RequestError(f"{name} is no rival of the gates: eval scores it by itself")
+    policies = [
+        Rival(name, "equal" if layers == "equal" else "as gates")
+        for name in names
+        for layers in args.layer_budgets
+    ]
     contexts = args.context or [model.info.context]
     if max(contexts) > model.info.context:
         raise RequestError(

@@ -174,10 +174,10 @@ def _tag(traces: Sequence[Trace], name: str | None) -> tuple[list[Sample], dict[
 def _report(
     args: argparse.Namespace, drawing: Drawing, traces: Sequence[Trace], command: str, size: int
 ) -> dict[str, Any]:
-    from dcp.figures.paper.cite import BIBTEX
+    from dcp.cite import BIBTEX
     from dcp.figures.paper.provenance import alt
 
-    meta = traces[0].meta if traces else {"model": None, "weights_sha256": None}
+    meta = traces[0].meta if traces else None
     width, height = drawing.figure.get_size_inches()
     return {
         "out": str(args.out.resolve()),
@@ -190,8 +190,8 @@ def _report(
         "data": None if args.data is None else str(args.data.resolve()),
         "rows": len(drawing.data),
         "alt": alt(drawing),
-        "model": meta["model"],
-        "weights_sha256": meta["weights_sha256"],
+        "model": meta.model if meta else None,
+        "weights_sha256": meta.weights_sha256 if meta else None,
         "command": command,
         "bibtex": BIBTEX,
     }

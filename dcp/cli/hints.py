@@ -14,6 +14,15 @@ __all__ = ["worded"]
 _HINTS: Mapping[str, str] = {
     "text": "--text or --file",
     "truncate": "--truncate left or right",
+    "gate_shift": "--gate-shift",
+    "context": "--context",
+    "packed": "--context or --packed",
+    "device": "--device cpu",
+    "span": "--span FIRST LAST",
+    "width": "--width",
+    "source": "--source both",
+    "results": "--results FILE, from python -m dcp eval or bench with --json",
+    "gates_off": "python -m dcp trace --gates-off",
 }
 
 

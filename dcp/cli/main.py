@@ -68,7 +68,16 @@ COMMANDS = {
         "decode speed and memory, arms interleaved in one run",
         "dcp bench --json > bench.json",
     ),
-    "models": ("dcp.cli.models", "list the bundled models", "dcp models --json"),
+    "models": (
+        "dcp.cli.models",
+        "list the bundled models, get the base of one",
+        "dcp models --json",
+    ),
+    "space": (
+        "dcp.cli.space",
+        "write the demo that runs in the visitor's browser",
+        "dcp space static --out space",
+    ),
 }
 
 

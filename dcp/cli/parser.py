@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from dcp.errors import RequestError
 
-__all__ = ["Parser", "add_json", "count", "number", "output", "port", "read_text"]
+__all__ = ["Parser", "add_json", "add_model", "count", "number", "output", "port", "read_text"]
 
 # argparse takes "-2" for a value but "-1e-3" for an option: list options need both.
 _NEGATIVE = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$|-inf$|-nan$")
@@ -43,6 +43,16 @@ class Parser(argparse.ArgumentParser):
 
 def add_json(parser: argparse.ArgumentParser, help: str = "machine output on stdout") -> None:
     parser.add_argument("--json", action="store_true", help=help)
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """``--model`` and, for adapters, ``--base``."""
+    parser.add_argument("--model", metavar="M", help="name, folder or Hub id (default: bundled)")
+    parser.add_argument(
+        "--base",
+        metavar="DIR",
+        help="folder of an adapter's base model (default: cache, installed package, Hub cache)",
+    )
 
 
 def count(text: str) -> int:

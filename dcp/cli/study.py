@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from dcp.cli.parser import add_json, count, number, read_text
+from dcp.cli.parser import add_json, add_model, count, number, read_text
 from dcp.cli.terminal import note, notes, print_json, print_table
 from dcp.errors import RequestError
 
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="where it is kept; goes on there"
     )
-    parser.add_argument("--model", metavar="M", help="name, folder or Hub id (default: bundled)")
+    add_model(parser)
     parser.add_argument(
         "--limit", type=count, default=0, metavar="N", help="so many windows, spread evenly"
     )
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
     index, processes = share_of_process()
     _take_device(index)
-    model = open_model(args.model)
+    model = open_model(args.model, base=args.base)
     plan, windows = make_plan(
         args.file,
         text,

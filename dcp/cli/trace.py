@@ -6,10 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dcp.cli.parser import add_json, count, number, output, read_text
+from dcp.cli.parser import add_json, add_model, count, number, output, read_text
 from dcp.cli.terminal import note, print_json, printable
+from dcp.errors import RequestError
 
 if TYPE_CHECKING:
+    from dcp.model.registry import OpenModel
     from dcp.trace import Trace
 
 __all__ = ["add_arguments", "run", "summary"]
@@ -19,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--text", metavar="T", help="the text itself")
     source.add_argument("--file", type=Path, metavar="F", help="a UTF-8 file with the text")
-    parser.add_argument("--model", metavar="M", help="name, folder or Hub id (default: bundled)")
+    add_model(parser)
     parser.add_argument(
         "--new-tokens", type=count, default=64, metavar="N", help="exactly N; 0 scores the text"
     )
@@ -35,6 +37,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     dial.add_argument(
         "--sparsity", type=number, metavar="S", help="the dropped share to aim at, in place of δ"
+    )
+    parser.add_argument(
+        "--policy",
+        default="gates",
+        metavar="P",
+        help="who drops: gates (default), none, window, strided, sink, h2o, tova, snapkv, keynorm, "
+        "citrus, random, oldest; all but gates run on any model",
+    )
+    parser.add_argument(
+        "--budget", type=count, metavar="N", help="entries that a layer may hold after each step"
+    )
+    parser.add_argument(
+        "--policy-setting",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="the rule's own knobs, as window=32 for snapkv",
     )
     parser.add_argument(
         "--impl", default="auto", metavar="I", help="auto (default), reference, cpu or triton"
@@ -64,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
 
     request = TextRequest(
         text,
-        model=args.model,
+        model=_model(args),
         new_tokens=args.new_tokens,
         seed=args.seed,
         temperature=args.temperature,
@@ -76,13 +95,16 @@ def run(args: argparse.Namespace) -> int:
         dtype=args.dtype,
         truncate=args.truncate,
         stop_at_eos=args.stop_at_eos,
+        policy=args.policy,
+        budget=args.budget,
+        policy_settings=_settings(args.policy_setting),
     )
     trace = Recorder.begin(request).finish()
     if args.gates_off:
         from dcp.model.registry import open_model
         from dcp.runs.rescore import gates_off
 
-        trace = gates_off(open_model(args.model, args.dtype), trace)
+        trace = gates_off(open_model(args.model, args.dtype, base=args.base), trace)
     if args.out is not None:
         trace.save(args.out)
     if args.json:
@@ -90,6 +112,26 @@ def run(args: argparse.Namespace) -> int:
     else:
         _show(trace, args.out)
     return 0
+
+
+def _settings(given: list[str]) -> dict[str, str | float | int]:
+    found: dict[str, str | float | int] = {}
+    for each in given:
+        key, equals, value = each.partition("=")
+        if not (key and equals and value):
+            raise RequestError(f"--policy-setting takes KEY=VALUE, not {each!r}")
+        found[key] = value
+    return found
+
+
+def _model(args: argparse.Namespace) -> str | OpenModel | None:
+    """The name, to be opened when all else is found well; opened at once where a base is given."""
+    if args.base is None:
+        named: str | None = args.model
+        return named
+    from dcp.model.registry import open_model
+
+    return open_model(args.model, args.dtype, base=args.base)
 
 
 def summary(trace: Trace, out: Path | None) -> dict[str, Any]:
@@ -106,17 +148,21 @@ def summary(trace: Trace, out: Path | None) -> dict[str, Any]:
         "sparsity": trace.sparsity_mean_steps(),
         "sparsity_at_end": trace.sparsity_at_end(),
         "sparsity_per_layer": trace.sparsity_per_layer(),
-        "tokens_per_second": meta["tokens_per_second"],
-        "time_to_first_token_s": meta["time_to_first_token_s"],
-        "prompt_seconds": meta["prompt_seconds"],
-        **{name: n for name, n in meta["memory"].items() if name.startswith("kv_bytes_")},
-        "gate_shift": meta["gate_shift"],
-        "seed": meta["seed"],
-        "model": meta["model"],
-        "dtype": meta["dtype"],
-        "impl": meta["impl"],
-        "device": meta["device"],
-        "truncated": meta["truncated"],
+        "tokens_per_second": meta.tokens_per_second,
+        "time_to_first_token_s": meta.time_to_first_token_s,
+        "prompt_seconds": meta.prompt_seconds,
+        **{name: n for name, n in meta.memory.to_json().items() if name.startswith("kv_bytes_")},
+        "gate_shift": meta.gate_shift,
+        "policy": meta.policy or "gates",
+        "budget": meta.budget,
+        "policy_settings": meta.policy_settings,
+        "held_per_layer": trace.held()[:, : trace.n_queries].mean(axis=1),
+        "seed": meta.seed,
+        "model": meta.model,
+        "dtype": meta.dtype,
+        "impl": meta.impl,
+        "device": meta.device,
+        "truncated": meta.truncated,
         "gates_off": _gates_off(trace),
         "out": None if out is None else str(out.resolve()),
     }
@@ -145,13 +191,13 @@ def _show(trace: Trace, out: Path | None) -> None:
     found = summary(trace, out)
     print(printable(trace.text))
     rate = found["tokens_per_second"]
-    memory = trace.meta["memory"]
+    memory = trace.meta.memory
     note(
         f"{found['prompt_tokens']} + {found['new_tokens']} tokens"
         + (f", {rate:.0f} tokens/s" if rate else "")
         + f"; dropped {found['sparsity']:.0%} on average, {found['sparsity_at_end']:.0%} at the end"
-        f"; cache {memory['kv_bytes_held'] / 1e6:.2f} MB held, "
-        f"{memory['kv_bytes_dense'] / 1e6:.2f} MB if dense" + (f"; saved {out}" if out else "")
+        f"; cache {memory.held / 1e6:.2f} MB held, "
+        f"{memory.dense / 1e6:.2f} MB if dense" + (f"; saved {out}" if out else "")
     )
     if off := found["gates_off"]:
         note(

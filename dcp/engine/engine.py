@@ -17,12 +17,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
 from dcp.arguments import real, whole
 from dcp.deaths import ForcedDeaths
+from dcp.engine.ahead import decode_ahead
 from dcp.engine.request import Memory, Request, RowStep, Step, per_row
 from dcp.engine.run import Run
 from dcp.errors import RequestError
@@ -34,6 +36,7 @@ from dcp.model.evicting import EvictingAttention
 from dcp.model.int8 import Int8Linear
 from dcp.model.native import NativeCache, NativeModel, why_not
 from dcp.model.paged import PagedAttention
+from dcp.model.sequence_cache import SequenceCache
 from dcp.model.transformer import Transformer
 from dcp.model.weights import LoadedModel
 from dcp.policies.registry import policy_of
@@ -135,32 +138,42 @@ class Engine:
             cancel=cancel,
         )
         request.check(self.model.config)
-        return Run(self.model, self._cache(request), request, self.device)
+        if self.kernels.pool is None or request.eviction is not None:
+            rows = self._host_cache(request)
+            decode = rows.decode if isinstance(rows, NativeCache) else None
+            return Run(self.model, rows, request, self.device, decode=decode)
+        cache = self._paged_cache(request)
+        ahead = partial(decode_ahead, self.model.transformer, cache)
+        return Run(self.model, cache, request, self.device, ahead)
 
     @property
     def _chunk(self) -> int:
         return _CHUNK if self.device.type == "cpu" else _CHUNK_ON_GPU
 
-    def _cache(self, request: Request) -> CachedAttention | PagedAttention:
-        config, gates = self.model.config, self.model.gates
-        interaction = gates.interaction if gates and request.prune else 0
+    def _host_cache(self, request: Request) -> SequenceCache:
         if request.eviction is not None:
             return self._evicting(request, request.eviction)
-        if self.kernels.pool is None:
-            options: dict[str, Any] = {
-                "interaction": interaction,
-                "gate_shift": request.gate_shift,
-                "deaths": request.deaths,
-            }
-            given = (config, self.kernels, self.model.dtype, request.lengths)
-            if self._native is not None:
-                return NativeCache(self._native, *given, **options)
-            return CachedAttention(*given, **options)
+        options: dict[str, Any] = {
+            "interaction": self._interaction(request),
+            "gate_shift": request.gate_shift,
+            "deaths": request.deaths,
+        }
+        given = (self.model.config, self.kernels, self.model.dtype, request.lengths)
+        if self._native is not None:
+            return NativeCache(self._native, *given, **options)
+        return CachedAttention(*given, **options)
+
+    def _paged_cache(self, request: Request) -> PagedAttention:
         return PagedAttention(
-            config, self.kernels, self.model.dtype, self.device, request.lengths,
-            interaction=interaction, gate_shift=request.gate_shift, deaths=request.deaths,
-            budget=self.cache_bytes,
+            self.model.config, self.kernels, self.model.dtype, self.device, request.lengths,
+            interaction=self._interaction(request), gate_shift=request.gate_shift,
+            deaths=request.deaths, budget=self.cache_bytes,
         )  # fmt: skip
+
+    def _interaction(self, request: Request) -> int:
+        """The width of the gates, 0 where they are off."""
+        gates = self.model.gates
+        return gates.interaction if gates and request.prune else 0
 
     def _evicting(self, request: Request, eviction: Eviction) -> EvictingAttention:
         config, policy = self.model.config, policy_of(eviction.policy)

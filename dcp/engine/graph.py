@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dcp.engine.request import Reading, Start
 from dcp.engine.sampling import draw, log_probabilities, uniform_table
-from dcp.model.config import Sampling
 from dcp.model.paged import PagedAttention
 from dcp.model.transformer import Transformer
 
-__all__ = ["AHEAD", "DecodeGraph", "Reading", "Start"]
+__all__ = ["AHEAD", "DecodeGraph"]
 
 AHEAD = 4
 """Steps under way beyond the one that the host reads; fewer than a page of the pool has rows."""
@@ -32,39 +32,6 @@ AHEAD = 4
 # Steps without a graph before it is captured: libraries and kernels load what they need.
 _WARM_UP = 2
 _TOKEN, _POSITION, _MADE, _OPEN = range(4)
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where each of B rows stands, and what it will do.
-
-    tokens         [B] the last token of each row, not yet read
-    positions      [B] its position
-    wanted         [B] tokens still to draw; 0 for a row that has ended
-    continuations  [B] tokens taken in place of those drawn, as far as they go
-    streams        [B] names of the rows for sampling
-    stop_ids       a row ends after it drew one of these
-    """
-
-    tokens: Sequence[int]
-    positions: Sequence[int]
-    wanted: Sequence[int]
-    continuations: Sequence[Sequence[int]]
-    streams: Sequence[int]
-    stop_ids: Sequence[int]
-    sampling: Sampling
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What one step did: for each row that read a token, the token that followed, its log-prob and
-    whether the row ends with it; and the step's own time (s)."""
-
-    rows: list[int]
-    tokens: list[int]
-    scores: list[float]
-    ended: list[bool]
-    seconds: float
 
 
 @dataclass(eq=False)

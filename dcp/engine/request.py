@@ -12,12 +12,12 @@ import numpy.typing as npt
 from dcp.arguments import whole
 from dcp.deaths import ForcedDeaths
 from dcp.errors import RequestError
-from dcp.model.cached import Drops
 from dcp.model.config import ModelConfig, Sampling
+from dcp.model.sequence_cache import CacheBytes, Drops
 from dcp.policies.rule import Eviction
 from dcp.progress import Cancel
 
-__all__ = ["Memory", "Request", "RowStep", "Step", "per_row"]
+__all__ = ["Memory", "Reading", "Request", "RowStep", "Start", "Step", "per_row"]
 
 Finish = Literal["length", "stop"]
 
@@ -95,18 +95,43 @@ def _check_ids(config: ModelConfig, ids: Sequence[int]) -> None:
 
 
 @dataclass(frozen=True)
-class Memory:
-    """Cache bytes of one row.
+class Start:
+    """Where each of B rows stands when the device takes over, and what it will do.
 
-    live   keys and values that a query can see now
-    held   memory kept for them, gate keys and tables included
-    peak   the most ever held
-    dense  keys and values of all tokens so far, had none been dropped: 2 L T H_kv d bytes
+    tokens         [B] the last token of each row, not yet read
+    positions      [B] its position
+    wanted         [B] tokens still to draw; 0 for a row that has ended
+    continuations  [B] tokens taken in place of those drawn, as far as they go
+    streams        [B] names of the rows for sampling
+    stop_ids       a row ends after it drew one of these
     """
 
-    live: int
-    held: int
-    peak: int
+    tokens: Sequence[int]
+    positions: Sequence[int]
+    wanted: Sequence[int]
+    continuations: Sequence[Sequence[int]]
+    streams: Sequence[int]
+    stop_ids: Sequence[int]
+    sampling: Sampling
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one step on the device did: for each row that read a token, the token that followed, its
+    log-prob and whether the row ends with it; and the step's own time (s)."""
+
+    rows: list[int]
+    tokens: list[int]
+    scores: list[float]
+    ended: list[bool]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Memory(CacheBytes):
+    """Cache bytes of one row, and ``dense``: keys and values of all its tokens so far, had none
+    been dropped: 2 L T H_kv d times the width of a number."""
+
     dense: int
 
 

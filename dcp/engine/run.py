@@ -1,14 +1,14 @@
 """A run under way: reads prompts in chunks, then draws a token a step; an iterator of its steps.
 
-Knows the cache by its methods alone. On a GPU the steps after the first token are those of
-`dcp.engine.graph`; on a CPU they are made here.
+Knows the cache by its methods alone. On a GPU the steps after the first token come from
+`dcp.engine.ahead`; on a CPU they are made here.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +16,17 @@ import torch
 from torch import Tensor
 
 from dcp.deaths import ALIVE
-from dcp.engine.graph import AHEAD, DecodeGraph, Reading, Start
-from dcp.engine.request import Finish, Memory, Request, RowStep, Step
+from dcp.engine.ahead import Ahead
+from dcp.engine.request import Finish, Memory, Reading, Request, RowStep, Start, Step
 from dcp.engine.sampling import log_probabilities, sample
-from dcp.model.cached import CachedAttention
-from dcp.model.native import NativeCache
-from dcp.model.paged import PagedAttention
+from dcp.kernels.row_bytes import entry_bytes
+from dcp.model.sequence_cache import SequenceCache
 from dcp.model.weights import LoadedModel
 
 __all__ = ["Run"]
+
+Decode = Callable[[Sequence[int], Sequence[int], Sequence[int]], Tensor]
+"""Sequences, the token that each reads, its position -> logits [B, V]."""
 
 # Logits for scoring are made this many positions at a time: 128 * 50 k * 4 B = 26 MB.
 _SCORED_AT_ONCE = 128
@@ -36,17 +38,20 @@ class Run(Iterator[Step]):
     def __init__(
         self,
         model: LoadedModel,
-        cache: CachedAttention | PagedAttention,
+        cache: SequenceCache,
         request: Request,
         device: torch.device,
+        ahead: Ahead | None = None,
+        decode: Decode | None = None,
     ) -> None:
-        self.request = request
+        """``ahead``: who makes the steps after the first token, where the host does not.
+        ``decode``: who reads one token of each row in one call, where the model loop does not."""
+        self.request, self._ahead, self._decode_call = request, ahead, decode
         self.interrupted = False
         self._transformer, self._cache, self._device = model.transformer, cache, device
         config, dtype = model.config, model.dtype
-        self._dense_token_bytes = (
-            2 * config.layers * config.kv_heads * config.head_dim * dtype.itemsize
-        )
+        entry = entry_bytes(config.kv_heads, config.head_dim, dtype)
+        self._dense_token_bytes = config.layers * entry
         self._tokens = [list(prompt) for prompt in request.prompts]
         self._read = [0] * len(request.prompts)
         shapes = [(config.layers, length) for length in request.lengths]
@@ -91,8 +96,8 @@ class Run(Iterator[Step]):
             step = self._generate(rows, newest)
             rows = [part.row for part in step.rows if part.finished is None]
             yield step
-            if isinstance(self._cache, PagedAttention):
-                yield from self._decode_ahead(self._cache, rows)
+            if self._ahead is not None:
+                yield from self._follow(self._ahead, rows)
                 return
 
     def _cancelled(self) -> bool:
@@ -100,49 +105,26 @@ class Run(Iterator[Step]):
             self.interrupted = self.request.cancel()
         return self.interrupted
 
-    def _decode_ahead(self, cache: PagedAttention, rows: list[int]) -> Iterator[Step]:
-        """The steps of ``rows`` on the device; the host launches ahead of the one it hands out."""
+    def _follow(self, ahead: Ahead, rows: list[int]) -> Iterator[Step]:
+        """The steps of ``rows`` on the device."""
         if not rows:
             return
         asked = self.request
         wanted = [0] * len(self._read)
         for row in rows:
             wanted[row] = asked.lengths[row] - len(self._tokens[row])
-        graph = DecodeGraph(
-            self._transformer,
-            cache,
-            Start(
-                tokens=[tokens[-1] for tokens in self._tokens],
-                positions=[len(tokens) - 1 for tokens in self._tokens],
-                wanted=wanted,
-                # The first continued token has been taken already.
-                continuations=[ids[1:] for ids in asked.continuations],
-                streams=asked.streams,
-                stop_ids=sorted(asked.stop_ids),
-                sampling=asked.sampling,
-            ),
+        start = Start(
+            tokens=[tokens[-1] for tokens in self._tokens],
+            positions=[len(tokens) - 1 for tokens in self._tokens],
+            wanted=wanted,
+            # The first continued token has been taken already.
+            continuations=[ids[1:] for ids in asked.continuations],
+            streams=asked.streams,
+            stop_ids=sorted(asked.stop_ids),
+            sampling=asked.sampling,
         )
-        left = max(wanted)
-        while rows:
-            go_on = left > 0 and not self._cancelled()
-            while go_on and left > 0 and graph.in_flight < AHEAD:
-                if not cache.fits(graph.more):
-                    # The host knows too little to say that there is room: it catches up first.
-                    if graph.in_flight:
-                        break
-                    if cache.make_room(graph.more):
-                        graph.forget()
-                graph.launch()
-                left -= 1
-            if not graph.in_flight:
-                return
-            reading = graph.read()
-            if reading.rows:
-                step = self._step_of(reading)
-                yield step
-                ended = {part.row for part in step.rows if part.finished is not None}
-                rows = [row for row in rows if row not in ended]
-                graph.shrink(rows)
+        for reading in ahead(start, self._cancelled):
+            yield self._step_of(reading)
 
     @torch.inference_mode()
     def _step_of(self, reading: Reading) -> Step:
@@ -217,10 +199,10 @@ class Run(Iterator[Step]):
     def _decode(self, rows: Sequence[int]) -> Tensor:
         """Read the token drawn last of each row -> logits [B, V]."""
         at = [self._read[row] for row in rows]
-        if not isinstance(self._cache, NativeCache):
+        if self._decode_call is None:
             spans = [(row, first, first + 1) for row, first in zip(rows, at, strict=True)]
             return self._transformer.head(self._hidden(spans))
-        logits = self._cache.decode(rows, [self._tokens[row][-1] for row in rows], at)
+        logits = self._decode_call(rows, [self._tokens[row][-1] for row in rows], at)
         for row in rows:
             self._read[row] += 1
         return logits
@@ -258,7 +240,7 @@ class Run(Iterator[Step]):
         if len(drops.step):
             self._death[row][drops.layer, drops.position] = drops.step
             self._margin[row][drops.layer, drops.position] = drops.margin
-        bytes_of = self._cache.memory(row)
+        held = self._cache.memory(row)
         if ended is not None:
             self._cache.margins(row, self._margin[row])
             self._cache.release(row)
@@ -267,12 +249,7 @@ class Run(Iterator[Step]):
             tokens=np.asarray(tokens, dtype=np.int32),
             logprobs=np.asarray(scores, dtype=np.float32),
             drops=drops,
-            memory=Memory(
-                bytes_of.live,
-                bytes_of.held,
-                bytes_of.peak,
-                self._joined(row) * self._dense_token_bytes,
-            ),
+            memory=Memory(**vars(held), dense=self._joined(row) * self._dense_token_bytes),
             queries=self._read[row],
             finished=ended,
         )

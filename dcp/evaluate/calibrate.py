@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from dcp.errors import ModelError
-from dcp.evaluate.perplexity import Windows, evaluate, evaluate_policies, read_windows
+from dcp.evaluate.perplexity import Windows, evaluate, read_windows
+from dcp.evaluate.rivals import Rival
 from dcp.evaluate.score import to_device
 from dcp.model.checkpoint import GATES, Checkpoint
 from dcp.model.gate_config import Calibration, GateConfig
@@ -21,6 +22,8 @@ from dcp.model.weights import load
 from dcp.progress import Progress, silent
 
 __all__ = ["calibrate", "fold"]
+
+_RIVALS = tuple(Rival(name) for name in ("window", "strided", "sink"))
 
 
 def fold(model: Path, gate_shift: float) -> None:
@@ -85,11 +88,11 @@ def calibrate(
         assert result.ppl_dense_finetuned is not None
         ratio = result.ppl_pruned / result.ppl_dense_finetuned
         points.append(Calibration(result.gate_shift, context, result.sparsity, ratio))
-    trained = next(result for result in results if result.gate_shift == 0)
+    (trained,) = evaluate(pruned, windows, [folded], twin, policies=_RIVALS, progress=progress)
     report = {
         "windows": len(windows.ids),
         "results": [asdict(result) for result in results],
-        "policies": [asdict(row) for row in evaluate_policies(twin, windows, trained.held_entries)],
+        "policies": [asdict(row) for row in trained.policies],
     }
     if folded:
         fold(model, folded)

@@ -13,33 +13,42 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
+import numpy.typing as npt
 
 from dcp.errors import RequestError
+from dcp.evaluate.rivals import Beside, Layers, Rival, best_of, score_beside
 from dcp.evaluate.score import Scored, ratio_interval, score
 from dcp.evaluate.windows import Windows, read_windows
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel
-from dcp.policies.windows import POLICIES, fitted_windows, policy_deaths
+from dcp.policies.budget import TOLERANCE
 from dcp.progress import Progress, in_parts, silent
 
-__all__ = ["PolicyResult", "Result", "Windows", "evaluate", "evaluate_policies", "read_windows"]
+__all__ = ["PolicyResult", "Result", "Rival", "Windows", "evaluate", "read_windows"]
 
 
 @dataclass(frozen=True)
 class PolicyResult:
-    """An untrained eviction on the dense twin, holding at least as many entries as pruning did.
+    """An eviction policy without training, at the entries that pruning held.
 
-    window is its size in tokens (the stride of ``strided``). pruned_over_policy is the ratio of
-    perplexities, below 1 where pruning is better, with a 95 % interval (documents resampled,
-    paired); None where no pruned model was scored beside it.
+    Run on the dense twin, or without one on the same weights with the gates off. ``layers`` is
+    "equal" for one budget in all layers, "as gates" for each layer what the gates held there;
+    budget is its mean. held_ratio is entries over those of pruning; ``matched`` says that both are
+    within 1 %. kl is KL(dense ‖ policy) in nats a token, agreement the share of tokens at which
+    both would say the same most likely token. pruned_over_policy is the ratio of perplexities,
+    below 1 where pruning is better, with a 95 % interval (documents resampled, paired).
     """
 
     policy: str
-    window: int
+    layers: Layers
+    budget: float
     held_entries: float
+    held_ratio: float
+    matched: bool
     ppl: float
     bits_per_byte: float
+    kl: float
+    agreement: float
     pruned_over_policy: float | None = None
     pruned_over_policy_low: float | None = None
     pruned_over_policy_high: float | None = None
@@ -52,8 +61,9 @@ class Result:
     sparsity is ``sparsity_mean_steps``: dropped share of the t previous tokens, mean over layers,
     steps and windows; sparsity_at_end the same at the last step, t = context - 1. held_entries is
     the number of visible pairs (t, j <= t) in a window, mean over layers and windows; ppl_ratio
-    is pruned over dense twin with a 95 % interval (documents resampled, paired). In the output of
-    ``eval --json`` the objects of one ``context`` are one curve: x ``held_entries`` (or
+    is pruned over dense twin with a 95 % interval (documents resampled, paired). kl and agreement
+    are those of `PolicyResult`, against the twin, or without one against the gates off. In the
+    output of ``eval --json`` the objects of one ``context`` are one curve: x ``held_entries`` (or
     ``sparsity``), y ``ppl_pruned``, and for each of ``policies`` y ``ppl`` at its own x
     ``held_entries``; ``ppl_dense_finetuned`` is the level that holds everything.
     """
@@ -73,6 +83,8 @@ class Result:
     bits_per_byte_pruned: float
     bits_per_byte_gates_off: float
     bits_per_byte_dense_finetuned: float | None
+    kl: float
+    agreement: float
     policies: tuple[PolicyResult, ...]
     tokens: int
     bytes: int
@@ -86,22 +98,22 @@ def evaluate(
     gate_shifts: Sequence[float] = (0.0,),
     baseline: LoadedModel | None = None,
     *,
-    policies: Sequence[str] = (),
+    policies: Sequence[Rival] = (),
     batch: int = 0,
     progress: Progress = silent,
 ) -> list[Result]:
-    """One Result for each gate shift; ``policies`` are run on ``baseline`` at its held entries.
+    """One Result for each gate shift; ``policies`` are run on ``baseline``, or without one on the
+    model with its gates off, at the entries that pruning held.
 
-    Raises RequestError when the context is too long or policies have no baseline to run on.
+    Raises RequestError when the context is too long or the baseline does not fit.
     """
     context = windows.context
     if context > model.config.context:
         raise RequestError(
-            f"context {context} is longer than the model's {model.config.context}; lower --context"
+            f"context {context} is longer than the model's {model.config.context}; lower it",
+            remedy="context",
         )
-    if policies and baseline is None:
-        raise RequestError("policies run on the dense twin; give it as the baseline")
-    parts = 1 + (baseline is not None) + len(gate_shifts) * (1 + len(policies))
+    parts = 1 + (baseline is not None) + len(gate_shifts) * (1 + bool(policies))
     begin = in_parts(progress, parts)
     begin(f"context {context}: gates off")
     off = score(model, windows, lambda: MaskedAttend(prune=False), batch)
@@ -113,15 +125,21 @@ def evaluate(
             raise RequestError(f"the baseline's context is {baseline.config.context}")
         begin(f"context {context}: dense twin")
         dense = score(baseline, windows, lambda: MaskedAttend(prune=False), batch)
-    results, known = [], dict[tuple[str, int], Scored]()
+    results = []
+    rival_of = baseline or model
     for shift in gate_shifts:
         begin(f"context {context}: gate shift {shift:g}")
-        pruned = score(model, windows, _gated(shift), batch)
-        rivals = []
-        for policy in policies:
-            assert baseline is not None
-            begin(f"context {context}: {policy} at the entries of gate shift {shift:g}")
-            rivals.append(_rival(baseline, windows, policy, pruned.entries, pruned, batch, known))
+        _, (beside,) = score_beside(rival_of, windows, [(model, _gated(shift))], batch)
+        pruned = beside.scored
+        rivals: tuple[PolicyResult, ...] = ()
+        if policies:
+            names = ", ".join(rival.policy for rival in policies)
+            begin(f"context {context}: {names} at the entries of gate shift {shift:g}")
+            found = best_of(rival_of, windows, policies, pruned.held, batch)
+            rivals = tuple(
+                _policy_result(rival, budget, scored, pruned, windows)
+                for rival, (budget, scored) in zip(policies, found, strict=True)
+            )
         past = np.arange(1, context)  # step t has t previous tokens
         dropped = 1 - (pruned.held[:, 1:] - 1) / past
         low, high = (None, None) if dense is None else _interval(pruned, dense, windows)
@@ -142,7 +160,9 @@ def evaluate(
                 bits_per_byte_pruned=_bits(pruned, windows),
                 bits_per_byte_gates_off=_bits(off, windows),
                 bits_per_byte_dense_finetuned=None if dense is None else _bits(dense, windows),
-                policies=tuple(rivals),
+                kl=beside.mean_kl(windows),
+                agreement=beside.agreement(windows),
+                policies=rivals,
                 tokens=windows.scored,
                 bytes=windows.bytes,
                 documents=len(np.unique(windows.documents)),
@@ -152,57 +172,34 @@ def evaluate(
     return results
 
 
-def evaluate_policies(
-    dense: LoadedModel,
+def _policy_result(
+    rival: Rival,
+    budget: npt.NDArray[np.int64],
+    beside: Beside,
+    pruned: Scored,
     windows: Windows,
-    entries: float,
-    policies: Sequence[str] = tuple(POLICIES),
-    *,
-    batch: int = 0,
-) -> list[PolicyResult]:
-    """Untrained evictions on ``dense``, each holding at least ``entries`` visible pairs a layer."""
-    return [_rival(dense, windows, policy, entries, None, batch, {}) for policy in policies]
-
-
-def _rival(
-    dense: LoadedModel,
-    windows: Windows,
-    policy: str,
-    entries: float,
-    pruned: Scored | None,
-    batch: int,
-    known: dict[tuple[str, int], Scored],
 ) -> PolicyResult:
-    """The best that the policy does with its windows of that size; ``known`` keeps what was
-    scored before, as neighbouring shifts often fit the same window."""
-    windows_of = fitted_windows(policy, windows.context, entries)
-    for window in windows_of:
-        if (policy, window) not in known:
-            death = torch.from_numpy(policy_deaths(policy, windows.context, window))
-            device = next(dense.transformer.parameters()).device
-            way = _obeying(death.to(device).expand(dense.config.layers, windows.context))
-            known[policy, window] = score(dense, windows, way, batch)
-    window = min(windows_of, key=lambda w: known[policy, w].nats.sum())
-    scored = known[policy, window]
-    low, high = (None, None) if pruned is None else _interval(pruned, scored, windows)
+    held_ratio = beside.scored.entries / pruned.entries
+    low, high = _interval(pruned, beside.scored, windows)
     return PolicyResult(
-        policy=policy,
-        window=window,
-        held_entries=scored.entries,
-        ppl=_perplexity(scored, windows),
-        bits_per_byte=_bits(scored, windows),
-        pruned_over_policy=None if pruned is None else _ratio(pruned, scored, windows),
+        policy=rival.policy,
+        layers=rival.layers,
+        budget=float(budget.mean()),
+        held_entries=beside.scored.entries,
+        held_ratio=held_ratio,
+        matched=abs(held_ratio - 1) <= TOLERANCE,
+        ppl=_perplexity(beside.scored, windows),
+        bits_per_byte=_bits(beside.scored, windows),
+        kl=beside.mean_kl(windows),
+        agreement=beside.agreement(windows),
+        pruned_over_policy=_ratio(pruned, beside.scored, windows),
         pruned_over_policy_low=low,
         pruned_over_policy_high=high,
     )
 
 
-def _obeying(deaths: torch.Tensor) -> Callable[[], MaskedAttend]:
-    return lambda: MaskedAttend(deaths=deaths)
-
-
-def _gated(shift: float) -> Callable[[], MaskedAttend]:
-    return lambda: MaskedAttend(shift)
+def _gated(shift: float) -> Callable[[int], MaskedAttend]:
+    return lambda batch: MaskedAttend(shift)
 
 
 def _perplexity(scored: Scored, windows: Windows) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -26,7 +26,7 @@ from dcp.policies.budget import budgets_for
 from dcp.policies.registry import policy_of
 from dcp.policies.rule import Setup
 
-__all__ = ["Beside", "Layers", "Rival", "budget_of", "ruled", "score_beside"]
+__all__ = ["Beside", "Layers", "Rival", "best_of", "budget_of", "ruled", "score_beside"]
 
 Layers = Literal["equal", "as gates"]
 """Whether all layers get the same budget, or each the mean that the gates held there."""
@@ -70,12 +70,42 @@ class Beside:
 
 
 def budget_of(rival: Rival, held: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """[L, T]: budgets with which the rival holds, in the mean over steps and layers, as much as
-    ``held`` [L, T]. Raises RequestError where the policy cannot come within 1 % of it."""
+    """[L, T]: budgets with which the rival holds, in the mean over steps and layers, as nearly as
+    it can what ``held`` [L, T] says."""
     wanted = held.mean(axis=1)
     if rival.layers == "equal":
         wanted = np.full(len(wanted), wanted.mean())
     return budgets_for(rival.policy, wanted, held.shape[1], dict(rival.settings))
+
+
+def best_of(
+    dense: LoadedModel,
+    windows: Windows,
+    rivals: Sequence[Rival],
+    held: npt.NDArray[np.float64],
+    batch: int = 0,
+) -> list[tuple[npt.NDArray[np.int64], Beside]]:
+    """Budgets [L, T] and scores of each rival on ``dense`` at the entries ``held`` [L, T]; where a
+    policy can spend a budget in several ways, those of the one with the best perplexity."""
+    ways, owner = [], []
+    for i, rival in enumerate(rivals):
+        for variant in policy_of(rival.policy).variants:
+            settings = tuple(sorted({**variant, **dict(rival.settings)}.items()))
+            way = replace(rival, settings=settings)
+            if (i, way) not in owner:
+                owner.append((i, way))
+                ways.append((way, budget_of(way, held)))
+    _, scored = score_beside(
+        dense, windows, [(dense, ruled(way, budget)) for way, budget in ways], batch
+    )
+    found = [(budget, beside) for (_, budget), beside in zip(ways, scored, strict=True)]
+    return [
+        min(
+            (each for (j, _), each in zip(owner, found, strict=True) if j == i),
+            key=lambda each: each[1].scored.nats.sum(),
+        )
+        for i in range(len(rivals))
+    ]
 
 
 @torch.inference_mode()
@@ -92,8 +122,9 @@ def score_beside(
     context = windows.context
     size = batch or max(1, _BATCH_TOKENS // context)
     sums = [_Sums(model.config.layers, context) for _ in range(len(ways) + 1)]
-    steps = torch.arange(context)
-    for ids in torch.split(torch.from_numpy(windows.ids), size):
+    device = next(model.transformer.parameters()).device
+    steps = torch.arange(context, device=device)
+    for ids in torch.split(torch.from_numpy(windows.ids).to(device), size):
         positions = steps.expand_as(ids)
         off = MaskedAttend(prune=False)
         dense = model.transformer.hidden(ids, positions, off)[:, :-1]
@@ -117,8 +148,8 @@ class _Sums:
         self, model: LoadedModel, dense: Tensor, other: LoadedModel, hidden: Tensor, ids: Tensor,
         deaths: Tensor,
     ) -> None:  # fmt: skip
-        nats = torch.zeros(len(ids), dtype=torch.float64)
-        kl, agree = torch.zeros_like(nats), torch.zeros(len(ids), dtype=torch.int64)
+        nats = torch.zeros(len(ids), dtype=torch.float64, device=ids.device)
+        kl, agree = torch.zeros_like(nats), torch.zeros_like(nats, dtype=torch.int64)
         for start in range(0, hidden.shape[1], _CHUNK):
             part = slice(start, start + _CHUNK)
             own = other.transformer.head(hidden[:, part]).float().log_softmax(dim=-1)
@@ -130,10 +161,10 @@ class _Sums:
             if hidden is not dense:
                 kl += (known.exp() * (known - own)).sum(dim=-1).double().sum(dim=1)
             agree += (known.argmax(dim=-1) == own.argmax(dim=-1)).sum(dim=1)
-        self.nats.append(nats)
-        self.kl.append(kl)
-        self.agree.append(agree)
-        self.held += held_per_step(deaths).double().sum(dim=1)
+        self.nats.append(nats.cpu())
+        self.kl.append(kl.cpu())
+        self.agree.append(agree.cpu())
+        self.held += held_per_step(deaths).double().sum(dim=1).cpu()
 
     def done(self, windows: int) -> Beside:
         scored = Scored(torch.cat(self.nats).numpy(), (self.held / windows).numpy())

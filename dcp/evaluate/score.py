@@ -67,7 +67,7 @@ def to_device(model: LoadedModel, device: str) -> None:
     if device not in ("cpu", "cuda"):
         raise DeviceError(f"device {device!r} is not known; use cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("there is no CUDA device here; use --device cpu")
+        raise DeviceError("there is no CUDA device here; use cpu", remedy="device")
     model.transformer.to(device)
 
 

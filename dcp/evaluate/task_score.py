@@ -51,7 +51,7 @@ class TaskResult:
 
 
 @dataclass(frozen=True, eq=False)
-class _Request:
+class _Continuation:
     """ids [n] the whole text; the tokens from ``first`` on are the continuation."""
 
     ids: npt.NDArray[np.int64]
@@ -69,7 +69,7 @@ def evaluate_task(
 ) -> list[TaskResult]:
     """One TaskResult for each gate shift; None runs without gates."""
     pairs = [pair for item in task.items for pair in item.requests]
-    requests = [_request(tokenizer, model.config.context, *pair) for pair in pairs]
+    requests = [_continuation(tokenizer, model.config.context, *pair) for pair in pairs]
     results = []
     begin = in_parts(progress, len(gate_shifts))
     for shift in gate_shifts:
@@ -102,17 +102,17 @@ def evaluate_task(
     return results
 
 
-def _request(tokenizer: Tokenizer, context: int, before: str, after: str) -> _Request:
+def _continuation(tokenizer: Tokenizer, context: int, before: str, after: str) -> _Continuation:
     whole = tokenizer.encode(before + after).ids
     # At least one token is scored, also where the last of the context joins the continuation.
     first = min(len(tokenizer.encode(before)), len(whole) - 1)
     cut = max(0, len(whole) - (context + 1))
-    return _Request(np.asarray(whole[cut:], dtype=np.int64), max(1, first - cut))
+    return _Continuation(np.asarray(whole[cut:], dtype=np.int64), max(1, first - cut))
 
 
 @torch.inference_mode()
 def _score(
-    model: LoadedModel, requests: Sequence[_Request], shift: float | None, batch_tokens: int
+    model: LoadedModel, requests: Sequence[_Continuation], shift: float | None, batch_tokens: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], float]:
     """Log-prob [R] of each continuation, whether it is the greedy one [R], and mean sparsity."""
     device = next(model.transformer.parameters()).device
@@ -151,7 +151,7 @@ def _sparsity(way: MaskedAttend, lengths: Sequence[int]) -> npt.NDArray[np.float
     return np.asarray((dropped * real).sum(axis=1) / np.maximum(real.sum(axis=1), 1))
 
 
-def _batches(requests: Sequence[_Request], tokens: int) -> Iterator[list[int]]:
+def _batches(requests: Sequence[_Continuation], tokens: int) -> Iterator[list[int]]:
     """Rows of like length together, at most ``tokens`` padded tokens at a time."""
     order = sorted(range(len(requests)), key=lambda r: len(requests[r].ids))
     batch: list[int] = []

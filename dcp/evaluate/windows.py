@@ -93,7 +93,8 @@ def read_windows(
     found = [(w, i) for i, ids in enumerate(documents) for w in _cut(ids, context)]
     if not found:
         raise DataError(
-            f"{file} has no document of {context} tokens; use a shorter --context or --packed"
+            f"{file} has no document of {context} tokens; use a shorter context, or packed windows",
+            remedy="packed",
         )
     if 0 < limit < len(found):
         found = [found[int(i)] for i in np.linspace(0, len(found) - 1, limit)]

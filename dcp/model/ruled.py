@@ -50,11 +50,10 @@ class RuledAttend:
             self._used = []
         z = None
         if "margin" in self._needs and gates is not None:
-            z = gates.q_int @ gates.k_int.transpose(1, 2) / math.sqrt(gates.q_int.shape[-1])
-            z += gates.beta + self._shift
+            z = gates.logits(self._shift)
         watched = self._needs & {"attention"}
         out, death = (self._watched if watched else self._blind)(layer, q, k, v, z)
-        self._used.append(death)
+        self._used.append(death.to(q.device))
         return out
 
     def _blind(
@@ -65,7 +64,7 @@ class RuledAttend:
         for step in range(q.shape[1]):
             life.begin(step)
             life.decide(step, None)
-        masked = MaskedAttend(deaths=life.death[None].expand(layer + 1, -1, -1))
+        masked = MaskedAttend(deaths=life.death.to(q.device)[None].expand(layer + 1, -1, -1))
         return masked(layer, q, k, v, None), life.death
 
     def _watched(
@@ -80,12 +79,12 @@ class RuledAttend:
         for step in range(length):
             life.begin(step)
             scores = queries[step] @ keys[..., : step + 1] / math.sqrt(width)
-            hidden = ~torch.from_numpy(life.alive[:, : step + 1])
+            hidden = ~torch.from_numpy(life.alive[:, : step + 1]).to(q.device)
             scores.masked_fill_(hidden[:, None, None], -math.inf)
             weights = scores.float().softmax(dim=-1)
             seen = weights.to(v.dtype) @ values[:, :, : step + 1]
             out[:, step] = seen.reshape(batch, heads, width)
-            life.decide(step, weights.mean(dim=(1, 2)).numpy())
+            life.decide(step, weights.mean(dim=(1, 2)).cpu().numpy())
         return out, life.death
 
 
@@ -100,8 +99,8 @@ class _Lives:
         self.alive = np.zeros((batch, length), dtype=np.bool_)
         self.death = torch.full((batch, length), ALIVE, dtype=torch.int32)
         self._deaths = self.death.numpy()
-        self._key = None if key is None else key.float().numpy()
-        self._z = None if z is None else z.numpy()
+        self._key = None if key is None else key.float().cpu().numpy()
+        self._z = None if z is None else z.cpu().numpy()
         self._margin = None if z is None else np.full((batch, length), np.nan, np.float32)
 
     def begin(self, step: int) -> None:

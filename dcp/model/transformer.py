@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from dcp.model.attend import Attend, Gates
 from dcp.model.config import ModelConfig
 from dcp.model.linear import Linear, product
+from dcp.model.rotary import rotate, tables
 
 __all__ = ["Transformer"]
 
@@ -46,9 +47,17 @@ class Transformer(nn.Module):
             self.unembed.weight = self.embed.weight
         self._rope: tuple[Tensor, Tensor] | None = None
 
-    def forward(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
-        """ids, positions [B, T] int64 -> logits [B, T, V]."""
-        return self.head(self.hidden(ids, positions, attend))
+    def forward(
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        attend: Attend,
+        headless: bool = False,
+        gated: bool = True,
+    ) -> Tensor:
+        """ids, positions [B, T] int64 -> logits [B, T, V], or what ``hidden`` gives."""
+        hidden = self.hidden(ids, positions, attend, gated)
+        return hidden if headless else self.head(hidden)
 
     def hidden(self, ids: Tensor, positions: Tensor, attend: Attend, gated: bool = True) -> Tensor:
         """The final normalised hidden state [B, T, D]; ``head`` turns wanted rows into logits.
@@ -80,11 +89,8 @@ class Transformer(nn.Module):
     def rope_tables(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """cos and sin [context, d/2] float32, made once per device."""
         if self._rope is None or self._rope[0].device != device:
-            angles = torch.outer(
-                torch.arange(self.config.context, dtype=torch.float32),
-                inverse_frequencies(self.config),
-            )
-            self._rope = (angles.cos().to(device), angles.sin().to(device))
+            cos, sin = tables(self.config)
+            self._rope = (cos.to(device), sin.to(device))
         return self._rope
 
     @torch.no_grad()
@@ -146,7 +152,7 @@ class _Block(nn.Module):
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         if rotary is not None:
-            q, k = _rotate(q, *rotary), _rotate(k, *rotary)
+            q, k = rotate(q, *rotary), rotate(k, *rotary)
         mixed = attend(self.layer, q, k, v, gates)
         x = x + self.out(mixed.reshape(batch, length, -1))
         return x + self.mlp(self.mlp_norm(x))  # type: ignore[no-any-return]
@@ -219,31 +225,3 @@ def _norm(config: ModelConfig, width: int) -> nn.Module:
     if config.norm == "layernorm":
         return nn.LayerNorm(width, eps=config.norm_eps)
     return nn.RMSNorm(width, eps=config.norm_eps)
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn pairs (i, i + d/2) of x [B, T, h, d]; cos and sin [B, T, 1, d/2]."""
-    first, second = x.float().chunk(2, dim=-1)
-    turned = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
-    return turned.to(x.dtype)
-
-
-def inverse_frequencies(config: ModelConfig) -> Tensor:
-    """theta^(-2i/d) [d/2] float32, stretched as ``rope_scaling`` says."""
-    d = config.head_dim
-    inverse = config.rope_theta ** -(torch.arange(0, d, 2, dtype=torch.float32) / d)
-    scaling = config.rope_scaling
-    if scaling is None:
-        return inverse
-    if scaling.kind == "linear":
-        return inverse / scaling.factor
-    # Llama 3: long wavelengths are divided by the factor, short ones kept, a ramp between them.
-    wavelength = 2 * math.pi / inverse
-    low = scaling.original_context / scaling.low_freq_factor
-    high = scaling.original_context / scaling.high_freq_factor
-    ramp = (scaling.original_context / wavelength - scaling.low_freq_factor) / (
-        scaling.high_freq_factor - scaling.low_freq_factor
-    )
-    blended = (1 - ramp) * inverse / scaling.factor + ramp * inverse
-    stretched = torch.where(wavelength > low, inverse / scaling.factor, inverse)
-    return torch.where((wavelength <= low) & (wavelength >= high), blended, stretched)

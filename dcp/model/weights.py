@@ -29,8 +29,8 @@ from dcp.model.transformer import Transformer
 __all__ = ["LoadedModel", "load", "tensors_of"]
 
 _STORED = (torch.float32, torch.bfloat16, torch.float16)
-_LOADED = (torch.float32, torch.bfloat16, torch.int8, torch.int4)
-_BITS: dict[torch.dtype, Bits] = {torch.int8: 8, torch.int4: 4}
+_LOADED = (torch.float32, torch.bfloat16, torch.int8, torch.int4)  # type: ignore[attr-defined]
+_BITS: dict[torch.dtype, Bits] = {torch.int8: 8, torch.int4: 4}  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)

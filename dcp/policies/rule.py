@@ -107,7 +107,8 @@ class Policy:
     settings       its knobs with the published defaults
     needs          what a reading must show it
     make           setup, settings -> a `Rule`
-    least          settings, layers' context -> the smallest budget that the rule can keep
+    least          settings, tokens -> the smallest budget that the rule can keep
+    variants       settings that spend a budget in ways of their own: a comparison takes the best
     budgeted       whether a budget means anything to it
     """
 
@@ -121,6 +122,7 @@ class Policy:
     settings: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
     least: Callable[[Mapping[str, Any], int], int] = lambda settings, tokens: 1
     budgeted: bool = True
+    variants: tuple[Mapping[str, float | int], ...] = (MappingProxyType({}),)
 
     HEADS: ClassVar[str] = "the mean over heads decides, the same entries for all heads of a layer"
 

@@ -29,19 +29,21 @@ class Strided(Rule):
         return drops
 
 
-def stride_within(budget: int, tokens: int) -> int:
-    """The longest stride that holds at most ``budget`` entries at any of ``tokens`` steps, 0 where
-    none does: s recent ones and one for every s before them."""
+def stride_within(budget: int, tokens: int, short: bool = False) -> int:
+    """The longest stride that holds at most ``budget`` entries at any of ``tokens`` steps, or the
+    shortest, 0 where none does: s recent ones and one for every s before them."""
     strides = np.arange(1, max(tokens, 1) + 1)
     held = np.minimum(strides, tokens) + np.maximum(tokens - strides, 0) // strides
     fitting = strides[held <= budget]
-    return int(fitting.max()) if len(fitting) else 0
+    return int(fitting.min() if short else fitting.max()) if len(fitting) else 0
 
 
 def _make(setup: Setup, settings: Mapping[str, Any]) -> Strided:
     strides = []
     for row in setup.budget:
-        stride = settings["stride"] or stride_within(int(row.max()), setup.tokens)
+        stride = settings["stride"] or stride_within(
+            int(row.max()), setup.tokens, bool(settings["short"])
+        )
         if not stride:
             raise RequestError(
                 f"no stride holds {int(row.max())} entries or fewer over {setup.tokens} tokens; "
@@ -62,8 +64,12 @@ POLICY = Policy(
     title="Strided",
     paper="Child et al., 2019, arXiv 1904.10509",
     rule="keeps the last s entries and every s-th before them",
-    differs="one pattern for all heads; the stride is the longest that keeps the budget",
-    settings={"stride": 0},
+    differs=(
+        "one pattern for all heads; without a stride it is the longest that keeps the budget, or "
+        "with short=1 the shortest: a short window and more that stays"
+    ),
+    settings={"stride": 0, "short": 0},
+    variants=({"short": 0}, {"short": 1}),
     make=_make,
     least=_least,
 )

@@ -16,7 +16,6 @@ from dcp.errors import RequestError
 
 __all__ = [
     "POLICIES",
-    "fitted_window",
     "fitted_windows",
     "held_entries",
     "local",
@@ -86,11 +85,6 @@ def fitted_windows(policy: str, tokens: int, entries: float) -> list[int]:
     if not leanest:
         return [tokens]
     return [w for h, w in leanest if h <= 1.05 * entries] or [leanest[0][1]]
-
-
-def fitted_window(policy: str, tokens: int, entries: float) -> int:
-    """The leanest of `fitted_windows`."""
-    return fitted_windows(policy, tokens, entries)[0]
 
 
 def _after(tokens: int, steps: int) -> Deaths:

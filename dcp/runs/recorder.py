@@ -9,24 +9,20 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import tokenizers
-import torch
 
-from dcp import __version__
 from dcp.deaths import ALIVE
 from dcp.engine.engine import Engine, Step
 from dcp.model.registry import OpenModel, open_model, shift_for
 from dcp.progress import Cancel
+from dcp.runs.meta import meta_of_recording
 from dcp.runs.meter import Counters, Meter
 from dcp.runs.request import TextRequest, Truncate
-from dcp.text.tokens import Encoding
-from dcp.trace import FORMAT, Trace
+from dcp.text.encoding import Encoding
+from dcp.trace import Trace
 
 __all__ = ["Recorder", "record"]
 
@@ -46,14 +42,17 @@ class Recorder:
     ) -> None:
         self._model, self._sampling, self._gate_shift = model, request.sampling, gate_shift
         self._prompt_tokens, self._truncated = len(prompt), truncated
-        engine = Engine(model.loaded, request.impl)
-        self._impl, self._device = engine.impl, engine.device.type
-        self._run = engine.run(
+        self._eviction = request.eviction(len(prompt) + request.new_tokens)
+        # A policy is carried out on the host: where the choice is free it is made there.
+        here = "cpu" if self._eviction is not None and request.impl == "auto" else request.impl
+        self._engine = Engine(model.loaded, here)
+        self._run = self._engine.run(
             [prompt.ids.tolist()],
             new_tokens=request.new_tokens,
             sampling=request.sampling,
             gate_shift=gate_shift,
             stop_ids=model.stop_ids if request.stop_at_eos else (),
+            eviction=self._eviction,
             cancel=cancel,
         )
         self._text = model.tokenizer.stream(prompt)
@@ -67,8 +66,11 @@ class Recorder:
         ``cancel`` is asked between steps; True ends the run, and the trace says so.
         """
         model, gate_shift = request.model, request.gate_shift
-        opened = model if isinstance(model, OpenModel) else open_model(model, request.dtype)
-        if request.sparsity is not None:
+        gated = request.policy == "gates"
+        opened = model
+        if not isinstance(opened, OpenModel):
+            opened = open_model(opened, request.dtype, gates=gated)
+        if request.sparsity is not None and gated:
             gate_shift = shift_for(opened.info.calibration, request.sparsity)
         prompt, room = opened.tokenizer.encode(request.text), request.room(opened.info.context)
         request.check_length(len(prompt), opened.info.context)
@@ -124,59 +126,23 @@ class Recorder:
             margin=margin,
             logprob=logprob,
             step_seconds=seconds,
-            meta=self._meta(),
+            meta=meta_of_recording(
+                self._model,
+                self._engine,
+                self._meter,
+                text=self._text.text,
+                prompt_tokens=self._prompt_tokens,
+                sampling=self._sampling,
+                gate_shift=self._gate_shift,
+                eviction=self._eviction,
+                truncated=self._truncated,
+                interrupted=self._run.interrupted,
+            ),
         )
 
     def counters(self) -> Counters:
         """Speed and memory at this moment."""
         return self._meter.counters(len(self._text))
-
-    def _meta(self) -> dict[str, Any]:
-        loaded, info = self._model.loaded, self._model.info
-        meter, memory = self._meter, self._meter.memory
-        entry = 2 * loaded.config.kv_heads * loaded.config.head_dim * loaded.dtype.itemsize
-        gate_key = 4 * loaded.gates.interaction if loaded.gates else 0
-        return {
-            "format": FORMAT,
-            "text": self._text.text,
-            "prompt_tokens": self._prompt_tokens,
-            "n_queries": meter.queries,
-            "model": info.name,
-            "weights_sha256": loaded.weights_sha256,
-            "gate_shift": float(self._gate_shift),
-            "seed": self._sampling.seed,
-            "sampling": {
-                "temperature": self._sampling.temperature,
-                "top_k": self._sampling.top_k,
-                "top_p": self._sampling.top_p,
-            },
-            "dtype": self._model.dtype,
-            "device": self._device,
-            "impl": self._impl,
-            "versions": {
-                "dcp": __version__,
-                "python": platform.python_version(),
-                "torch": str(torch.__version__),
-                "tokenizers": tokenizers.__version__,
-                "numpy": np.__version__,
-            },
-            "memory": {
-                "kv_bytes_live": memory.live,
-                "kv_bytes_held": memory.held,
-                "kv_bytes_peak": memory.peak,
-                "kv_bytes_dense": memory.dense,
-                "row_bytes": entry + gate_key,
-                "kv_bytes_per_entry": entry,
-            },
-            "context": info.context,
-            "threads": torch.get_num_threads(),
-            "offsets": "code points",
-            "truncated": self._truncated,
-            "interrupted": self._run.interrupted,
-            "prompt_seconds": meter.prompt_seconds,
-            "time_to_first_token_s": meter.time_to_first_token_s,
-            "tokens_per_second": meter.tokens_per_second(),
-        }
 
 
 def record(
@@ -194,6 +160,9 @@ def record(
     dtype: str = "float32",
     truncate: Truncate | None = None,
     stop_at_eos: bool = False,
+    policy: str = "gates",
+    budget: int | None = None,
+    policy_settings: Mapping[str, str | float | int] | None = None,
 ) -> Trace:
     """Run a pruned model on ``text`` and return what each layer dropped, when.
 
@@ -205,11 +174,16 @@ def record(
     impl, dtype  implementation and weights' type: "auto", "float32"
     truncate     what to cut from a text that is too long: its "left" or "right" end
     stop_at_eos  end where the model draws its end-of-text token
+    policy       who drops: the model's own "gates", or a rule of `dcp.policies.registry` ("window",
+                 "sink", "h2o", "tova", "snapkv", "keynorm", "citrus", …), on any model
+    budget       entries that a layer may hold after each step, the query's own included; with the
+                 gates the smallest margins go too. ``policy_settings``: the rule's own knobs
 
     Raises RequestError, ModelError or DeviceError in one line.
 
-    >>> record("The river rose", new_tokens=3).tokens        # doctest: +SKIP
-    6
+    >>> run = dcp.record("The museum opened in 1901.", model="dcp-mini", new_tokens=3, sparsity=0.8)
+    >>> run.tokens - run.prompt_tokens
+    3
     """
     request = TextRequest(
         text=text,
@@ -225,5 +199,8 @@ def record(
         dtype=dtype,
         truncate=truncate,
         stop_at_eos=stop_at_eos,
+        policy=policy,
+        budget=budget,
+        policy_settings=policy_settings or {},
     )
     return Recorder.begin(request).finish()

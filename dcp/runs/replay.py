@@ -14,6 +14,7 @@ from dcp.engine.engine import Engine
 from dcp.errors import RequestError
 from dcp.model.registry import OpenModel
 from dcp.progress import Cancel
+from dcp.runs.meta import meta_of_replay
 from dcp.trace import Trace
 
 __all__ = ["replay"]
@@ -32,14 +33,14 @@ def replay(
     gate_shift  δ, added to every β; without meaning where ``prune`` is False: the gates are off
     cancel      asked between chunks; True ends the reading with RequestError
 
-    ``step_seconds`` is nan, ``meta["replayed"]`` names where the tokens came from. Raises
+    ``step_seconds`` is nan, ``meta.replayed`` names where the tokens came from. Raises
     RequestError where the model's tokens are other ones.
     """
     ids = trace.token_ids.tolist()
     if max(ids) >= model.loaded.config.vocab or model.tokenizer.decode(ids) != trace.text:
         raise RequestError(
             f"{model.info.name!r} cuts this text into other tokens than "
-            f"{str(trace.meta['model'])[:60]!r}: record the text with it instead"
+            f"{trace.meta.model[:60]!r}: record the text with it instead"
         )
     read = max(trace.n_queries, 1)
     engine = Engine(model.loaded)
@@ -59,9 +60,6 @@ def replay(
     if run.interrupted or row is None:
         raise RequestError("the reading was stopped before its end")
     death, margin = run.lives(0)
-    memory, entry = row.memory, 2 * _width(model)
-    gates = model.loaded.gates
-    gate_key = 4 * gates.interaction if gates and prune else 0
     return Trace(
         token_ids=trace.token_ids,
         offsets=trace.offsets,
@@ -70,39 +68,13 @@ def replay(
         # A log-softmax in float32 may round a probability of one to a hair above zero.
         logprob=np.minimum(np.asarray(scores, np.float32), 0),
         step_seconds=np.full(trace.tokens, np.nan, np.float32),
-        meta={
-            **trace.meta,
-            "n_queries": row.queries,
-            "model": model.info.name,
-            "weights_sha256": model.loaded.weights_sha256,
-            "gate_shift": float(gate_shift) if prune else 0.0,
-            "dtype": model.dtype,
-            "device": engine.device.type,
-            "impl": engine.impl,
-            "memory": {
-                "kv_bytes_live": memory.live,
-                "kv_bytes_held": memory.held,
-                "kv_bytes_peak": memory.peak,
-                "kv_bytes_dense": memory.dense,
-                "row_bytes": entry + gate_key,
-                "kv_bytes_per_entry": entry,
-            },
-            "context": model.info.context,
-            "interrupted": False,
-            "prompt_seconds": None,
-            "time_to_first_token_s": None,
-            "tokens_per_second": None,
-            "replayed": {
-                "model": trace.meta["model"],
-                "weights_sha256": trace.meta["weights_sha256"],
-                "gate_shift": trace.meta["gate_shift"],
-                "gates": "on" if prune else "off",
-            },
-        },
+        meta=meta_of_replay(
+            trace.meta,
+            model,
+            engine,
+            queries=row.queries,
+            memory=row.memory,
+            gate_shift=gate_shift,
+            prune=prune,
+        ),
     )
-
-
-def _width(model: OpenModel) -> int:
-    """Bytes of one token's keys in one layer."""
-    config = model.loaded.config
-    return config.kv_heads * config.head_dim * model.loaded.dtype.itemsize

@@ -33,10 +33,10 @@ Floats = npt.NDArray[np.float32]
 
 def check(model: OpenModel, trace: Trace) -> None:
     """Raise RequestError in one line unless ``trace`` was made by these weights."""
-    made, here = str(trace.meta["weights_sha256"]), model.loaded.weights_sha256
+    made, here = trace.meta.weights_sha256, model.loaded.weights_sha256
     if made != here:
         raise RequestError(
-            f"this trace was made by other weights ({str(trace.meta['model'])[:60]!r}, "
+            f"this trace was made by other weights ({trace.meta.model[:60]!r}, "
             f"{made[:8]}) than {model.info.name!r} here ({here[:8]}): what it kept means "
             "nothing to them; record the text again"
         )
@@ -108,7 +108,11 @@ def gates_off(model: OpenModel, trace: Trace) -> Trace:
                              on tokens dropped by then, token 0 apart; nan where t was no query
 
     Token 0 soaks up attention that has nowhere else to go: where it was dropped, the mean share
-    that sat on it is in ``meta["lost_attention_on_token_0"]`` [L]. Raises RequestError.
+    that sat on it is in ``meta.lost_attention_on_token_0`` [L]. Raises RequestError.
+
+    >>> run = dcp.record("The museum opened in 1901.", model="dcp-mini", new_tokens=2)
+    >>> dcp.gates_off(dcp.open_model("dcp-mini"), run).kl.shape == (run.tokens,)
+    True
     """
     check(model, trace)
     reader = Reader(model, trace)
@@ -126,7 +130,9 @@ def gates_off(model: OpenModel, trace: Trace) -> Trace:
         gates_off_logprob=reader.token_scores(off)[0],
         kl=kl,
         lost_attention=lost,
-        meta={**trace.meta, "lost_attention_on_token_0": [float(share) for share in on_sink]},
+        meta=dataclasses.replace(
+            trace.meta, lost_attention_on_token_0=tuple(float(share) for share in on_sink)
+        ),
     )
 
 

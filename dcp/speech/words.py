@@ -83,7 +83,7 @@ def words_of(trace: Trace, tagger: TextTagger) -> list[Word]:
     # Offsets run from left to right, so the tokens of a word are the slice that reaches into it.
     first = np.searchsorted(trace.offsets[:, 1], starts, side="right")
     last = np.searchsorted(trace.offsets[:, 0], ends, side="left") - 1
-    cut_left = trace.meta.get("truncated") == "left" and not text[:1].isspace()
+    cut_left = trace.meta.truncated == "left" and not text[:1].isspace()
     cut_right = _may_go_on(trace)
     words = []
     for (start, end, pos), a, b in zip(spans, first.tolist(), last.tolist(), strict=True):
@@ -112,7 +112,7 @@ def _may_go_on(trace: Trace) -> bool:
     white space, closing punctuation or an end-of-text token.
     """
     generated = trace.tokens > trace.prompt_tokens
-    if not (generated or trace.meta.get("truncated") == "right"):
+    if not (generated or trace.meta.truncated == "right"):
         return False
     start, end = trace.offsets[-1].tolist()
     if start == end or end < len(trace.text):

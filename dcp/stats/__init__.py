@@ -10,8 +10,9 @@ of it, over many texts, as one file).
 from __future__ import annotations
 
 from dcp.stats.controls import Policy, control_deaths, control_trace
+from dcp.stats.groups import BY
 from dcp.stats.hazard import hazard_table
-from dcp.stats.lives import BY, Lives, Sample, observe
+from dcp.stats.lives import Lives, Sample, observe
 from dcp.stats.noise import noise_table
 from dcp.stats.survival import (
     drop_curve,

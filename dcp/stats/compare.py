@@ -1,7 +1,7 @@
 """Two traces side by side: where they differ, token by token, and the numbers that compare them.
 
-Token by token only where both read the same tokens; else what can be said of each alone, at a
-common context length. Numpy and pandas; knows no model, no plots.
+Token by token only where both read the same tokens; else each as a whole, at a common context
+length. Numpy and pandas; knows no model, no plots.
 """
 
 from __future__ import annotations
@@ -182,9 +182,7 @@ def _held(trace: Trace) -> npt.NDArray[np.float64]:
 
 def _shift(trace: Trace) -> float | None:
     """The gate shift; None of a run whose gates were off."""
-    replayed = trace.meta.get("replayed")
-    off = isinstance(replayed, dict) and replayed.get("gates") == "off"
-    return None if off else float(trace.meta["gate_shift"])
+    return None if trace.meta.gates_off else trace.meta.gate_shift
 
 
 def _bits(trace: Trace) -> float | None:

@@ -1,4 +1,4 @@
-"""What chance would do: the same number of drops per layer and step, chosen without the gates.
+"""Controls: the same number of drops per layer and step, chosen without the gates.
 
 A control drops at every step exactly as many entries as the run did in that layer, so both hold the
 same memory at all times; only the choice differs. Knows deaths alone.
@@ -6,7 +6,8 @@ same memory at all times; only the choice differs. Knows deaths alone.
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+import dataclasses
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +46,7 @@ def control_deaths(
             living += range(seen, step)
             seen = step
             for _ in range(count):
-                # Which one is last does not matter to a uniform draw, so the hole takes the last.
+                # Order does not matter to a uniform draw: fill the hole with the last.
                 i = int(rng.integers(len(living)))
                 control[layer, living[i]] = step
                 living[i] = living[-1]
@@ -58,7 +59,6 @@ def control_trace(trace: Trace, policy: Policy, seed: int = 0) -> Trace:
 
     Log-probabilities stay those of the run: no model ran with these deaths.
     """
-    meta: dict[str, Any] = {**trace.meta, "control": policy, "control_seed": seed}
     return Trace(
         token_ids=trace.token_ids,
         offsets=trace.offsets,
@@ -66,5 +66,5 @@ def control_trace(trace: Trace, policy: Policy, seed: int = 0) -> Trace:
         margin=np.full_like(trace.margin, np.nan),
         logprob=trace.logprob,
         step_seconds=trace.step_seconds,
-        meta=meta,
+        meta=dataclasses.replace(trace.meta, control=policy, control_seed=seed),
     )

@@ -78,18 +78,18 @@ def computed(trace: Trace) -> Computed:
 
     >>> # 2 layers, one token dropped in one of them at step 2 of 3: entries == [[1, 2, 2], [1,2,3]]
     """
-    memory = trace.meta["memory"]
-    entry = _bytes(memory.get("kv_bytes_per_entry"))
+    memory = trace.meta.memory
+    entry = _bytes(memory.entry)
     if entry is None:
-        dense = _bytes(memory.get("kv_bytes_dense"), _LARGEST_ENTRY * trace.tokens)
+        dense = _bytes(memory.dense, _LARGEST_ENTRY * trace.tokens)
         size = trace.layers * trace.tokens
         entry = dense // size if dense and dense % size == 0 else None
-    return Computed(trace.held(), entry, _bytes(memory.get("row_bytes")))
+    return Computed(trace.held(), entry, _bytes(memory.row))
 
 
-def _bytes(value: object, most: int = _LARGEST_ENTRY) -> int | None:
+def _bytes(value: int | None, most: int = _LARGEST_ENTRY) -> int | None:
     """``value`` where it is a believable number of bytes: a trace may come from anywhere."""
-    return value if type(value) is int and 0 < value <= most else None
+    return value if value is not None and 0 < value <= most else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,9 +20,9 @@ import pandas as pd
 from dcp.arguments import one_of
 from dcp.errors import RequestError
 from dcp.resources import needs
-from dcp.speech.tagger import CLASSES, GROUPS, UPOS
 from dcp.stats.frequency import BANDS
-from dcp.stats.lives import TAGGED, By, Phase, Sample, group_index
+from dcp.stats.groups import TAGGED, By, group_names, groups_of_tags
+from dcp.stats.lives import Phase, Sample
 from dcp.stats.person_period import Cells, count
 from dcp.stats.rates import MIN_WORDS
 
@@ -72,11 +72,10 @@ def hazard_table(
 
 def hazard_of(cells: Cells, by: By, *, source: Phase) -> pd.DataFrame:
     """`hazard_table` of what was counted; with more than one layer, the layer is a covariate."""
-    names = {"pos": UPOS, "group": tuple(GROUPS), "class": tuple(CLASSES)}[by]
-    of_tag = np.array([group_index(by, names, tag) for tag in UPOS])
+    names, of_tag = group_names(by), groups_of_tags(by)
     group = of_tag[cells.levels[:, 1]]
-    risk = np.bincount(cells.cell, cells.at_risk, len(group))
-    drops = np.bincount(cells.cell, cells.drops, len(group))
+    risk: Floats = np.bincount(cells.cell, cells.at_risk, len(group)).astype(np.float64)
+    drops: Floats = np.bincount(cells.cell, cells.drops, len(group)).astype(np.float64)
     tokens = np.bincount(of_tag, cells.tokens, len(names)).astype(np.int64)
     at_risk = np.bincount(group, risk, len(names))
     events = np.bincount(group, drops, len(names))
@@ -192,7 +191,7 @@ def _standardised(data: _Data, design: Floats, clusters: int) -> Floats:
     groups = len(np.unique(data.group))
     counts = np.stack([data.drops, data.risk - data.drops], axis=1)
     with warnings.catch_warnings():
-        # What does not converge is left blank below; statsmodels says so on stderr as well.
+        # A fit that does not converge is left blank; statsmodels warns on stderr too.
         warnings.simplefilter("ignore")
         model = GLM(counts, design, family=Binomial()).fit(maxiter=50)
     out = np.full((3, groups), np.nan)
@@ -202,7 +201,7 @@ def _standardised(data: _Data, design: Floats, clusters: int) -> Floats:
     hazard = np.asarray(expit(design @ beta))
     scores = data.scores(design, hazard)
     bread = np.asarray(model.normalized_cov_params)
-    spread = bread @ (scores.T @ scores) @ bread * clusters / max(clusters - 1, 1)
+    covariance = bread @ (scores.T @ scores) @ bread * clusters / max(clusters - 1, 1)
     share = data.risk / data.risk.sum()
     other = design.copy()
     for g in range(groups):
@@ -213,7 +212,7 @@ def _standardised(data: _Data, design: Floats, clusters: int) -> Floats:
         if clusters < MIN_CLUSTERS:
             continue
         slope = (share * there * (1 - there)) @ other
-        error = np.sqrt(slope @ spread @ slope) / (mean * (1 - mean))
+        error = np.sqrt(slope @ covariance @ slope) / (mean * (1 - mean))
         reach = t.ppf(0.975, clusters - 1) * error
         out[1:, g] = expit(logit(mean) + np.array([-reach, reach]))
     return out

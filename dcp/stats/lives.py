@@ -17,22 +17,18 @@ import numpy.typing as npt
 from dcp.arguments import one_of
 from dcp.deaths import ALIVE
 from dcp.errors import RequestError
-from dcp.speech.tagger import CLASSES, GROUPS, UPOS, class_of, group_of
+from dcp.speech.tagger import UPOS
 from dcp.speech.words import Word
 from dcp.stats.frequency import BANDS, band_of
+from dcp.stats.groups import BY, TAGGED, By, group_names, groups_of_tags
 from dcp.trace import Trace
 
 __all__ = [
-    "BY",
-    "PIECES",
-    "TAGGED",
-    "By",
     "Lives",
     "Phase",
     "Pieces",
     "Rule",
     "Sample",
-    "group_index",
     "observe",
     "texts_of",
     "usual_pieces",
@@ -42,19 +38,11 @@ __all__ = [
 Sample = tuple[Trace, Sequence[Word]]
 """One text: its trace and the words of that trace."""
 
-By = Literal["pos", "group", "class", "pieces", "layer", "position", "frequency"]
 Phase = Literal["prompt", "generated", "both"]
 Pieces = Literal["single", "multi", "all"]
 Rule = Literal["last", "any"]
-BY: tuple[By, ...] = get_args(By)
 
 Ints = npt.NDArray[np.int64]
-
-PIECES = ("single", "multi")
-"""Words of one token and of several."""
-
-TAGGED: tuple[By, ...] = ("pos", "group", "class")
-"""Groupings that rest on the tagger; their words are of one token unless asked otherwise."""
 
 _POSITIONS = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 
@@ -64,7 +52,7 @@ class Lives:
     """One entry per word and layer that was at risk for at least one step; N entries.
 
     sample    [N] int64  which sample
-    text      [N] int64  which text: windows of one document (``meta["document"]``) share it
+    text      [N] int64  which text: windows of one document (``meta.document``) share it
     word      [N] int64  which word, numbered through all samples
     layer     [N] int64
     group     [N] int64  index into ``names``
@@ -147,10 +135,10 @@ def observe(
     for number, (trace, words) in enumerate(samples):
         chosen = words_in(words, source, pieces)
         block = _one_text(trace, chosen, layer, rule, dropped_in)
-        block["group"] = _groups(by, names, chosen, block)
+        block["group"] = _groups(by, chosen, block)
         block["sample"] = np.full(len(block["word"]), number, np.int64)
         block["text"] = np.full(len(block["word"]), texts[number], np.int64)
-        # One that ends at age 0 without a drop was never at risk.
+        # Observed for no step: never at risk.
         observed = (block["duration"] > block["entry"]) & (block["group"] >= 0)
         observed &= block["event"] | (block["duration"] >= 1)
         block["word"] = block["word"] + numbered
@@ -167,8 +155,9 @@ def texts_of(samples: Sequence[Sample]) -> Ints:
 
     A sample is a text of its own unless its trace names the document that it is a window of.
     """
-    seen: dict[Any, int] = {}
-    keys = (trace.meta.get("document", i) for i, (trace, _) in enumerate(samples))
+    seen: dict[str | int, int] = {}
+    documents = (trace.meta.document for trace, _ in samples)
+    keys = (i if document is None else document for i, document in enumerate(documents))
     return np.array([seen.setdefault(key, len(seen)) for key in keys], np.int64)
 
 
@@ -212,7 +201,7 @@ def _one_text(
     elif dropped_in == "generated":
         begin = trace.prompt_tokens - 1
     event = dies <= end
-    # With "any", a piece may go before the word is complete: age 0.
+    # With "any", a piece may be dropped before the word is complete: age 0.
     duration = np.where(event, np.maximum(dies - last, 0), end - last)
     return {
         "layer": np.repeat(np.arange(layers) if layer is None else np.array([layer]), n),
@@ -231,14 +220,11 @@ def _names(by: By, samples: Sequence[Sample]) -> tuple[str | int, ...]:
     if by == "position":
         lows = (0, *_POSITIONS)
         return (*(f"{a}-{b - 1}" for a, b in pairwise(lows)), f"{lows[-1]}+")
-    fixed = {"pos": UPOS, "group": GROUPS, "class": CLASSES, "pieces": PIECES, "frequency": BANDS}
-    return tuple(fixed[by])
+    return tuple(BANDS) if by == "frequency" else group_names(by)
 
 
-def _groups(
-    by: By, names: tuple[str | int, ...], words: Sequence[Word], block: dict[str, Any]
-) -> Ints:
-    """[N] int64: index into ``names``, -1 for a word that belongs to no group."""
+def _groups(by: By, words: Sequence[Word], block: dict[str, Any]) -> Ints:
+    """[N] int64: index into `_names`, -1 for a word that belongs to no group."""
     if by == "layer":
         return np.asarray(block["layer"], np.int64)
     if by == "position":
@@ -248,12 +234,6 @@ def _groups(
     if by == "frequency":
         each = np.array([band_of(word.text) for word in words], np.int64)
     else:
-        each = np.array([group_index(by, names, word.pos) for word in words], np.int64)
+        group = dict(zip(UPOS, groups_of_tags(by).tolist(), strict=True))
+        each = np.array([group.get(word.pos, -1) for word in words], np.int64)
     return np.asarray(each[block["word"]], np.int64)
-
-
-def group_index(by: By, names: Sequence[str | int], pos: str) -> int:
-    """Where a tag stands among ``names`` when words are grouped by "pos", "group" or "class"."""
-    if pos not in UPOS:
-        return -1
-    return names.index({"group": group_of, "class": class_of}.get(by, str)(pos))

@@ -18,18 +18,10 @@ import pandas as pd
 from dcp.arguments import one_of
 from dcp.errors import RequestError
 from dcp.resources import asset
-from dcp.speech.tagger import CLASSES, GROUPS, UPOS
+from dcp.speech.tagger import UPOS
 from dcp.stats.estimate import survival
-from dcp.stats.lives import (
-    TAGGED,
-    By,
-    Lives,
-    Phase,
-    Pieces,
-    Sample,
-    group_index,
-    observe,
-)
+from dcp.stats.groups import TAGGED, By, group_names, groups_of_tags
+from dcp.stats.lives import Lives, Phase, Pieces, Sample, observe
 from dcp.stats.rates import MIN_WORDS, check_boot, check_horizon
 
 __all__ = ["noise_of", "noise_table", "tagger_accuracy", "tagger_errors"]
@@ -54,7 +46,7 @@ def _counts() -> Ints:
 def tagger_errors() -> Floats:
     """[17, 17]: the chance of each true tag (column) given the bundled tagger's tag (row)."""
     counts = _counts().T.astype(float)
-    # One imagined right answer, for a tag that the held-out text hardly has.
+    # One pseudo-count on the diagonal, for tags that are rare in the held-out text.
     counts += np.eye(len(UPOS))
     return np.asarray(counts / counts.sum(axis=1, keepdims=True))
 
@@ -106,10 +98,9 @@ def noise_of(
     """`noise_table` of lives that were observed by "pos"."""
     check_horizon(horizon)
     check_boot(draws)
-    names = {"pos": UPOS, "group": tuple(GROUPS), "class": tuple(CLASSES)}[by]
-    of_tag = np.array([group_index(by, names, tag) for tag in UPOS])
+    names, of_tag = group_names(by), groups_of_tags(by)
     odds = np.cumsum(tagger_errors() if errors is None else errors, axis=1)
-    # Words once each, so that a word has one tag in all layers.
+    # Each word once: it has one tag in all layers.
     word, where, back = np.unique(lives.word, return_index=True, return_inverse=True)
     tags = lives.group[where]
     before = of_tag[tags]

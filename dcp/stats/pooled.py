@@ -16,10 +16,10 @@ import pandas as pd
 
 from dcp.errors import RequestError, TraceError
 from dcp.progress import Progress, in_parts, silent
-from dcp.speech.tagger import CLASSES, GROUPS, UPOS
 from dcp.stats.controls import Policy, control_trace
+from dcp.stats.groups import PIECES, TAGGED, By, group_names, groups_of_tags
 from dcp.stats.hazard import hazard_of
-from dcp.stats.lives import PIECES, TAGGED, By, Lives, Phase, Sample, group_index, observe, texts_of
+from dcp.stats.lives import Lives, Phase, Sample, observe, texts_of
 from dcp.stats.noise import noise_of
 from dcp.stats.person_period import count
 from dcp.stats.rates import rates, rates_by_layer
@@ -126,9 +126,9 @@ def _number(layer: int | None) -> int:
 def _about(samples: Sequence[Sample]) -> dict[str, Any]:
     first = samples[0][0]
     return {
-        "model": first.meta["model"],
-        "weights_sha256": first.meta["weights_sha256"],
-        "gate_shift": first.meta["gate_shift"],
+        "model": first.meta.model,
+        "weights_sha256": first.meta.weights_sha256,
+        "gate_shift": first.meta.gate_shift,
         "context": max(trace.tokens for trace, _ in samples),
         "texts": int(texts_of(samples).max()) + 1,
         "windows": len(samples),
@@ -143,8 +143,7 @@ def _groupings(lives: Lives) -> list[tuple[By, Lives]]:
     """The lives, observed by "pos", in the groupings of a study."""
     found: list[tuple[By, Lives]] = []
     for by in TAGGED:
-        names = {"pos": UPOS, "group": tuple(GROUPS), "class": tuple(CLASSES)}[by]
-        of_tag = np.array([group_index(by, names, tag) for tag in UPOS])
+        names, of_tag = group_names(by), groups_of_tags(by)
         found.append((by, lives.grouped(names, of_tag[lives.group])))
     found.append(("pieces", lives.grouped(PIECES, (lives.tokens > 1).astype(np.int64))))
     return found

@@ -17,7 +17,8 @@ import pandas as pd
 
 from dcp.stats.controls import Policy, control_trace
 from dcp.stats.estimate import by_cluster, cluster_kind, intervals, survival
-from dcp.stats.lives import By, Phase, Pieces, Rule, Sample, observe
+from dcp.stats.groups import By
+from dcp.stats.lives import Phase, Pieces, Rule, Sample, observe
 from dcp.stats.rates import MIN_WORDS, check_boot, check_horizon, rates, rates_by_layer
 
 __all__ = [

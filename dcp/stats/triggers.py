@@ -16,10 +16,11 @@ import pandas as pd
 from dcp.arguments import one_of
 from dcp.deaths import ALIVE
 from dcp.errors import RequestError
-from dcp.speech.tagger import CLASSES, GROUPS, UPOS
+from dcp.speech.tagger import UPOS
 from dcp.speech.words import Word
 from dcp.stats.estimate import BLOCK
-from dcp.stats.lives import TAGGED, By, Phase, Sample, group_index, texts_of
+from dcp.stats.groups import TAGGED, By, group_names, groups_of_tags
+from dcp.stats.lives import Phase, Sample, texts_of
 from dcp.stats.rates import MIN_WORDS
 from dcp.trace import Trace
 
@@ -68,7 +69,7 @@ def trigger_tables(
     n_boot: int = 1000,
 ) -> dict[By, pd.DataFrame]:
     """`trigger_table` in several groupings at once: the costly shuffles are the same for all."""
-    columns = [(by, name) for by in groupings for name in _NAMES[by]]
+    columns = [(by, name) for by in groupings for name in group_names(by)]
     # [17, G]: the column of each grouping that a tag falls into.
     places = np.concatenate([_one_hot(by) for by in groupings], axis=1)
     runs = [_queries(trace, words, source, layer) for trace, words in samples]
@@ -88,7 +89,7 @@ def trigger_tables(
     weights = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=n_boot).astype(float)
     base = _share(sums.sum(), counts.sum())
     boot_base = _share((weights @ sums).sum(1), (weights @ counts).sum(1))
-    # From here on in the groups asked for.
+    # From tags to the groups asked for.
     sums, counts = sums @ places, counts @ places
     total = counts.sum(0)
     mean = _share(sums.sum(0), total)
@@ -96,10 +97,10 @@ def trigger_tables(
     boot = _share(_share(weights @ sums, weights @ counts), boot_base[:, None])
     null = _share(_share(shuffled @ places, total), base)
     enough = (total >= MIN_WORDS) & ~np.isnan(ratio)
-    spread = enough & ((counts > 0).sum(0) >= 2)
+    several = enough & ((counts > 0).sum(0) >= 2)
     rows = []
     for g in np.flatnonzero(total):
-        low, high = np.nanpercentile(boot[:, g], [2.5, 97.5]) if spread[g] else (np.nan, np.nan)
+        low, high = np.nanpercentile(boot[:, g], [2.5, 97.5]) if several[g] else (np.nan, np.nan)
         floor, top = np.percentile(null[:, g], [2.5, 97.5]) if enough[g] else (np.nan, np.nan)
         mine = np.flatnonzero(places[:, g])
         rows.append(
@@ -115,7 +116,7 @@ def trigger_tables(
                 "ratio": ratio[g] if enough[g] else np.nan,
                 "ci_low": low,
                 "ci_high": high,
-                "interval": ("within this text" if one else "texts") if spread[g] else "",
+                "interval": ("within this text" if one else "texts") if several[g] else "",
                 "null_low": floor,
                 "null_high": top,
                 "by": columns[g][0],
@@ -127,11 +128,6 @@ def trigger_tables(
     }
 
 
-_NAMES: dict[By, tuple[str, ...]] = {
-    "pos": UPOS,
-    "group": tuple(GROUPS),
-    "class": tuple(CLASSES),
-}
 _COLUMNS = [
     *("group", "source", "queries", "texts", "drops_per_query", "base_rate", "ratio", "ci_low"),
     *("ci_high", "interval", "null_low", "null_high", "by"),
@@ -139,8 +135,7 @@ _COLUMNS = [
 
 
 def _one_hot(by: By) -> Floats:
-    index = [group_index(by, _NAMES[by], tag) for tag in UPOS]
-    return np.asarray(np.eye(len(_NAMES[by]))[index], np.float64)
+    return np.asarray(np.eye(len(group_names(by)))[groups_of_tags(by)], np.float64)
 
 
 def _queries(

@@ -1,6 +1,6 @@
-"""The words behind a bar: which they are, how often they occur, when they were dropped and by what.
+"""The words behind a drop rate: how often they occur, when they were dropped, what was being read.
 
-A chart of rates is a claim about words; this is where a reader checks it. Counts, no estimates.
+Counts, no estimates.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from dcp.speech.words import Word
-from dcp.stats.lives import By, Phase, Pieces, Sample, observe, usual_pieces, words_in
+from dcp.stats.groups import By
+from dcp.stats.lives import Phase, Pieces, Sample, observe, usual_pieces, words_in
 from dcp.trace import Trace
 
 __all__ = ["word_table"]

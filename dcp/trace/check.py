@@ -1,11 +1,11 @@
-"""What makes a trace valid: one pass over its arrays and meta, one clear TraceError.
+"""What makes a trace valid: one pass over its arrays beside its meta, one clear TraceError.
 
-Pure numpy; knows neither files nor what a trace is used for.
+Pure numpy; knows neither files nor what a trace is used for. The meta alone is checked where it is
+made.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -15,32 +15,9 @@ import numpy as np
 from dcp.deaths import ALIVE
 from dcp.errors import TraceError
 from dcp.trace.file import short
+from dcp.trace.meta import Meta
 
-__all__ = ["FORMAT", "REQUIRED", "check", "clean_meta"]
-
-FORMAT = 1
-"""The version of the trace format that this code writes and reads."""
-
-REQUIRED: Mapping[str, type | tuple[type, ...]] = {
-    "format": int,
-    "text": str,
-    "prompt_tokens": int,
-    "n_queries": int,
-    "model": str,
-    "weights_sha256": str,
-    "gate_shift": (int, float),
-    "seed": int,
-    "sampling": dict,
-    "dtype": str,
-    "device": str,
-    "impl": str,
-    "versions": dict,
-    "memory": dict,
-}
-"""The keys every ``meta`` has, with the types of their values; further keys are welcome."""
-
-_MEMORY = ("kv_bytes_live", "kv_bytes_held", "kv_bytes_peak", "kv_bytes_dense")
-_MAX_DEPTH = 16
+__all__ = ["check"]
 
 # name -> (shape in letters, dtype, optional)
 _FIELDS: Mapping[str, tuple[str, str, bool]] = {
@@ -58,54 +35,22 @@ _FIELDS: Mapping[str, tuple[str, str, bool]] = {
 _ROUNDING = 1e-3
 
 
-def clean_meta(meta: Any) -> dict[str, Any]:
-    """A deep copy of ``meta`` as JSON gives it back (tuples become lists). Raises TraceError."""
-    if not isinstance(meta, dict):
-        raise TraceError(f"trace meta must be a dict, not {type(meta).__name__}")
-    version = meta.get("format")
-    if type(version) is not int or version != FORMAT:
-        raise TraceError(
-            f"unknown trace format {short(version)}: this version reads format {FORMAT}; "
-            "update dcp or record the trace again"
-        )
-    try:
-        copy: dict[str, Any] = json.loads(json.dumps(meta, allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise TraceError(
-            "trace meta is not plain JSON (nan and infinity are not either)"
-        ) from error
-    _require(_depth_within(copy, _MAX_DEPTH), f"trace meta is nested deeper than {_MAX_DEPTH}")
-    _require(_small_integers(copy), "trace meta holds an integer of more than 64 bits")
-    for key, kind in REQUIRED.items():
-        _require(key in copy, f"trace meta lacks {key!r}")
-        value = copy[key]
-        good = isinstance(value, kind) and not isinstance(value, bool)
-        _require(good, f"trace meta {key!r} has the wrong type: {short(value)}")
-    for key, value in copy["sampling"].items():
-        good = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-        _require(good, f"trace meta sampling[{short(key)}] must be a number, not {short(value)}")
-    try:
-        copy["text"].encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise TraceError("trace text holds lone surrogates: it is not Unicode text") from error
-    for key in _MEMORY:
-        value = copy["memory"].get(key)
-        good = type(value) is int and value >= 0
-        _require(good, f"trace meta memory[{key!r}] must be a byte count, not {short(value)}")
-    return copy
-
-
-def check(arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
-    """Raise TraceError unless ``arrays`` and the cleaned ``meta`` are one valid trace."""
+def check(arrays: Mapping[str, Any], meta: Meta) -> None:
+    """Raise TraceError unless ``arrays`` and ``meta`` are one valid trace."""
     _check_shapes(arrays)
-    tokens = arrays["death"].shape[1]
-    queries, prompt = meta["n_queries"], meta["prompt_tokens"]
+    layers, tokens = arrays["death"].shape
+    queries, prompt = meta.n_queries, meta.prompt_tokens
     _require(0 <= queries <= tokens, f"n_queries {short(queries)} is not within 0..{tokens}")
     _require(0 <= prompt <= tokens, f"prompt_tokens {short(prompt)} is not within 0..{tokens}")
+    sink = meta.lost_attention_on_token_0
+    _require(
+        sink is None or len(sink) == layers,
+        "lost_attention_on_token_0 has another number of layers than the trace",
+    )
     _require(int(arrays["token_ids"].min()) >= 0, "token_ids has a negative id")
 
     offsets = arrays["offsets"]
-    inside = offsets.min() >= 0 and offsets.max() <= len(meta["text"])
+    inside = offsets.min() >= 0 and offsets.max() <= len(meta.text)
     _require(bool(inside), "offsets point outside of the text")
     _require(bool((offsets[:, 0] <= offsets[:, 1]).all()), "offsets end before they start")
     _require(bool((np.diff(offsets, axis=0) >= 0).all()), "offsets do not run from left to right")
@@ -160,26 +105,12 @@ def _check_shapes(arrays: Mapping[str, Any]) -> None:
             _require(not bool(np.isinf(array).any()), f"{name} holds infinities")
 
 
-def _small_integers(value: Any) -> bool:
-    """JSON knows integers of any length; readers calculate with those of 64 bits."""
-    if isinstance(value, dict | list):
-        return all(map(_small_integers, value.values() if isinstance(value, dict) else value))
-    return not isinstance(value, int) or -(2**63) <= value < 2**63
-
-
 def _below(array: np.ndarray, limit: float) -> bool:
     return not bool((array > limit).any())
 
 
 def _above(array: np.ndarray, limit: float) -> bool:
     return not bool((array < limit).any())
-
-
-def _depth_within(value: Any, depth: int) -> bool:
-    if not isinstance(value, dict | list):
-        return True
-    inner = value.values() if isinstance(value, dict) else value
-    return depth > 0 and all(_depth_within(item, depth - 1) for item in inner)
 
 
 def _require(good: bool, message: str) -> None:

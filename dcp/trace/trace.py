@@ -4,7 +4,8 @@ A trace says, for every layer and token, at which step the layer dropped the tok
 ``L`` layers, ``T`` tokens, ``t`` a step (query position), ``j`` a token (key position). Token ``j``
 is visible at step ``t`` iff ``j <= t < death[j]``; the query that drops a token does not see it.
 
-Numpy and safetensors only: knows no model, no words, no plots. SPEC section 2 is its contract.
+Numpy and safetensors only: knows no model, no words, no plots.
+`dcp.trace.check` says what holds of every trace.
 """
 
 from __future__ import annotations
@@ -14,23 +15,25 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from html import escape
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from dcp.deaths import ALIVE
-from dcp.errors import RequestError
+from dcp.errors import RequestError, TraceError
+from dcp.text.spans import fragments_of, pieces_of
 from dcp.trace import file as trace_file
 from dcp.trace import late
-from dcp.trace.check import FORMAT, check, clean_meta
+from dcp.trace.check import check
+from dcp.trace.meta import Meta
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from dcp.trace.frame import WordLike
 
-__all__ = ["ALIVE", "FORMAT", "Trace"]
+__all__ = ["ALIVE", "Trace"]
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -48,10 +51,16 @@ class Trace:
                                 tokens, gate shift included; nan where no gate spoke
     logprob       [T] f32       natural log of the model's own probability of the token; nan at 0
     step_seconds  [T] f32       wall time of each generated step (s); nan for the prompt
-    meta          JSON object   see `dcp.trace.check.REQUIRED`
+    meta          Meta          model, settings, versions, speed (tokens/s), memory (bytes)
 
     Optional, from a run with the gates off on the same tokens (else None):
     gates_off_logprob [T] f32, kl [T] f32 (nats), lost_attention [L, T] f32 (share, 0..1).
+
+    >>> run = dcp.record("The museum opened in 1901.", model="dcp-mini", new_tokens=4)
+    >>> run.death.shape == (run.layers, run.tokens)
+    True
+    >>> dcp.Trace.from_bytes(run.to_bytes()) == run
+    True
     """
 
     token_ids: Ints
@@ -60,13 +69,14 @@ class Trace:
     margin: Floats
     logprob: Floats
     step_seconds: Floats
-    meta: dict[str, Any]
+    meta: Meta
     gates_off_logprob: Floats | None = None
     kl: Floats | None = None
     lost_attention: Floats | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "meta", clean_meta(self.meta))
+        if not isinstance(self.meta, Meta):
+            raise TraceError(f"trace meta must be a Meta, not {type(self.meta).__name__}")
         check(self._arrays(), self.meta)
         for name, array in self._arrays().items():
             own = np.array(array, order="C")
@@ -80,17 +90,17 @@ class Trace:
     @property
     def text(self) -> str:
         """Prompt and continuation as one string."""
-        return str(self.meta["text"])
+        return self.meta.text
 
     @property
     def prompt_tokens(self) -> int:
         """How many of the tokens the user wrote."""
-        return int(self.meta["prompt_tokens"])
+        return self.meta.prompt_tokens
 
     @property
     def n_queries(self) -> int:
         """How many positions were queries; the last sampled token has not been one."""
-        return int(self.meta["n_queries"])
+        return self.meta.n_queries
 
     @property
     def layers(self) -> int:
@@ -105,7 +115,7 @@ class Trace:
     def __repr__(self) -> str:
         return (
             f"Trace(tokens={self.tokens}, prompt_tokens={self.prompt_tokens}, "
-            f"layers={self.layers}, model={self.meta['model']!r}, "
+            f"layers={self.layers}, model={self.meta.model!r}, "
             f"sparsity={self.sparsity_mean_steps():.3f})"
         )
 
@@ -196,22 +206,7 @@ class Trace:
         Tokens that share one span (the bytes of an emoji) say which part they are: ``🙂⟨2/3⟩``.
         A token without text (a special token) shows its id: ``⟨0⟩``. Running text: `fragments`.
         """
-        spans = [(int(start), int(end)) for start, end in self.offsets]
-        pieces, j = [], 0
-        while j < len(spans):
-            start, end = spans[j]
-            if start == end:
-                pieces.append(f"⟨{self.token_ids[j]}⟩")
-                j += 1
-                continue
-            k = j
-            while k < len(spans) and spans[k] == spans[j]:
-                k += 1
-            whole = self.text[start:end]
-            parts = k - j
-            pieces += [whole if parts == 1 else f"{whole}⟨{i + 1}/{parts}⟩" for i in range(parts)]
-            j = k
-        return pieces
+        return pieces_of(self.text, self.offsets, self.token_ids)
 
     def fragments(self) -> list[str]:
         """The text cut at the tokens: one string per token, ``"".join(fragments) == text``.
@@ -219,22 +214,20 @@ class Trace:
         Of tokens that share a character the first gets it and the others get ``""``; text that no
         token spans goes to the token after it (at the very end, to the last token).
         """
-        ends = np.maximum.accumulate(self.offsets[:, 1]).tolist()
-        ends[-1] = len(self.text)
-        starts = [0, *ends[:-1]]
-        return [self.text[start:end] for start, end in zip(starts, ends, strict=True)]
+        return fragments_of(self.text, self.offsets)
 
     # ---- in and out
 
     def to_bytes(self) -> bytes:
         """The trace as one safetensors file in memory."""
-        return trace_file.pack(self._arrays(), json.dumps(self.meta, allow_nan=False))
+        return trace_file.pack(self._arrays(), json.dumps(self.meta.to_json(), allow_nan=False))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """The trace in ``data``; raises TraceError on a damaged, hostile or unknown file."""
-        arrays, meta = trace_file.unpack(data)
-        meta = clean_meta(meta)
+        arrays, json_meta = trace_file.unpack(data)
+        meta = Meta.from_json(json_meta)
+        # First, because a file can name arrays that a trace does not have.
         check(arrays, meta)
         return cls(meta=meta, **arrays)
 

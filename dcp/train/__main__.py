@@ -1,13 +1,13 @@
-"""``python -m dcp.train``: the train command alone, without the rest of the command line."""
+"""``python -m dcp.train …``: the same as ``python -m dcp train …``, errors in one line included.
+
+Launchers of several processes take it where they want a module of one word.
+"""
 
 from __future__ import annotations
 
-import argparse
+import runpy
 import sys
 
-from dcp.train.cli import add_arguments, run
-
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="dcp.train", description=__doc__)
-    add_arguments(parser)
-    sys.exit(run(parser.parse_args()))
+    sys.argv.insert(1, "train")
+    runpy.run_module("dcp", run_name="__main__")

@@ -5,6 +5,7 @@ Knows nothing of data, schedules or run folders.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import torch
 from torch import Tensor
 
 from dcp.errors import RequestError
+from dcp.model.adapter import name_base
 from dcp.model.checkpoint import Checkpoint
 from dcp.model.config import ModelConfig
-from dcp.model.gate_config import GateConfig
+from dcp.model.gate_config import Base, GateConfig
 from dcp.model.registry import describe
 from dcp.model.transformer import Transformer
 from dcp.model.weights import load
@@ -26,7 +28,10 @@ __all__ = ["build", "check_base", "optimizers", "read_teacher", "split_parameter
 def build(
     settings: TrainSettings, tokenizer: Path, start: Path | None, gates_of: Path | None = None
 ) -> tuple[Transformer, dict[str, Any], GateConfig | None]:
-    """A fresh model, or one from weights alone; gates are added where the stage needs them."""
+    """A fresh model, or one from weights alone; gates are added where the stage needs them.
+
+    What ``settings.tune`` freezes has no gradient, and is saved as the name of the base alone.
+    """
     wants = settings.stage == "prune"
     if start is None:
         if settings.stage != "pretrain":
@@ -47,16 +52,25 @@ def build(
         transformer = Transformer(loaded.config, gates.interaction)
         transformer.load_state_dict(bare.state_dict(), strict=False)
         transformer.initialise_gates(settings.seed, settings.beta)
+    if gates is not None:
+        gates = replace(gates, base=_frozen_base(settings, opened))
     layers = transformer.config.layers
     if settings.gamma_layers and len(settings.gamma_layers) != layers:
         raise RequestError(f"gamma_layers needs {layers} numbers, one for each layer")
     if gates_of is not None:
         _take_gates(transformer, gates_of, wants)
     transformer.requires_grad_(True).train()
-    if settings.tune == "gates":
+    if settings.tune != "all":
+        norms = settings.tune == "norms"
         for name, p in transformer.named_parameters():
-            p.requires_grad_("norm" in name or is_gate(name))
+            p.requires_grad_(is_gate(name) or (norms and "norm" in name))
     return transformer, hf_config, gates
+
+
+def _frozen_base(settings: TrainSettings, opened: Checkpoint) -> Base | None:
+    """What the run's checkpoints are to name instead of holding it, where it is not trained."""
+    whole_and_pruned = opened.has_gates and opened.base is None
+    return None if settings.tune == "all" or whole_and_pruned else name_base(opened)
 
 
 def _take_gates(transformer: Transformer, folder: Path, wants: bool) -> None:

@@ -15,11 +15,11 @@ __all__ = ["add_arguments", "run"]
 _EXAMPLE = """example, from raw text to a pruned checkpoint:
   dcp train tokenizer --text train.txt.xz --vocab 8192 --out runs/tokenizer
   dcp train pack --text train.txt.xz --tokenizer runs/tokenizer --out runs/shards
-  dcp train pretrain --config configs/v1-pretrain.toml --shards runs/shards \\
+  dcp train pretrain --config configs/v4-pretrain.toml --shards runs/shards \\
       --tokenizer runs/tokenizer --out runs/base
-  dcp train prune --config configs/v1-prune.toml --base runs/base/final \\
+  dcp train prune --config configs/v4-prune.toml --base runs/base/final \\
       --shards runs/shards --out runs/pruned
-  dcp train dense --config configs/v1-prune.toml --base runs/base/final \\
+  dcp train dense --config configs/v4-prune.toml --base runs/base/final \\
       --shards runs/shards --out runs/dense
   dcp train calibrate --model runs/pruned/final --dense runs/dense/final \\
       --file valid.txt.xz --gate-shift -1 1 3

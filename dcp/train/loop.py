@@ -48,7 +48,8 @@ def train(
 
     init: a checkpoint folder to start from (weights alone). gates_of: a pruned model of the same
     shape whose gates ``init`` is to start with. teacher: whose distribution is to be
-    predicted too, where ``settings.distill`` asks for it. resume: go on from ``out/last``.
+    predicted too, where ``settings.distill`` asks for it; ``init`` itself, if none is given and
+    the gates alone learn. resume: go on from ``out/last``.
     Raises RequestError, DataError or ModelError before any work when something is missing.
     """
     needs("accelerate")
@@ -62,7 +63,9 @@ def train(
     data = Shards.open(shards)
     if settings.stage == "dense" and teacher is None:
         settings = replace(settings, distill=0.0)
-    if bool(settings.distill) != (teacher is not None):
+    # A base whose gates alone learn is at hand: gates off, it is its own teacher.
+    own_teacher = settings.tune == "gates" and teacher in (None, init) and settings.distill > 0
+    if bool(settings.distill) != (own_teacher or teacher is not None):
         raise RequestError("the setting distill and --teacher need each other")
     last = find_last(out)
     if resume and not last.is_dir():
@@ -80,8 +83,8 @@ def train(
     if resume:
         first = restore(last, optimizers)
     forward = _compiled(model) if compiled else model
-    known: Any = None
-    if teacher is not None:
+    known: Any = forward if own_teacher else None
+    if teacher is not None and not own_teacher:
         known = read_teacher(teacher, transformer.config).to(accelerator.device)
         known = _compiled(known) if compiled else known
     gate, language = split_parameters(transformer)

@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -68,12 +69,15 @@ class CausalAttend:
 
 def _by_head(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """[B, T, heads, d] -> [B, H, T, d] in v's dtype; queries that share keys get their own."""
-    queries = q.shape[2] // k.shape[2]
     # A norm of q and k leaves them float32 under autocast.
     q, k, v = (x.to(v.dtype).transpose(1, 2) for x in (q, k, v))
-    if queries > 1:
-        k, v = (x.repeat_interleave(queries, dim=1) for x in (k, v))
-    return q, k, v
+    return q, _repeated(k, q), _repeated(v, q)
+
+
+def _repeated(x: Tensor, q: Tensor) -> Tensor:
+    """[B, H_kv, T, d] -> [B, H, T, d]: each query head's own."""
+    queries = q.shape[1] // x.shape[1]
+    return x if queries == 1 else x.repeat_interleave(queries, dim=1)
 
 
 class SoftGateAttend:
@@ -120,15 +124,19 @@ class HardGateAttend:
     One object per forward pass: ``kept`` collects for each layer [B], the visible pairs j < t of
     each window's real tokens over all such pairs of the batch; the sum over B is the mean of I.
     ``real`` [B, T] bool as for soft gates; ``shifts`` [B] float32 is added to each window's β.
+    ``depth``: as in `hard_gated_attention`, where that is what attends.
     """
 
     def __init__(
-        self, real: Tensor, shifts: Tensor, attention: GatedAttention | None = None
+        self,
+        real: Tensor,
+        shifts: Tensor,
+        attention: GatedAttention | None = None,
+        depth: float = math.inf,
     ) -> None:
         # Blocks and rows are for a CPU's caches; a GPU wants whole matrices.
-        by_device = (
-            hard_gated_attention if real.device.type == "cpu" else plain_hard_gated_attention
-        )
+        on_cpu = partial(hard_gated_attention, depth=depth)
+        by_device = on_cpu if real.device.type == "cpu" else plain_hard_gated_attention
         self.kept: list[Tensor] = []
         self._real, self._shifts, self._attention = real, shifts, attention or by_device
         self._count = (torch.arange(real.shape[1], device=real.device) * real).sum()
@@ -142,7 +150,7 @@ class HardGateAttend:
         gates: Gates | None,
     ) -> Tensor:
         assert gates is not None
-        q, k, v = _by_head(q, k, v)
+        q, k, v = (x.to(v.dtype).transpose(1, 2) for x in (q, k, v))
         with torch.autocast(q.device.type, enabled=False):
             beta = gates.beta + self._shifts
             out, kept = self._attention(q, k, v, gates.q_int, gates.k_int, beta, self._real)
@@ -200,6 +208,7 @@ def plain_hard_gated_attention(
     soft = margin / (2 * (1 + margin.detach().abs()) ** 2)
     visible = seen + soft - soft.detach()
     kept = (visible * past * real[:, :, None]).sum((1, 2))
+    k, v = _repeated(k, q), _repeated(v, q)
     scores = (q @ k.transpose(2, 3)).float() * q.shape[-1] ** -0.5
     scores = scores + torch.full_like(past, -math.inf).triu(1)
     hidden = (1 - seen)[:, None]

@@ -17,13 +17,21 @@ from dcp.errors import RequestError
 from dcp.model.gate_config import GateConfig
 from dcp.model.saving import save
 from dcp.model.transformer import Transformer
+from dcp.train.tokenizer import open_tokenizer
 
 __all__ = ["Log", "check_disk", "checkpoint", "find_last", "restore", "save_model"]
 
 
+# What a model needs beside its weights: generation_config.json can name more ends of a text.
+_BESIDE = (
+    *("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"),
+    "generation_config.json",
+)
+
+
 def check_disk(out: Path, transformer: Transformer) -> None:
     # Weights, two AdamW moments and the previous checkpoint stand side by side while saving.
-    need = 8 * sum(p.nbytes for p in transformer.parameters())
+    need = 8 * sum(p.nbytes for p in transformer.parameters() if p.requires_grad)
     out.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(out).free
     if free < need:
@@ -38,10 +46,15 @@ def save_model(
     tokenizer: Path,
     dtype: torch.dtype,
 ) -> None:
+    """A checkpoint folder; an adapter where the gates name their base, which then has the rest."""
     save(folder, transformer, hf_config, gates, dtype)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
+    if gates is not None and gates.base is not None:
+        return
+    for name in _BESIDE:
         if (tokenizer / name).exists():
             shutil.copyfile(tokenizer / name, folder / name)
+    if not (folder / "tokenizer.json").exists():
+        open_tokenizer(tokenizer).save(str(folder / "tokenizer.json"))
 
 
 def find_last(out: Path) -> Path:
@@ -61,7 +74,10 @@ def checkpoint(
     tokenizer: Path,
     optimizers: Sequence[Any],
 ) -> None:
-    """Write beside, then swap: a crash leaves the old checkpoint or the new one, never half."""
+    """Write beside, then swap: a crash leaves the old checkpoint or the new one, never half.
+
+    Gates that name a base are written as an adapter: what is frozen is not written each time.
+    """
     fresh, old = last.with_name("last.new"), last.with_name("last.old")
     for stale in (fresh, old):
         shutil.rmtree(stale, ignore_errors=True)

@@ -38,9 +38,16 @@ class TrainSettings:
     skew    1: those δ are spread evenly; more: denser at the low end, where most is dropped
     tilt    a window at shift δ weighs its kept share by γ · exp(-tilt · δ): who wants fewer
             entries pays more for each
-    tune    ``all`` weights, or ``gates`` and norms alone: the cheap recipe
+    depth   hard gates on a CPU: tokens whose margin is below -depth are left alone from then on,
+            which is faster and loses slopes below 1 / (2 (1 + depth)²); 0: none are
+    tune    ``all`` weights; ``norms`` and gates: the cheap recipe; ``gates`` alone: with its gates
+            off the model is its base, bit for bit
     gamma_layers  each layer's share of γ, 1 for all if empty
     gamma_steps  steps in which γ rises from 0
+    copies  ``tune`` gates or norms: readings of each window in a step, each at a gate shift of its
+            own (``batch`` counts them all); a teacher reads it once
+    level   hard gates: a window at shift δ weighs exp(level · δ) in its batch, price included; at
+            0 those that drop most, whose losses are the largest, outvote the rest
     distill  share of a teacher's distribution in what is to be predicted (needs a teacher;
             the stage ``dense`` without one is trained on the text alone, from the same file)
     policy  the stage ``dense`` under an untrained eviction (local, strided, sink): the baseline
@@ -78,9 +85,12 @@ class TrainSettings:
     centre: float = 0.0
     skew: float = 1.0
     tilt: float = 0.0
+    depth: float = 0.0
     gamma_steps: int = 0
     gamma_layers: tuple[float, ...] = ()
-    tune: Literal["all", "gates"] = "all"
+    tune: Literal["all", "norms", "gates"] = "all"
+    copies: int = 1
+    level: float = 0.0
     distill: float = 0.0
     policy: str = ""
     windows: tuple[int, ...] = ()
@@ -94,6 +104,10 @@ class TrainSettings:
                 raise RequestError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.batch % self.micro:
             raise RequestError(f"batch {self.batch} must be a multiple of micro {self.micro}")
+        if self.copies < 1 or self.micro % self.copies:
+            raise RequestError(f"micro {self.micro} must be a multiple of copies {self.copies}")
+        if self.copies > 1 and self.tune == "all":
+            raise RequestError('copies of a window need tune = "gates" or "norms"')
         if self.length > self.context:
             raise RequestError(f"length {self.length} is longer than the context {self.context}")
         if self.gates not in ("soft", "hard"):
@@ -102,6 +116,8 @@ class TrainSettings:
             raise RequestError('a spread of gate shifts needs gates = "hard"')
         if not 0 <= self.spread < math.inf:
             raise RequestError(f"spread must be 0 or more, not {self.spread}")
+        if not self.depth >= 0:
+            raise RequestError(f"depth must be 0 or more, not {self.depth}")
         if not 0 < self.skew < math.inf:
             raise RequestError(f"skew must be more than 0, not {self.skew}")
         for name in ("distill", "rate_last"):
@@ -109,8 +125,8 @@ class TrainSettings:
                 raise RequestError(f"{name} must be in 0 … 1, not {getattr(self, name)}")
         if self.gamma_layers and any(share < 0 for share in self.gamma_layers):
             raise RequestError("gamma_layers must not be negative")
-        if self.tune not in ("all", "gates"):
-            raise RequestError(f"tune must be all or gates, not {self.tune!r}")
+        if self.tune not in ("all", "norms", "gates"):
+            raise RequestError(f"tune must be all, norms or gates, not {self.tune!r}")
         if bool(self.policy) != bool(self.windows):
             raise RequestError("policy and windows need each other")
         if self.policy and self.policy not in POLICIES:

@@ -1,6 +1,6 @@
 """Train a byte-level BPE tokenizer and write the files that ``transformers`` expects.
 
-Knows text files and the `tokenizers` library; nothing of models.
+Knows text files and the `tokenizers` library; of models only where they keep their tokenizer.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcp.errors import DataError, ModelError
+from dcp.model.checkpoint import Checkpoint
 from dcp.text.documents import END_OF_TEXT, read_documents
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ def open_tokenizer(folder: Path) -> Tokenizer:
 
     path = folder / "tokenizer.json"
     if not path.exists():
-        raise ModelError(f"{folder} has no tokenizer.json; save its fast tokenizer there")
+        if not _is_elsewhere(folder):
+            raise ModelError(f"{folder} has no tokenizer.json; save its fast tokenizer there")
+        return Checkpoint.read(folder).tokenizer.backend
     try:
         tokenizer = Tokenizer.from_file(str(path))
     # `tokenizers` raises plain Exception for every kind of broken file.
@@ -41,6 +44,11 @@ def open_tokenizer(folder: Path) -> Tokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def _is_elsewhere(folder: Path) -> bool:
+    """An adapter's tokenizer is that of its base, and a GGUF file has its own."""
+    return (folder / "dcp_config.json").exists() or any(folder.glob("*.gguf"))
 
 
 def end_of_text(folder: Path, tokenizer: Tokenizer) -> int:
@@ -54,6 +62,8 @@ def end_of_text(folder: Path, tokenizer: Tokenizer) -> int:
             names.append(json.loads((folder / file).read_text(encoding="utf-8")).get(key))
         except (OSError, ValueError, AttributeError):
             continue
+    if not (folder / "tokenizer.json").exists():
+        names += Checkpoint.read(folder).stop_ids
     for name in names:
         name = name.get("content") if isinstance(name, dict) else name
         found = tokenizer.token_to_id(name) if isinstance(name, str) else name

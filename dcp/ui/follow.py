@@ -1,4 +1,4 @@
-"""How far a task is, on the page: its place in the line, a bar, and a way to stop it."""
+"""Shows a run or a task of this window on the page, polling it until it settles."""
 
 from __future__ import annotations
 
@@ -7,22 +7,34 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from dcp.ui.look import problem
-from dcp.ui.session import current
+from dcp.ui.session import Session, current
 from dcp.ui.task import Task, TaskStatus
+from dcp.ui.worker import Status
 
-__all__ = ["follow"]
+__all__ = ["follow_run", "follow_task"]
 
 T = TypeVar("T")
 _EVERY = 0.3
 
 
-def follow(task: Task[T], key: str) -> T | None:
-    """Show a task until it settles, looking again by itself; then its result, or why there is none.
+def follow_run(session: Session) -> Status:
+    """The status of this window's run. Reruns the page when the run has ended or is gone."""
+    if session.work.job is None:
+        st.rerun()
+    status = session.work.job.status()
+    if status.settled:
+        session.end(status)
+        st.rerun()
+    return status
 
-    The page runs again once when the task has settled. ``key`` names the Stop button.
+
+def follow_task(task: Task[T], key: str) -> T | None:
+    """Show a task's progress until it settles, then rerun the page; its result, or None.
+
+    A failure is said on the page. ``key`` names the Stop button.
     """
-    session = current()
-    session.task, session.task_page = task, session.page
+    work = current().work
+    work.task, work.task_page = task, current().page
     status = task.status()
     if status.active:
         st.fragment(_look, run_every=_EVERY)(task, key)

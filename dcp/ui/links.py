@@ -1,9 +1,9 @@
 """Deep links: the address names page, layer, step and token, and an example by its name.
 
-Pages and examples are bound by Streamlit itself; layer, step and token belong to all pages and to
-the canvas, so they live in the `Session` and are written to the address here, and no widget may be
-bound to their names. Never a word of the user's text: three numbers and nothing else. What an
-address asks for is hostile until checked; what is not there is ignored with a quiet note.
+Pages and examples are bound by Streamlit itself. Layer, step and token belong to all pages, so they
+live in the session's `Place` and are written to the address here; no widget may be bound to their
+names. Never a word of the user's text: three numbers and nothing else. An address may ask for
+anything: what the run does not have is ignored with a quiet note.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ import streamlit as st
 
 from dcp.ui.session import Session
 
-__all__ = ["PLACE", "follow", "point"]
+__all__ = ["PLACE", "open_link", "point"]
 
 PLACE = ("layer", "step", "token")
-"""What of a trace a link can name, as address parameters and as fields of the session."""
+"""What of a trace a link can name, as address parameters and as fields of a `Place`."""
 
 
-def follow(session: Session) -> None:
-    """Look where the address points, once per page run; then let the address say where we are.
+def open_link(session: Session) -> None:
+    """Go where the address points, once per page run, and write the place back to the address.
 
-    A page switch drops the parameters, so they are written again: every page has its link.
+    A page switch drops the parameters, so they are written on every page.
     """
     asked = {name: st.query_params[name] for name in PLACE if name in st.query_params}
-    if asked and asked != session.address:
+    if asked and asked != session.place.address:
         found = {name: _number(value) for name, value in asked.items()}
         missing = [name for name in asked if not session.has(name, found[name])]
         for name in asked:
             if name not in missing:
-                setattr(session, name, found[name])
+                setattr(session.place, name, found[name])
         if missing:
             st.toast(f"This run has no such {' or '.join(missing)}: the link was followed in part.")
     _publish(session)
@@ -38,24 +38,25 @@ def follow(session: Session) -> None:
 def point(
     session: Session, *, layer: int | None = None, step: int | None = None, token: int | None = None
 ) -> None:
-    """Look at this place from now on, on every page; None leaves a part as it is.
+    """Move the place on every page; None leaves a part as it is.
 
     What the run does not have is ignored.
     """
     for name, value in (("layer", layer), ("step", step), ("token", token)):
         if value is not None and session.has(name, value):
-            setattr(session, name, value)
+            setattr(session.place, name, value)
     _publish(session)
 
 
 def _publish(session: Session) -> None:
-    now = {name: str(value) for name in PLACE if (value := getattr(session, name)) is not None}
+    values = {name: getattr(session.place, name) for name in PLACE}
+    now = {name: str(value) for name, value in values.items() if value is not None}
     for name in PLACE:
         if name in now and st.query_params.get(name) != now[name]:
             st.query_params[name] = now[name]
         elif name not in now and name in st.query_params:
             del st.query_params[name]
-    session.address = now
+    session.place.address = now
 
 
 def _number(text: str) -> int | None:

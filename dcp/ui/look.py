@@ -9,12 +9,12 @@ import streamlit as st
 from dcp.errors import DcpError
 from dcp.resources import root
 
-__all__ = ["empty", "problem", "style", "to_page", "worded"]
+__all__ = ["empty", "hinted", "problem", "style", "to_page", "worded"]
 
 # Paths in full: Streamlit would look beside the script that it was started with.
 _PAGES = root() / "pages"
 
-# The view keeps its story below Streamlit's fixed header; widgets that only listen take no room.
+# Room for Streamlit's fixed header; components that only listen take no room.
 _CSS = """
 <style>
 .stMainBlockContainer { max-width: 1240px; padding: 2.2rem clamp(0.9rem, 3vw, 2.2rem) 3rem; }
@@ -51,8 +51,14 @@ def worded(error: DcpError, hints: Mapping[str, str]) -> str:
 
     hints  remedy of an error -> the widget that is for it
     """
+    said = hinted(error, hints)
+    return f"{said[:1].upper()}{said[1:]}."
+
+
+def hinted(error: DcpError, hints: Mapping[str, str]) -> str:
+    """What ``error`` says and the page's own hint, without a capital and a full stop."""
     said, hint = str(error).rstrip("."), hints.get(error.remedy)
-    return f"{said[:1].upper()}{said[1:]}" + (f" ({hint})." if hint else ".")
+    return f"{said} ({hint})" if hint else said
 
 
 def problem(message: str) -> None:
@@ -62,7 +68,7 @@ def problem(message: str) -> None:
 
 
 def empty(what: str, how: str) -> None:
-    """A place that has nothing to show yet, and the way to fill it; no text of a user."""
+    """A box for what is not there yet, and how to get it. ``what`` and ``how`` are markup."""
     with st.container(key="empty"):
         st.markdown(f"**{what}**\n\n{how}")
         to_page("explore", "To the first page", icon=":material/arrow_back:")

@@ -1,10 +1,11 @@
-"""One line on the other pages while the model works: it goes on, and here is the way back to it."""
+"""One line on the other pages while a run or a task is on, with a link back to it."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from dcp.ui.explore.watch import progress
+from dcp.ui.follow import follow_run
 from dcp.ui.look import to_page
 from dcp.ui.session import Session
 
@@ -14,32 +15,26 @@ _EVERY = 1.0
 
 
 def running(session: Session, first: str) -> None:
-    """Say how far a run or a task is, and keep asking: what nobody asks for is stopped.
+    """Show how far a run or a task is. Polling it also keeps it alive.
 
     Runs show themselves on the page titled ``first``, tasks on the page that asked for them.
     """
     with st.container(key="running"):
-        if session.job is not None and session.page != first:
+        if session.work.job is not None and session.page != first:
             st.fragment(_run, run_every=_EVERY)(session)
-        if _busy(session) and session.page != session.task_page:
+        if _busy(session) and session.page != session.work.task_page:
             st.fragment(_task, run_every=_EVERY)(session)
 
 
 def _busy(session: Session) -> bool:
-    return session.task is not None and session.task.status().active
+    return session.work.task is not None and session.work.task.status().active
 
 
 def _run(session: Session) -> None:
-    if session.job is None:
-        st.rerun()
-        return
-    status = session.job.status()
-    if status.settled:
-        session.end(status)
-        st.rerun()
+    status = follow_run(session)
     left, right = st.columns([5, 1], vertical_alignment="center")
     left.caption(
-        f"A run is on. {progress(status, session.planned)} This page follows when it ends."
+        f"A run is on. {progress(status, session.work.planned)} This page follows when it ends."
     )
     with right:
         to_page("explore", "Watch it", icon=":material/arrow_back:")
@@ -48,4 +43,5 @@ def _run(session: Session) -> None:
 def _task(session: Session) -> None:
     if not _busy(session):
         st.rerun()
-    st.caption(f"The model is at work for the page “{session.task_page}”, which keeps the answer.")
+    page = session.work.task_page
+    st.caption(f"The model is at work for the page “{page}”, which keeps the answer.")

@@ -7,14 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
 
 from dcp.errors import DcpError, RequestError
-from dcp.model.registry import list_models
+from dcp.model.registry import ModelInfo, list_models
 from dcp.runs.request import TextRequest
 from dcp.speech.words import Word
 from dcp.trace import Trace
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dcp.speech.tagger import Tagger
     from dcp.ui.session import Session
 
-__all__ = ["ask", "begin", "model_of", "tag", "warm", "worker"]
+__all__ = ["Maker", "begin", "maker_of", "models", "submit_task", "tag", "warm", "worker"]
 
 T = TypeVar("T")
 
@@ -49,19 +49,19 @@ def begin(request: TextRequest, leave: Callable[[], bool]) -> Recording:
     return Recorder.begin(replace(request, model=opened), leave)
 
 
-def ask(
+def submit_task(
     owner: str,
     model: str | None,
     task: Callable[[OpenModel, Report], T],
     limits: Settings,
 ) -> Task[T]:
-    """Put work with a model in the line of all runs; poll the `Task` that comes back.
+    """Put work with a model in the worker's line; poll the `Task` that comes back.
 
     ``model`` None is the default one; a public server opens none but the bundled ones.
     """
 
     def do(report: Report) -> T:
-        if limits.public and model is not None and model not in {m.name for m in list_models()}:
+        if limits.public and model is not None and model not in {m.name for m in models()}:
             raise RequestError("only the bundled models run here; choose one of them")
         report.progress(0, "Loading the model.")
         return task(_open(model), report)
@@ -69,20 +69,33 @@ def ask(
     return worker(limits).ask(owner, do)
 
 
-def model_of(session: Session) -> str | None:
-    """Which model made what the session shows, as `ask` names it; the default where none is known.
-
-    A trace's own word for it is believed only where it names a bundled model: files lie.
-    """
-    if session.trace is None:
-        return None
-    name = str(session.trace.meta["model"])
+def models() -> list[ModelInfo]:
+    """The bundled models; empty where they cannot be listed (the first page says why)."""
     try:
-        if name in {model.name for model in list_models()}:
-            return name
+        return list_models()
     except DcpError:
-        return None
-    return session.model if session.origin == "run" else None
+        return []
+
+
+@dataclass(frozen=True)
+class Maker:
+    """The model that made a trace, as `submit_task` takes it; ``known`` False: the default one."""
+
+    name: str | None
+    known: bool
+
+
+def maker_of(session: Session, trace: Trace) -> Maker:
+    """Which model made ``trace``: the one rule on what a trace may open.
+
+    A run of this window was made by the model chosen for it. A file may name any folder or Hub id,
+    so its name is believed only where it is a bundled model's.
+    """
+    if session.shown.origin == "run" and trace is session.shown.trace:
+        return Maker(session.shown.model, known=True)
+    name = trace.meta.model
+    known = name in {model.name for model in models()}
+    return Maker(name if known else None, known)
 
 
 def _open(name: str | None) -> OpenModel:
@@ -110,7 +123,7 @@ def _set_apart() -> None:
     gc.freeze()
 
 
-# Two that ask for the same model or tagger at once must not load it twice.
+# Two requests for one model or tagger must not load it twice.
 _OPENING, _TAGGING = threading.Lock(), threading.Lock()
 
 
@@ -134,7 +147,7 @@ def warm() -> threading.Thread:
 
     def load() -> None:
         time.sleep(1.5)
-        # Whatever is missing here is told when it is asked for.
+        # What is missing is reported when it is needed.
         with suppress(DcpError):
             _open(None)
         with suppress(DcpError):

@@ -1,11 +1,15 @@
-"""What one browser window is looking at: a sample, a run or an upload. One object per session."""
+"""One browser window: what it shows, where its reader looks, and what runs for it.
+
+These change at different times: a run that begins leaves what is shown, a click moves only the
+place, another trace resets the place.
+"""
 
 from __future__ import annotations
 
 import runpy
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import streamlit as st
@@ -18,98 +22,129 @@ from dcp.ui.samples import load_sample, sample_names
 from dcp.ui.task import Task
 from dcp.ui.worker import Job, Status
 
-__all__ = ["Session", "current"]
+__all__ = ["Place", "Session", "Shown", "Work", "current", "enter"]
 
 Origin = Literal["sample", "run", "upload", "nothing"]
 
-
 _ENTERED = "entered"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What every page is about.
+
+    trace   with its ``words``; None before there is anything
+    origin  where it came from
+    key     unique to it; the view keeps its step, and caches hold, while it stays the same
+    model   of a run made here: its model as it was chosen, None for the default one
+    note    one line about it
+    """
+
+    trace: Trace | None = None
+    words: Sequence[Word] = ()
+    origin: Origin = "nothing"
+    key: str = "nothing"
+    model: str | None = None
+    note: str = ""
+
+
+@dataclass
+class Place:
+    """Where the reader looks, on every page; None before anything was chosen.
+
+    address  what the page's address says of it
+    """
+
+    layer: int | None = None
+    step: int | None = None
+    token: int | None = None
+    address: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Work:
+    """What the worker does for the window.
+
+    job      the run that is on; None when nothing is
+    planned  its new tokens; ``model``: as it was chosen
+    task     other work of a model, that the page titled ``task_page`` waits for
+    """
+
+    job: Job | None = None
+    planned: int = 0
+    model: str | None = None
+    task: Task[Any] | None = None
+    task_page: str = ""
 
 
 @dataclass
 class Session:
     """The state of one window.
 
-    owner   names the session to the worker
-    job     the run that is on; None when nothing is
-    planned, asked  of that run: its new tokens, and its model as it was chosen
-    page    the title of the page that is open
-    task, task_page  work of the model that some page waits for, and that page's title
-    model   of the run that is shown: its model as it was chosen, None for the default one
-    trace   what is shown when no run is on, with its ``words``
-    shown   names what is shown; the view keeps its step while it stays the same
-    note    one line about what is shown
-    error   one line about what went wrong last
-    layer, step, token  what the reader looks at, on every page; None before anything was chosen
-    address  what the page's address says of them
+    owner  names it to the worker
+    page   the title of the page that is open
+    error  one line about what went wrong last
     """
 
     owner: str = field(default_factory=lambda: secrets.token_hex(8))
-    job: Job | None = None
-    planned: int = 0
-    asked: str | None = None
-    model: str | None = None
     page: str = ""
-    task: Task[Any] | None = None
-    task_page: str = ""
-    trace: Trace | None = None
-    words: Sequence[Word] = ()
-    origin: Origin = "nothing"
-    shown: str = "nothing"
-    note: str = ""
     error: str = ""
-    layer: int | None = None
-    step: int | None = None
-    token: int | None = None
-    address: Mapping[str, str] = field(default_factory=dict)
+    shown: Shown = field(default_factory=Shown)
+    place: Place = field(default_factory=Place)
+    work: Work = field(default_factory=Work)
 
     def has(self, part: str, value: int | None) -> bool:
         """Whether the trace that is shown has this "layer", "step" or "token"."""
-        if self.trace is None or value is None:
+        trace = self.shown.trace
+        if trace is None or value is None:
             return False
-        trace = self.trace
         ends = {"layer": trace.layers, "step": trace.n_queries, "token": trace.tokens}
         return 0 <= value < ends[part]
 
     def begin(self, job: Job, request: TextRequest) -> None:
-        """A run was put in the line."""
-        self.job, self.planned = job, request.new_tokens
-        self.asked = request.model if isinstance(request.model, str) else None
-        self.shown = f"run-{secrets.token_hex(4)}"
+        """A run was put in the line. What was shown stays until it has something to show."""
+        self.work.job, self.work.planned = job, request.new_tokens
+        self.work.model = request.model if isinstance(request.model, str) else None
+        self.shown = replace(self.shown, key=_new_key("run"))
 
     def end(self, status: Status) -> None:
-        """The run has settled; what it left is shown, or why it left nothing."""
-        self.job = None
+        """The run has settled: show what it left, or say why it left nothing."""
+        self.work.job = None
         self.error = status.message if status.state == "failed" else ""
-        if status.trace is None:
+        trace = status.trace
+        if trace is None:
             if status.state == "stopped":
-                self.note = status.message
+                self.shown = replace(self.shown, note=status.message)
             return
-        self.trace, self.words, self.origin = status.trace, status.words, "run"
-        self.model = self.asked
-        self._leave_place()
-        new = status.trace.tokens - status.trace.prompt_tokens
-        read = f"{status.trace.prompt_tokens} tokens read, {new} written."
-        self.note = f"{status.message} {read}" if status.message else f"Done: {read}"
+        read = f"{trace.prompt_tokens} tokens read, {trace.tokens - trace.prompt_tokens} written."
+        note = f"{status.message} {read}" if status.message else f"Done: {read}"
         if not status.words:
-            self.note += " Parts of speech are not available."
+            note += " Parts of speech are not available."
+        self.shown = Shown(trace, status.words, "run", self.shown.key, self.work.model, note)
+        self._forget_place()
 
     def show(
         self, trace: Trace, words: Sequence[Word], origin: Literal["sample", "upload"], note: str
     ) -> None:
-        """Put a trace on the page that was not made here."""
-        self.trace, self.words, self.origin, self.note = trace, words, origin, note
-        self.shown, self.error = f"{origin}-{secrets.token_hex(4)}", ""
-        self.model = None
-        self._leave_place()
+        """Show a trace that was not made here."""
+        self.shown = Shown(trace, words, origin, _new_key(origin), note=note)
+        self.error = ""
+        self._forget_place()
 
-    def _leave_place(self) -> None:
-        """Another trace: what was chosen in the former one means nothing here."""
-        self.layer = self.step = self.token = None
+    def name_words(self, words: Sequence[Word]) -> None:
+        """Add the words of what is shown, found later than its trace."""
+        self.shown = replace(self.shown, words=words)
+
+    def _forget_place(self) -> None:
+        self.place.layer = self.place.step = self.place.token = None
+
+
+def _new_key(origin: str) -> str:
+    return f"{origin}-{secrets.token_hex(4)}"
 
 
 def enter() -> None:
-    """Say that the app was entered by its own script; once per page run, before the page."""
+    """Note that app.py ran; once per page run, before the page."""
     st.session_state[_ENTERED] = True
 
 
@@ -119,9 +154,9 @@ def current() -> Session:
     Every page asks for it before it draws anything, so that the app's own script has run.
     """
     if _ENTERED not in st.session_state:
-        _enter_by_the_door()
+        _run_app_first()
     if "session" not in st.session_state:
-        session = Session(note="Nothing has run yet: type a text and press Generate.")
+        session = Session(shown=Shown(note="Nothing has run yet: type a text and press Generate."))
         names = sample_names()
         if names:
             trace, words = load_sample(names[0])
@@ -131,7 +166,7 @@ def current() -> Session:
     return found
 
 
-def _enter_by_the_door() -> None:
+def _run_app_first() -> None:
     """Run app.py where Streamlit did not.
 
     Until some window has run app.py, a server that is opened by the link of a page runs the file in

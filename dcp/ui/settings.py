@@ -23,6 +23,7 @@ class Settings:
     seconds       most seconds one run may take, None for no limit
     characters    longest text that is looked at
     upload_mib    largest trace file taken (MiB)
+    cells         most layers times tokens of a trace file
     idle_seconds  a run whose page has not asked for it this long is stopped: its reader has left
     tour          a new window is shown around (``DCP_TOUR=0`` turns it off)
     """
@@ -33,6 +34,7 @@ class Settings:
     seconds: float | None = None
     characters: int = 1_000_000
     upload_mib: int = 64
+    cells: int = 4_000_000
     idle_seconds: float = 90.0
     tour: bool = True
 
@@ -44,6 +46,7 @@ _PUBLIC = Settings(
     seconds=60.0,
     characters=100_000,
     upload_mib=4,
+    cells=262_144,
     idle_seconds=20.0,
 )
 

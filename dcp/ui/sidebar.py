@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dcp import __version__
-from dcp.errors import DcpError
-from dcp.model.registry import list_models
+from dcp import __version__, cite
 from dcp.trace import Trace
+from dcp.ui.services import models
 from dcp.ui.session import Session
 
 __all__ = ["sidebar"]
 
-PAPER = "https://arxiv.org/abs/2305.15805"
-_CITE = """@inproceedings{anagnostidis2023dynamic,
-  title     = {Dynamic Context Pruning for Efficient and
-               Interpretable Autoregressive Transformers},
-  author    = {Anagnostidis, Sotiris and Pavllo, Dario and
-               Biggio, Luca and Noci, Lorenzo and
-               Lucchi, Aurelien and Hofmann, Thomas},
-  booktitle = {Advances in Neural Information
-               Processing Systems},
-  year      = {2023}
-}"""
+PAPER_PAGE = "https://arxiv.org/abs/2305.15805"
 _ORIGINS = {
     "sample": "A sample that comes with the app",
     "run": "Your run",
@@ -35,13 +24,16 @@ def sidebar(session: Session) -> None:
     """Draw it; once per page run."""
     with st.sidebar, st.container(key="about"):
         st.subheader("What is shown")
-        st.caption(_ORIGINS[session.origin] + (", while another run is on" if session.job else ""))
-        if session.trace is not None:
-            _facts(session.trace)
+        shown = session.shown
+        st.caption(
+            _ORIGINS[shown.origin] + (", while another run is on" if session.work.job else "")
+        )
+        if shown.trace is not None:
+            _facts(shown.trace)
         st.subheader("The method")
-        st.markdown(f"[Dynamic Context Pruning, NeurIPS 2023]({PAPER})")
+        st.markdown(f"[Dynamic Context Pruning, NeurIPS 2023]({PAPER_PAGE})")
         with st.expander("How to cite"):
-            st.code(_CITE, language=None, wrap_lines=True)
+            st.code(cite.PAPER, language=None, wrap_lines=True)
             st.caption(f"This app: dcp {__version__}; its entry is in CITATION.cff.")
 
 
@@ -53,14 +45,14 @@ def _facts(trace: Trace) -> None:
         "it wrote": f"{trace.tokens - trace.prompt_tokens:,} tokens",
         "dropped": f"{100 * trace.sparsity_at_end():.0f} %",
         "layers": str(trace.layers),
-        "model": str(meta["model"]),
-        "weights": str(meta["weights_sha256"])[:8],
-        **_of_model(str(meta["model"])),
-        "device": str(meta["device"]),
-        "kernels": str(meta["impl"]),
-        "dtype": str(meta["dtype"]),
-        "gate shift": f"{meta['gate_shift']:g}",
-        "seed": str(meta["seed"]),
+        "model": meta.model,
+        "weights": meta.weights_sha256[:8],
+        **_of_model(meta.model),
+        "device": meta.device,
+        "kernels": meta.impl,
+        "dtype": meta.dtype,
+        "gate shift": f"{meta.gate_shift:g}",
+        "seed": str(meta.seed),
     }
     width = max(map(len, facts)) + 1
     lines = [f"{name:<{width}}{' '.join(value.split())[:60]}" for name, value in facts.items()]
@@ -69,10 +61,7 @@ def _facts(trace: Trace) -> None:
 
 def _of_model(name: str) -> dict[str, str]:
     """Parameters and context of a bundled model; nothing of others."""
-    try:
-        found = next((info for info in list_models() if info.name == name), None)
-    except DcpError:
-        return {}
+    found = next((info for info in models() if info.name == name), None)
     if found is None:
         return {}
     return {

@@ -1,4 +1,4 @@
-"""What the canvas needs of a Trace, as one JSON object: little text, arrays as base64.
+"""What the canvas needs of a Trace, as one JSON object; arrays as base64.
 
 Pure: no page, no clock, no file. `web/viewer/run.js` (`unpack`) reads what is written here.
 Offsets are handed over in UTF-16 code units, because that is how JavaScript indexes a string.
@@ -89,8 +89,8 @@ def payload(
     spans[:, :2] = units[spans[:, :2]]
     meta = trace.meta
     if speed is None:
-        first = meta.get("time_to_first_token_s")
-        speed = Speed(mean=_positive(meta.get("tokens_per_second")), first=_positive(first))
+        first = meta.time_to_first_token_s
+        speed = Speed(mean=_positive(meta.tokens_per_second), first=_positive(first))
     plain = trace.fragments()
     names = {str(j): n for j, n in enumerate(trace.pieces()) if n != plain[j]}
     return {
@@ -118,8 +118,9 @@ def payload(
         "group_names": [name.replace("-", ", ") for name in GROUPS],
         "near_tie": NEAR_TIE,
         "memory": {
-            key: meta["memory"].get(key)
-            for key in ("row_bytes", "kv_bytes_per_entry", "kv_bytes_held")
+            "row_bytes": meta.memory.row,
+            "kv_bytes_per_entry": meta.memory.entry,
+            "kv_bytes_held": meta.memory.held,
         },
         "speed": {
             "now": speed.now,
@@ -172,7 +173,7 @@ def _positive(value: object) -> float | None:
 
 def _machine(trace: Trace) -> str:
     """What the speed was measured on, as far as the trace tells: "cpu, 2 threads"."""
-    device, threads = str(trace.meta["device"]), trace.meta.get("threads")
+    device, threads = trace.meta.device, trace.meta.threads
     return f"{device}, {threads} threads" if device == "cpu" and threads else device
 
 
@@ -180,10 +181,10 @@ def _label(trace: Trace) -> str:
     """One line that says where the picture comes from."""
     meta = trace.meta
     parts = [
-        f"{meta['model']} ({str(meta['weights_sha256'])[:8]})",
-        f"gate shift {meta['gate_shift']:g}",
-        f"seed {meta['seed']}",
-        f"temperature {meta['sampling'].get('temperature', 0):g}",
-        f"{meta['impl']} on {meta['device']}",
+        f"{meta.model} ({meta.weights_sha256[:8]})",
+        f"gate shift {meta.gate_shift:g}",
+        f"seed {meta.seed}",
+        f"temperature {meta.sampling.temperature or 0:g}",
+        f"{meta.impl} on {meta.device}",
     ]
     return " · ".join(parts)

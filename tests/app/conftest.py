@@ -60,7 +60,7 @@ def open_page(
         settings.cache_clear()
         monkeypatch.setenv("DCP_PUBLIC", "1" if public else "")
         assert settings() == limits
-        page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30)
+        page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
         for name, value in (address or {}).items():
             page.query_params[name] = value
         if first:

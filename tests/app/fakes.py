@@ -14,7 +14,7 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from dcp.runs.request import TextRequest
-from dcp.trace import ALIVE, Trace
+from dcp.trace import ALIVE, Meta, Trace
 from dcp.ui.explore.examples import EXAMPLES
 
 LAYERS = 4
@@ -74,22 +74,24 @@ class FakeRecording:
         logprob[0] = np.nan
         margin = np.where(dead, self._margin[:, :n], -self._margin[:, :n])
         margin[:, queries - 1 :] = np.nan
-        meta = {
-            "format": 1,
-            "text": text,
-            "prompt_tokens": self._prompt,
-            "n_queries": queries,
-            "model": "tiny",
-            "weights_sha256": "0" * 64,
-            "gate_shift": self._request.gate_shift,
-            "seed": self._seed,
-            "sampling": {"temperature": self._request.temperature, "top_k": 0, "top_p": 1.0},
-            "dtype": "float32",
-            "device": "cpu",
-            "impl": "reference",
-            "versions": {"dcp": "0"},
-            "memory": self._memory(int((dead == 0).sum()), n),
-        }
+        meta = Meta.from_json(
+            {
+                "format": 1,
+                "text": text,
+                "prompt_tokens": self._prompt,
+                "n_queries": queries,
+                "model": "tiny",
+                "weights_sha256": "0" * 64,
+                "gate_shift": self._request.gate_shift,
+                "seed": self._seed,
+                "sampling": {"temperature": self._request.temperature, "top_k": 0, "top_p": 1.0},
+                "dtype": "float32",
+                "device": "cpu",
+                "impl": "reference",
+                "versions": {"dcp": "0"},
+                "memory": self._memory(int((dead == 0).sum()), n),
+            }
+        )
         return Trace(
             token_ids=np.arange(n, dtype=np.int32),
             offsets=offsets,

@@ -19,7 +19,7 @@ from dcp.runs.recorder import record
 from dcp.stats.compare import Pair
 from dcp.trace import ALIVE, Trace
 from tests.app.rooms import TEXT, bundle, charts, press, said, session, settle
-from tests.helpers.traces import make_trace, random_trace
+from tests.helpers.traces import make_trace, random_trace, with_meta
 
 Open = Callable[..., AppTest]
 Show = Callable[..., AppTest]
@@ -84,7 +84,7 @@ def test_two_sparsities_of_the_same_tokens(show: Show) -> None:
     page = read(page)
     found = pair(page)
     assert found.same_tokens
-    assert found.b.meta["gate_shift"] == found.a.meta["gate_shift"] - 1
+    assert found.b.meta.gate_shift == found.a.meta.gate_shift - 1
     assert found.b.sparsity_mean_steps() > found.a.sparsity_mean_steps()
     assert np.nanmax(found.kl) > 0
 
@@ -123,7 +123,7 @@ def test_the_step_moves_the_map(show: Show) -> None:
 
 
 def test_a_trace_of_other_weights_is_one_line(show: Show) -> None:
-    page = show(lambda t: replace(t, meta={**t.meta, "weights_sha256": "f" * 64}))
+    page = show(lambda t: with_meta(t, weights_sha256="f" * 64))
     page = read(page)
     assert not page.exception
     assert "other weights" in said(page)
@@ -161,7 +161,7 @@ def test_another_model_reads_the_same_tokens(
     assert not page.exception
     found = pair(page)
     assert found.same_tokens
-    assert found.a.meta["weights_sha256"] != found.b.meta["weights_sha256"]
+    assert found.a.meta.weights_sha256 != found.b.meta.weights_sha256
     assert min(np.nanmean(found.kl), np.nanmean(found.a.kl), np.nanmean(found.b.kl)) > 0
 
 

@@ -32,10 +32,10 @@ def tiles(page: AppTest) -> dict[str, str]:
 
 def test_what_the_trace_knows_is_there_at_first_paint(open_page: Open) -> None:
     page = cost_page(open_page())
-    trace = page.session_state["session"].trace
+    trace = page.session_state["session"].shown.trace
     live = int(computed(trace).live()[:, -1].sum())
     assert tiles(page)["Live at the end"] == size(live)
-    assert tiles(page)["Held at the end"] == size(trace.meta["memory"]["kv_bytes_held"])
+    assert tiles(page)["Held at the end"] == size(trace.meta.memory.held)
     assert tiles(page)["Crossover"] == "not measured"
     assert len(page.get("plotly_chart")) == 3
     # The bundled models of this test are others than the sample's: it is told, not tried.
@@ -45,10 +45,10 @@ def test_what_the_trace_knows_is_there_at_first_paint(open_page: Open) -> None:
 def test_the_step_is_that_of_every_page(open_page: Open) -> None:
     page = cost_page(open_page(address={"step": "40"}))
     session: Session = page.session_state["session"]
-    slider = page.slider(key=f"cost-step-{session.shown}")
+    slider = page.slider(key=f"cost-step-{session.shown.key}")
     assert slider.value == 40
     slider.set_value(7).run()
-    assert session.step == 7
+    assert session.place.step == 7
 
 
 def test_a_budget_is_filled_and_its_sum_written_out(open_page: Open) -> None:
@@ -61,7 +61,7 @@ def test_a_budget_is_filled_and_its_sum_written_out(open_page: Open) -> None:
 
 def finish(page: AppTest) -> AppTest:
     end = time.monotonic() + 20
-    while page.session_state["cost asked"].task.status().active:
+    while page.session_state["cost-asked"].task.status().active:
         assert time.monotonic() < end
         time.sleep(0.02)
     return page.run()
@@ -78,10 +78,9 @@ def test_a_measurement_is_shown_with_its_machine_and_belongs_to_its_trace(
     }  # fmt: skip
     object.__setattr__(found, "about", facts)
 
-    def stand_in(model: Any, trace: Any, *, rounds: int, each: Any, **more: Any) -> Any:
+    def stand_in(model: Any, trace: Any, *, rounds: int, **more: Any) -> Any:
         assert rounds == 7
-        each(found)
-        return found
+        return iter([found])
 
     monkeypatch.setattr(dcp.ui.services, "_open", lambda name: None)
     monkeypatch.setattr(dcp.bench.beside, "measure", stand_in)

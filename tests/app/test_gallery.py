@@ -20,12 +20,12 @@ import dcp.ui.figures.source as gallery_source
 from dcp.errors import RequestError
 from dcp.figures.paper import KINDS
 from dcp.figures.paper.bundle import bundle
-from dcp.figures.paper.exhibit import Exhibit
-from dcp.ui.figures.drawing import Plate, Shelf, press
-from dcp.ui.figures.opened import Parcel
+from dcp.figures.paper.figure_set import FigureSet
+from dcp.ui.figures.opened import ZipJob
 from dcp.ui.figures.page import _samples, _thread
+from dcp.ui.figures.previews import Preview, PreviewCache, draw_preview
 from dcp.ui.figures.source import drawn, fingerprint
-from dcp.ui.session import Session
+from dcp.ui.session import Session, Shown
 from tests.helpers.traces import design_trace, random_trace
 
 Open = Callable[..., AppTest]
@@ -76,7 +76,8 @@ def test_the_gallery_draws_what_it_can_of_the_sample_and_says_that_it_was_typed(
     assert buttons(page) == {"held", "alpha-sigmoid"}
     # One line for each figure that this text cannot give, and the others go on.
     assert "cost: needs a trace with a gates-off run" in texts
-    assert "perplexity: is drawn from results: give results above" in texts
+    assert "perplexity: is drawn from results: give what eval wrote of a text" in texts
+    assert "(results above)." in texts
     assert "--results" not in texts
     assert "Choice of text: the bundled sample, typed for the app." in texts
     assert "python -m dcp figure sample.safetensors --kind held" in texts
@@ -119,7 +120,7 @@ def test_figures_of_a_run_say_that_it_was_typed(open_page: Open) -> None:
     page = open_page()
     session: Session = page.session_state["session"]
     trace = design_trace()
-    session.trace, session.words, session.origin = trace, (), "run"
+    session.shown = Shown(trace, (), "run")
     page = finished(at_figures(page))
     shown = said(page)
     assert "Choice of text: typed by a user of the app." in shown
@@ -133,7 +134,7 @@ def test_nothing_to_draw_is_said_in_one_line(
     monkeypatch.setattr(gallery_source, "sample_names", list)
     page = open_page()
     session: Session = page.session_state["session"]
-    session.trace, session.origin = None, "nothing"
+    session.shown = Shown()
     page = at_figures(page).run()
     assert not page.exception
     assert [info.value for info in page.info] == [
@@ -170,7 +171,7 @@ def test_a_fingerprint_is_of_the_contents() -> None:
     assert fingerprint(random_trace(1)) != fingerprint(random_trace(2))
 
 
-# ---- the press
+# ---- previews
 
 
 class Later:
@@ -195,58 +196,59 @@ class Later:
         return len(begun)
 
 
-def test_a_shelf_draws_once_forgets_the_oldest_and_drops_what_nobody_wants() -> None:
+def test_a_cache_draws_once_forgets_the_oldest_and_drops_what_nobody_wants() -> None:
     later = Later()
-    shelf = Shelf(later, most=2)  # type: ignore[arg-type]
-    plates = {key: Plate(caption=key) for key in "abc"}
+    cache = PreviewCache(later, most=2)  # type: ignore[arg-type]
+    previews = {key: Preview(caption=key) for key in "abc"}
     for key in "aab":
-        assert shelf.plate(key, lambda key=key: plates[key]) is None
+        assert cache.get(key, lambda key=key: previews[key]) is None
     assert later.work() == 2
-    assert shelf.plate("a", plates.popitem) is plates["a"]
-    assert shelf.plate("b", plates.popitem) is plates["b"]
-    shelf.plate("c", lambda: plates["c"])
-    shelf.keep({"a"})
+    assert cache.get("a", previews.popitem) is previews["a"]
+    assert cache.get("b", previews.popitem) is previews["b"]
+    cache.get("c", lambda: previews["c"])
+    cache.only({"a"})
     assert later.work() == 0
-    shelf.plate("c", lambda: plates["c"])
+    cache.get("c", lambda: previews["c"])
     later.work()
-    assert shelf.plate("c", plates.popitem) is plates["c"]
+    assert cache.get("c", previews.popitem) is previews["c"]
     # "a" was looked at before "b", so it is the one that went.
-    assert shelf.plate("b", plates.popitem) is plates["b"]
-    assert shelf.plate("a", lambda: plates["a"]) is None
+    assert cache.get("b", previews.popitem) is previews["b"]
+    assert cache.get("a", lambda: previews["a"]) is None
 
 
 def test_a_figure_that_fails_says_so_and_never_raises(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    exhibit = Exhibit(design_trace())
-    assert press(exhibit, "cost").error.startswith("cost needs a trace with a gates-off run")
-    monkeypatch.setattr(Exhibit, "draw", lambda self, kind: 1 / 0)
-    assert press(exhibit, "held").error == (
+    figures = FigureSet(design_trace())
+    error = str(draw_preview(figures, "cost").error)
+    assert error.startswith("cost needs a trace with a gates-off run")
+    monkeypatch.setattr(FigureSet, "draw", lambda self, kind: 1 / 0)
+    assert str(draw_preview(figures, "held").error) == (
         "it failed inside the app (ZeroDivisionError); the log says why"
     )
     assert "a figure failed" in caplog.text
 
 
-def test_a_plate_is_a_picture_with_its_words() -> None:
-    plate = press(Exhibit(design_trace(), style="icml"), "depth")
-    assert not plate.error
-    assert plate.inches[0] == 3.25
-    assert plate.rows == 6
-    assert "Share of the previous tokens" in plate.alt
-    colours = np.asarray(Image.open(io.BytesIO(plate.png)).convert("RGB"))
+def test_a_preview_is_a_picture_with_its_words() -> None:
+    preview = draw_preview(FigureSet(design_trace(), style="icml"), "depth")
+    assert not preview.error
+    assert preview.inches[0] == 3.25
+    assert preview.rows == 6
+    assert "Share of the previous tokens" in preview.alt
+    colours = np.asarray(Image.open(io.BytesIO(preview.png)).convert("RGB"))
     assert colours.shape[1] == pytest.approx(900, abs=1)
     assert colours.min() < 100 < 250 < colours.max()
 
 
-def test_a_parcel_nobody_wants_is_not_finished() -> None:
-    parcel = Parcel(("a", "b"))
-    exhibit = Exhibit(design_trace())
-    made = bundle(exhibit, ("svg",), ("depth", "held"), parcel.say)
-    assert (parcel.done, parcel.kind) == (1, "held")
+def test_a_zip_nobody_wants_is_not_finished() -> None:
+    job = ZipJob(("a", "b"))
+    figures = FigureSet(design_trace())
+    made = bundle(figures, ("svg",), ("depth", "held"), job.say)
+    assert (job.done, job.kind) == (1, "held")
     assert "figures/held.svg" in zipfile.ZipFile(io.BytesIO(made)).namelist()
-    parcel.stopped = True
+    job.stopped = True
     with pytest.raises(RequestError, match="stopped"):
-        bundle(exhibit, ("svg",), ("depth",), parcel.say)
+        bundle(figures, ("svg",), ("depth",), job.say)
 
 
 def test_the_zip_is_made_in_the_background_and_offered(
@@ -267,5 +269,5 @@ def test_the_zip_is_made_in_the_background_and_offered(
 
 def test_figures_of_samples_are_shared_and_those_of_runs_are_not(open_page: Open) -> None:
     page = finished(at_figures(open_page()))
-    assert "figures_shelf" not in page.session_state
+    assert "figures_previews" not in page.session_state
     assert _samples()._done

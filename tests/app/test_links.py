@@ -30,7 +30,7 @@ def test_a_link_names_layer_step_and_token(open_page: Open) -> None:
     page = open_page(address={"layer": "2", "step": "40", "token": "7"})
     assert not page.exception
     shown = session(page)
-    assert (shown.layer, shown.step, shown.token) == (2, 40, 7)
+    assert (shown.place.layer, shown.place.step, shown.place.token) == (2, 40, 7)
     assert address(page) == {"layer": "2", "step": "40", "token": "7"}
     assert not page.toast
 
@@ -42,8 +42,8 @@ def test_what_is_not_there_is_ignored_with_a_note(open_page: Open, name: str, va
     good = "token" if name == "layer" else "layer"
     page = open_page(address={name: value, good: "1"})
     assert not page.exception
-    assert getattr(session(page), name) is None
-    assert getattr(session(page), good) == 1
+    assert getattr(session(page).place, name) is None
+    assert getattr(session(page).place, good) == 1
     assert address(page) == {good: "1"}
     assert [toast.value for toast in page.toast] == [
         f"This run has no such {name}: the link was followed in part."
@@ -55,11 +55,11 @@ def test_what_is_not_there_is_ignored_with_a_note(open_page: Open, name: str, va
 def test_a_place_survives_a_page_switch_and_ends_with_its_run(open_page: Open) -> None:
     page = open_page(address={"layer": "1", "token": "3"})
     page.switch_page("pages/cost.py").run()
-    assert (session(page).layer, session(page).token) == (1, 3)
+    assert (session(page).place.layer, session(page).place.token) == (1, 3)
     other = session(page)
-    assert other.trace is not None
-    other.show(other.trace, (), "upload", "An opened trace.")
-    assert (other.layer, other.token) == (None, None)
+    assert other.shown.trace is not None
+    other.show(other.shown.trace, (), "upload", "An opened trace.")
+    assert (other.place.layer, other.place.token) == (None, None)
 
 
 @pytest.mark.parametrize("name", list(EXAMPLES)[1:3])

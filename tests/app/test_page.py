@@ -62,7 +62,7 @@ def press(page: AppTest, key: str) -> AppTest:
 def finish(page: AppTest, seconds: float = 20) -> AppTest:
     """Look again, as the page does by itself four times a second, until the run has ended."""
     end = time.monotonic() + seconds
-    while session(page).job is not None:
+    while session(page).work.job is not None:
         assert time.monotonic() < end, "the run did not end"
         time.sleep(0.02)
         page.run()
@@ -96,7 +96,7 @@ def test_generating_shows_the_run_and_keeps_it(open_page: Open) -> None:
     write(page, "The river rose for three days.")
     finish(press(page, "generate"))
     assert not page.exception
-    shown = session(page)
+    shown = session(page).shown
     assert shown.origin == "run"
     assert isinstance(shown.trace, Trace)
     assert shown.trace.tokens - shown.trace.prompt_tokens == 24
@@ -115,7 +115,7 @@ def test_the_view_follows_the_run_on_a_fixed_axis(open_page: Open) -> None:
     seen = []
     for _ in range(400):
         page.run()
-        if session(page).job is None:
+        if session(page).work.job is None:
             break
         if view(page)["running"]:
             seen.append((view(page)["id"], view(page)["tokens"], view(page)["planned"]))
@@ -135,7 +135,7 @@ def test_stop_ends_a_run_half_way(open_page: Open) -> None:
     while not view(page)["running"]:
         page.run()
     finish(press(page, "stop"))
-    trace = session(page).trace
+    trace = session(page).shown.trace
     assert trace is not None
     assert trace.tokens - trace.prompt_tokens < 64
     assert any(caption.startswith("Stopped.") for caption in line(page))
@@ -149,11 +149,11 @@ def test_no_text_is_one_line(open_page: Open, text: str) -> None:
     assert problems(page) == [
         "There is no text: give at least one word (type some, or choose an example)."
     ]
-    assert session(page).job is None
+    assert session(page).work.job is None
     write(page, "Now there is some.")
     finish(press(page, "generate"))
     assert problems(page) == []
-    assert session(page).origin == "run"
+    assert session(page).shown.origin == "run"
 
 
 def test_a_long_text_is_cut_by_one_click(open_page: Open) -> None:
@@ -167,7 +167,7 @@ def test_a_long_text_is_cut_by_one_click(open_page: Open) -> None:
     assert ("word after word, " * 1200).endswith(text)
     assert problems(page) == []
     finish(press(page, "generate"))
-    assert session(page).origin == "run"
+    assert session(page).shown.origin == "run"
 
 
 def test_the_token_count_is_the_models_own(open_page: Open) -> None:
@@ -197,7 +197,7 @@ def test_the_dial_names_expected_sparsities_with_their_cost_and_shifts_the_gates
     assert dial.value == 0.0
     dial.set_value(0.8).run()
     finish(press(page, "generate"))
-    assert session(page).trace.meta["gate_shift"] == 0.8
+    assert session(page).shown.trace.meta.gate_shift == 0.8
 
 
 def test_temperature_and_seed_reach_the_run(open_page: Open) -> None:
@@ -205,15 +205,15 @@ def test_temperature_and_seed_reach_the_run(open_page: Open) -> None:
     page.slider(key="temperature").set_value(0.0).run()
     page.number_input(key="seed").set_value(7).run()
     finish(press(page, "generate"))
-    meta = session(page).trace.meta
-    assert (meta["seed"], meta["sampling"]["temperature"]) == (7, 0.0)
+    meta = session(page).shown.trace.meta
+    assert (meta.seed, meta.sampling.temperature) == (7, 0.0)
 
 
 def test_zero_new_tokens_only_reads(open_page: Open) -> None:
     page = open_page()
     page.number_input(key="new_tokens").set_value(0).run()
     finish(press(page, "generate"))
-    trace = session(page).trace
+    trace = session(page).shown.trace
     assert trace.tokens == trace.prompt_tokens == trace.n_queries
 
 
@@ -238,8 +238,8 @@ def test_two_windows_do_not_disturb_one_another(open_page: Open) -> None:
     press(two, "generate")
     finish(one)
     finish(two)
-    assert session(one).trace.text.startswith("The first window.")
-    assert session(two).trace.text.startswith("The second window")
+    assert session(one).shown.trace.text.startswith("The first window.")
+    assert session(two).shown.trace.text.startswith("The second window")
     assert view(one)["id"] != view(two)["id"]
 
 
@@ -261,7 +261,7 @@ def test_the_public_line_is_visible(open_page: Open) -> None:
     press(one, "stop")
     finish(one)
     finish(two)
-    assert session(two).origin == "run"
+    assert session(two).shown.origin == "run"
 
 
 def test_an_unknown_model_is_one_line_and_the_page_lives(
@@ -279,8 +279,8 @@ def test_an_unknown_model_is_one_line_and_the_page_lives(
     dcp.ui.services.worker.clear()
     finish(press(page, "generate"))
     assert problems(page) == ["no model 'x': neither bundled (tiny) nor a folder nor a Hub id"]
-    assert session(page).origin == "sample"
-    assert view(page)["tokens"] == session(page).trace.tokens
+    assert session(page).shown.origin == "sample"
+    assert view(page)["tokens"] == session(page).shown.trace.tokens
 
 
 def test_every_kind_of_file_is_offered_when_a_run_is_there(open_page: Open) -> None:

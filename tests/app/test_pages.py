@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 import dcp.ui.running
 from dcp.trace import ALIVE, Trace
-from dcp.ui.session import Session
+from dcp.ui.session import Session, Shown
 from tests.helpers.traces import make_trace, random_trace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,8 +49,9 @@ def hostile() -> Trace:
     dead = np.minimum(np.arange(64) + 5, 62)
     death = np.where(np.arange(64) < 40, dead, ALIVE)
     return make_trace(
-        pieces, np.tile(death, (2, 1)), prompt_tokens=9, model="../../etc/**x**\n<b>", impl="<i>",
-        weights_sha256="`" * 90, gate_shift=-(2**62), tokens_per_second="fast",
+        pieces, np.tile(death, (2, 1)), prompt_tokens=9,
+        model="../../etc/**x** ![x](https://example.org/x.png) <b>", gate_shift=-(2**62),
+        sampling={"temperature": None}, tokens_per_second=2**62, document="**d**",
     )  # fmt: skip
 
 
@@ -86,7 +87,7 @@ def test_every_page_opens_on_an_odd_trace(open_page: Open, kind: str) -> None:
     session: Session = page.session_state["session"]
     trace = ODD[kind]()
     if trace is None:
-        session.trace, session.words, session.origin = None, (), "nothing"
+        session.shown = Shown()
     else:
         session.show(trace, (), "upload", "An opened trace.")
     assert open_all(page) == {}
@@ -98,17 +99,17 @@ def test_a_run_and_what_was_asked_outlive_a_change_of_page(open_page: Open) -> N
     page.number_input(key="new_tokens").set_value(200).run()
     page.button(key="generate").click().run()
     session: Session = page.session_state["session"]
-    assert session.job is not None
+    assert session.work.job is not None
     assert open_all(page) == {}
     page.switch_page("pages/cost.py").run()
-    assert session.job is not None
-    session.job.cancel()
+    assert session.work.job is not None
+    session.work.job.cancel()
     page.switch_page("pages/explore.py").run()
     assert page.number_input(key="new_tokens").value == 200
     end = time.monotonic() + 60
-    while session.job is not None and time.monotonic() < end:
+    while session.work.job is not None and time.monotonic() < end:
         page.run()
-    assert session.origin == "run"
+    assert session.shown.origin == "run"
 
 
 @pytest.mark.parametrize("pause", [0.5], indirect=True)
@@ -119,7 +120,7 @@ def test_other_pages_say_that_a_run_is_on_and_end_it(
     page.number_input(key="new_tokens").set_value(200).run()
     page.button(key="generate").click().run()
     session: Session = page.session_state["session"]
-    assert session.job is not None
+    assert session.work.job is not None
     # AppTest opens a page's file by itself, so app.py cannot know which page it is.
     monkeypatch.setattr(dcp.ui.running, "to_page", lambda *_, **__: None)
     line = AppTest.from_string(
@@ -132,11 +133,11 @@ def test_other_pages_say_that_a_run_is_on_and_end_it(
     assert not line.run().caption
     session.page = "Cost"
     assert line.run().caption[0].value.startswith("A run is on.")
-    session.job.cancel()
+    session.work.job.cancel()
     end = time.monotonic() + 60
-    while session.job is not None and time.monotonic() < end:
+    while session.work.job is not None and time.monotonic() < end:
         line.run()
-    assert session.origin == "run"
+    assert session.shown.origin == "run"
     assert not line.run().caption
 
 
@@ -169,7 +170,7 @@ found = {{}}
 for name in {PAGES!r}:
     page.switch_page(f"pages/{{name}}.py").run()
     found[name] = [e.message for e in page.exception]
-    assert page.session_state["session"].origin == "sample"
+    assert page.session_state["session"].shown.origin == "sample"
     assert len(page.title) == 1
 print(json.dumps(found))
 """

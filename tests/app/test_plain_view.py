@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from dcp.ui.explore.plain_view import held_heatmap, held_share
+from dcp.figures.screen.held import held_heatmap, held_share
 from tests.helpers.traces import random_trace
 
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dcp.figures.screen.put_back import change_chart, sums_chart
+from dcp.figures.screen.theme import quoted
 from dcp.model.registry import open_model
 from dcp.runs.plans import Controls, Effect, Plan, put_back
 from dcp.runs.recorder import record
 from dcp.runs.rescore import effect
 from dcp.trace import ALIVE, Trace
-from dcp.ui.put_back.answer import change_chart, sentence, sums_chart, table
-from dcp.ui.put_back.token_text import coloured, named, selectable
+from dcp.ui.put_back.answer import sentence, table
+from dcp.ui.put_back.token_text import coloured, selectable
 from tests.app.rooms import TEXT, bundle, charts, press, said, session, settle
-from tests.helpers.traces import random_trace
+from tests.helpers.traces import random_trace, with_meta
 
 Open = Callable[..., AppTest]
 Show = Callable[..., AppTest]
@@ -53,12 +54,12 @@ def texts(page: AppTest) -> list[dict]:
 
 def test_the_answer_is_that_of_dcp_rescore(show: Show) -> None:
     page = show()
-    trace = session(page).trace
+    trace = session(page).shown.trace
     page.selectbox(key="put-token").set_value(10).run()
-    assert session(page).token == 10
+    assert session(page).place.token == 10
     settle(press(page, "put-go"), "put-asked")
     assert not page.exception
-    found = page.session_state["put-asked"].task.status().result
+    found, _ = page.session_state["put-asked"].task.status().result
     wanted = effect(open_model("tiny"), trace, put_back(trace, 10))
     assert found.total == pytest.approx(wanted.total)
     assert found.control_totals.tolist() == pytest.approx(wanted.control_totals.tolist())
@@ -72,7 +73,7 @@ def test_the_text_is_data_and_never_markup(show: Show) -> None:
     settle(press(page, "put-go"), "put-asked")
     shown = texts(page)
     assert len(shown) == 2
-    assert all("".join(text["fragments"]) == session(page).trace.text for text in shown)
+    assert all("".join(text["fragments"]) == session(page).shown.trace.text for text in shown)
     for kind in ("markdown", "caption", "title", "html"):
         assert not any("pwned" in str(getattr(e, "value", "")) for e in page.get(kind))
     assert not any("<script" in spec for spec in charts(page))
@@ -80,17 +81,17 @@ def test_the_text_is_data_and_never_markup(show: Show) -> None:
 
 def test_one_layer_and_an_early_drop_are_other_questions(show: Show) -> None:
     page = show()
-    trace = session(page).trace
-    session(page).token, session(page).step = 10, 14
+    trace = session(page).shown.trace
+    session(page).place.token, session(page).place.step = 10, 14
     page.run()
     page.segmented_control(key="put-verb").set_value("Drop it now").run()
-    step = page.number_input(key=f"put-step-{session(page).shown}-10")
+    step = page.number_input(key=f"put-step-{session(page).shown.key}-10")
     assert (step.value, step.min, step.max) == (14, 11, trace.n_queries - 1)
     step.set_value(11).run()
     layer = int(np.flatnonzero(trace.death[:, 10] > 11)[0])
     page.selectbox(key="put-layer-10-False").set_value(layer).run()
     settle(press(page, "put-go"), "put-asked")
-    plan = page.session_state["put-asked"].plan
+    plan = page.session_state["put-asked"].task.status().result[0].plan
     assert (plan.kind, plan.token, plan.layers, plan.steps) == ("drop now", 10, (layer,), (11,))
     assert f"Dropped from layer {layer}" in said(page)
 
@@ -100,27 +101,27 @@ def test_seed_and_horizon_reach_the_comparison(show: Show) -> None:
     page.slider(key="put-horizon").set_value(7)
     page.number_input(key="put-seed").set_value(5).run()
     settle(press(page, "put-go"), "put-asked")
-    found = page.session_state["put-asked"].task.status().result
+    found, _ = page.session_state["put-asked"].task.status().result
     assert found.controls.horizon == 7
     assert "seed 5" in said(page)
 
 
 def test_what_was_clicked_on_another_page_is_chosen(show: Show) -> None:
     page = show()
-    dropped = (session(page).trace.death != ALIVE).any(axis=0)
-    session(page).token = int(np.flatnonzero(dropped)[3])
+    dropped = (session(page).shown.trace.death != ALIVE).any(axis=0)
+    session(page).place.token = int(np.flatnonzero(dropped)[3])
     page.run()
-    assert page.selectbox(key="put-token").value == session(page).token
-    assert texts(page)[0]["chosen"] == session(page).token
+    assert page.selectbox(key="put-token").value == session(page).place.token
+    assert texts(page)[0]["chosen"] == session(page).place.token
     alive = int(np.flatnonzero(~dropped)[-1])
-    session(page).token = alive
+    session(page).place.token = alive
     page.run()
     assert "was never dropped" in said(page)
     assert page.button(key="put-go").disabled
 
 
 def test_a_trace_of_other_weights_is_one_line(show: Show) -> None:
-    page = show(lambda t: replace(t, meta={**t.meta, "weights_sha256": "f" * 64}))
+    page = show(lambda t: with_meta(t, weights_sha256="f" * 64))
     settle(press(page, "put-go"), "put-asked")
     assert not page.exception
     assert "other weights" in said(page)
@@ -220,4 +221,4 @@ def test_a_token_that_fell_in_every_layer_is_wholly_gone() -> None:
     [(" in", "“in”"), ("\n\n", "“↵↵”"), ("  ", "“␣␣”"), ("x" * 99, f"“{'x' * 40}”")],
 )
 def test_a_token_has_a_name_in_a_sentence(piece: str, name: str) -> None:
-    assert named(piece) == name
+    assert quoted(piece) == name

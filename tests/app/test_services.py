@@ -82,7 +82,7 @@ def test_a_task_is_given_the_model_it_asked_for(tiny_checkpoint: Callable[..., P
         report.progress(0.5, "counting")
         return opened.info.layers
 
-    status = over(services.ask("me", model, layers, limits))
+    status = over(services.submit_task("me", model, layers, limits))
     assert (status.state, status.line) == ("done", "counting")
     assert status.result == dcp.model.registry.describe(Path(model)).layers
     services.worker(limits).close()
@@ -98,10 +98,10 @@ def test_the_app_sees_a_replaced_checkpoint(
     def weights(opened: OpenModel, report: Report) -> str:
         return opened.loaded.weights_sha256
 
-    before = over(services.ask("me", str(folder), weights, limits)).result
+    before = over(services.submit_task("me", str(folder), weights, limits)).result
     assert counting.count(str(folder), "abc") == 3
     shutil.copytree(tiny_checkpoint("llama", seed=1), folder, dirs_exist_ok=True)
-    after = over(services.ask("me", str(folder), weights, limits)).result
+    after = over(services.submit_task("me", str(folder), weights, limits)).result
     assert before != after == dcp.model.registry.open_model(folder).loaded.weights_sha256
     services.worker(limits).close()
     services.worker.clear()
@@ -109,7 +109,7 @@ def test_the_app_sees_a_replaced_checkpoint(
 
 def test_a_public_server_opens_no_folder_for_a_task(tiny_checkpoint: Callable[..., Path]) -> None:
     limits = Settings(public=True, workers=1)
-    status = over(services.ask("me", str(tiny_checkpoint("llama")), lambda m, r: 1, limits))
+    status = over(services.submit_task("me", str(tiny_checkpoint("llama")), lambda m, r: 1, limits))
     assert status.state == "failed"
     assert "only the bundled models" in status.message
     services.worker(limits).close()
@@ -121,13 +121,13 @@ def test_the_session_says_how_a_run_ended(tiny_checkpoint: Callable[..., Path]) 
     request = TextRequest("Some words.", model=str(tiny_checkpoint("llama")), new_tokens=4)
     session = Session()
     session.begin(worker.submit(session.owner, request), request)
-    while not session.job.status().settled:
+    while not session.work.job.status().settled:
         time.sleep(0.02)
-    session.end(session.job.status())
-    assert session.job is None
-    assert session.note.startswith("Done: ")
-    assert "4 written." in session.note
-    assert "Parts of speech are not available." in session.note
+    session.end(session.work.job.status())
+    assert session.work.job is None
+    assert session.shown.note.startswith("Done: ")
+    assert "4 written." in session.shown.note
+    assert "Parts of speech are not available." in session.shown.note
     worker.close()
 
 

@@ -14,11 +14,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import dcp.ui.services
-import dcp.ui.speech.source
+import dcp.ui.speech.study
 from dcp.stats import drop_table_with_controls
 from dcp.stats.pooled import HORIZONS, pool, to_json
-from dcp.ui.session import Session
-from dcp.ui.speech.source import Ask, Live, Saved
+from dcp.ui.session import Session, Shown
+from dcp.ui.speech.source import Filters, Live
+from dcp.ui.speech.study import Saved
 from tests.app.conftest import plain_words
 from tests.stats.test_stats import random_sample, sample_of
 
@@ -50,7 +51,7 @@ def test_the_page_tells_the_sample_s_statistics(open_page: Open) -> None:
     page.radio(key="speech-grain-one").set_value("pos").run()
     page.slider(key="speech-horizon").set_value(16).run()
     page.toggle(key="speech-table").set_value(True).run()
-    run = session(page)
+    run = session(page).shown
     wanted = drop_table_with_controls([(run.trace, run.words)], horizon=16)
     pd.testing.assert_frame_equal(shown(page), wanted, check_dtype=False)
     assert set(shown(page).arm) == {"gates", "random", "oldest"}
@@ -63,7 +64,7 @@ def test_every_filter_changes_the_table_and_the_line_that_says_what_is_shown(
 ) -> None:
     page = at_speech(open_page())
     page.toggle(key="speech-table").set_value(True).run()
-    layers = session(page).trace.layers
+    layers = session(page).shown.trace.layers
     seen = [(shown(page), captions(page))]
     for change in (
         lambda: page.slider(key="speech-horizon").set_value(5),
@@ -84,7 +85,7 @@ def test_the_words_behind_a_group_can_be_chosen(open_page: Open) -> None:
     page = at_speech(open_page())
     page.selectbox(key="speech-group").set_value("naming").run()
     listed: pd.DataFrame = page.dataframe[0].value
-    run = session(page)
+    run = session(page).shown
     nouns = {word.text for word in run.words if word.pos in ("NOUN", "PROPN", "ADJ")}
     assert len(listed) > 5
     assert set(listed.word) <= nouns
@@ -100,16 +101,16 @@ def test_the_page_waits_for_a_run_and_then_shows_it(open_page: Open) -> None:
     assert "follow when the run has ended" in captions(page)
     end = time.monotonic() + 20
     run = session(page)
-    while run.job is not None:
+    while run.work.job is not None:
         assert time.monotonic() < end
         time.sleep(0.05)
         # What the line above all pages does in the app (tests/app/test_pages.py).
-        status = run.job.status()
+        status = run.work.job.status()
         if status.settled:
             run.end(status)
     page.run()
     assert "Words of this one text" in captions(page)
-    assert session(page).origin == "run"
+    assert session(page).shown.origin == "run"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_texts_with_nothing_to_say_get_a_line(
     at_speech(page)
     assert not page.exception
     assert line in captions(page)
-    session(page).trace = None
+    session(page).shown = Shown()
     page.run()
     assert "no text to count yet" in captions(page)
 
@@ -192,8 +193,8 @@ def test_a_saved_study_gives_the_tables_of_its_traces() -> None:
     assert saved.sources == ("prompt", "generated")
     assert saved.horizons == HORIZONS
     for ask in (
-        Ask("pos", 32, "prompt", "single", None),
-        Ask("group", 8, "generated", "all", 1),
+        Filters("pos", 32, "prompt", "single", None),
+        Filters("group", 8, "generated", "all", 1),
     ):
         for what in ("rates", "by_layer", "triggers", "hazard", "noise"):
             if what == "noise" and ask.layer is not None:
@@ -208,10 +209,9 @@ def test_a_saved_study_gives_the_tables_of_its_traces() -> None:
         for _, point in saved.curves(ask).iterrows():
             same = curve[(curve["group"] == point["group"]) & (curve.age == point.age)]
             assert same.survival.to_numpy() == pytest.approx([point.survival], rel=1e-3)
-    nouns = saved.words(Ask("pos", 32, "prompt", "all", None), "NOUN")
-    assert (
-        nouns.times.sum() <= live.words(Ask("pos", 32, "prompt", "all", None), "NOUN").times.sum()
-    )
+    every = Filters("pos", 32, "prompt", "all", None)
+    nouns = saved.words(every, "NOUN")
+    assert nouns.times.sum() <= live.words(every, "NOUN").times.sum()
     assert len(nouns) == min(40, nouns.spellings[0])
 
 
@@ -220,9 +220,9 @@ def test_a_study_is_offered_and_shown_without_a_trace(
 ) -> None:
     study = pool(few(), n_boot=50)
     (tmp_path / "tiny.study.json").write_text(to_json(study))
-    monkeypatch.setattr(dcp.ui.speech.source, "_FOLDER", tmp_path)
+    monkeypatch.setattr(dcp.ui.speech.study, "_FOLDER", tmp_path)
     page = at_speech(open_page())
-    session(page).trace = None
+    session(page).shown = Shown()
     page.segmented_control(key="speech-where").set_value("Validation study: tiny").run()
     assert not page.exception
     assert "Words of 3 texts that you wrote" in captions(page)
@@ -238,4 +238,4 @@ def test_live_words_are_tagged_once(open_page: Open) -> None:
     run = session(page)
     run.show(random_sample(3)[0], (), "upload", "")
     at_speech(page)
-    assert run.words == plain_words(run.trace)
+    assert run.shown.words == plain_words(run.shown.trace)

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dcp.bench.arms import RIVAL, Plan, decode_group, model_group, scattered
+from dcp.bench.arms import RIVAL, decode_group, model_group, scattered
+from dcp.bench.group import Timing
 from dcp.bench.harness import Arm, take_turns
 from dcp.bench.shapes import SHAPES, random_checkpoint, step_bytes
 from dcp.cli.main import main
@@ -18,7 +19,7 @@ from dcp.errors import RequestError
 from dcp.model.registry import open_model
 from dcp.model.weights import load
 
-SMALL = Plan(rounds=2, steps=2, warm_up=1)
+SMALL = Timing(rounds=2, steps=2, warm_up=1)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_scattered_drops_hit_the_asked_share_soon_after_birth(share: float) -> N
 
 
 def test_every_arm_is_reported_against_its_baseline(folder: Path) -> None:
-    settings = {"context": 64, "dropped": [0.0, 0.8], "weights": ["float32"], "plan": SMALL}
+    settings = {"context": 64, "dropped": [0.0, 0.8], "weights": ["float32"], "timing": SMALL}
     shares: list[float] = []
     rows = decode_group(folder, batch=1, progress=lambda done, _: shares.append(done), **settings)  # type: ignore[arg-type]
     assert shares == [0.0, 0.2, 0.4, 0.6, 0.8]
@@ -72,6 +73,7 @@ def test_every_arm_is_reported_against_its_baseline(folder: Path) -> None:
         ("0% dropped float32", "dense float32"),
         ("80% dropped float32", "dense float32"),
     ]
+    assert [row.impl for row in rows] == ["transformers", "cpu", "cpu", "cpu"]
     _, dense, kept, pruned = rows
     # The last drawn token is in the dense count and has no entry yet.
     config = load(folder).config
@@ -95,7 +97,7 @@ def test_every_arm_is_reported_against_its_baseline(folder: Path) -> None:
 def test_a_context_too_short_to_measure_is_refused(folder: Path) -> None:
     with pytest.raises(RequestError, match="too short"):
         decode_group(
-            folder, batch=1, context=SMALL.total + 1, dropped=[], weights=["float32"], plan=SMALL
+            folder, batch=1, context=SMALL.total + 1, dropped=[], weights=["float32"], timing=SMALL
         )
 
 
@@ -119,6 +121,7 @@ def test_a_real_model_is_measured_dense_pruned_and_recorded(
     model = open_model(tiny_checkpoint("llama"))
     rows = model_group(model, "The river rose. " * 99, SMALL)
     assert [row.arm for row in rows] == ["dense", "own gates", "own gates, recorded"]
+    assert {row.impl for row in rows} == {"cpu"}, "the recorded arm is ours as well"
     assert {row.context for row in rows} == {256}
     assert rows[1].kv_bytes_live < rows[0].kv_bytes_live  # type: ignore[operator]
     short = model_group(model, "The river", SMALL)

@@ -16,9 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from dcp.model.registry import open_model
+from dcp.space import static
 from tests.app.fakes import tiny_model
+from tests.helpers.pages import served
 
-sync_api = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright.sync_api")
+from playwright import sync_api
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = ROOT / "tests" / "browser" / "served_app.py"
@@ -74,6 +78,35 @@ def real_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The app as it is, with the bundled model: for pages that ask it."""
     with serve(tmp_path_factory, script=ROOT / "app.py") as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def space() -> static.Space:
+    """The static Space of the bundled model."""
+    return static.build(open_model(None))
+
+
+@pytest.fixture(scope="session")
+def space_address(space: static.Space, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The static Space, handed out at a free port."""
+    folder = tmp_path_factory.mktemp("space")
+    static.write(space, folder)
+    with served(folder) as address:
+        yield address
+
+
+@pytest.fixture
+def space_page(browser: sync_api.Browser, space_address: str) -> Iterator[sync_api.Page]:
+    """The page of the static Space; an error or a dialog in it fails the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("dialog", lambda dialog: wrong.append(dialog.message))
+    page.goto(space_address)
+    yield page
+    context.close()
+    assert not wrong
 
 
 @contextmanager

@@ -123,7 +123,7 @@ def test_the_sidebar_tells_what_made_the_run(window: Open, app_address: str) -> 
     facts = page.locator("[data-testid=stSidebar] pre")
     facts.first.wait_for()
     made = Trace.load(ROOT / "assets" / "traces" / "sample.safetensors").meta
-    for word in (str(made["model"]), str(made["weights_sha256"])[:8], str(made["dtype"])):
+    for word in (made.model, made.weights_sha256[:8], made.dtype):
         assert word in facts.first.inner_text()
     link = page.locator("[data-testid=stSidebar] a[href*='arxiv.org/abs/2305.15805']")
     assert link.count() == 1

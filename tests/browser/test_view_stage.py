@@ -274,19 +274,18 @@ def test_a_payload_of_another_version_is_refused_in_a_sentence(
 def test_held_never_exceeds_dense_at_any_step(show: Show) -> None:
     trace = Trace.load(DESIGN)
     page = show(trace)
-    memory = trace.meta["memory"]
+    memory = trace.meta.memory
     for step in (0, 5, 60, 150, trace.n_queries - 1):
         at(page, step=step)
         tile = page.locator(".tile").nth(1).inner_text()
-        live = int(trace.held()[:, step].sum()) * memory["kv_bytes_per_entry"]
+        live = int(trace.held()[:, step].sum()) * memory.entry
         unit = f"{live / 1024:.1f} KiB" if live >= 1024 else f"{live} B"
         assert tile.replace("\u00a0", " ").startswith(unit)
         assert ("allocated" in tile) == (step == trace.n_queries - 1)
         over, under = page.evaluate(
             "[dcpView.tile.memory.over, dcpView.tile.memory.under]"
-            ".map((e) => parseFloat(e.style.width))"
+            ".map((e) => parseFloat(e.style.transform.slice(7)))"
         )
-        assert max(over, under) <= 100
-        assert over == pytest.approx(
-            100 * trace.held()[:, step].sum() / (trace.layers * (step + 1)), abs=0.06
-        )
+        assert max(over, under) <= 1
+        dense = trace.layers * (step + 1)
+        assert over == pytest.approx(trace.held()[:, step].sum() / dense, abs=0.0006)

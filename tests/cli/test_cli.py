@@ -94,6 +94,18 @@ def test_help_answers_at_once() -> None:
     assert min(times) < 0.6
 
 
+def test_the_module_of_training_refuses_in_one_line_too(tmp_path: Path) -> None:
+    """``python -m dcp.train`` is ``dcp train``: a wrong setting is no traceback."""
+    (tmp_path / "s.toml").write_text("widht = 3")
+    words = ["pretrain", "--config", "s.toml", "--shards", "x.npy", "--tokenizer", "t"]
+    command = [sys.executable, "-m", "dcp.train", *words, "--out", "o"]
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=env
+    )
+    assert "widht" in refused((done.returncode, done.stdout, done.stderr))
+
+
 def test_version(run: Run) -> None:
     assert run("--version")[1].startswith("dcp ")
 
@@ -158,7 +170,7 @@ def test_trace_prints_what_other_tools_rely_on(
     assert found["sparsity"] == pytest.approx(trace.sparsity_mean_steps())
     assert found["sparsity_at_end"] == pytest.approx(trace.sparsity_at_end())
     for name in ("live", "held", "peak", "dense"):
-        assert found[f"kv_bytes_{name}"] == trace.meta["memory"][f"kv_bytes_{name}"] > 0
+        assert found[f"kv_bytes_{name}"] == getattr(trace.meta.memory, name) > 0
     assert found["tokens_per_second"] > 0
     assert found["time_to_first_token_s"] > 0
     assert (found["gate_shift"], found["impl"], found["device"]) == (0, "cpu", "cpu")

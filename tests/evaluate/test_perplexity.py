@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from dcp.cli.main import main
 from dcp.deaths import ALIVE
 from dcp.errors import DataError, RequestError
-from dcp.evaluate.perplexity import Windows, evaluate, evaluate_policies, read_windows
+from dcp.evaluate.perplexity import Rival, Windows, evaluate, read_windows
+from dcp.evaluate.rivals import best_of, score_beside
 from dcp.evaluate.score import Scored, held_per_step, ratio_interval, score
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel, load
-from dcp.policies.windows import fitted_windows, policy_deaths
+from dcp.policies.windows import policy_deaths
 from dcp.text.tokens import Tokenizer
 from dcp.train.data import pack_file
 from dcp.train.loop import train
@@ -151,50 +152,83 @@ def test_each_rival_holds_as_much_and_is_compared_on_the_same_windows(
     model: LoadedModel, windows: Windows
 ) -> None:
     said: list[tuple[float, str]] = []
+    rivals = [Rival("window"), Rival("sink"), Rival("tova"), Rival("window", "as gates")]
     results = evaluate(
         model,
         windows,
         [-0.3, 0.3],
         model,
-        policies=["local", "sink"],
+        policies=rivals,
         progress=lambda *heard: said.append(heard),
     )
-    # Gates off, the twin, then each of two shifts with its two policies: eight parts.
-    assert [share for share, _ in said] == [part / 8 for part in range(8)]
-    assert [r.policy for r in results[0].policies] == ["local", "sink"]
+    # Gates off, the twin, then each of two shifts and its policies: six parts.
+    assert [share for share, _ in said] == [part / 6 for part in range(6)]
     for result in results:
         assert result.ppl_ratio == pytest.approx(result.ppl_pruned / result.ppl_gates_off)
         assert result.documents == len(np.unique(windows.documents)) > 1
+        assert [(r.policy, r.layers) for r in result.policies] == [
+            (rival.policy, rival.layers) for rival in rivals
+        ]
         for rival in result.policies:
-            assert rival.held_entries >= result.held_entries
-            (alone,) = evaluate_policies(model, windows, result.held_entries, [rival.policy])
-            assert (alone.window, alone.ppl) == (rival.window, pytest.approx(rival.ppl))
+            assert rival.held_ratio == pytest.approx(rival.held_entries / result.held_entries)
+            # Budgets are whole numbers, and four sinks with their window hold at least that much.
+            apart = abs(rival.held_entries - result.held_entries) / windows.context
+            assert apart <= 0.25 or (rival.policy == "sink" and rival.budget == 5)
+            assert rival.matched == (abs(rival.held_ratio - 1) <= 0.01)
             ratio = result.ppl_pruned / rival.ppl
             assert rival.pruned_over_policy == pytest.approx(ratio)
             low, high = rival.pruned_over_policy_low, rival.pruned_over_policy_high
             assert low is not None
             assert high is not None
             assert low <= ratio <= high
+            assert rival.kl > 0
+            assert 0 < rival.agreement < 1
     assert results[0].held_entries < results[1].held_entries <= results[1].dense_entries
-    assert sum("local" in line for _, line in said) == 2
-    with pytest.raises(RequestError, match="give it as the baseline"):
-        evaluate(model, windows, policies=["local"])
+    (alone,) = evaluate(model, windows, [-0.3], policies=rivals[:1])
+    assert alone.policies[0].ppl == pytest.approx(results[0].policies[0].ppl)
+
+
+def test_a_window_as_a_rule_is_a_window_as_a_mask(model: LoadedModel, windows: Windows) -> None:
+    held = np.full((2, 31), 7.0)
+    ((budget, beside),) = best_of(model, windows, [Rival("window")], held)
+    # What a budget of N leaves is seen by the next step beside its own entry: a window of N + 1.
+    assert (budget == budget[0, 0]).all() or abs(int(budget[0, 0]) - int(budget[1, 0])) == 1
+    deaths = np.stack([policy_deaths("local", 31, int(n) + 1) for n in budget[:, 0]])
+    way = MaskedAttend(deaths=torch.from_numpy(deaths)[:, None].expand(2, 1, -1))
+    nats = score(model, windows, lambda: way, batch=1).nats
+    assert np.allclose(nats, beside.scored.nats, rtol=1e-5)
 
 
 def test_of_two_ways_to_stride_the_better_is_the_rival(
     model: LoadedModel, windows: Windows
 ) -> None:
-    entries = next(
-        e for e in range(31, 496) if len(fitted_windows("strided", windows.context, e)) == 2
+    held = np.full((2, 31), 12.0)
+    both = [
+        best_of(model, windows, [Rival("strided", settings=(("short", short),))], held)[0][1]
+        for short in (0, 1)
+    ]
+    ((_, best),) = best_of(model, windows, [Rival("strided")], held)
+    sums = [beside.scored.nats.sum() for beside in both]
+    assert sums[0] != sums[1]
+    assert best.scored.nats.sum() == min(sums)
+
+
+def test_kl_and_agreement_equal_sums_by_hand(model: LoadedModel, windows: Windows) -> None:
+    dense, (beside,) = score_beside(
+        model, windows, [(model, lambda batch: MaskedAttend(-0.3))], batch=2
     )
-    ppl = []
-    for window in fitted_windows("strided", windows.context, entries):
-        deaths = torch.from_numpy(policy_deaths("strided", windows.context, window)).expand(2, -1)
-        nats = score(model, windows, lambda deaths=deaths: MaskedAttend(deaths=deaths)).nats  # type: ignore[misc]
-        ppl.append(math.exp(nats.sum() / windows.scored))
-    (rival,) = evaluate_policies(model, windows, entries, ["strided"])
-    assert ppl[0] != ppl[1]
-    assert rival.ppl == pytest.approx(min(ppl))
+    ids = torch.from_numpy(windows.ids)
+    steps = torch.arange(ids.shape[1]).expand_as(ids)
+    with torch.no_grad():
+        off, on = (
+            model.transformer(ids, steps, way)[:, :-1].double().log_softmax(-1)
+            for way in (MaskedAttend(prune=False), MaskedAttend(-0.3))
+        )
+    kl = (off.exp() * (off - on)).sum(-1).sum(1).numpy()
+    assert np.allclose(beside.kl, kl, atol=1e-3)
+    assert np.array_equal(beside.agree, (off.argmax(-1) == on.argmax(-1)).sum(1).numpy())
+    assert dense.kl.max() == 0
+    assert dense.agreement(windows) == 1
 
 
 def test_the_batch_changes_no_result(model: LoadedModel, windows: Windows) -> None:
@@ -212,14 +246,15 @@ def test_the_command_line_gives_every_series_in_one_pass(
     assert main([*words, "--gate-shift", "-1", "1", "--policies", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [(r["context"], r["gate_shift"]) for r in rows] == [(15, -1), (15, 1), (31, -1), (31, 1)]
-    assert [p["policy"] for p in rows[0]["policies"]] == ["local", "strided", "sink"]
+    assert [p["policy"] for p in rows[0]["policies"]] == ["window", "strided", "sink"]
     assert rows[0]["documents"] == 2 * 3
     assert (rows[0]["model"], rows[0]["baseline"]) == ("final", "final")
     assert rows[0]["weights_sha256"] == load(folder / "pruned" / "final").weights_sha256
     # Two windows of 15 in one of 31: the same text, but for the last token.
     assert rows[0]["tokens"] == rows[2]["tokens"] // 30 * 28
-    assert main([*words, "--policies", "sink"]) == 0
-    assert "pruned_over_policy" in capsys.readouterr().out
+    assert main([*words, "--policies", "sink", "--layer-budgets", "equal", "as-gates"]) == 0
+    assert "as gates" in capsys.readouterr().out
+    assert main([*words, "--policies", "none"]) == 2
     assert main([*words, "--policies", "fifo"]) == 2
     assert main([*words, "--context", "15", "99"]) == 2
     capsys.readouterr()
@@ -276,14 +311,16 @@ def test_a_large_shift_keeps_all_and_costs_nothing(model: LoadedModel, windows: 
     assert low.held_entries == 31
 
 
+@pytest.mark.parametrize("name", ["window", "sink", "h2o", "tova", "keynorm", "random"])
 def test_a_policy_that_may_hold_everything_equals_the_dense_model(
-    model: LoadedModel, windows: Windows
+    model: LoadedModel, windows: Windows, name: str
 ) -> None:
+    held = np.broadcast_to(np.arange(1.0, 32), (2, 31))
+    ((_, beside),) = best_of(model, windows, [Rival(name)], held)
     (off,) = evaluate(model, windows, [100.0])
-    for row in evaluate_policies(model, windows, 31 * 32 / 2):
-        assert row.ppl == pytest.approx(off.ppl_gates_off, rel=1e-6)
-    (tight,) = evaluate_policies(model, windows, 31 * 2.9, ["local"])
-    assert 31 * 2.9 <= tight.held_entries < 31 * 4
+    nats = beside.scored.nats.sum()
+    assert math.exp(nats / windows.scored) == pytest.approx(off.ppl_gates_off, rel=1e-6)
+    assert beside.mean_kl(windows) == pytest.approx(0, abs=1e-6)
 
 
 def test_what_cannot_be_scored_is_refused(folder: Path, model: LoadedModel) -> None:

@@ -288,7 +288,7 @@ def test_the_command_prints_one_object_per_task_and_setting(
         ("--task", "piqa"),
         ("--task", "arc", "--data", "."),
         ("--task", "piqa", "--file", "x", "--data", "."),
-        ("--file", "x", "--policies"),
+        ("--file", "x", "--policies", "none"),
         ("--file", "x", "--baseline", "MODEL", "--policies", "fifo"),
         ("--file", "x", "--device", "abacus"),
     ],

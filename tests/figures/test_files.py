@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dcp.cite import BIBTEX
 from dcp.cli.main import main
 from dcp.figures.paper import KINDS, Options, draw, page
 from dcp.figures.paper.bundle import bundle
-from dcp.figures.paper.cite import BIBTEX
-from dcp.figures.paper.exhibit import Exhibit
+from dcp.figures.paper.figure_set import FigureSet
 from dcp.figures.paper.provenance import Order, alt, command
 from dcp.figures.paper.style import grey, preview
 from dcp.figures.paper.tex import escape, render_pgf
@@ -67,7 +67,7 @@ def test_a_command_says_all_that_was_chosen_and_a_shell_reads_it_back() -> None:
 def test_the_commands_of_the_zip_make_its_figures_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exhibit = Exhibit(
+    figures = FigureSet(
         design_trace(),
         chosen="seeded draw 1 of 1 held-out texts, seed 0",
         results=[EVAL],
@@ -77,7 +77,7 @@ def test_the_commands_of_the_zip_make_its_figures_again(
         options=Options(step=63, layer=2),
     )
     kinds = ("heatmap", "depth", "diagram", "alpha-sigmoid", "perplexity")
-    files = unzip(bundle(exhibit, ("pdf",), kinds))
+    files = unzip(bundle(figures, ("pdf",), kinds))
     for name, data in files.items():
         if "/" not in name:
             (tmp_path / name).write_bytes(data)
@@ -92,10 +92,10 @@ def test_the_commands_of_the_zip_make_its_figures_again(
 
 def test_the_zip_holds_everything_and_says_what_it_could_not_draw() -> None:
     trace = design_trace()
-    exhibit = Exhibit(trace, chosen="typed by a user of the app")
+    figures = FigureSet(trace, chosen="typed by a user of the app")
     heard: list[str] = []
     kinds = ("held", "mask", "cost", "alpha-sigmoid", "tasks")
-    made = bundle(exhibit, ("svg", "pgf"), kinds, lambda done, kind: heard.append(f"{done} {kind}"))
+    made = bundle(figures, ("svg", "pgf"), kinds, lambda done, kind: heard.append(f"{done} {kind}"))
     files = unzip(made)
     assert heard == [f"{i} {kind}" for i, kind in enumerate(kinds)]
     drawn = {"held", "mask", "alpha-sigmoid"}
@@ -112,7 +112,7 @@ def test_the_zip_holds_everything_and_says_what_it_could_not_draw() -> None:
     assert "## cost\n\nNot drawn: cost needs a trace with a gates-off run" in captions
     assert "Alt text: Figure, entries held per step" in captions
     assert files["refs.bib"].decode() == BIBTEX
-    again = bundle(exhibit, ("svg", "pgf"), kinds)
+    again = bundle(figures, ("svg", "pgf"), kinds)
     assert again == made
 
 
@@ -194,12 +194,12 @@ def test_the_command_line_takes_results_palettes_and_no_trace(
 
 
 def test_an_exhibit_gives_each_kind_what_it_reads() -> None:
-    exhibit = Exhibit(design_trace(), results=[EVAL], options=Options(step=9, horizon=5))
-    assert exhibit.options_of("held") == Options()
-    assert exhibit.options_of("text") == Options(step=9)
-    assert exhibit.options_of("pos").horizon == 5
-    assert exhibit.order("perplexity").results == ["eval.json"]
+    figures = FigureSet(design_trace(), results=[EVAL], options=Options(step=9, horizon=5))
+    assert figures.options_of("held") == Options()
+    assert figures.options_of("text") == Options(step=9)
+    assert figures.options_of("pos").horizon == 5
+    assert figures.order("perplexity").results == ["eval.json"]
     # A benchmark would go before the run; an evaluation says nothing of speed.
-    assert exhibit.order("throughput").traces == ["run.safetensors"]
-    assert exhibit.order("alpha-sigmoid").traces == []
-    assert all(exhibit.order(kind).kind == kind for kind in KINDS)
+    assert figures.order("throughput").traces == ["run.safetensors"]
+    assert figures.order("alpha-sigmoid").traces == []
+    assert all(figures.order(kind).kind == kind for kind in KINDS)

@@ -97,8 +97,9 @@ def test_cost_shows_the_gates_off_run_and_needs_one() -> None:
     change = trace.logprob.astype(float) - trace.gates_off_logprob
     assert data["logprob_change"].to_numpy() == pytest.approx(change, nan_ok=True)
     assert np.array_equal(data["lost_attention_3"], trace.lost_attention[3])
-    with pytest.raises(RequestError, match="--gates-off"):
+    with pytest.raises(RequestError, match="needs a trace with a gates-off run") as caught:
         draw("cost", [(design_trace(), ())], PAGE)
+    assert caught.value.remedy == "gates_off"
 
 
 def test_throughput_of_a_run_is_its_times_and_its_deaths() -> None:
@@ -108,7 +109,7 @@ def test_throughput_of_a_run_is_its_times_and_its_deaths() -> None:
     speed = data["tokens_per_second"].to_numpy()
     assert np.array_equal(np.isfinite(speed), timed)
     assert speed[timed] == pytest.approx(1 / trace.step_seconds[: trace.n_queries][timed])
-    entry = trace.meta["memory"]["kv_bytes_per_entry"]
+    entry = trace.meta.memory.entry
     assert data["kv_bytes_live"].tolist() == (trace.held().sum(0) * entry).tolist()
     assert data["kv_bytes_dense"].iloc[-1] == trace.n_queries * trace.layers * entry
     with pytest.raises(RequestError, match="generated tokens"):
@@ -200,7 +201,7 @@ def test_results_are_drawn_at_the_width_of_the_venue(kind: str, venue: str) -> N
 @pytest.mark.parametrize(
     ("kind", "traces", "results", "message"),
     [
-        ("perplexity", 0, (), "give --results FILE"),
+        ("perplexity", 0, (), "give what eval wrote of a text"),
         ("perplexity", 0, (TASKS,), "needs context, held_entries"),
         ("tasks", 0, (EVAL,), "which eval.json lacks"),
         ("tasks", 1, (TASKS,), "reads no trace"),

@@ -9,7 +9,8 @@ import torch
 from dcp.deaths import ALIVE
 from dcp.engine import graph as engine_graph
 from dcp.engine.engine import Engine
-from dcp.engine.graph import AHEAD, DecodeGraph, Start
+from dcp.engine.graph import AHEAD, DecodeGraph
+from dcp.engine.request import Start
 from dcp.errors import DcpError, DeviceError
 from dcp.model.config import Sampling
 from dcp.model.paged import PagedAttention

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dcp.trace import ALIVE, FORMAT, Trace
+from dcp.trace import ALIVE, FORMAT, Meta, Trace
 
 DESIGN = Path(__file__).parents[1] / "data" / "design_trace.safetensors"
 """200 tokens of held-out text in a 6-layer pruned model: tokens and deaths are real, the boundary
@@ -21,7 +22,7 @@ WORDS = [
 
 
 def meta_of(text: str, prompt_tokens: int, n_queries: int, **more: Any) -> dict[str, Any]:
-    """A meta with every required key; ``more`` overrides."""
+    """The JSON object of a meta with every required key; ``more`` overrides."""
     return {
         "format": FORMAT,
         "text": text,
@@ -48,6 +49,11 @@ def meta_of(text: str, prompt_tokens: int, n_queries: int, **more: Any) -> dict[
     }
 
 
+def with_meta(trace: Trace, **changes: Any) -> Trace:
+    """The trace with other fields of its meta."""
+    return replace(trace, meta=replace(trace.meta, **changes))
+
+
 def make_trace(
     pieces: list[str],
     death: np.ndarray,
@@ -69,9 +75,9 @@ def make_trace(
     gate = rng.gamma(2.0, 1.0, (layers, tokens))
     margin = np.where(death == ALIVE, gate, -gate).astype(np.float32)
     margin[:, max(n_queries - 1, 0) :] = np.nan
-    logprob = -rng.gamma(2.0, 1.2, tokens).astype(np.float32)
+    logprob = -np.asarray(rng.gamma(2.0, 1.2, tokens), np.float32)
     logprob[0] = np.nan
-    seconds = rng.uniform(0.004, 0.008, tokens).astype(np.float32)
+    seconds = np.asarray(rng.uniform(0.004, 0.008, tokens), np.float32)
     seconds[:prompt_tokens] = np.nan
     return Trace(
         token_ids=rng.integers(0, 8192, tokens).astype(np.int32),
@@ -80,7 +86,7 @@ def make_trace(
         margin=margin,
         logprob=logprob,
         step_seconds=seconds,
-        meta=meta_of("".join(pieces), prompt_tokens, n_queries, **more),
+        meta=Meta.from_json(meta_of("".join(pieces), prompt_tokens, n_queries, **more)),
     )
 
 

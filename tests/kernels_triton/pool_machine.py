@@ -189,7 +189,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_log_names_the_dead(self) -> None:
-        died = self.pool.drained()
+        died = self.pool.deaths(int(self.pool.logged))
         told = zip(*(column.tolist() for column in died[:4]), strict=True)
         assert set(told) == self.dead
         assert bool((died.margin <= 0).all())

@@ -62,14 +62,14 @@ def test_the_dial_turns_a_text_as_it_says(model: OpenModel) -> None:
 def test_samples_were_made_by_these_weights(path: Path, model: OpenModel) -> None:
     trace = Trace.load(path)
     check(model, trace)
-    prompt = int(trace.meta["prompt_tokens"])
+    prompt = trace.meta.prompt_tokens
     text = trace.text[: int(trace.offsets[prompt - 1, 1])]
     again = record(
         text,
         model=model,
         new_tokens=trace.tokens - prompt,
-        seed=int(trace.meta["seed"]),
-        **trace.meta["sampling"],
+        seed=trace.meta.seed,
+        **trace.meta.sampling.to_json(),
     )
     read = slice(0, prompt)
     assert np.array_equal(again.token_ids[read], trace.token_ids[read])

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from dcp.model.cache import Meter, Slots, bits
+from dcp.model.cache import HeldBytes, Slots, bits
 
 KV_HEADS, D, R, LIMIT = 2, 3, 5, 10_000
 
@@ -25,7 +25,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.slots = Slots(KV_HEADS, D, R, torch.float32, LIMIT, Meter())
+        self.slots = Slots(KV_HEADS, D, R, torch.float32, LIMIT, HeldBytes())
         self.alive: set[int] = set()
         self.next = 0
 
@@ -96,7 +96,7 @@ TestCacheMachine.settings = settings(
 
 
 def test_capacity_never_passes_the_limit():
-    slots = Slots(1, 8, 0, torch.bfloat16, limit=70, meter=Meter())
+    slots = Slots(1, 8, 0, torch.bfloat16, limit=70, meter=HeldBytes())
     k = bits(torch.zeros(63, 1, 8, dtype=torch.bfloat16))
     slots.append(k, k, None, 0)
     assert slots.capacity == 70
@@ -108,7 +108,7 @@ def test_capacity_never_passes_the_limit():
 def test_memory_leaves_the_process_when_tokens_die():
     process = psutil.Process()
     k, k_int = bits(torch.randn(64, 8, 64)), bits(torch.randn(64, 64))
-    meter = Meter()
+    meter = HeldBytes()
     layers = [Slots(8, 64, 64, torch.float32, 4096, meter) for _ in range(12)]
     gc.collect()
     before = process.memory_info().rss

@@ -11,7 +11,6 @@ from dcp.deaths import ALIVE
 from dcp.errors import RequestError
 from dcp.policies.windows import (
     POLICIES,
-    fitted_window,
     fitted_windows,
     held_entries,
     local,
@@ -45,7 +44,6 @@ def test_a_fitted_policy_holds_at_least_the_budget_and_is_the_leanest(
 ) -> None:
     entries = tokens + share * (tokens * (tokens + 1) // 2 - tokens)
     windows = fitted_windows(name, tokens, entries)
-    assert windows[0] == fitted_window(name, tokens, entries)
     held = [held_entries(policy_deaths(name, tokens, w)) for w in windows]
     assert min(held) >= min(entries, tokens * (tokens + 1) // 2)
     leaner = [held_entries(POLICIES[name](tokens, w)) for w in range(1, tokens + 1)]

@@ -16,11 +16,12 @@ import torch
 import dcp
 from dcp.engine.engine import Engine
 from dcp.errors import DeviceError, RequestError
+from dcp.kernels.api import resolve
 from dcp.model.gate_config import Calibration
 from dcp.model.registry import OpenModel, open_model
 from dcp.runs.recorder import Recorder, record
 from dcp.runs.request import TextRequest
-from dcp.trace import ALIVE, Trace
+from dcp.trace import ALIVE, SampledWith, Trace
 from tests.helpers.oracle import MaskedAttention, deaths
 
 TEXT = "The river rose 🙂 for three days, naïve café"
@@ -54,22 +55,22 @@ def test_meta_says_how_the_run_was_made(model: OpenModel) -> None:
     assert trace.text.startswith(TEXT)
     assert trace.prompt_tokens == len(TEXT.encode())
     assert (trace.tokens, trace.n_queries) == (trace.prompt_tokens + 5, trace.prompt_tokens + 4)
-    assert meta["sampling"] == {"temperature": 0.8, "top_k": 9, "top_p": 0.9}
-    assert (meta["seed"], meta["gate_shift"], meta["dtype"]) == (7, 0.25, "float32")
-    assert (meta["impl"], meta["device"]) == ("cpu", "cpu")
-    assert meta["model"] == model.info.name
-    assert len(meta["weights_sha256"]) == 64
-    memory, config = meta["memory"], model.loaded.config
+    assert meta.sampling == SampledWith(temperature=0.8, top_k=9, top_p=0.9)
+    assert (meta.seed, meta.gate_shift, meta.dtype) == (7, 0.25, "float32")
+    assert (meta.impl, meta.device) == (resolve("auto"), "cpu")
+    assert meta.model == model.info.name
+    assert len(meta.weights_sha256) == 64
+    memory, config = meta.memory, model.loaded.config
     entry = 2 * config.kv_heads * config.head_dim * 4
-    assert memory["kv_bytes_per_entry"] == entry
-    assert memory["kv_bytes_dense"] == config.layers * trace.tokens * entry
+    assert memory.entry == entry
+    assert memory.dense == config.layers * trace.tokens * entry
     living = int((trace.death[:, : trace.n_queries] == ALIVE).sum())
-    assert memory["kv_bytes_live"] == living * entry
-    assert 0 < memory["kv_bytes_held"] <= memory["kv_bytes_peak"]
+    assert memory.live == living * entry
+    assert 0 < memory.held <= memory.peak
     assert np.isnan(trace.step_seconds[: trace.prompt_tokens]).all()
     assert (trace.step_seconds[trace.prompt_tokens :] > 0).all()
-    assert meta["time_to_first_token_s"] >= meta["prompt_seconds"] > 0
-    assert meta["tokens_per_second"] > 0
+    assert meta.time_to_first_token_s >= meta.prompt_seconds > 0
+    assert meta.tokens_per_second > 0
 
 
 def test_the_same_seed_gives_the_same_trace(model: OpenModel) -> None:
@@ -94,8 +95,8 @@ def test_no_new_tokens_only_scores_the_text(model: OpenModel) -> None:
     assert trace.tokens == trace.prompt_tokens == trace.n_queries
     assert trace.text == TEXT
     assert np.isfinite(trace.logprob[1:]).all()
-    assert trace.meta["tokens_per_second"] is None
-    assert trace.meta["time_to_first_token_s"] is None
+    assert trace.meta.tokens_per_second is None
+    assert trace.meta.time_to_first_token_s is None
 
 
 def test_one_token_is_a_run(model: OpenModel) -> None:
@@ -151,9 +152,9 @@ def test_a_cancelled_run_leaves_a_trace_that_says_so(model: OpenModel) -> None:
     for _ in recorder:
         pass
     trace = recorder.trace()
-    assert trace.meta["interrupted"] is True
+    assert trace.meta.interrupted is True
     assert trace.prompt_tokens < trace.tokens < trace.prompt_tokens + 60
-    assert record(TEXT, model=model, new_tokens=1).meta["interrupted"] is False
+    assert record(TEXT, model=model, new_tokens=1).meta.interrupted is False
 
 
 def test_end_of_text_stops_only_when_asked(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
@@ -176,11 +177,11 @@ def test_a_long_text_is_refused_with_both_counts(model: OpenModel) -> None:
 def test_truncation_cuts_the_named_end_and_says_so(model: OpenModel, side: str) -> None:
     text = "".join(f"{i} 🙂" for i in range(99))
     trace = record(text, model=model, new_tokens=7, truncate=side)  # type: ignore[arg-type]
-    assert trace.meta["truncated"] == side
+    assert trace.meta.truncated == side
     assert 240 < trace.prompt_tokens <= 249
     kept = trace.text[: trace.offsets[trace.prompt_tokens - 1, 1]]
     assert text.endswith(kept) if side == "left" else text.startswith(kept)
-    assert record("a", model=model, new_tokens=7, truncate=side).meta["truncated"] is None  # type: ignore[arg-type]
+    assert record("a", model=model, new_tokens=7, truncate=side).meta.truncated is None  # type: ignore[arg-type]
 
 
 def test_a_text_may_fill_the_context_to_the_last_token(model: OpenModel) -> None:
@@ -192,7 +193,7 @@ def test_sparsity_is_a_dial(model: OpenModel) -> None:
     dial = (Calibration(4.0, 256, 0.1, 1.0), Calibration(-4.0, 256, 0.9, 1.5))
     calibrated = replace(model, info=replace(model.info, calibration=dial))
     trace = record(TEXT, model=calibrated, new_tokens=3, sparsity=0.5)
-    assert trace.meta["gate_shift"] == pytest.approx(0.0, abs=1e-9)
+    assert trace.meta.gate_shift == pytest.approx(0.0, abs=1e-9)
     dense = record(TEXT, model=calibrated, new_tokens=3, sparsity=0.1)
     pruned = record(TEXT, model=calibrated, new_tokens=3, sparsity=0.9)
     assert dense.sparsity_mean_steps() < pruned.sparsity_mean_steps()

@@ -35,7 +35,7 @@ def test_record_takes_what_a_request_holds_with_the_same_defaults() -> None:
     assert all(p.kind is p.KEYWORD_ONLY for name, p in asked.items() if name != "text")
 
 
-NUMPY = {
+NUMPY: dict[str, Any] = {
     "new_tokens": np.int64(5),
     "seed": np.int64(3),
     "temperature": np.float32(0.5),
@@ -53,7 +53,7 @@ def test_numpy_scalars_are_the_numbers_they_are(model: OpenModel, tmp_path: Path
     assert np.array_equal(found.death, wanted.death)
     found.save(tmp_path / "run.safetensors")
     for name in ("seed", "gate_shift", "sampling"):
-        assert found.meta[name] == wanted.meta[name]
+        assert getattr(found.meta, name) == getattr(wanted.meta, name)
 
 
 def test_the_engine_takes_numpy_scalars_too(model: OpenModel) -> None:

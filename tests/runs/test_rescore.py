@@ -22,7 +22,7 @@ from dcp.runs.replay import replay
 from dcp.runs.rescore import check, divergence, effect, gates_off, rescore
 from dcp.trace import ALIVE, Trace
 from tests.helpers.oracle import MaskedAttention
-from tests.helpers.traces import random_trace
+from tests.helpers.traces import random_trace, with_meta
 
 TEXT = "The river rose 🙂 for three days, naïve café. Then it fell, and nobody spoke of it again."
 # Sums of 100 float32 terms in another order, through three layers and a log-softmax.
@@ -269,10 +269,9 @@ def test_gates_off_is_the_dense_run(model: OpenModel, trace: Trace) -> None:
     dense = Engine(model.loaded).run([ids], new_tokens=0, prune=False)
     wanted = np.concatenate([step.rows[0].logprobs for step in dense])
     np.testing.assert_allclose(full.gates_off_logprob, wanted, atol=CLOSE)
-    assert replace(full, gates_off_logprob=None, kl=None, lost_attention=None).meta | {} == {
-        **trace.meta,
-        "lost_attention_on_token_0": full.meta["lost_attention_on_token_0"],
-    }
+    assert full.meta == replace(
+        trace.meta, lost_attention_on_token_0=full.meta.lost_attention_on_token_0
+    )
     assert np.array_equal(full.death, trace.death)
 
 
@@ -317,7 +316,7 @@ def test_lost_attention_sat_on_dropped_tokens(model: OpenModel, trace: Trace) ->
         wanted = (share * gone)[:, 1:].sum(axis=1)[: trace.n_queries]
         np.testing.assert_allclose(full.lost_attention[layer, steps], wanted, atol=1e-5)
         on_sink = share[steps, 0][gone[steps, 0]]
-        found = full.meta["lost_attention_on_token_0"][layer]
+        found = full.meta.lost_attention_on_token_0[layer]
         assert found == pytest.approx(on_sink.mean() if len(on_sink) else 0.0, abs=1e-5)
     assert np.isnan(full.lost_attention[:, trace.n_queries :]).all()
     assert full.lost_attention[:, 1:20].max() > 0
@@ -383,9 +382,9 @@ def test_a_forged_hash_meets_the_other_checks(
     llama: OpenModel, tokens: int, layers: int, ids: int, said: str
 ) -> None:
     forged = random_trace(0, tokens=tokens, layers=layers)
-    meta = {**forged.meta, "weights_sha256": llama.loaded.weights_sha256}
+    forged = with_meta(forged, weights_sha256=llama.loaded.weights_sha256)
     with pytest.raises(RequestError, match=said):
-        check(llama, replace(forged, meta=meta))
+        check(llama, forged)
 
 
 # ---- replay and divergence
@@ -405,7 +404,7 @@ def test_a_replay_elsewhere_drops_otherwise_and_says_so(model: OpenModel, trace:
     assert sparser.sparsity_mean_steps() > trace.sparsity_mean_steps() > 0
     assert off.sparsity_mean_steps() == 0
     assert np.array_equal(sparser.token_ids, trace.token_ids)
-    assert (sparser.meta["gate_shift"], off.meta["replayed"]["gates"]) == (-0.5, "off")
+    assert (sparser.meta.gate_shift, off.meta.replayed.gates) == (-0.5, "off")
     full = gates_off(model, trace)
     np.testing.assert_allclose(off.logprob, full.gates_off_logprob, atol=CLOSE)
     np.testing.assert_allclose(divergence(model, off, model, trace), full.kl, atol=1e-5)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcp.speech.words import Word, words_of
-from dcp.trace import Trace
+from dcp.trace import Meta, Trace
 from tests.helpers.traces import make_trace, meta_of, random_trace
 
 
@@ -34,7 +34,7 @@ def spanned(
         margin=base.margin,
         logprob=base.logprob,
         step_seconds=base.step_seconds,
-        meta=meta_of(text, base.prompt_tokens, base.n_queries, **more),
+        meta=Meta.from_json(meta_of(text, base.prompt_tokens, base.n_queries, **more)),
     )
 
 

@@ -11,7 +11,7 @@ from dcp.errors import RequestError
 from dcp.model.registry import OpenModel
 from dcp.stats.cost import ARMS, Measured, batch_within, computed, running_median
 from dcp.trace import ALIVE, Trace
-from tests.helpers.traces import make_trace, random_trace
+from tests.helpers.traces import make_trace, random_trace, with_meta
 
 
 def measured(
@@ -52,13 +52,13 @@ def test_live_never_exceeds_dense_and_equals_what_is_visible(tokens: int) -> Non
         assert found.entries[:, t].tolist() == trace.visible(t).sum(axis=1).tolist()
 
 
-@pytest.mark.parametrize("entry", [None, 0, -5, 1.5, True, "32", 2**60])
-def test_an_entry_size_that_cannot_be_is_not_believed(entry: object) -> None:
+@pytest.mark.parametrize("entry", [None, 2**60])
+def test_an_entry_size_that_cannot_be_is_not_believed(entry: int | None) -> None:
     trace = random_trace(3)
-    memory = trace.meta["memory"] | {"kv_bytes_per_entry": entry, "kv_bytes_dense": 3 * 63 * 48}
-    assert computed(replace(trace, meta=trace.meta | {"memory": memory})).entry_bytes == 48
-    memory["kv_bytes_dense"] = 3 * 63 * 48 + 1
-    without = computed(replace(trace, meta=trace.meta | {"memory": memory}))
+    memory = replace(trace.meta.memory, entry=entry, dense=3 * 63 * 48)
+    assert computed(with_meta(trace, memory=memory)).entry_bytes == 48
+    odd = replace(memory, dense=3 * 63 * 48 + 1)
+    without = computed(with_meta(trace, memory=odd))
     assert without.entry_bytes is None
     assert (without.live() == without.entries).all()
 
@@ -175,7 +175,7 @@ def test_a_run_of_other_weights_or_one_too_short_is_refused(
     from dcp.runs.recorder import record
 
     model, trace = recorded
-    other = replace(trace, meta=trace.meta | {"weights_sha256": "f" * 64})
+    other = with_meta(trace, weights_sha256="f" * 64)
     with pytest.raises(RequestError, match="other weights"):
         measure(model, other)
     with pytest.raises(RequestError, match="8 or more"):

@@ -33,7 +33,7 @@ from dcp.stats import (
 from dcp.stats.estimate import by_cluster
 from dcp.stats.frequency import BANDS, band_of, per_million
 from dcp.trace import ALIVE, Trace
-from tests.helpers.traces import make_trace, random_deaths
+from tests.helpers.traces import make_trace, random_deaths, with_meta
 
 
 class Cycle:
@@ -297,8 +297,7 @@ def test_intervals_hold_the_estimate_and_say_what_they_resample(texts: int) -> N
 def test_windows_of_one_document_are_one_text() -> None:
     samples = [random_sample(seed, tokens=200) for seed in range(6)]
     windows = [
-        (replace(trace, meta={**trace.meta, "document": f"d{i // 2}"}), words)
-        for i, (trace, words) in enumerate(samples)
+        (with_meta(trace, document=f"d{i // 2}"), words) for i, (trace, words) in enumerate(samples)
     ]
     apart, joined = drop_table(samples), drop_table(windows)
     assert apart.drop_rate.equals(joined.drop_rate)
@@ -475,7 +474,7 @@ def test_controls_hold_as_much_as_the_run_at_every_layer_and_step(seed: int, pol
     trace, _ = random_sample(seed, tokens=90, prompt=50)
     control = control_trace(trace, policy, seed=seed)
     assert np.array_equal(control.held(), trace.held())
-    assert control.meta["control"] == policy
+    assert control.meta.control == policy
 
 
 def test_oldest_first_drops_in_order_and_random_is_seeded() -> None:

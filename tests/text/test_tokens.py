@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from dcp.errors import ModelError, RequestError
+from dcp.text.encoding import Encoding
 from dcp.text.spans import byte_spans, decode_bytes
-from dcp.text.tokens import Encoding, Tokenizer
+from dcp.text.tokens import Tokenizer
 
 CORPUS = ["The river rose for three days before anyone in the village spoke. naïve café\n"] * 4
 EOT = "<|endoftext|>"

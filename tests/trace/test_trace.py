@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from dcp.errors import RequestError, TraceError
-from dcp.trace import ALIVE, Trace
+from dcp.trace import ALIVE, Meta, Trace
 from dcp.trace import file as trace_file
 from tests.helpers.traces import design_trace, make_trace, meta_of, random_trace
 
@@ -30,7 +30,12 @@ sizes = st.sampled_from([1, 2, 3, 17, 63, 130])
 def parts(trace: Trace) -> dict[str, Any]:
     """The constructor's arguments, arrays writable."""
     names = ["token_ids", "offsets", "death", "margin", "logprob", "step_seconds"]
-    return {name: getattr(trace, name).copy() for name in names} | {"meta": dict(trace.meta)}
+    return {name: getattr(trace, name).copy() for name in names} | {"meta": trace.meta.to_json()}
+
+
+def trace_of(parts: dict[str, Any]) -> Trace:
+    """A trace from such arguments, with the meta as JSON."""
+    return Trace(**{**parts, "meta": Meta.from_json(parts["meta"])})
 
 
 def one_line(error: pytest.ExceptionInfo[TraceError]) -> bool:
@@ -53,6 +58,7 @@ def test_every_trace_loads_back_equal(
 def test_optional_fields_survive_the_file(tmp_path: Path) -> None:
     given_parts = parts(random_trace())
     shape = given_parts["death"].shape
+    given_parts["meta"] = Meta.from_json(given_parts["meta"])
     trace = Trace(
         **given_parts,
         gates_off_logprob=given_parts["logprob"],
@@ -77,12 +83,12 @@ def test_a_change_in_any_field_makes_traces_unequal(name: str) -> None:
         changed["margin"][0, 3] = np.nan
     else:
         array.flat[1] = 7 if name == "token_ids" else -7
-    assert Trace(**changed) != random_trace(tokens=20)
+    assert trace_of(changed) != random_trace(tokens=20)
 
 
 def test_arrays_are_read_only_copies() -> None:
     given_parts = parts(random_trace())
-    trace = Trace(**given_parts)
+    trace = trace_of(given_parts)
     given_parts["death"][:] = ALIVE
     given_parts["meta"]["text"] = "other"
     assert trace == random_trace()
@@ -134,7 +140,7 @@ def test_values_out_of_range_are_refused(name: str, spoil: Any, says: str) -> No
     broken = parts(random_trace(prompt_tokens=40))
     spoil(broken[name])
     with pytest.raises(TraceError, match=says):
-        Trace(**broken)
+        trace_of(broken)
 
 
 @pytest.mark.parametrize("name", ["token_ids", "offsets", "death", "margin", "logprob"])
@@ -150,7 +156,7 @@ def test_wrong_dtypes_and_shapes_are_refused(name: str) -> None:
         "text",
     ):
         with pytest.raises(TraceError) as error:
-            Trace(**{**good, name: array})
+            trace_of({**good, name: array})
         assert one_line(error)
 
 
@@ -163,7 +169,7 @@ def test_every_required_meta_key_is_required_and_typed(key: str) -> None:
         {**good["meta"], key: True},
     ):
         with pytest.raises(TraceError):
-            Trace(**{**good, "meta": meta})
+            trace_of({**good, "meta": meta})
 
 
 @pytest.mark.parametrize(
@@ -189,7 +195,7 @@ def test_every_required_meta_key_is_required_and_typed(key: str) -> None:
 def test_meta_that_is_not_plain_or_not_true_is_refused(more: dict[str, Any]) -> None:
     good = parts(random_trace())
     with pytest.raises(TraceError) as error:
-        Trace(**{**good, "meta": {**good["meta"], **more}})
+        trace_of({**good, "meta": {**good["meta"], **more}})
     assert one_line(error)
 
 
@@ -197,7 +203,7 @@ def test_meta_that_is_not_plain_or_not_true_is_refused(more: dict[str, Any]) -> 
 def test_an_unknown_format_is_refused_by_name(version: Any) -> None:
     good = parts(random_trace())
     with pytest.raises(TraceError, match=re.escape(repr(version)[:20])) as error:
-        Trace(**{**good, "meta": {**good["meta"], "format": version}})
+        trace_of({**good, "meta": {**good["meta"], "format": version}})
     assert one_line(error)
 
 
@@ -393,7 +399,7 @@ def emoji_trace() -> Trace:
     trace["offsets"] = np.array([[0, 0], [0, 1], [1, 2], [1, 2], [1, 2], [1, 3], [3, 4]], np.int32)
     trace["token_ids"] = np.arange(7, dtype=np.int32)
     trace["meta"]["text"] = "a🙂é \n"
-    return Trace(**trace)
+    return trace_of(trace)
 
 
 def test_pieces_name_every_token_and_its_part_of_a_character() -> None:

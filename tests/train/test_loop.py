@@ -21,39 +21,10 @@ from dcp.errors import DataError, RequestError
 from dcp.model.masked import MaskedAttend
 from dcp.model.transformer import Transformer
 from dcp.model.weights import load
-from dcp.train.data import pack_file
 from dcp.train.loop import train
 from dcp.train.schedule import shifts_at
 from dcp.train.settings import TrainSettings
-from dcp.train.tokenizer import train_tokenizer
-
-TINY = TrainSettings(
-    layers=2, width=32, heads=2, kv_heads=2, ffn=48, context=48, interaction=8, length=32,
-    batch=4, micro=2, steps=6, warmup=1, decay=2, save_every=3, precision="no",
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("corpus")
-    rng = np.random.default_rng(0)
-    words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-    text = "\n\n".join(" ".join(rng.choice(words, 120)) for _ in range(40))
-    (folder / "text.txt").write_text(text)
-    train_tokenizer([folder / "text.txt"], 270, folder)
-    pack_file(folder / "text.txt", folder, folder / "shard.npy")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def base(corpus: Path) -> Path:
-    shards = [corpus / "shard.npy"]
-    return train(replace(TINY, steps=30), shards, corpus, corpus / "base")
-
-
-def losses(run: Path) -> list[float]:
-    rows = (run / "log.csv").read_text().splitlines()[1:]
-    return [float(row.split(",")[1]) for row in rows]
+from tests.helpers.training import TINY, losses
 
 
 def test_pretraining_lowers_the_loss(base: Path) -> None:
@@ -209,17 +180,6 @@ def test_each_layer_may_have_its_own_price(corpus: Path, base: Path, tmp_path: P
         last_kept(corpus, base, tmp_path / "none", gamma_layers=(1.0,))
 
 
-def test_gates_and_norms_alone_leave_the_rest_as_it_was(
-    corpus: Path, base: Path, tmp_path: Path
-) -> None:
-    settings = replace(TINY, stage="prune", gates="hard", tune="gates", lr=0.1, gate_lr=0.05)
-    final = train(settings, [corpus / "shard.npy"], corpus, tmp_path / "run", init=base)
-    before, after = (load(run, gates=False).transformer.state_dict() for run in (base, final))
-    moved = {name for name in before if not torch.equal(before[name], after[name])}
-    assert moved == {name for name in before if "norm" in name}
-    assert (tmp_path / "run" / "last" / "optimizers.pt").exists()
-
-
 def test_gates_learned_on_one_body_serve_another(corpus: Path, base: Path, tmp_path: Path) -> None:
     shards = [corpus / "shard.npy"]
     settings = replace(TINY, stage="prune", gates="hard", gate_lr=0.05, precision="no")
@@ -329,8 +289,11 @@ def test_gates_whose_input_is_small_start_with_the_same_spread(
         ("distill = 1.5", "0 … 1"),
         ("rate_last = -0.5", "0 … 1"),
         ("skew = 0", "more than 0"),
+        ("depth = -1", "0 or more"),
         ("gamma_layers = [1, -1]", "not be negative"),
-        ('tune = "norms"', "all or gates"),
+        ('tune = "biases"', "all, norms or gates"),
+        ('tune = "gates"\ncopies = 3', "multiple of copies"),
+        ("copies = 2", "need tune"),
         ('policy = "local"', "need each other"),
         ('policy = "lokal"\nwindows = [3]', "unknown policy"),
         ("windows = 3", "wrong type"),

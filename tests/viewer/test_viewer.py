@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_counters_are_those_of_the_run_unless_given() -> None:
 def test_a_token_that_is_part_of_a_character_has_a_name() -> None:
     trace = make_trace(["ab", "🙂"], np.full((1, 2), -1))
     shared = np.array([[0, 2], [2, 3], [2, 3]], np.int32)
-    meta = trace.meta | {"prompt_tokens": 3, "n_queries": 3}
+    meta = replace(trace.meta, prompt_tokens=3, n_queries=3)
     parts = Trace(
         np.arange(3, dtype=np.int32),
         shared,

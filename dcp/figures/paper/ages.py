@@ -37,7 +37,8 @@ def ages(subject: Subject, options: Options, page: Page) -> Drawing:
     if curve.empty:
         raise RequestError(
             f"too few tokens {of_source(options)}: ages need 20; give a longer text, more traces"
-            + ("" if options.source == "both" else ", or --source both")
+            + ("" if options.source == "both" else ", or tokens of both sources"),
+            remedy="source",
         )
     data = pd.DataFrame([_row(int(layer), part) for layer, part in curve.groupby("group")])
     layers = subject.trace.layers

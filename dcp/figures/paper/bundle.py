@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
+from dcp.cite import BIBTEX
 from dcp.errors import DcpError
 from dcp.figures.paper.catalogue import KINDS
-from dcp.figures.paper.cite import BIBTEX
-from dcp.figures.paper.exhibit import Exhibit, Form, zipped
+from dcp.figures.paper.figure_set import FigureSet, Form, zipped
 from dcp.figures.paper.provenance import alt, command, recording
 from dcp.trace import Trace
 
@@ -16,7 +16,7 @@ __all__ = ["bundle"]
 
 
 def bundle(
-    exhibit: Exhibit,
+    figures: FigureSet,
     forms: Sequence[Form] = ("pdf", "svg", "png"),
     kinds: Sequence[str] = tuple(KINDS),
     say: Callable[[int, str], None] = lambda done, kind: None,
@@ -26,13 +26,13 @@ def bundle(
     say  is told how many kinds are done and which is next; what it raises ends the work
     """
     files: dict[str, bytes] = {}
-    captions, commands = ["# Captions\n"], _opening(exhibit)
+    captions, commands = ["# Captions\n"], _opening(figures)
     for done, kind in enumerate(kinds):
         say(done, kind)
         captions.append(f"## {kind}\n")
         try:
-            drawing = exhibit.draw(kind)
-            made = exhibit.files(kind, (*forms, "csv"), drawing)
+            drawing = figures.draw(kind)
+            made = figures.files(kind, (*forms, "csv"), drawing)
         except DcpError as error:
             captions.append(f"Not drawn: {error}.\n")
             continue
@@ -44,22 +44,22 @@ def bundle(
             else:
                 files[f"figures/{name}"] = data
         captions += [f"{drawing.caption}\n", f"Alt text: {alt(drawing)}\n"]
-        commands.append(command(exhibit.order(kind), f"{kind}.{forms[0]}"))
+        commands.append(command(figures.order(kind), f"{kind}.{forms[0]}"))
     files["captions.md"] = "\n".join(captions).encode()
     files["commands.sh"] = ("\n".join(commands) + "\n").encode()
     files["refs.bib"] = BIBTEX.encode()
-    if exhibit.trace is not None:
-        files[exhibit.name] = exhibit.trace.to_bytes()
-        files["prompt.txt"] = _prompt(exhibit.trace).encode()
-    for results in exhibit.results:
+    if figures.trace is not None:
+        files[figures.name] = figures.trace.to_bytes()
+        files["prompt.txt"] = _prompt(figures.trace).encode()
+    for results in figures.results:
         files[results.name] = json.dumps(list(results.rows), indent=1).encode()
     return zipped(files)
 
 
-def _opening(exhibit: Exhibit) -> list[str]:
+def _opening(figures: FigureSet) -> list[str]:
     lines = ["#!/bin/sh", "# Makes the figures again, in the folder of this file.", "set -e"]
-    if exhibit.trace is not None:
-        recorded = recording(exhibit.trace, "prompt.txt", exhibit.name)
+    if figures.trace is not None:
+        recorded = recording(figures.trace, "prompt.txt", figures.name)
         lines.append(f"# The run itself was made like this: {recorded}")
     return lines
 

@@ -21,12 +21,12 @@ def _origin(subject: Subject) -> tuple[str, ...]:
         return tuple(_source_of(results) for results in subject.results)
     meta, traces = subject.trace.meta, subject.traces
     context = max(trace.tokens for trace in traces)
-    limit = f" (the model's limit is {meta['context']})" if meta.get("context") else ""
+    limit = f" (the model's limit is {meta.context})" if meta.context else ""
     prompt = sum(trace.prompt_tokens for trace in traces)
     generated = sum(trace.tokens for trace in traces) - prompt
     return (
-        f"Model {meta['model']}, weights sha256 {meta['weights_sha256'][:12]}, gate shift "
-        f"{meta['gate_shift']:g}, {meta['dtype']}.",
+        f"Model {meta.model}, weights sha256 {meta.weights_sha256[:12]}, gate shift "
+        f"{meta.gate_shift:g}, {meta.dtype}.",
         f"{counted(len(traces), 'text')}: {prompt:,} prompt and {generated:,} generated tokens, "
         f"context up to {context:,} tokens{limit}.",
         f"Choice of text: {subject.chosen.rstrip('.')}."
@@ -56,7 +56,7 @@ def counted(n: int, noun: str) -> str:
 
 
 def of_source(options: Options) -> str:
-    """Where the words were born, to follow "words"."""
+    """Whose words, to follow "words"."""
     return {
         "prompt": "of the prompt",
         "generated": "that the model wrote",
@@ -77,7 +77,7 @@ def intervals(table: pd.DataFrame, options: Options) -> str:
 
 
 def tagged(subject: Subject) -> str:
-    """Which tagger, how good, and what it sees."""
+    """The tagger, its accuracy, and that it reads the whole text."""
     if subject.tagger is None:
         return ""
     of = "the UD English EWT development set" if subject.tagger == BUNDLED else "its own test set"

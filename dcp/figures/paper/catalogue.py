@@ -100,8 +100,8 @@ KINDS = {
 
 
 _MADE = {
-    "perplexity": "the output of python -m dcp eval --json",
-    "tasks": "the output of python -m dcp eval --task --json",
+    "perplexity": "what eval wrote of a text",
+    "tasks": "what eval wrote of tasks",
 }
 
 
@@ -149,10 +149,12 @@ def _check_source(kind: str, entry: Kind, traces: int, results: int) -> None:
     if traces and entry.reads in ("results", "nothing"):
         raise RequestError(f"{kind} reads no trace: leave it out")
     if results and entry.reads in ("trace", "nothing"):
-        raise RequestError(f"{kind} reads no results: leave --results out")
+        raise RequestError(f"{kind} reads no results: leave them out", remedy="results")
     if entry.reads == "results" and not results:
-        raise RequestError(f"{kind} is drawn from results: give --results FILE ({_MADE[kind]})")
+        raise RequestError(f"{kind} is drawn from results: give {_MADE[kind]}", remedy="results")
     if entry.reads == "trace" and not traces:
         raise RequestError("no trace given: this figure needs one")
     if entry.reads == "either" and bool(traces) == bool(results):
-        raise RequestError(f"{kind} is drawn from a trace or from --results: give one of the two")
+        raise RequestError(
+            f"{kind} is drawn from a trace or from results: give one of the two", remedy="results"
+        )

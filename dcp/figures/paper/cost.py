@@ -26,8 +26,8 @@ def cost(subject: Subject, options: Options, page: Page) -> Drawing:
     kl, off, lost = trace.kl, trace.gates_off_logprob, trace.lost_attention
     if kl is None or off is None or lost is None:
         raise RequestError(
-            "cost needs a trace with a gates-off run of the same tokens: record it with "
-            "python -m dcp trace --gates-off"
+            "cost needs a trace with a gates-off run of the same tokens: add one to it",
+            remedy="gates_off",
         )
     step = np.arange(trace.tokens)
     change = trace.logprob.astype(float) - off

@@ -35,7 +35,9 @@ def diagram(subject: Subject, options: Options, page: Page) -> Drawing:
     trace = subject.trace
     layer, first, last = _place(trace, options)
     if last - first >= _MOST:
-        raise RequestError(f"diagram shows up to {_MOST} tokens: give a shorter --span")
+        raise RequestError(
+            f"diagram shows up to {_MOST} tokens: choose a shorter span", remedy="span"
+        )
     death = trace.death[layer]
     n = last - first + 1
     steps = cache_steps(death[first : last + 1].astype(np.int64) - first, n)

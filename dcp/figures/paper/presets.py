@@ -61,7 +61,7 @@ PALETTES = {
         ramp=("#f4f2ee", "#8fa6c9", "#004488", "#001a38"),
         depth=("#ddaa33", "#cc6677", "#aa4499", "#332288"),
     ),
-    # For journals that print in black: marks and dashes carry what colour would.
+    # For print in black: marks and dashes carry the information.
     "grey": Palette(
         held="#6e6e6e",
         drop="#000000",
@@ -133,6 +133,8 @@ def page(venue: str, width: Width | None = None, palette: str = "okabe-ito") -> 
         raise RequestError(f"palette {palette!r} is unknown: choose one of {', '.join(PALETTES)}")
     found = VENUES[venue]
     if width == "column" and found.column is None:
-        raise RequestError(f"{venue} has one column of {found.text} inches: leave --width out")
+        raise RequestError(
+            f"{venue} has one column of {found.text} inches: leave the width out", remedy="width"
+        )
     inches = found.text if width == "text" or found.column is None else found.column
     return Page(inches, found.size, found.families, PALETTES[palette])

@@ -1,5 +1,5 @@
-"""Where a figure comes from: the command that makes it again, its metadata, its words for those
-who do not see it. Draws nothing."""
+"""Where a figure comes from: the command that makes it again, its metadata, its alternative text.
+Draws nothing."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def command(order: Order, out: str) -> str:
         value = getattr(order.options, known.name)
         if known.name not in FLAGS or known.name not in KINDS[order.kind].options:
             continue
-        # A seed is told even where it is the usual one.
+        # The seed is always written out.
         if value != known.default or known.name == "seed":
             each = value if isinstance(value, tuple) else (value,)
             words += [FLAGS[known.name], *map(str, each)]
@@ -71,14 +71,18 @@ def command(order: Order, out: str) -> str:
 def recording(trace: Trace, prompt: str, out: str) -> str:
     """The command that records ``trace`` again from the file ``prompt``."""
     meta = trace.meta
-    sampling = meta["sampling"]
-    words = ["python", "-m", "dcp", "trace", "--file", _file(prompt), "--model", str(meta["model"])]
-    words += ["--new-tokens", str(trace.tokens - trace.prompt_tokens), "--seed", str(meta["seed"])]
-    for name in ("temperature", "top_k", "top_p"):
-        if name in sampling:
-            words += [f"--{name.replace('_', '-')}", f"{sampling[name]:g}"]
-    words += ["--gate-shift", f"{meta['gate_shift']:g}", "--dtype", str(meta["dtype"])]
-    return _plain(shlex.join([*words, "--impl", str(meta["impl"]), "--out", _file(out)]))
+    words = ["python", "-m", "dcp", "trace", "--file", _file(prompt), "--model", meta.model]
+    words += ["--new-tokens", str(trace.tokens - trace.prompt_tokens), "--seed", str(meta.seed)]
+    sampling = meta.sampling
+    for name, value in (
+        ("--temperature", sampling.temperature),
+        ("--top-k", sampling.top_k),
+        ("--top-p", sampling.top_p),
+    ):
+        if value is not None:
+            words += [name, f"{value:g}"]
+    words += ["--gate-shift", f"{meta.gate_shift:g}", "--dtype", meta.dtype]
+    return _plain(shlex.join([*words, "--impl", meta.impl, "--out", _file(out)]))
 
 
 def _file(name: str) -> str:
@@ -86,7 +90,7 @@ def _file(name: str) -> str:
 
 
 def alt(drawing: Drawing) -> str:
-    """What the figure shows, for readers who hear it: its caption without its origin."""
+    """The alternative text: the caption without its origin."""
     shown = re.split(r" (?=Model |Source: )", drawing.caption)[0]
     return _plain(f"Figure, {KINDS[drawing.kind].about}. {shown}")
 
@@ -97,9 +101,9 @@ def about(drawing: Drawing, subject: Subject, made: str) -> dict[str, str]:
     if subject.samples:
         meta = subject.trace.meta
         words[:0] = [
-            f"model={meta['model']}",
-            f"weights_sha256={meta['weights_sha256']}",
-            f"gate_shift={meta['gate_shift']:g}",
+            f"model={meta.model}",
+            f"weights_sha256={meta.weights_sha256}",
+            f"gate_shift={meta.gate_shift:g}",
         ]
     return {
         "Title": f"dcp figure: {drawing.kind}",

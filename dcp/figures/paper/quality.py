@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,35 @@ from dcp.figures.paper.style import drawing, figure
 
 __all__ = ["perplexity", "tasks"]
 
-_FIXED = {"local": "local window", "strided": "strided", "sink": "sink + window"}
+_FIXED = {
+    "window": "local window",
+    "local": "local window",
+    "strided": "strided",
+    "sink": "sink + window",
+    "h2o": "H2O",
+    "tova": "TOVA",
+    "snapkv": "SnapKV",
+    "keynorm": "key norm",
+    "citrus": "CItruS",
+    "random": "random",
+    "oldest": "oldest first",
+}
 _MARKS: dict[str, tuple[str, Any]] = {
     "pruned": ("o", "-"),
     "local window": ("s", (0, (5, 1.5))),
     "strided": ("^", (0, (3, 1, 1, 1))),
     "sink + window": ("D", (0, (1, 1))),
+    "H2O": ("v", (0, (6, 1, 1, 1))),
+    "TOVA": ("P", (0, (4, 2))),
+    "SnapKV": ("X", (0, (2, 1))),
+    "key norm": ("<", (0, (1, 2))),
+    "CItruS": (">", (0, (5, 1, 1, 1, 1, 1))),
+    "random": ("*", (0, (1, 3))),
+    "oldest first": ("h", (0, (3, 3))),
     "gates off": ("", (0, (2, 2))),
 }
 _DENSE = "dense twin"
+_SIZED = ", sized per layer"
 
 
 def perplexity(subject: Subject, options: Options, page: Page) -> Drawing:
@@ -37,7 +58,7 @@ def perplexity(subject: Subject, options: Options, page: Page) -> Drawing:
         subject.results,
         ("context", "held_entries", "ppl_pruned", "ppl_gates_off"),
         "perplexity",
-        "the output of python -m dcp eval --json",
+        "what eval wrote of a text",
     )
     data = pd.concat(
         [_series(row) for row in found.to_dict("records")], ignore_index=True
@@ -79,7 +100,7 @@ def perplexity(subject: Subject, options: Options, page: Page) -> Drawing:
         + ", mean over layers, steps and windows; hard gates. Dashed level: "
         f"{_DENSE if (data['series'] == _DENSE).any() else 'no dense twin was given'}; dotted "
         "level: the pruned weights with gates off, a diagnostic.",
-        "Untrained evictions run on the dense twin at no fewer entries."
+        "Evictions without training run on the dense model at equal entries."
         if set(_FIXED.values()) & set(data["series"])
         else "",
         f"{counted(len(found), 'setting')}, {counted(tokens, 'scored token')} each; no interval is "
@@ -101,6 +122,8 @@ def _series(row: dict[str, Any]) -> pd.DataFrame:
     for policy in policies if isinstance(policies, list) else ():
         if isinstance(policy, dict) and policy.get("policy") in _FIXED:
             name = _FIXED[policy["policy"]]
+            if policy.get("layers") == "as gates":
+                name += _SIZED
             points.append(
                 (name, policy["held_entries"], policy["ppl"], policy.get("bits_per_byte"))
             )
@@ -121,10 +144,15 @@ def _series(row: dict[str, Any]) -> pd.DataFrame:
 
 
 def _panel(axes: Axes, data: pd.DataFrame, x: str, page: Page) -> None:
-    for (name, (marker, dashes)), colour in zip(_MARKS.items(), page.palette.lines, strict=False):
+    colours = dict(zip(_MARKS, cycle(page.palette.lines)))
+    for name in [known + size for known in _MARKS for size in ("", _SIZED)]:
         part = data[data["series"] == name].sort_values(x)
         if part.empty:
             continue
+        (marker, dashes), colour = (
+            _MARKS[name.removesuffix(_SIZED)],
+            colours[name.removesuffix(_SIZED)],
+        )
         if name == "gates off":
             axes.axhline(
                 part["perplexity"].iloc[0], color=page.palette.soft, ls=dashes, lw=0.8, label=name
@@ -132,7 +160,8 @@ def _panel(axes: Axes, data: pd.DataFrame, x: str, page: Page) -> None:
         else:
             axes.plot(
                 part[x], part["perplexity"], color=colour, marker=marker, ms=3.5, ls=dashes, lw=1.1,
-                mec="white", mew=0.4, label=name,
+                mfc="white" if name.endswith(_SIZED) else colour,
+                mec=colour if name.endswith(_SIZED) else "white", mew=0.4, label=name,
             )  # fmt: skip
     dense = data[data["series"] == _DENSE]
     if not dense.empty:
@@ -160,7 +189,7 @@ def tasks(subject: Subject, options: Options, page: Page) -> Drawing:
         subject.results,
         ("sparsity", "accuracy", "ci_low", "ci_high", "n", "chance"),
         "tasks",
-        "the output of python -m dcp eval --task --json",
+        "what eval wrote of tasks",
     )
     names = list(dict.fromkeys(str(name) for name in data["task"]))
     # The twin has no gates to shift: its rows say null.

@@ -65,7 +65,9 @@ class Subject:
     results: Sequence[Results] = ()
 
     def __post_init__(self) -> None:
-        runs = {(t.meta["weights_sha256"], t.meta["gate_shift"], t.layers) for t in self.traces}
+        if not all(trace.n_queries for trace in self.traces):
+            raise RequestError("the run was stopped before it read a token: nothing can be drawn")
+        runs = {(t.meta.weights_sha256, t.meta.gate_shift, t.layers) for t in self.traces}
         if len(runs) > 1:
             raise RequestError(
                 "these traces are of different weights or gate shifts: one figure shows one model"

@@ -41,17 +41,17 @@ def parse_results(name: str, data: bytes) -> Results:
     try:
         found = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError):
-        raise RequestError(f"{name} is not JSON: make it with --json") from None
+        raise RequestError(f"{name} is not JSON: give what eval or bench wrote as JSON") from None
     rows = found if isinstance(found, list) else [found]
     if not rows or not all(isinstance(row, dict) for row in rows):
-        raise RequestError(f"{name} is no list of results: make it with --json")
+        raise RequestError(f"{name} is no list of results: give what eval or bench wrote as JSON")
     return Results(name, tuple(rows))
 
 
 def table(results: Sequence[Results], names: Sequence[str], kind: str, made: str) -> pd.DataFrame:
     """The rows that have numbers under all ``names``, with the column ``file``.
 
-    Raises RequestError where no row has them; ``made`` is the command whose output has.
+    Raises RequestError where no row has them; ``made`` says which results have.
     """
     found = [
         {"file": part.name, **row}
@@ -61,7 +61,10 @@ def table(results: Sequence[Results], names: Sequence[str], kind: str, made: str
     ]
     if not found:
         files = ", ".join(part.name for part in results)
-        raise RequestError(f"{kind} needs {', '.join(names)}, which {files} lacks: give {made}")
+        raise RequestError(
+            f"{kind} needs {', '.join(names)}, which {files} lacks: give {made}",
+            remedy="results",
+        )
     return pd.DataFrame(found)
 
 

@@ -42,7 +42,7 @@ def pos(subject: Subject, options: Options, page: Page) -> Drawing:
     )
     gates = data[data["arm"] == "gates"].reset_index(drop=True)
     if not gates["drop_rate"].notna().any():
-        raise RequestError(too_few("pos", subject, options))
+        raise RequestError(too_few("pos", subject, options), remedy="source")
     with drawing(page):
         drawn = figure(page, len(gates) * page.size * 1.75 / 72 + 0.75)
         axes = drawn.subplots()
@@ -149,7 +149,7 @@ def pos_depth(subject: Subject, options: Options, page: Page) -> Drawing:
     known = data[data["drop_rate"].notna()]
     tags = [tag for names in GROUPS.values() for tag in names if tag in set(known["group"])]
     if not tags:
-        raise RequestError(too_few("pos-depth", subject, options))
+        raise RequestError(too_few("pos-depth", subject, options), remedy="source")
     table = known.pivot(index="group", columns="layer", values="drop_rate")
     table = table.reindex(index=[*tags, "all"], columns=range(layers))
     counts = data.groupby("group")["words"].max()

@@ -31,7 +31,7 @@ _AGES = 128
 def too_few(kind: str, subject: Subject, options: Options, unit: str = "single-token words") -> str:
     """Why there is nothing to draw, and what to do."""
     found = "these texts" if len(subject.samples) > 1 else "this text"
-    other = "" if options.source == "both" else ", or --source both"
+    other = "" if options.source == "both" else ", or words of both sources"
     return (
         f"{kind} needs a part of speech with {MIN_WORDS} {unit} {of_source(options)}, and {found} "
         f"has none: give a longer text, more traces{other}"
@@ -54,7 +54,7 @@ def survival(subject: Subject, options: Options, page: Page) -> Drawing:
         n_boot=options.n_boot,
     )
     if data.empty:
-        raise RequestError(too_few("survival", subject, options))
+        raise RequestError(too_few("survival", subject, options), remedy="source")
     curves = dict(list(data.groupby("group", sort=False)))
     panels = {
         name: [tag for tag in curves if group_of(tag) == name]

@@ -88,8 +88,9 @@ def text(subject: Subject, options: Options, page: Page) -> Drawing:
         if height > _TALLEST:
             fits = int(len(token) * _TALLEST / height * 0.9)
             raise RequestError(
-                f"{len(token)} tokens are more than a page: choose some with --span, "
-                f"for example --span {first} {first + fits}"
+                f"{len(token)} tokens are more than a page: choose a span of them, for example "
+                f"{first} to {first + fits}",
+                remedy="span",
             )
         drawn = figure(page, height)
         drawn.set_layout_engine("none")

@@ -43,13 +43,13 @@ def _run(subject: Subject, page: Page) -> Drawing:
     trace = subject.trace
     seconds = trace.step_seconds[: trace.n_queries].astype(float)
     timed = np.flatnonzero(np.isfinite(seconds) & (seconds > 0))
-    entry = trace.meta["memory"].get("kv_bytes_per_entry")
+    entry = trace.meta.memory.entry
     if len(timed) < 2:
         raise RequestError(
-            "throughput needs a trace with generated tokens, or --results with the output of "
-            "python -m dcp bench --json"
+            "throughput needs a trace with generated tokens, or the results of bench",
+            remedy="results",
         )
-    if not isinstance(entry, int | float) or entry <= 0:
+    if entry is None:
         raise RequestError("throughput needs the bytes of an entry, which this trace does not tell")
     context = np.arange(1, trace.n_queries + 1)
     rate = 1 / seconds[timed]
@@ -90,8 +90,8 @@ def _run(subject: Subject, page: Page) -> Drawing:
         f"{_WINDOW} steps (median of all {float(np.median(rate)):.0f}). Right: bytes of keys and "
         "values in reach, computed from the deaths and the bytes of an entry, beside those of a "
         "run that drops nothing.",
-        f"Device {trace.meta['device']}, implementation {trace.meta['impl']}. One run alone is no "
-        "comparison of speed: for that give --results of dcp bench.",
+        f"Device {trace.meta.device}, implementation {trace.meta.impl}. One run alone is no "
+        "comparison of speed: for that, draw it from the results of dcp bench.",
     )
     return Drawing("throughput", page, drawn, data, words)
 
@@ -107,7 +107,7 @@ def _benchmark(subject: Subject, page: Page) -> Drawing:
         str(arm).removesuffix(f" {kind}")
         for arm, kind in zip(data["arm"], data["weights"], strict=True)
     ]
-    # One look per arm, whatever its weights; more than six arms would not be told apart.
+    # A colour and mark per arm; six at most can be told apart.
     names = dict.fromkeys(data["name"])
     looks = dict(zip(names, zip(page.palette.lines, _DASHES, _MARKERS, strict=True), strict=False))
     if len(names) > len(looks):

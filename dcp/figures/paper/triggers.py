@@ -32,7 +32,7 @@ def triggers(subject: Subject, options: Options, page: Page) -> Drawing:
         n_boot=options.n_boot,
     )
     if not (data["queries"] >= MIN_WORDS).any():
-        raise RequestError(too_few("triggers", subject, options, "queries"))
+        raise RequestError(too_few("triggers", subject, options, "queries"), remedy="source")
     if not data["ratio"].notna().any():
         raise RequestError("triggers: nothing is dropped in the steps asked for")
     with drawing(page):

@@ -1,22 +1,21 @@
-"""Curves and bars of two runs, made with plotly from a `Pair`: blue is A, vermillion B."""
+"""Curves and bars of two runs, made with plotly from a `Pair`: blue is A, green and dotted B."""
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dcp.figures.screen.theme import LEGEND, OTHER, REFERENCE, RUN, in_chart
 from dcp.stats.compare import Pair
 from dcp.trace import Trace
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["SOFT", "A", "B", "every", "held_chart", "lost_chart", "names", "step_chart"]
+__all__ = ["A", "B", "every", "held_chart", "lost_chart", "names", "step_chart"]
 
-A, B, SOFT = "#2a8cc7", "#d55e00", "#8a94a3"
-_LEGEND = {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0}
+A, B = RUN, OTHER
 
 
 def step_chart(pair: Pair) -> go.Figure:
@@ -26,7 +25,7 @@ def step_chart(pair: Pair) -> go.Figure:
     curves = [
         (array, name, colour, dash)
         for array, name, colour, dash in (
-            (pair.kl, "KL(A ‖ B)", SOFT, "solid"),
+            (pair.kl, "KL(A ‖ B)", REFERENCE, "solid"),
             (pair.a.kl, "KL(gates off ‖ A)", A, "solid"),
             (pair.b.kl, "KL(gates off ‖ B)", B, "dot"),
         )
@@ -68,7 +67,7 @@ def step_chart(pair: Pair) -> go.Figure:
     figure.update_layout(
         height=210 * rows + 60,
         margin={"l": 60, "r": 10, "t": 34, "b": 44},
-        legend=_LEGEND,
+        legend=LEGEND,
         bargap=0,
         barmode="overlay",
         uirevision="compare-step",
@@ -87,7 +86,7 @@ def held_chart(pair: Pair) -> go.Figure:
             y=[1, longest],
             name="nothing dropped",
             mode="lines",
-            line={"color": SOFT, "width": 1},
+            line={"color": REFERENCE, "width": 1},
         )
     )
     for trace, name, colour, dash in ((pair.a, "A", A, "solid"), (pair.b, "B", B, "dot")):
@@ -102,7 +101,7 @@ def held_chart(pair: Pair) -> go.Figure:
     figure.update_layout(
         height=300,
         margin={"l": 60, "r": 10, "t": 34, "b": 44},
-        legend=_LEGEND,
+        legend=LEGEND,
         xaxis={"title": {"text": "step"}, "showgrid": False},
         yaxis={"title": {"text": "entries held, mean of layers"}, "rangemode": "tozero"},
         uirevision="compare-held",
@@ -136,7 +135,7 @@ def lost_chart(pair: Pair) -> go.Figure:
     figure.update_layout(
         height=300,
         margin={"l": 60, "r": 10, "t": 34, "b": 44},
-        legend=_LEGEND,
+        legend=LEGEND,
         showlegend=True,
         barmode="group",
         xaxis={"title": {"text": "layer"}, "dtick": every(pair.a.layers), "showgrid": False},
@@ -151,8 +150,8 @@ def lost_chart(pair: Pair) -> go.Figure:
 
 
 def names(trace: Trace) -> list[str]:
-    """Every token as a chart says it: escaped, never long."""
-    return [escape(piece.replace("\n", "↵")[:40]) for piece in trace.pieces()]
+    """Every token as a chart says it."""
+    return [in_chart(piece) for piece in trace.pieces()]
 
 
 def every(layers: int) -> int:

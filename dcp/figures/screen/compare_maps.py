@@ -1,6 +1,6 @@
 """Maps of two runs, made with plotly from a `Pair`. Cells go as single bytes.
 
-Blue is A, vermillion B; maps of A and B stand above their difference, so no colour speaks alone.
+Blue is A, green B; maps of A and B stand above their difference, so no colour speaks alone.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dcp.figures.screen.compare import A, B, every, names
+from dcp.figures.screen.theme import GONE, GROUND, LOSS
 from dcp.stats.compare import Pair
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 __all__ = ["lost_map", "map_chart"]
-
-_NONE, _GONE = "rgba(128,138,152,0.10)", "rgba(128,138,152,0.30)"
 
 
 def map_chart(pair: Pair, step: int) -> go.Figure:
@@ -39,13 +38,13 @@ def map_chart(pair: Pair, step: int) -> go.Figure:
         # 0 not read yet, 1 dropped, 2 held.
         read = (np.arange(trace.tokens) <= step).astype(np.uint8)
         cells = trace.visible(min(step, trace.tokens - 1)) + read
-        scale = _steps([_NONE, _GONE, colour])
+        scale = _steps([GROUND, GONE, colour])
         labels = ["not read yet", "dropped", "held"]
         figure.add_trace(_cells(cells, scale, 0, 2, labels, names(trace)), row, 1)
     if both:
         labels = ["only B", "both or neither", "only A"]
         cells = (pair.difference(step) + 1).astype(np.uint8)
-        figure.add_trace(_cells(cells, _steps([B, _NONE, A]), 0, 2, labels, names(pair.a)), 3, 1)
+        figure.add_trace(_cells(cells, _steps([B, GROUND, A]), 0, 2, labels, names(pair.a)), 3, 1)
     figure.update_yaxes(autorange="reversed", dtick=every(max(layers)), showgrid=False)
     figure.update_xaxes(showgrid=False, zeroline=False)
     figure.update_xaxes(title={"text": "token"}, row=len(titles), col=1)
@@ -86,7 +85,7 @@ def lost_map(pair: Pair) -> go.Figure | None:
             z=percent,
             zmin=0,
             zmax=100,
-            colorscale=[[0, _NONE], [1, "#7b3294"]],
+            colorscale=[[0, GROUND], [1, LOSS]],
             showscale=row == 1,
             colorbar={"ticksuffix": " %", "thickness": 10, "outlinewidth": 0},
             customdata=np.broadcast_to(np.array(names(trace), object), percent.shape),

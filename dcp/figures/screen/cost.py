@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dcp.figures.screen.theme import LEGEND, OVERHEAD, REFERENCE, RUN, faded
 from dcp.stats.cost import SMOOTHING, Computed, Measured, running_median
 from dcp.trace import Trace
 
 __all__ = ["layer_chart", "memory_chart", "time_chart"]
 
-BLUE, GREEN, ORANGE, GREY = "#2a8cc7", "#14a97f", "#c9731d", "#78828f"
-_COLOURS = {"pruned": BLUE, "kept": ORANGE, "dense": GREY}
+_COLOURS = {"pruned": RUN, "kept": OVERHEAD, "dense": REFERENCE}
 _NAMES = {"pruned": "pruned", "kept": "gates asked, nothing dropped", "dense": "dense"}
 _MIB = 2**20
-# More points than pixels: each drawn point is then the mean of its share of the steps.
+# At most this many points; each is then the mean of its share of the steps.
 _MOST_POINTS = 700
 
 Values = npt.NDArray[Any]
@@ -39,8 +39,8 @@ def memory_chart(
     at = np.arange(len(live))
     hover = f"%{{y:,.2f}} {unit}"
     lines = [
-        _line(at, dense, "dense (computed)", GREY, hover, dash="dash"),
-        _line(at, live, "live (computed)", BLUE, hover, fill="tozeroy"),
+        _line(at, dense, "dense (computed)", REFERENCE, hover, dash="dash"),
+        _line(at, live, "live (computed)", RUN, hover, fill="tozeroy"),
     ]
     if measured is not None:
         when = measured.context - 1
@@ -67,7 +67,7 @@ def layer_chart(cost: Computed, step: int) -> dict[str, Any]:
             "y": names,
             "x": [whole] * len(live),
             "name": "dense (computed)",
-            "marker": {"color": "rgba(120,130,143,0.14)", "line": {"color": GREY, "width": 1}},
+            "marker": {"color": faded(REFERENCE, 0.14), "line": {"color": REFERENCE, "width": 1}},
             "hovertemplate": f"dense: %{{x:,.1f}} {unit}<extra></extra>",
         },
         {
@@ -76,7 +76,7 @@ def layer_chart(cost: Computed, step: int) -> dict[str, Any]:
             "y": names,
             "x": live.tolist(),
             "name": "live (computed)",
-            "marker": {"color": BLUE},
+            "marker": {"color": RUN},
             "text": share,
             "textposition": "auto",
             "insidetextanchor": "end",
@@ -114,11 +114,11 @@ def time_chart(
     if measured is None:
         own = np.asarray(trace.step_seconds, np.float64)[: trace.tokens] * 1e3
         timed = np.flatnonzero(np.isfinite(own) & (own > 0))
-        # The first generated token was prepared by the prompt's pass: its time is another thing.
+        # The prompt's pass prepared the first generated token, so its time does not compare.
         timed = timed[timed > trace.prompt_tokens]
         lines.append(_points(timed, own[timed], "single steps (measured in the run)"))
         smooth = running_median(own[timed])
-        lines.append(_line(timed, smooth, f"pruned, median of {SMOOTHING} steps", BLUE, hover))
+        lines.append(_line(timed, smooth, f"pruned, median of {SMOOTHING} steps", RUN, hover))
         shown = [smooth]
     else:
         at = measured.context - 1
@@ -133,7 +133,7 @@ def time_chart(
     )
 
 
-_LEGEND = {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "font": {"size": 12}}
+_LEGEND = LEGEND | {"font": {"size": 12}}
 
 
 def _figure(
@@ -148,13 +148,13 @@ def _figure(
 ) -> dict[str, Any]:
     marks, notes = [], []
     if 0 < prompt < planned:
-        marks.append(_upright(prompt - 0.5, GREY, "solid", 1))
+        marks.append(_upright(prompt - 0.5, REFERENCE, "solid", 1))
         for text, anchor in (("you wrote ", "right"), (" the model wrote", "left")):
             notes.append(_note(prompt - 0.5, text, anchor))
     if step is not None:
-        marks.append(_upright(step, BLUE, "dot", 1.5))
+        marks.append(_upright(step, RUN, "dot", 1.5))
     if cross is not None:
-        marks.append(_upright(cross - 1, GREEN, "solid", 2))
+        marks.append(_upright(cross - 1, RUN, "solid", 2))
         notes.append(_note(cross - 1, f" faster from {cross} tokens on", "left", y=0.9))
     return {
         "data": list(lines),
@@ -185,7 +185,7 @@ def _line(
         "hovertemplate": hover + f"<extra>{name}</extra>",
     }
     if fill:
-        found |= {"fill": fill, "fillcolor": "rgba(42,140,199,0.16)"}
+        found |= {"fill": fill, "fillcolor": faded(RUN)}
     return found
 
 
@@ -196,13 +196,12 @@ def _points(x: Values, y: Values, name: str) -> dict[str, Any]:
         "x": _thin(x),
         "y": _thin(y),
         "name": name,
-        "marker": {"color": GREY, "size": 4, "opacity": 0.45, "symbol": "circle-open"},
+        "marker": {"color": REFERENCE, "size": 4, "opacity": 0.45, "symbol": "circle-open"},
         "hoverinfo": "skip",
     }
 
 
 def _band(x: Values, low: Values, high: Values, colour: str) -> list[dict[str, Any]]:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     common = {
         "type": "scatter",
         "mode": "lines",
@@ -211,7 +210,7 @@ def _band(x: Values, low: Values, high: Values, colour: str) -> list[dict[str, A
         "hoverinfo": "skip",
         "showlegend": False,
     }
-    shade = {"fill": "tonexty", "fillcolor": f"rgba({red},{green},{blue},0.16)"}
+    shade = {"fill": "tonexty", "fillcolor": faded(colour)}
     return [common | {"y": _thin(low)}, common | shade | {"y": _thin(high)}]
 
 
@@ -237,5 +236,5 @@ def _note(x: float, text: str, anchor: str, y: float = 1.0) -> dict[str, Any]:
         "xanchor": anchor,
         "text": text,
         "showarrow": False,
-        "font": {"size": 11, "color": GREY},
+        "font": {"size": 11, "color": REFERENCE},
     }

@@ -75,7 +75,12 @@ def _path() -> Path:
     version = subprocess.run(
         [_compiler(), "--version"], capture_output=True, timeout=_SECONDS, check=False
     )
-    for part in (version.stdout.decode(errors="replace"), *_FLAGS, platform.machine(), _abilities()):
+    for part in (
+        version.stdout.decode(errors="replace"),
+        *_FLAGS,
+        platform.machine(),
+        _abilities(),
+    ):
         key.update(part.encode())
     named = os.environ.get("DCP_CACHE")
     folder = Path(named) if named else Path(platformdirs.user_cache_dir("dcp", appauthor=False))

@@ -83,7 +83,8 @@ def widen(blocks: Blocks) -> Tensor:
 
 
 def pack(blocks: Blocks) -> Packed:
-    """Lay the blocks out as `products.h` says: of each block eight rows side by side, their d and m."""
+    """Lay the blocks out as `products.h` says: of each block eight rows side by side, with their d
+    and m."""
     rows, count, _ = blocks.q.shape
     groups = -(-rows // _ROWS)
     spare = groups * _ROWS - rows

@@ -10,17 +10,20 @@ never vanishes, so a layer that has closed can open again. What a visible pair i
 gradient of its weight; what a dropped one would be worth, the gradient of the weight that it would
 get beside the visible ones. Both reach the one gate that set the minimum.
 
-128 queries at a time, a few windows at once. Knows nothing of layers, data or schedules.
+128 queries of a window at a time, on the tokens that are not long gone: where most is dropped the
+work is that of what is left. Knows nothing of layers, data or schedules.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dcp.kernels.training.causal_attention import blocks, causal_mask, groups
+from dcp.kernels.training.causal_attention import blocks, causal_mask
 
 __all__ = ["hard_gated_attention"]
 
@@ -36,15 +39,35 @@ def hard_gated_attention(
     k_int: Tensor,
     beta: Tensor,
     real: Tensor,
+    depth: float = math.inf,
 ) -> tuple[Tensor, Tensor]:
     """Attention under hard gates, and how much was kept.
 
-    q, k, v [B, H, T, d] float32 or bfloat16; q_int, k_int [B, T, r] float32; beta [B] float32, a
-    window's gate shift included; real [B, T] bool, False where a query is padding.
+    q [B, H, T, d], k and v [B, H_kv, T, d] float32 or bfloat16, H a multiple of H_kv (queries that
+    share keys lie together); q_int, k_int [B, T, r] float32; beta [B] float32, a window's gate
+    shift included; real [B, T] bool, False where a query is padding.
+
+    A token whose margin is -``depth`` or less when a block of 128 queries begins is gone for good:
+    those queries do not look at it again, and it gets no gradient from them. The result is the
+    same at any depth (above 0); of the gradient are lost slopes below 1 / (2 (1 + depth)²).
+
     Returns out [B, H, T, d] in v's dtype and kept [B] float32, each window's number of visible
     pairs j < t, t real.
     """
-    return _HardGatedAttention.apply(q, k, v, q_int, k_int, beta, real)  # type: ignore[no-any-return, no-untyped-call]
+    return _HardGatedAttention.apply(  # type: ignore[no-any-return, no-untyped-call]
+        q, k, v, q_int, k_int, beta, real, depth
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """What the backward of R queries of one window needs: the n tokens they look at, the block's
+    own last; margin [R, n] float32; ratio [H_kv, G R, n], each weight over those of the visible."""
+
+    rows: slice
+    at: Tensor
+    margin: Tensor
+    ratio: Tensor
 
 
 class _HardGatedAttention(torch.autograd.Function):
@@ -58,97 +81,118 @@ class _HardGatedAttention(torch.autograd.Function):
         k_int: Tensor,
         beta: Tensor,
         real: Tensor,
+        depth: float,
     ) -> tuple[Tensor, Tensor]:
         q, k, v = (q * q.shape[-1] ** -0.5).contiguous(), k.contiguous(), v.contiguous()
-        root = q_int.shape[-1] ** -0.5
-        out, kept = torch.empty_like(v), torch.zeros_like(beta)
-        least = torch.full_like(q_int[..., 0], _OPEN)  # [B, T], each token's margin so far
-        margins, ratios = [], []
-        for rows, last in blocks(q.shape[2]):
-            z = torch.baddbmm(
-                beta[:, None, None], q_int[:, rows], k_int[:, :last].transpose(1, 2), alpha=root
-            )
-            own = torch.ones(last - rows.start, last - rows.start, device=z.device).triu()
-            z[..., rows.start :] += own * _OPEN
-            margin = _running_minimum(z, least[:, :last])
-            least[:, :last] = margin[:, -1]
-            margins.append(margin)
-            kept += ((margin > 0) & (margin < _OPEN / 2) & real[:, rows, None]).sum((1, 2))
-            for some in groups(q.shape[0], q.shape[1]):
-                scores = q[some, :, rows] @ k[some, :, :last].transpose(2, 3)
-                scores[..., rows.start :] += causal_mask(rows, scores)
-                whole = torch.softmax(scores, dim=-1)
-                seen = (margin[some, None] > 0).to(v.dtype)
-                share = (whole * seen).sum(-1, keepdim=True)
-                ratio = whole.mul_(share.clamp_(min=_LEAST).reciprocal_())
-                out[some, :, rows] = (ratio * seen) @ v[some, :, :last]
-                ratios.append(ratio)
+        out, kept = torch.empty_like(q), torch.zeros_like(beta)
+        keeps = any(ctx.needs_input_grad)
+        saved: list[list[_Block]] = [[] for _ in range(len(q))]
+        for window in range(len(q)):
+            least = torch.full_like(q_int[window, :, 0], _OPEN)  # [T], each token's margin so far
+            for rows, last in blocks(q.shape[2]):
+                own = torch.arange(rows.start, last, device=q.device)
+                at = torch.cat(((least[: rows.start] > -depth).nonzero()[:, 0], own))
+                margin = _margins(q_int[window, rows], k_int[window, at], beta[window], least[at])
+                least[at] = margin[-1]
+                pairs = (margin > 0) & (margin < _OPEN / 2) & real[window, rows, None]
+                kept[window] += pairs.sum()
+                scores = _stacked(q[window, :, rows], k.shape[1]) @ k[window, :, at].transpose(1, 2)
+                by_head = scores.view(q.shape[1], len(own), len(at))
+                near = by_head[..., len(at) - len(own) :]
+                near += causal_mask(slice(0, len(own)), near)
+                ratio = torch.softmax(by_head, dim=-1)
+                seen = (margin > 0).to(v.dtype)
+                weights = ratio * seen
+                over = weights.sum(-1, keepdim=True).clamp_(min=_LEAST).reciprocal_()
+                mixed = weights.mul_(over).view_as(scores) @ v[window, :, at]
+                out[window, :, rows] = mixed.view(q.shape[1], len(own), -1)
+                if keeps:
+                    saved[window].append(_Block(rows, at, margin, ratio.mul_(over).view_as(scores)))
         ctx.save_for_backward(q, k, v, q_int, k_int, real, out)
-        ctx.margins, ctx.ratios = margins, ratios
+        ctx.saved = saved
         return out, kept
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, grad_kept: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, q_int, k_int, real, out = ctx.saved_tensors
-        root = q_int.shape[-1] ** -0.5
+        heads, kv_heads = q.shape[1], k.shape[1]
         grad = grad.to(v.dtype).contiguous()
         level = (grad * out).sum(-1, keepdim=True)
         dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
         dq_int, dk_int = torch.empty_like(q_int), torch.zeros_like(k_int)
         dbeta = torch.zeros_like(grad_kept)
-        later: Tensor | None = None  # gradient of a margin that this block's minima pass on
-        for rows, last in reversed(list(blocks(q.shape[2]))):
-            margin = ctx.margins.pop()
-            before = ctx.margins[-1][:, -1] if ctx.margins else margin.new_empty(len(margin), 0)
-            before = torch.nn.functional.pad(before, (0, last - before.shape[1]), value=_OPEN)
-            worth = (real[:, rows, None] & (margin < _OPEN / 2)) * grad_kept[:, None, None]
-            for some in reversed(list(groups(q.shape[0], q.shape[1]))):
-                ratio = ctx.ratios.pop()
-                seen = (margin[some, None] > 0).to(v.dtype)
-                weights = ratio * seen
-                above = grad[some, :, rows]
-                dv[some, :, :last] += weights.transpose(2, 3) @ above
-                gain = above @ v[some, :, :last].transpose(2, 3)
-                gain -= level[some, :, rows]
+        for window in reversed(range(len(q))):
+            blocks_here = ctx.saved.pop()
+            # Gradient of each token's margin that a block's minima pass on to the blocks before.
+            later = torch.zeros_like(q_int[window, :, 0])
+            while blocks_here:
+                block: _Block = blocks_here.pop()
+                rows, at, margin, ratio = block.rows, block.at, block.margin, block.ratio
+                before = torch.full_like(margin[0], _OPEN)
+                if blocks_here:
+                    earlier = blocks_here[-1]
+                    least = torch.full_like(later, _OPEN)
+                    least[earlier.at] = earlier.margin[-1]
+                    before = least[at]
+                seen = (margin > 0).to(v.dtype)
+                weights = (ratio.view(heads, *margin.shape) * seen).view_as(ratio)
+                above = _stacked(grad[window, :, rows], kv_heads)
+                dv[window].index_add_(1, at, weights.transpose(1, 2) @ above)
+                gain = above @ v[window, :, at].transpose(1, 2)
+                gain -= _stacked(level[window, :, rows], kv_heads)
                 d_scores = weights.mul_(gain)
-                dq[some, :, rows] = d_scores @ k[some, :, :last]
-                dk[some, :, :last] += d_scores.transpose(2, 3) @ q[some, :, rows]
+                d_q = d_scores @ k[window, :, at]
+                dq[window, :, rows] = d_q.view(heads, len(margin), -1)
+                d_k = d_scores.transpose(1, 2) @ _stacked(q[window, :, rows], kv_heads)
+                dk[window].index_add_(1, at, d_k)
                 # A dropped token would get ratio / (1 + ratio) of the weight.
-                would = ratio.div_((1 - seen).mul(ratio).add_(1)).mul_(gain)
-                worth[some] += would.sum(1)
-            d_margin = worth.div_(margin.abs().add_(1).square_().mul_(2))
-            is_new, later = _to_the_minima(d_margin, margin, before, later)
-            dz = d_margin.mul_(is_new)
-            dbeta += dz.sum((1, 2))
-            dq_int[:, rows] = dz @ k_int[:, :last]
-            dk_int[:, :last] += dz.transpose(1, 2) @ q_int[:, rows]
+                gain = gain.mul_(ratio).view(heads, *margin.shape)
+                ratio = ratio.view(heads, *margin.shape).mul_(1 - seen).add_(1)
+                worth = gain.div_(ratio).sum(0, dtype=torch.float32)
+                worth += (real[window, rows, None] & (margin < _OPEN / 2)) * grad_kept[window]
+                d_margin = worth.div_(margin.abs().add_(1).square_().mul_(2))
+                is_new, passed = _to_the_minima(d_margin, margin, before, later[at])
+                later[at] = passed
+                dz = d_margin.mul_(is_new)
+                dbeta[window] += dz.sum()
+                dq_int[window, rows] = dz @ k_int[window, at]
+                dk_int[window].index_add_(0, at, dz.T @ q_int[window, rows])
+        root = q_int.shape[-1] ** -0.5
         scale = q.shape[-1] ** -0.5
-        return dq.mul_(scale), dk, dv, dq_int.mul_(root), dk_int.mul_(root), dbeta, None
+        return dq.mul_(scale), dk, dv, dq_int.mul_(root), dk_int.mul_(root), dbeta, None, None
 
 
-def _running_minimum(z: Tensor, least: Tensor) -> Tensor:
-    """z [B, R, N] -> in place, the minimum of ``least`` [B, N] and all rows up to each."""
-    before = least
-    for row in z.unbind(1):
-        before = torch.minimum(before, row, out=row)
-    return z
+def _stacked(x: Tensor, kv_heads: int) -> Tensor:
+    """[H, R, d] -> [H_kv, G R, d]: the queries that share keys in one product."""
+    return x.reshape(kv_heads, -1, x.shape[-1])
+
+
+def _margins(q_int: Tensor, k_int: Tensor, beta: Tensor, least: Tensor) -> Tensor:
+    """The margins [R, n] of n tokens, the last R of them the queries' own, after each query;
+    ``least`` [n] those before."""
+    z = torch.addmm(beta, q_int, k_int.T, alpha=q_int.shape[-1] ** -0.5)
+    z[:, len(least) - len(z) :] += torch.full_like(z[:, : len(z)], _OPEN).triu()
+    step = 1
+    while step < len(z):
+        z = torch.cat((z[:step], torch.minimum(z[step:], z[:-step])))
+        step *= 2
+    return torch.minimum(z, least)
 
 
 def _to_the_minima(
-    d_margin: Tensor, margin: Tensor, before: Tensor, later: Tensor | None
+    d_margin: Tensor, margin: Tensor, before: Tensor, later: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Sum d_margin [B, R, N] in place from each row back to the row that set its minimum.
+    """Sum d_margin [R, n] in place from each row back to the row that set its minimum.
 
-    before [B, N]: the margins ahead of the first row; later [B, N'], N' >= N: gradients that the
-    rows after the last pass back. Returns is_new [B, R, N], 1 where a row sets a minimum, and what
-    is passed on to the rows before.
+    before [n]: the margins ahead of the first row; later [n]: gradients that the rows after the
+    last pass back. Returns is_new [R, n], 1 where a row sets a minimum, and what is passed on to
+    the rows before.
     """
-    ahead = torch.cat((before[:, None], margin[:, :-1]), dim=1)
+    ahead = torch.cat((before[None], margin[:-1]))
     is_new = (margin < ahead).to(margin.dtype)
     passed = 1 - is_new
-    rows, shares = d_margin.unbind(1), passed.unbind(1)
-    if later is not None:
-        rows[-1].add_(later[:, : margin.shape[2]])
+    rows, shares = d_margin.unbind(0), passed.unbind(0)
+    rows[-1].add_(later)
     for i in range(len(rows) - 2, -1, -1):
         rows[i].addcmul_(rows[i + 1], shares[i + 1])
     return is_new, rows[0] * shares[0]

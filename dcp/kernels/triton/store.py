@@ -14,6 +14,7 @@ import triton
 from torch import Tensor
 
 from dcp.errors import DeviceError
+from dcp.kernels.row_bytes import entry_bytes, row_bytes
 from dcp.kernels.triton.pages import release_kernel
 
 __all__ = ["Deaths", "PoolShape", "Store"]
@@ -96,13 +97,13 @@ class Store:
     @property
     def page_bytes(self) -> int:
         """Bytes of one page, gate keys and tables included."""
-        row = self.row_bytes + 4 * self.shape.interaction + 4 + 4
-        return self.shape.page * row
+        s = self.shape
+        return s.page * row_bytes(s.kv_heads, s.head_dim, self.dtype, s.interaction)
 
     @property
-    def row_bytes(self) -> int:
+    def entry_bytes(self) -> int:
         """Bytes of the key and value of one row."""
-        return 2 * self.shape.kv_heads * self.shape.head_dim * self.dtype.itemsize
+        return entry_bytes(self.shape.kv_heads, self.shape.head_dim, self.dtype)
 
     def state(self) -> tuple[Tensor, int]:
         """counts [L, B] int32 on the host, and free pages. Waits for the device."""
@@ -181,10 +182,6 @@ class Store:
             ]
         aside.synchronize()
         return [(entries, margins) for entries, margins in copies]
-
-    def drained(self) -> Deaths:
-        """What died since the last call. Waits for the device."""
-        return self.deaths(int(self.logged))
 
     def margins_of(self, layer: int, index: int, count: int) -> tuple[Tensor, Tensor]:
         """positions [count] and margins [count] of the live rows of a sequence, on the host."""

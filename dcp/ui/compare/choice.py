@@ -1,6 +1,5 @@
-"""What two runs to compare: the boxes of A and B, and how the model reads a B that is no file.
-
-Opens no model: what a `Choice` reads, it reads with the one it is given.
+"""Which two runs to compare: the boxes of A and B, and how a model reads a B that does not exist
+yet. Opens no model.
 """
 
 from __future__ import annotations
@@ -11,19 +10,20 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dcp.errors import DcpError, RequestError, TraceError
-from dcp.model.registry import ModelInfo, list_models
+from dcp.errors import DcpError, RequestError
 from dcp.trace import Trace
 from dcp.ui.look import problem
 from dcp.ui.samples import load_sample, sample_names
+from dcp.ui.services import models
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 from dcp.ui.task import Report
+from dcp.ui.upload import uploaded_trace
 
 if TYPE_CHECKING:
     from dcp.model.registry import OpenModel
 
-__all__ = ["Choice", "first", "models", "other"]
+__all__ = ["Choice", "first", "other"]
 
 THIS, UPLOAD = "this run", "a saved trace"
 OFF, DIAL, MODEL, TEXT = (
@@ -40,7 +40,7 @@ Read = Callable[["OpenModel", Trace, Report], Trace]
 class Choice:
     """What B is: a trace, or a way to read one by ``model`` (None: A's own).
 
-    name  says it on the page; ``key`` tells it from all others
+    name  as the page says it; ``key`` is unique
     """
 
     name: str
@@ -50,30 +50,26 @@ class Choice:
     model: str | None = None
 
 
-def models() -> list[ModelInfo]:
-    """The bundled models; none where they cannot be listed."""
-    try:
-        return list_models()
-    except DcpError:
-        return []
-
-
 def first(session: Session, limits: Settings) -> tuple[str, Trace] | None:
-    """What A is: a trace that exists, and what to call it."""
+    """The box of A: a trace and its name."""
     return _open("A", st.selectbox("A", _known(session), key="compare-a"), session, limits)
 
 
 def _known(session: Session) -> list[str]:
-    """The runs that exist."""
+    """Names of the traces that can be chosen."""
     samples = [f"sample “{name}”" for name in sample_names()]
-    return [*([THIS] if session.trace is not None else []), *samples, UPLOAD]
+    return [*([THIS] if session.shown.trace is not None else []), *samples, UPLOAD]
 
 
 def _open(letter: str, chosen: str, session: Session, limits: Settings) -> tuple[str, Trace] | None:
     if chosen == THIS:
-        return None if session.trace is None else (THIS, session.trace)
+        return None if session.shown.trace is None else (THIS, session.shown.trace)
     if chosen == UPLOAD:
-        return _upload(letter, limits)
+        label = f"Trace file for {letter} (.safetensors)"
+        found = uploaded_trace(label, f"compare-file-{letter.lower()}", limits)
+        if found is None or found.trace is None:
+            return None
+        return f"saved trace {letter}", found.trace
     try:
         return chosen, _sample(chosen.removeprefix("sample “").removesuffix("”"))
     except DcpError as error:
@@ -86,32 +82,8 @@ def _sample(name: str) -> Trace:
     return load_sample(name)[0]
 
 
-def _upload(letter: str, limits: Settings) -> tuple[str, Trace] | None:
-    key = f"compare-file-{letter.lower()}"
-    file = st.file_uploader(
-        f"Trace file for {letter} (.safetensors)",
-        type=["safetensors"],
-        key=key,
-        max_upload_size=limits.upload_mib,
-    )
-    if file is None:
-        return None
-    kept = st.session_state.get(f"{key}-trace")
-    if kept is not None and kept[0] == file.file_id:
-        return f"saved trace {letter}", kept[1]
-    try:
-        if file.size > limits.upload_mib * 2**20:
-            raise TraceError(f"the file is larger than {limits.upload_mib} MiB, the limit here")
-        trace = Trace.from_bytes(file.getvalue())
-    except DcpError as error:
-        problem(str(error))
-        return None
-    st.session_state[f"{key}-trace"] = (file.file_id, trace)
-    return f"saved trace {letter}", trace
-
-
 def other(session: Session, limits: Settings, a: Trace) -> Choice | None:
-    """What B is."""
+    """The box of B."""
     options = [OFF, DIAL, TEXT, *([MODEL] if len(models()) > 1 or not limits.public else [])]
     chosen = st.selectbox("B", [*options, *_known(session)], key="compare-b")
     if chosen == OFF:
@@ -127,12 +99,12 @@ def other(session: Session, limits: Settings, a: Trace) -> Choice | None:
 
 
 def _dial(session: Session, a: Trace) -> Choice:
-    name = str(a.meta["model"])
+    name = a.meta.model
     info = next((model for model in models() if model.name == name), None)
     points = info.calibration if info else ()
     longest = max((point.context for point in points), default=0)
     expected = {p.delta: p.sparsity for p in points if p.context == longest}
-    here = float(a.meta["gate_shift"])
+    here = a.meta.gate_shift
     others = [shift for shift in sorted(expected, key=expected.__getitem__) if shift != here]
     if not others:
         shift = st.number_input("Gate shift δ: below 0 drops more", -20.0, 20.0, here - 1.0, 0.5)
@@ -174,14 +146,14 @@ def _model(limits: Settings) -> Choice | None:
         try:
             return _replayed(0.0, same=False)(model, a, report)
         except RequestError:
-            # Its tokens are other ones: the text is what both can read.
+            # Another tokenizer: both can still read the same text.
             return _recorded(a.text, 0.0)(model, a, report)
 
     return Choice(f"A's text read by {name}", f"model {name}", read=read, model=name)
 
 
 def _replayed(shift: float | None, same: bool = True) -> Read:
-    """A's own tokens at a gate shift; None turns the gates off. ``same``: by A's weights alone."""
+    """Reads A's own tokens at a gate shift; None: gates off. ``same``: refuses other weights."""
 
     def read(model: OpenModel, a: Trace, report: Report) -> Trace:
         from dcp.runs.replay import replay
@@ -197,12 +169,12 @@ def _replayed(shift: float | None, same: bool = True) -> Read:
 
 
 def _recorded(text: str, shift: float | None = None) -> Read:
-    """A text as it stands, at A's gate shift or this one."""
+    """Reads a text at A's gate shift, or at this one."""
 
     def read(model: OpenModel, a: Trace, report: Report) -> Trace:
         from dcp.runs.recorder import record
 
-        delta = float(a.meta["gate_shift"]) if shift is None else shift
+        delta = a.meta.gate_shift if shift is None else shift
         return record(text, model=model, new_tokens=0, gate_shift=delta)
 
     return read

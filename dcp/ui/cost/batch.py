@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dcp.errors import DcpError
-from dcp.model.registry import ModelInfo, list_models
 from dcp.stats.cost import Computed, Measured, batch_within
 from dcp.trace import Trace
 from dcp.ui.cost.words import BUDGETS, size
+from dcp.ui.services import models
 
-__all__ = ["batch_section", "bundled"]
+__all__ = ["batch_section"]
 
 _WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 
@@ -23,13 +22,13 @@ def batch_section(trace: Trace, found: Computed, measured: Measured | None) -> N
         return
     weights, told = _weights(trace, measured)
     # A file may say anything of itself, and this is shown as markup.
-    kind = str(trace.meta["dtype"]) if trace.meta["dtype"] in _WIDTHS else "4 bytes each"
+    kind = trace.meta.dtype if trace.meta.dtype in _WIDTHS else "4 bytes each"
     budget = st.select_slider(
         "Budget", BUDGETS, 2**30, format_func=size, key="budget", bind="query-params"
     )
     tokens = trace.tokens
     dense = int(trace.layers * tokens * found.entry_bytes)
-    pruned = measured.peak["pruned"] if measured else int(trace.meta["memory"]["kv_bytes_peak"])
+    pruned = measured.peak["pruned"] if measured else trace.meta.memory.peak
     ours, theirs = (batch_within(budget, weights, peak) for peak in (pruned, dense))
     one, two, words = st.columns([1, 1, 2])
     ratio = f"{ours / theirs:.2f}× as many" if theirs else "dense fits none"
@@ -49,16 +48,8 @@ def batch_section(trace: Trace, found: Computed, measured: Measured | None) -> N
 def _weights(trace: Trace, measured: Measured | None) -> tuple[int, str]:
     if measured is not None:
         return measured.weights, ""
-    of = {info.name: info.parameters for info in bundled()}
-    parameters = of.get(str(trace.meta["model"]))
+    of = {info.name: info.parameters for info in models()}
+    parameters = of.get(trace.meta.model)
     if parameters is None:
         return 0, "The size of this model's weights is not known here and counts as nothing."
-    return parameters * _WIDTHS.get(str(trace.meta["dtype"]), 4), ""
-
-
-def bundled() -> list[ModelInfo]:
-    """The bundled models; none where their folder is damaged, which the first page tells."""
-    try:
-        return list_models()
-    except DcpError:
-        return []
+    return parameters * _WIDTHS.get(trace.meta.dtype, 4), ""

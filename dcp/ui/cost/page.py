@@ -8,8 +8,9 @@ from dcp.figures.screen import cost as cost_charts
 from dcp.stats.cost import Computed, Measured, computed, cost_csv
 from dcp.trace import Trace
 from dcp.ui.cost.batch import batch_section
-from dcp.ui.cost.time import asked_of, time_section
+from dcp.ui.cost.time import measured_so_far, time_section
 from dcp.ui.cost.words import COMPUTED, MEASURED, crossing, size
+from dcp.ui.follow import follow_run
 from dcp.ui.links import point
 from dcp.ui.look import empty
 from dcp.ui.session import Session
@@ -24,41 +25,34 @@ _CROSSING = "tokens of context from which a step is faster than dense"
 
 def cost(session: Session, limits: Settings) -> None:
     """All of the page below its title."""
-    if session.job is not None:
+    if session.work.job is not None:
         st.fragment(_running, run_every=_EVERY)(session)
         return
-    trace = session.trace
+    trace = session.shown.trace
     if trace is None:
         empty("There is no run to weigh yet.", "Generate one, or open a saved trace.")
         return
     if trace.n_queries == 0:
         empty("This trace has no step yet.", "Generate a run, or open another trace.")
         return
-    asked = asked_of(session)
-    measured = asked.found[-1] if asked.found else None
+    measured = measured_so_far(session)
     found = computed(trace)
     _tiles(trace, found, measured)
     _memory(session, trace, found, measured)
-    time_section(session, trace, asked, limits)
+    time_section(session, trace, limits)
     batch_section(trace, found, measured)
     _explain(trace, measured)
 
 
 def _running(session: Session) -> None:
-    """The memory of a run that is on, a look a second."""
-    if session.job is None:
-        st.rerun()
-        return
-    status = session.job.status()
-    if status.settled:
-        session.end(status)
-        st.rerun()
+    """The memory of the run that is on, updated each second."""
+    status = follow_run(session)
     if status.trace is None:
         empty("The run is about to begin.", "Its memory is drawn here while it writes.")
         return
     trace, found = status.trace, computed(status.trace)
     _tiles(trace, found, None, held=getattr(status.counters, "kv_bytes_held", None))
-    planned = trace.prompt_tokens + session.planned
+    planned = trace.prompt_tokens + session.work.planned
     figure = cost_charts.memory_chart(
         found, prompt=trace.prompt_tokens, planned=planned, step=trace.n_queries - 1
     )
@@ -70,9 +64,9 @@ def _tiles(
     trace: Trace, found: Computed, measured: Measured | None, held: int | None = None
 ) -> None:
     live, dense = int(found.live()[:, -1].sum()), int(found.dense()[-1])
-    memory, rate = trace.meta["memory"], trace.meta.get("tokens_per_second")
+    memory, rate = trace.meta.memory, trace.meta.tokens_per_second
     counts = size if found.entry_bytes else "{:,} entries".format
-    held = memory["kv_bytes_held"] if held is None else held
+    held = memory.held if held is None else held
     tiles = [
         (
             "Live at the end · computed",
@@ -99,17 +93,18 @@ def _tiles(
 def _memory(session: Session, trace: Trace, found: Computed, measured: Measured | None) -> None:
     st.subheader("Memory")
     last = trace.n_queries - 1
-    step = session.step if session.step is not None and session.step <= last else last
+    chosen = session.place.step
+    step = chosen if chosen is not None and chosen <= last else last
     if last > 0:
         step = st.slider(
             "Step",
             0,
             last,
             step,
-            key=f"cost-step-{session.shown}",
+            key=f"cost-step-{session.shown.key}",
             help="The step that the layers below are drawn at; the same on every page.",
         )
-        if step != session.step and (session.step is not None or step != last):
+        if step != chosen and (chosen is not None or step != last):
             point(session, step=step)
     wide, side = st.columns([1.9, 1])
     figure = cost_charts.memory_chart(
@@ -137,9 +132,7 @@ def _explain(trace: Trace, measured: Measured | None) -> None:
     left, right = st.columns([4, 1], vertical_alignment="top")
     with left.expander("What was computed, what was measured"):
         st.markdown(COMPUTED + MEASURED)
-        st.caption(
-            f"The run: {trace.meta['impl']} on {trace.meta['device']}, {trace.meta['dtype']}."
-        )
+        st.caption(f"The run: {trace.meta.impl} on {trace.meta.device}, {trace.meta.dtype}.")
     right.download_button(
         "CSV",
         lambda: cost_csv(trace, measured).encode(),

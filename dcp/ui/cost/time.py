@@ -1,12 +1,7 @@
-"""The Time section of the Cost page: a measurement, how far it is, and what it found.
-
-It waits in the worker's line like any run, belongs to the trace that it read, and grows by a round
-at a time.
-"""
+"""The Time section of the Cost page: a measurement in the worker, round by round."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -15,38 +10,30 @@ from dcp.figures.screen import cost as cost_charts
 from dcp.stats.cost import Measured
 from dcp.trace import Trace
 from dcp.ui import services
-from dcp.ui.cost.batch import bundled
+from dcp.ui.asked import Asked, ask, last_asked
 from dcp.ui.cost.words import about, crossing
-from dcp.ui.follow import follow
+from dcp.ui.follow import follow_task
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
-from dcp.ui.task import Report, Task
+from dcp.ui.task import Report
 
 if TYPE_CHECKING:
     from dcp.model.registry import OpenModel
 
-__all__ = ["Asked", "asked_of", "time_section"]
+__all__ = ["measured_so_far", "time_section"]
 
 _EVERY = 1.0
+_ROUNDS_OF = "cost-rounds-of"
 _ROUNDS = {"quick": 3, "usual": 7, "careful": 15}
 _CHART = {"displayModeBar": False, "responsive": True}
 
 
-@dataclass
-class Asked:
-    """A measurement of the trace called ``shown``; ``found`` grows by a round at a time."""
-
-    shown: str
-    task: Task[Measured | None] | None = None
-    found: list[Measured] = field(default_factory=list)
-
-
-def time_section(session: Session, trace: Trace, asked: Asked, limits: Settings) -> None:
-    """Step times: of the run itself, and beside a dense one once that was measured."""
+def time_section(session: Session, trace: Trace, limits: Settings) -> None:
+    """Step times of the run; beside those of a dense run once they are measured."""
     st.subheader("Time")
-    name, why = _model_of(session, trace)
-    task = asked.task
-    busy = task is not None and task.status().active
+    maker = services.maker_of(session, trace)
+    asked: Asked[Measured | None] | None = last_asked("cost", session.shown.key)
+    busy = asked is not None and asked.waiting
     one, two = st.columns([1, 2.4], vertical_alignment="bottom")
     pace = two.segmented_control(
         "Rounds", list(_ROUNDS), default="usual", key="cost-rounds", bind="query-params",
@@ -56,22 +43,25 @@ def time_section(session: Session, trace: Trace, asked: Asked, limits: Settings)
         "Measure beside a dense run",
         type="primary",
         key="cost-measure",
-        disabled=busy or bool(why),
+        disabled=busy or not maker.known,
         on_click=_measure,
-        args=(session, asked, trace, name, _ROUNDS[pace or "usual"], limits),
+        args=(session, trace, maker.name, _ROUNDS[pace or "usual"], limits),
         width="stretch",
         help="Reads these tokens again, pruned and dense in turn, on this machine.",
     )
-    if why:
-        st.caption(why)
-    if task is not None:
-        follow(task, "cost")
-    st.fragment(_chart, run_every=_EVERY if busy else None)(trace, asked)
+    if not maker.known:
+        st.caption(
+            "This run was made by a model that is not bundled here, so it cannot be measured "
+            "beside a dense one: choose that model on the first page and generate again."
+        )
+    if asked is not None:
+        follow_task(asked.task, "cost")
+    st.fragment(_chart, run_every=_EVERY if busy else None)(session, trace)
 
 
-def _chart(trace: Trace, asked: Asked) -> None:
-    """The curves so far: a measurement adds a round at a time."""
-    measured = asked.found[-1] if asked.found else None
+def _chart(session: Session, trace: Trace) -> None:
+    """The curves of the rounds so far."""
+    measured = measured_so_far(session)
     st.plotly_chart(
         cost_charts.time_chart(
             trace,
@@ -88,15 +78,10 @@ def _chart(trace: Trace, asked: Asked) -> None:
         st.caption(about(measured.about, measured.rounds))
 
 
-def asked_of(session: Session) -> Asked:
-    """What was measured of the trace that is shown; that of another trace is stopped and left."""
-    asked = st.session_state.get("cost asked")
-    if not isinstance(asked, Asked) or asked.shown != session.shown:
-        if isinstance(asked, Asked) and asked.task is not None:
-            asked.task.cancel()
-        asked = Asked(session.shown)
-        st.session_state["cost asked"] = asked
-    return asked
+def measured_so_far(session: Session) -> Measured | None:
+    """The complete rounds of the shown trace's measurement; None before the first."""
+    key, rounds = st.session_state.get(_ROUNDS_OF, ("", []))
+    return rounds[-1] if key == session.shown.key and rounds else None
 
 
 def _verdict(found: Measured) -> str:
@@ -115,40 +100,19 @@ def _verdict(found: Measured) -> str:
     )
 
 
-def _model_of(session: Session, trace: Trace) -> tuple[str | None, str]:
-    """The model that can read this trace again, or one line that says why there is none.
-
-    A file may name any folder or any host's checkpoint: only what is bundled, or what was chosen
-    here by hand, is opened.
-    """
-    if session.origin == "run":
-        return session.model, ""
-    name = str(trace.meta["model"])
-    if name in {info.name for info in bundled()}:
-        return name, ""
-    return None, (
-        "This run was made by a model that is not bundled here, so it cannot be measured beside a "
-        "dense one: choose that model on the first page and generate again."
-    )
-
-
 def _measure(
-    session: Session,
-    asked: Asked,
-    trace: Trace,
-    model: str | None,
-    rounds: int,
-    limits: Settings,
+    session: Session, trace: Trace, model: str | None, rounds: int, limits: Settings
 ) -> None:
-    asked.found.clear()
+    found: list[Measured] = []
+    st.session_state[_ROUNDS_OF] = (session.shown.key, found)
 
     def work(opened: OpenModel, report: Report) -> Measured | None:
         from dcp.bench.beside import measure
 
-        for found in measure(
+        for measured in measure(
             opened, trace, rounds=rounds, progress=report.progress, cancel=report.cancelled
         ):
-            asked.found.append(found)
-        return asked.found[-1] if asked.found else None
+            found.append(measured)
+        return found[-1] if found else None
 
-    asked.task = services.ask(session.owner, model, work, limits)
+    ask(session, limits, "cost", session.shown.key, work, model)

@@ -15,7 +15,7 @@ from dcp.ui.services import worker
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 
-__all__ = ["ask"]
+__all__ = ["controls"]
 
 _HINTS = {
     "text": "type some, or choose an example",
@@ -23,7 +23,7 @@ _HINTS = {
 }
 
 
-def ask(session: Session, limits: Settings) -> None:
+def controls(session: Session, limits: Settings) -> None:
     """Draw the form; on Generate, check the request and put it in the line."""
     state = st.session_state
     if "text" not in state:
@@ -52,7 +52,7 @@ def ask(session: Session, limits: Settings) -> None:
     )
     count_line(models, limits)
     _settings(models, limits)
-    active = session.job is not None
+    active = session.work.job is not None
     with st.container(horizontal=True):
         st.button(
             "Generate",
@@ -66,7 +66,7 @@ def ask(session: Session, limits: Settings) -> None:
         st.button(
             "Stop", key="stop", disabled=not active, width=100, on_click=_stop, args=(session,)
         )
-    # Always there, so that a message moves no other element to another place in the page's tree.
+    # Always there: a message that comes and goes would shift the widgets below it.
     with st.container():
         if session.error:
             problem(session.error)
@@ -83,8 +83,8 @@ def _generate(session: Session, limits: Settings) -> None:
 
 
 def _stop(session: Session) -> None:
-    if session.job is not None:
-        session.job.cancel()
+    if session.work.job is not None:
+        session.work.job.cancel()
 
 
 def _models() -> list[ModelInfo]:

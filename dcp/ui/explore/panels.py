@@ -7,18 +7,18 @@ from typing import Literal
 
 import streamlit as st
 
-from dcp.errors import DcpError, TraceError
 from dcp.trace import Trace
-from dcp.ui.look import problem, to_page
+from dcp.ui.look import to_page
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
+from dcp.ui.upload import uploaded_trace
 from dcp.viewer import static
 
 __all__ = ["panels"]
 
 
 def panels(session: Session, limits: Settings) -> None:
-    """What stands under the view, about the trace that is shown."""
+    """Draw them."""
     to_page("speech", "Which words were dropped: parts of speech", icon=":material/arrow_forward:")
     files, opened = st.tabs(["Take it away", "Open a saved trace"])
     with files:
@@ -29,11 +29,11 @@ def panels(session: Session, limits: Settings) -> None:
 
 @st.fragment
 def _files(session: Session) -> None:
-    trace = session.trace
-    if session.job is not None or trace is None:
+    trace = session.shown.trace
+    if session.work.job is not None or trace is None:
         st.caption("There is something to take away when the run has ended.")
         return
-    words = session.words
+    words = session.shown.words
     files: list[tuple[str, str, str, str, Callable[[], bytes]]] = [
         (
             "Trace",
@@ -86,7 +86,7 @@ def _files(session: Session) -> None:
 
 
 def _figure(trace: Trace, kind: Literal["pdf", "png"]) -> bytes:
-    # Imported when it is asked for: matplotlib is no part of a first paint.
+    # Imported late: the first paint needs no matplotlib.
     from dcp.figures import paper
 
     return paper.render(paper.overview(trace), kind)
@@ -94,29 +94,17 @@ def _figure(trace: Trace, kind: Literal["pdf", "png"]) -> bytes:
 
 @st.fragment
 def _open(session: Session, limits: Settings) -> None:
-    found = st.file_uploader(
+    found = uploaded_trace(
         "A trace file (.safetensors)",
-        type=["safetensors"],
-        key="upload",
-        max_upload_size=limits.upload_mib,
+        "upload",
+        limits,
         help="Made by this page, by `python -m dcp trace` or by dcp.record.",
     )
-    if found is None or st.session_state.get("opened") == found.file_id:
-        if message := st.session_state.get("open_error"):
-            problem(message)
+    if found is None or found.trace is None or st.session_state.get("opened") == found.file_id:
         return
     st.session_state["opened"] = found.file_id
-    st.session_state["open_error"] = ""
-    try:
-        if found.size > limits.upload_mib * 2**20:
-            raise TraceError(f"the file is larger than {limits.upload_mib} MiB, the limit here")
-        trace = Trace.from_bytes(found.getvalue())
-    except DcpError as error:
-        st.session_state["open_error"] = str(error)
-        problem(str(error))
-        return
-    if session.job is not None:
-        session.job.cancel()
-        session.job = None
-    session.show(trace, (), "upload", "An opened trace.")
+    if session.work.job is not None:
+        session.work.job.cancel()
+        session.work.job = None
+    session.show(found.trace, (), "upload", "An opened trace.")
     st.rerun()

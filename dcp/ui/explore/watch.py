@@ -1,4 +1,4 @@
-"""The lower half of the page: the linked view, following a run or standing on a finished trace."""
+"""The lower half of the page: the linked view of the run that is on, or of what is shown."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import streamlit as st
 
 from dcp.ui.explore.component import linked_view
 from dcp.ui.explore.plain_view import plain_view
+from dcp.ui.follow import follow_run
 from dcp.ui.links import point
 from dcp.ui.session import Session
 from dcp.ui.worker import Status
@@ -24,48 +25,49 @@ EVERY = 0.25
 
 
 def watch(session: Session) -> None:
-    """Show what the session looks at; while a run is on, look again every ``EVERY`` seconds."""
-    st.fragment(_look, run_every=EVERY if session.job is not None else None)(session)
+    """Show the trace; while a run is on, update it every ``EVERY`` seconds."""
+    st.fragment(_look, run_every=EVERY if session.work.job is not None else None)(session)
 
 
 def _look(session: Session) -> None:
-    if session.job is None:
-        _line(session.note)
-        if session.trace is not None:
+    shown = session.shown
+    if session.work.job is None:
+        _line(shown.note)
+        if shown.trace is not None:
             at = _place(session)
-            data = payload(session.trace, session.words, run_id=session.shown, at=at)
+            # Whoever comes with a link to a step wants to see that step, not a film.
+            play = shown.origin == "sample" and session.place.step is None
+            data = payload(shown.trace, shown.words, run_id=shown.key, at=at, play=play)
             if not linked_view(data, "view", partial(_went, session)):
-                plain_view(session.trace)
+                plain_view(shown.trace)
         return
-    status = session.job.status()
-    if status.settled:
-        session.end(status)
-        st.rerun()
-    _line(progress(status, session.planned))
+    status = follow_run(session)
+    _line(progress(status, session.work.planned))
     if status.trace is not None:
         prompt = status.trace.prompt_tokens
         data = payload(
             status.trace,
             status.words,
-            run_id=session.shown,
+            run_id=shown.key,
             running=status.active,
-            planned=prompt + session.planned,
+            planned=prompt + session.work.planned,
             speed=_speed(status.counters),
         )
         linked_view(data, "view")
-    elif session.trace is not None:
-        linked_view(payload(session.trace, session.words, run_id="before"), "view")
+    elif shown.trace is not None:
+        before = payload(shown.trace, shown.words, run_id="before", dimmed=True)
+        linked_view(before, "view")
 
 
 def _went(session: Session, place: Mapping[str, int | None]) -> None:
-    """The hand moved the view; the view needs no telling where it is."""
-    session.token = place["token"]
+    """The reader moved the view: keep the place, and do not send it back."""
+    session.place.token = place["token"]
     point(session, layer=place["layer"], step=place["step"])
     st.session_state[_KNOWN] = _where(session)
 
 
 def _place(session: Session) -> dict[str, int | None]:
-    """Where the page wants the view: numbered anew when somebody else than the view moved it."""
+    """Where the view should look, with a new number when another widget or a link moved it."""
     state, now = st.session_state, _where(session)
     asked: dict[str, int | None] = state.get(_ASKED, {})
     if now != state.get(_KNOWN):
@@ -75,7 +77,7 @@ def _place(session: Session) -> dict[str, int | None]:
 
 
 def _where(session: Session) -> dict[str, int | None]:
-    return {"layer": session.layer, "step": session.step, "token": session.token}
+    return {"layer": session.place.layer, "step": session.place.step, "token": session.place.token}
 
 
 def _line(text: str) -> None:

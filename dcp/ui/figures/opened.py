@@ -8,17 +8,17 @@ from functools import partial
 
 import streamlit as st
 
+from dcp.cite import BIBTEX
 from dcp.errors import DcpError, RequestError
 from dcp.figures.paper.bundle import bundle
 from dcp.figures.paper.catalogue import KINDS
-from dcp.figures.paper.cite import BIBTEX
-from dcp.figures.paper.exhibit import Exhibit, Form
+from dcp.figures.paper.figure_set import FigureSet, Form
 from dcp.figures.paper.provenance import command
-from dcp.ui.figures.drawing import Plate
 from dcp.ui.figures.look import Look
+from dcp.ui.figures.previews import Preview
 from dcp.ui.look import problem
 
-__all__ = ["Parcel", "take", "take_all"]
+__all__ = ["ZipJob", "opened_figure", "zip_section"]
 
 _FORMS: dict[Form, tuple[str, str, str, str]] = {
     "pdf": ("PDF", "pdf", "application/pdf", "Vectors, fonts embedded, caption in the metadata."),
@@ -30,21 +30,21 @@ _FORMS: dict[Form, tuple[str, str, str, str]] = {
 _CAPTION, _COMMAND, _BIBTEX = "Caption", "Command", "BibTeX"
 
 
-def take(exhibit: Exhibit, kind: str, plate: Plate, chosen: Look) -> None:
+def opened_figure(figures: FigureSet, kind: str, preview: Preview, chosen: Look) -> None:
     """The opened figure, below its row of thumbnails."""
     with st.container(key="figures_opened", border=True):
         picture, words = st.columns([1.55, 1])
         with picture, st.container(key="figures_paper_opened"):
-            st.image(chosen.shown(plate.png), alt=plate.alt, width="stretch")
+            st.image(chosen.shown(preview.png), alt=preview.alt, width="stretch")
         with words:
             st.markdown(f"**{kind}** · {KINDS[kind].about}")
-            width, height = plate.inches
-            st.caption(f"{width:g} × {height:.2f} in, {plate.rows:,} rows of data.")
+            width, height = preview.inches
+            st.caption(f"{width:g} × {height:.2f} in, {preview.rows:,} rows of data.")
             files = st.container(horizontal=True, gap="small")
             for form, (name, ending, mime, about) in _FORMS.items():
                 files.download_button(
                     name,
-                    partial(exhibit.file, kind, form),
+                    partial(figures.file, kind, form),
                     f"{kind}.{ending}",
                     mime,
                     key=f"figures_take_{form}",
@@ -54,20 +54,20 @@ def take(exhibit: Exhibit, kind: str, plate: Plate, chosen: Look) -> None:
                 )
             caption, made, cited = st.tabs([_CAPTION, _COMMAND, _BIBTEX])
             with caption:
-                st.code(plate.caption, language=None, wrap_lines=True)
+                st.code(preview.caption, language=None, wrap_lines=True)
             with made:
                 st.code(
-                    command(exhibit.order(kind), f"{kind}.pdf"), language="bash", wrap_lines=True
+                    command(figures.order(kind), f"{kind}.pdf"), language="bash", wrap_lines=True
                 )
-                if exhibit.order(kind).traces:
-                    st.caption(f"`{exhibit.name}` is the trace: it is in the zip below.")
+                if figures.order(kind).traces:
+                    st.caption(f"`{figures.name}` is the trace: it is in the zip below.")
             with cited:
                 st.code(BIBTEX, language="bibtex", wrap_lines=True)
 
 
 @dataclass
-class Parcel:
-    """A zip in the making. ``same`` says of what."""
+class ZipJob:
+    """A zip being made. ``same`` identifies its content."""
 
     same: tuple[str, str]
     done: int = 0
@@ -76,46 +76,46 @@ class Parcel:
     future: Future[bytes] | None = None
 
     def say(self, done: int, kind: str) -> None:
-        """Told by the thread that makes it; ends it where nobody wants it any more."""
+        """Progress, from the thread that makes it; RequestError once it is not wanted."""
         self.done, self.kind = done, kind
         if self.stopped:
             raise RequestError("stopped")
 
 
-def take_all(exhibit: Exhibit, executor: Executor, same: tuple[str, str]) -> None:
-    """Everything as one zip: made in the background when asked for, offered until a change."""
+def zip_section(figures: FigureSet, executor: Executor, same: tuple[str, str]) -> None:
+    """The zip: made in the background on request, offered until its content would differ."""
     st.subheader("All figures of this run")
     st.caption(
         "One zip: every figure as PDF, SVG, PNG and PGF, its data, all captions, the commands, the "
         "references and the trace itself."
     )
-    parcel: Parcel | None = st.session_state.get("figures_parcel")
-    if parcel is not None and parcel.same != same:
-        parcel.stopped = True
-        parcel = st.session_state["figures_parcel"] = None
-    making = parcel is not None and parcel.future is not None and not parcel.future.done()
-    st.fragment(_zip, run_every=0.5 if making else None)(exhibit, executor, same, making)
+    job: ZipJob | None = st.session_state.get("figures_zip_job")
+    if job is not None and job.same != same:
+        job.stopped = True
+        job = st.session_state["figures_zip_job"] = None
+    making = job is not None and job.future is not None and not job.future.done()
+    st.fragment(_zip, run_every=0.5 if making else None)(figures, executor, same, making)
 
 
-def _zip(exhibit: Exhibit, executor: Executor, same: tuple[str, str], making: bool) -> None:
-    parcel: Parcel | None = st.session_state.get("figures_parcel")
+def _zip(figures: FigureSet, executor: Executor, same: tuple[str, str], making: bool) -> None:
+    job: ZipJob | None = st.session_state.get("figures_zip_job")
     left, right = st.columns([1, 2], vertical_alignment="center")
-    if parcel is None or parcel.future is None:
+    if job is None or job.future is None:
         if left.button("Make the zip", key="figures_zip", width="stretch"):
-            parcel = st.session_state["figures_parcel"] = Parcel(same)
+            job = st.session_state["figures_zip_job"] = ZipJob(same)
             forms: tuple[Form, ...] = ("pdf", "svg", "png", "pgf")
-            parcel.future = executor.submit(bundle, exhibit, forms, tuple(KINDS), parcel.say)
+            job.future = executor.submit(bundle, figures, forms, tuple(KINDS), job.say)
             st.rerun()
         return
-    if not parcel.future.done():
+    if not job.future.done():
         left.button("Make the zip", key="figures_zip", width="stretch", disabled=True)
-        line = f"Drawing {parcel.kind}" if parcel.kind else "Waiting for the previews"
-        right.progress(parcel.done / len(KINDS), line)
+        line = f"Drawing {job.kind}" if job.kind else "Waiting for the previews"
+        right.progress(job.done / len(KINDS), line)
         return
     if making:
         st.rerun()
     try:
-        made = parcel.future.result()
+        made = job.future.result()
     except DcpError as error:
         problem(str(error))
         return

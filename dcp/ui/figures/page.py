@@ -9,18 +9,26 @@ from functools import partial
 import streamlit as st
 
 from dcp.figures.paper.catalogue import KINDS
-from dcp.figures.paper.exhibit import Exhibit
-from dcp.ui.figures.drawing import Plate, Shelf, press
+from dcp.figures.paper.figure_set import FigureSet
 from dcp.ui.figures.look import Look, look
-from dcp.ui.figures.opened import take, take_all
+from dcp.ui.figures.opened import opened_figure, zip_section
+from dcp.ui.figures.previews import Preview, PreviewCache, draw_preview
 from dcp.ui.figures.source import OWN, fingerprint, results, source
+from dcp.ui.follow import follow_run
+from dcp.ui.look import hinted
 from dcp.ui.session import Session
 
 __all__ = ["gallery"]
 
 _COLUMNS = 4
+_HINTS = {
+    "results": "results above",
+    "source": "“words of” above",
+    "span": "“tokens” above",
+    "gates_off": "python -m dcp trace --gates-off makes such a trace",
+}
 _AGAIN = 0.6
-# Figures are on paper in a dark room too, and a thumbnail's place does not wait for its picture.
+# White paper in the dark theme too; thumbnails keep their size while they are drawn.
 _CSS = """
 <style>
 [class*="st-key-figures_paper_"] { background: #fff; border-radius: 4px; padding: 6px; }
@@ -50,15 +58,15 @@ def _thread() -> ThreadPoolExecutor:
 
 
 @st.cache_resource(show_spinner=False)
-def _samples() -> Shelf:
-    """Figures of held-out texts: the same for every session."""
-    return Shelf(_thread(), most=240)
+def _samples() -> PreviewCache:
+    """Previews of bundled texts, shared by all sessions."""
+    return PreviewCache(_thread(), most=240)
 
 
 def gallery(session: Session) -> None:
     """Draw the page."""
     st.html(_CSS)
-    if session.job is not None:
+    if session.work.job is not None:
         st.fragment(_wait, run_every=0.5)(session)
     found = source(session)
     if found is None:
@@ -67,7 +75,7 @@ def gallery(session: Session) -> None:
     chosen = look(session, found.trace)
     with st.expander("Figures from measurements: of the bundled model, or give their results"):
         files, given = results()
-    exhibit = Exhibit(
+    figures = FigureSet(
         found.trace,
         found.words,
         found.name,
@@ -79,31 +87,27 @@ def gallery(session: Session) -> None:
         chosen.options,
     )
     own = found.name == OWN or given
-    shelf = st.session_state.setdefault("figures_shelf", Shelf(_thread())) if own else _samples()
+    cache = _samples()
+    if own:
+        cache = st.session_state.setdefault("figures_previews", PreviewCache(_thread()))
     same = (fingerprint(found.trace), found.chosen, tuple(hash(str(f)) for f in files))
     keys: dict[str, Hashable] = {
-        kind: (kind, *same, chosen.style, chosen.width, chosen.palette, exhibit.options_of(kind))
+        kind: (kind, *same, chosen.style, chosen.width, chosen.palette, figures.options_of(kind))
         for kind in KINDS
     }
     if own:
-        shelf.keep(set(keys.values()))
-    plates = _plates(exhibit, shelf, keys)
-    waiting = [kind for kind, plate in plates.items() if plate is None]
-    st.fragment(_wall, run_every=_AGAIN if waiting else None)(
-        exhibit, shelf, keys, chosen, len(waiting)
+        cache.only(set(keys.values()))
+    previews = _previews(figures, cache, keys)
+    waiting = [kind for kind, preview in previews.items() if preview is None]
+    st.fragment(_grid, run_every=_AGAIN if waiting else None)(
+        figures, cache, keys, chosen, len(waiting)
     )
-    take_all(exhibit, _thread(), (fingerprint(found.trace), str(keys)))
+    zip_section(figures, _thread(), (fingerprint(found.trace), str(keys)))
 
 
 def _wait(session: Session) -> None:
-    """A run is on: its figures are drawn when it has ended."""
-    job = session.job
-    if job is None:
-        return
-    status = job.status()
-    if status.settled:
-        session.end(status)
-        st.rerun()
+    """The line while a run is on."""
+    status = follow_run(session)
     read = status.trace.tokens if status.trace is not None else 0
     st.caption(
         f"A run is on ({read} tokens so far): its figures are here when it has ended. Until then "
@@ -111,20 +115,26 @@ def _wait(session: Session) -> None:
     )
 
 
-def _plates(exhibit: Exhibit, shelf: Shelf, keys: dict[str, Hashable]) -> dict[str, Plate | None]:
-    return {kind: shelf.plate(key, partial(press, exhibit, kind)) for kind, key in keys.items()}
+def _previews(
+    figures: FigureSet, cache: PreviewCache, keys: dict[str, Hashable]
+) -> dict[str, Preview | None]:
+    return {
+        kind: cache.get(key, partial(draw_preview, figures, kind)) for kind, key in keys.items()
+    }
 
 
-def _wall(
-    exhibit: Exhibit, shelf: Shelf, keys: dict[str, Hashable], chosen: Look, before: int
+def _grid(
+    figures: FigureSet, cache: PreviewCache, keys: dict[str, Hashable], chosen: Look, before: int
 ) -> None:
-    plates = _plates(exhibit, shelf, keys)
-    waiting = sum(plate is None for plate in plates.values())
+    previews = _previews(figures, cache, keys)
+    waiting = sum(preview is None for preview in previews.values())
     if before and not waiting:
-        # All are there: once more, without the timer.
+        # All are drawn: run once more, without the timer.
         st.rerun()
-    drawn = {kind: plate for kind, plate in plates.items() if plate is None or not plate.error}
-    without = {kind: plate for kind, plate in plates.items() if kind not in drawn}
+    drawn = {
+        kind: found for kind, found in previews.items() if found is None or found.error is None
+    }
+    without = {kind: preview for kind, preview in previews.items() if kind not in drawn}
     opened = st.session_state.setdefault("figures_open", next(iter(drawn), ""))
     with st.container(key="figures_progress"):
         st.caption(f"Drawing: {waiting} to go." if waiting else f"{len(drawn)} figures.")
@@ -134,13 +144,13 @@ def _wall(
         for column, kind in zip(st.columns(_COLUMNS), row, strict=False):
             with column:
                 _thumbnail(kind, drawn[kind], chosen, kind == opened)
-        plate = drawn.get(opened) if opened in row else None
-        if plate is not None:
-            take(exhibit, opened, plate, chosen)
+        preview = drawn.get(opened) if opened in row else None
+        if preview is not None:
+            opened_figure(figures, opened, preview, chosen)
     reasons = [
-        f"{kind}: {_here(plate.error).removeprefix(f'{kind} ')}."
-        for kind, plate in without.items()
-        if plate is not None
+        f"{kind}: {hinted(preview.error, _HINTS).removeprefix(f'{kind} ')}."
+        for kind, preview in without.items()
+        if preview is not None and preview.error is not None
     ]
     if reasons:
         with st.container(key="figures_not"):
@@ -148,20 +158,20 @@ def _wall(
             st.text("\n".join(reasons))
 
 
-def _thumbnail(kind: str, plate: Plate | None, chosen: Look, opened: bool) -> None:
+def _thumbnail(kind: str, preview: Preview | None, chosen: Look, opened: bool) -> None:
     about = KINDS[kind].about
     with st.container(key=f"figures_thumb_{kind}", border=True):
         with st.container(key=f"figures_paper_{kind}"):
-            if plate is None:
+            if preview is None:
                 st.caption("drawing…")
             else:
-                st.image(chosen.shown(plate.png), alt=plate.alt, width="stretch")
+                st.image(chosen.shown(preview.png), alt=preview.alt, width="stretch")
         st.button(
             kind,
             key=f"figures_open_{kind}",
             type="primary" if opened else "tertiary",
             width="stretch",
-            disabled=plate is None,
+            disabled=preview is None,
             on_click=_open,
             args=("" if opened else kind,),
         )
@@ -170,15 +180,3 @@ def _thumbnail(kind: str, plate: Plate | None, chosen: Look, opened: bool) -> No
 
 def _open(kind: str) -> None:
     st.session_state["figures_open"] = kind
-
-
-def _here(message: str) -> str:
-    """What the command line would say, in the words of this page."""
-    return (
-        message.rstrip(".")
-        .replace("or --source both", "or words of both above")
-        .replace("give --results FILE", "give results above")
-        .replace("or --results with", "or results above,")
-        .replace("with --span", "under “tokens” above")
-        .replace("a shorter --span", "fewer under “tokens” above")
-    )

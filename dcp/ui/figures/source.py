@@ -1,4 +1,4 @@
-"""What the figures are of: the run of this session, a held-out text drawn by a seed, the sample."""
+"""Which run the figures show: this session's, a held-out text drawn by a seed, or the sample."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def drawn(names: list[str], seed: int) -> int:
 
 def source(session: Session) -> Source | None:
     """Ask what to draw and say what it is; None where there is nothing."""
-    own = session.trace is not None and session.origin in ("run", "upload")
+    own = session.shown.trace is not None and session.shown.origin in ("run", "upload")
     names = sample_names()
     if not own and not names:
         return None
@@ -67,8 +67,9 @@ def source(session: Session) -> Source | None:
             or kinds[0]
         )
     if chosen == _OWN:
-        assert session.trace is not None
-        found = Source(session.trace, tuple(session.words), OWN, _CHOSEN[session.origin])
+        shown = session.shown
+        assert shown.trace is not None
+        found = Source(shown.trace, tuple(shown.words), OWN, _CHOSEN[shown.origin])
         _describe(found.trace, "Your run")
         return found
     if chosen == _TYPED:
@@ -88,7 +89,7 @@ def source(session: Session) -> Source | None:
 
 
 def _bundled(name: str, chosen: str) -> Source | None:
-    """A bundled trace; where it cannot be read, why."""
+    """A bundled trace; None, with a message, where it cannot be read."""
     try:
         trace, words = load_sample(name)
     except DcpError as error:
@@ -120,7 +121,7 @@ def _describe(trace: Trace, which: str) -> None:
 def results() -> tuple[tuple[Results, ...], bool]:
     """Files of results for the figures that are drawn from them, and whether a user gave them.
 
-    The bundled model's own measurements stand in until then.
+    Without any, those measured of the bundled model.
     """
     files = st.file_uploader(
         "Results of `python -m dcp eval --json` or `bench --json`, in place of the bundled model's",
@@ -144,5 +145,5 @@ def _measured() -> tuple[Results, ...]:
 
 
 def fingerprint(trace: Trace) -> str:
-    """Equal for equal traces, whatever session they are in."""
+    """A key that is equal for equal traces."""
     return hashlib.sha256(trace.to_bytes()).hexdigest()[:24]

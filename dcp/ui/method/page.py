@@ -1,7 +1,6 @@
-"""The five pictures of the method: what each one draws, handed to one component that draws them.
+"""The data of the five pictures of the method, and the component that draws them.
 
-Numbers come from `dcp.method` and the bundled sample; sliders and drags stay in the browser, so
-nothing here runs again. The script is assets/method; it needs no other host.
+Numbers come from `dcp.method` and the bundled sample; sliders and drags stay in the browser.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ def _keeps() -> Data | None:
         "picture": "keeps",
         "pieces": pieces[: first + 1],
         "layers": trace.layers,
-        "entry": int(trace.meta["memory"]["kv_bytes_per_entry"]),
+        "entry": trace.meta.memory.entry,
         "start": first * 2 // 3,
     }
 
@@ -112,7 +111,7 @@ def _product() -> Data | None:
         return None
     trace, gates = found
     reopened = gates.reopened()
-    # The layer and the word whose gates change their mind most: what "for good" is about.
+    # The layer and word whose gates reopen most: dropped tokens stay dropped all the same.
     layer = int(reopened.sum(axis=1).argmax())
     pieces = trace.pieces()[: gates.z.shape[1]]
     whole = [piece.startswith(" ") and len(piece) > 3 for piece in pieces]
@@ -139,18 +138,18 @@ def _cache() -> Data | None:
     trace, _ = found
     shown = min(_SHOWN, trace.n_queries)
     held = trace.held()[:, :shown]
-    # The smallest cache in which a row moves: that is what the picture is about.
+    # The smallest cache in which a row moves, which is what the picture shows.
     for layer in map(int, held.max(axis=1).argsort(kind="stable")):
         steps = cache_steps(trace.death[layer], shown)
         if any(step.moves for step in steps):
             break
-    memory = trace.meta["memory"]
+    memory = trace.meta.memory
     return {
         "picture": "cache",
         "pieces": trace.pieces()[:shown],
         "layer": layer,
-        "entry": int(memory["kv_bytes_per_entry"]),
-        "row_bytes": int(memory["row_bytes"]),
+        "entry": memory.entry,
+        "row_bytes": memory.row,
         "most": max(step.capacity for step in steps),
         "start": next((t for t, step in enumerate(steps) if step.moves), shown - 1),
         "steps": [
@@ -167,7 +166,7 @@ def _cache() -> Data | None:
 
 
 def _short(values: np.ndarray) -> list[float]:
-    """Five digits: more than a screen has."""
+    """Rounded to five digits, to keep the page small."""
     return [float(f"{x:.5g}") for x in values]
 
 

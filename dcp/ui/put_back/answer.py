@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
 
+from dcp.figures.screen.put_back import change_chart, sums_chart
+from dcp.figures.screen.theme import quoted
 from dcp.runs.plans import Effect
 from dcp.trace import Trace
-from dcp.ui.put_back.token_text import coloured, named, token_text
+from dcp.ui.put_back.token_text import coloured, token_text
 
 if TYPE_CHECKING:
     import pandas as pd
-    import plotly.graph_objects as go
 
-__all__ = ["answer", "change_chart", "sentence", "sums_chart", "table"]
+__all__ = ["answer", "sentence", "table"]
 
-_UP, _DOWN, _BAND = "#2a8cc7", "#d55e00", "rgba(128,138,152,0.28)"
 _FEW = 10
 """Below so many controls nothing is said about rank."""
 
 
 def answer(shown: str, trace: Trace, effect: Effect, seed: int) -> None:
-    """Everything about one effect, top down."""
+    """Draw all of it."""
     st.subheader("What changed", anchor=False)
     st.text(sentence(trace, effect))
     token_text(
@@ -54,13 +53,13 @@ def answer(shown: str, trace: Trace, effect: Effect, seed: int) -> None:
 
 
 def sentence(trace: Trace, effect: Effect) -> str:
-    """What came of it, in one or two sentences that claim no more than was measured.
+    """The result in one or two sentences.
 
     "Kept alive in all 4 layers that dropped it, “in” makes the next 32 tokens 0.63 nats likelier in
     sum. 0 of 20 random drops …"
     """
     plan, n = effect.plan, len(effect.controls.plans)
-    name = named(trace.pieces()[plan.token])
+    name = quoted(trace.pieces()[plan.token])
     if not effect.controls.horizon:
         return f"No later token can notice: {name} was dropped where the text ends."
     layers = _layers(trace, effect)
@@ -85,113 +84,6 @@ def sentence(trace: Trace, effect: Effect) -> str:
         f"{said}. Of {n} random drops matched on layer and age, {large or 'none'} changed as much "
         f"after them, {verdict}."
     )
-
-
-def change_chart(trace: Trace, effect: Effect) -> go.Figure:
-    """The change of each later token within the horizon, over the band of the controls."""
-    import plotly.graph_objects as go
-
-    after, first = effect.after, (effect.plan.first or 0) + 1
-    low, high = effect.band()
-    at = np.arange(1, len(after) + 1)
-    names = [escape(named(trace.pieces()[first + i])[1:-1]) for i in range(len(after))]
-    figure = go.Figure()
-    if np.isfinite(low).all():
-        figure.add_trace(
-            go.Scatter(
-                x=np.r_[at, at[::-1]],
-                y=np.r_[high, low[::-1]],
-                fill="toself",
-                fillcolor=_BAND,
-                line={"width": 0},
-                mode="lines",
-                hoverinfo="skip",
-                name=f"middle 90 % of {len(effect.controls.plans)} matched random drops",
-            )
-        )
-    for sign, colour, name, shape in (
-        (1, _UP, "likelier", ""),
-        (-1, _DOWN, "less likely", "/"),
-    ):
-        here = sign * after > 0
-        figure.add_trace(
-            go.Bar(
-                x=at[here],
-                y=after[here],
-                width=0.7,
-                name=name,
-                marker={"color": colour, "pattern": {"shape": shape, "solidity": 0.35}},
-                customdata=[names[i] for i in np.flatnonzero(here)],
-                hovertemplate="%{customdata}: %{y:+.3f} nats<extra></extra>",
-            )
-        )
-    ticks = at if len(at) <= 40 else at[:: len(at) // 20]
-    figure.update_layout(
-        height=320,
-        margin={"l": 60, "r": 10, "t": 34, "b": 70},
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
-        uirevision="put-back",
-        barmode="overlay",
-        xaxis={
-            "range": [0.3, len(at) + 0.7],
-            "tickvals": ticks,
-            "ticktext": [names[i - 1] for i in ticks],
-            "tickangle": -90,
-            "tickfont": {"size": 10.5},
-            "showgrid": False,
-            "zeroline": False,
-        },
-        yaxis={"title": {"text": "change in log-prob (nats)"}, "zeroline": True},
-    )
-    return figure
-
-
-def sums_chart(trace: Trace, effect: Effect) -> go.Figure:
-    """The sum over the horizon, of the chosen token and of each control, on one line."""
-    import plotly.graph_objects as go
-
-    totals, pieces = effect.control_totals, trace.pieces()
-    # A fixed zigzag keeps marks apart where sums are alike.
-    heights = 0.18 * ((np.arange(len(totals)) % 5) - 2)
-    figure = go.Figure(
-        [
-            go.Scatter(
-                x=totals,
-                y=heights,
-                mode="markers",
-                name="matched random drops",
-                marker={
-                    "symbol": "circle-open",
-                    "size": 9,
-                    "color": "#78828f",
-                    "line": {"width": 1.6},
-                },
-                customdata=[escape(named(pieces[plan.token])) for plan in effect.controls.plans],
-                hovertemplate="%{customdata}: %{x:+.3f} nats<extra></extra>",
-            ),
-            go.Scatter(
-                x=[effect.total],
-                y=[0],
-                mode="markers",
-                name="the chosen token",
-                marker={
-                    "symbol": "diamond",
-                    "size": 14,
-                    "color": _UP if effect.total > 0 else _DOWN,
-                },
-                hovertemplate="chosen: %{x:+.3f} nats<extra></extra>",
-            ),
-        ]
-    )
-    figure.update_layout(
-        height=150,
-        margin={"l": 60, "r": 10, "t": 30, "b": 40},
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
-        uirevision="put-back",
-        xaxis={"title": {"text": f"sum over {effect.controls.horizon} tokens (nats)"}},
-        yaxis={"visible": False, "range": [-0.6, 0.6]},
-    )
-    return figure
 
 
 def table(trace: Trace, effect: Effect) -> pd.DataFrame:

@@ -1,51 +1,40 @@
-"""The widgets of "Put it back": choose a token and its fate, read the text again, see what changed.
-
-The model reads in the worker; what is chosen and what came back are the session's own.
-"""
+"""The page "Put it back": choose a token, keep or drop it, read the text again, see the change."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
 
 from dcp.errors import DcpError
+from dcp.figures.screen.theme import quoted
 from dcp.runs.plans import HORIZON, Effect, Plan, drop_now, put_back
 from dcp.trace import ALIVE, Trace
 from dcp.ui import services
-from dcp.ui.follow import follow
+from dcp.ui.asked import Asked, ask, last_asked
+from dcp.ui.follow import follow_task
 from dcp.ui.links import point
 from dcp.ui.look import problem
 from dcp.ui.put_back.answer import answer
-from dcp.ui.put_back.token_text import named, selectable, token_text
+from dcp.ui.put_back.token_text import selectable, token_text
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
-from dcp.ui.task import Report, Task
+from dcp.ui.task import Report
 
 if TYPE_CHECKING:
     from dcp.model.registry import OpenModel
 
-__all__ = ["ask"]
+__all__ = ["put_back_page"]
 
 KEEP, DROP = "Keep it", "Drop it now"
 _ALL = -1
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """A question on its way, or answered."""
-
-    shown: str
-    plan: Plan
-    seed: int
-    task: Task[Effect]
-
-
-def ask(session: Session, limits: Settings) -> None:
+def put_back_page(session: Session, limits: Settings) -> None:
     """The whole page under its title."""
-    trace = session.trace
+    trace = session.shown.trace
     if trace is None:
         st.caption("Nothing has run yet: press Generate on the first page, or open a trace there.")
         return
@@ -55,6 +44,8 @@ def ask(session: Session, limits: Settings) -> None:
     plan = _choose(session, trace)
     go, how, _ = st.columns([1.5, 1.7, 4])
     seed, horizon = _comparison(how)
+    about = session.shown.key
+    asked: Asked[tuple[Effect, int]] | None = last_asked("put", about)
     if go.button(
         "Read the text again",
         type="primary",
@@ -63,37 +54,37 @@ def ask(session: Session, limits: Settings) -> None:
         width="stretch",
     ):
         assert plan is not None
-        task = services.ask(
-            session.owner, services.model_of(session), _work(trace, plan, seed, horizon), limits
-        )
-        st.session_state["put-asked"] = _Asked(session.shown, plan, seed, task)
-    asked: _Asked | None = st.session_state.get("put-asked")
-    if asked is None or asked.shown != session.shown:
+        work = _work(trace, plan, seed, horizon)
+        asked = ask(session, limits, "put", about, work, services.maker_of(session, trace).name)
+    if asked is None:
         st.caption(
             "The same tokens are read again with this one change, and with about 20 random drops "
             "of the same layers and age beside it: a second or two."
         )
         return
-    effect = follow(asked.task, "put")
-    if effect is not None:
-        answer(session.shown, trace, effect, asked.seed)
+    found = follow_task(asked.task, "put")
+    if found is not None:
+        answer(session.shown.key, trace, *found)
 
 
-def _work(trace: Trace, plan: Plan, seed: int, horizon: int) -> Any:
-    def measure(model: OpenModel, report: Report) -> Effect:
+def _work(
+    trace: Trace, plan: Plan, seed: int, horizon: int
+) -> Callable[[OpenModel, Report], tuple[Effect, int]]:
+    def measure(model: OpenModel, report: Report) -> tuple[Effect, int]:
         from dcp.runs.rescore import effect
 
         def say(share: float, line: str) -> None:
             report.check()
             report.progress(share, line)
 
-        return effect(model, trace, plan, seed=seed, horizon=horizon, progress=say)
+        found = effect(model, trace, plan, seed=seed, horizon=horizon, progress=say)
+        return found, seed
 
     return measure
 
 
 def _choose(session: Session, trace: Trace) -> Plan | None:
-    """The plan that is chosen; None where there is none."""
+    """The widgets of the plan; None while it is incomplete."""
     which, where, what, when = st.columns([2.2, 2.4, 1.5, 0.9], vertical_alignment="bottom")
     verb = what.segmented_control(
         "Its fate", [KEEP, DROP], default=KEEP, key="put-verb", required=True
@@ -103,7 +94,7 @@ def _choose(session: Session, trace: Trace) -> Plan | None:
     can = dropped if verb == KEEP else early
     token = _token(session, trace, can, which)
     token_text(
-        selectable(session.shown, trace, can, token),
+        selectable(session.shown.key, trace, can, token),
         "put-text",
         lambda j: point(session, token=j),
     )
@@ -113,8 +104,8 @@ def _choose(session: Session, trace: Trace) -> Plan | None:
     if token is None:
         if not dropped.any():
             st.caption("No layer dropped anything in this text: there is nothing to put back.")
-        elif session.token is not None:
-            name = named(trace.pieces()[session.token])
+        elif session.place.token is not None:
+            name = quoted(trace.pieces()[session.place.token])
             st.text(f"{name} was never dropped: choose a token that is struck, or drop it now.")
         return None
     step = _step(session, trace, token, when) if verb == DROP else None
@@ -130,7 +121,7 @@ def _choose(session: Session, trace: Trace) -> Plan | None:
 
 
 def _comparison(where: Any) -> tuple[int, int]:
-    """Seed and horizon."""
+    """The popover of the comparison: seed and horizon."""
     with where.popover("How it is compared", width="stretch"):
         horizon = st.slider("Sum over how many later tokens", 4, 64, HORIZON, key="put-horizon")
         seed = st.number_input("Seed of the random drops", 0, 2**31 - 1, 0, key="put-seed")
@@ -138,19 +129,19 @@ def _comparison(where: Any) -> tuple[int, int]:
 
 
 def _token(session: Session, trace: Trace, can: Any, where: Any) -> int | None:
-    """The token that the whole app looks at, if it can be chosen here."""
+    """The box of the token; None where the current one cannot be chosen."""
     options = np.flatnonzero(can).tolist()
     pieces = trace.pieces()
     gone = (trace.death != ALIVE).sum(axis=0)
-    token = session.token
+    token = session.place.token
     if token is None and options:
-        # Something to begin with: dropped in most layers, the longest of those.
+        # A default: dropped in the most layers, the longest of those.
         token = max(options, key=lambda j: (gone[j], len(pieces[j].strip()), -j))
     st.session_state["put-token"] = token if token in options else None
     where.selectbox(
         "Token",
         options,
-        format_func=lambda j: f"{j} · {named(pieces[j])} · {gone[j]} of {trace.layers} layers",
+        format_func=lambda j: f"{j} · {quoted(pieces[j])} · {gone[j]} of {trace.layers} layers",
         key="put-token",
         on_change=lambda: point(session, token=st.session_state["put-token"]),
         placeholder="choose a token",
@@ -161,8 +152,8 @@ def _token(session: Session, trace: Trace, can: Any, where: Any) -> int | None:
 
 def _step(session: Session, trace: Trace, token: int, where: Any) -> int:
     first, last = token + 1, trace.n_queries - 1
-    wanted = session.step if session.step is not None else first
-    key = f"put-step-{session.shown}-{token}"
+    wanted = session.place.step if session.place.step is not None else first
+    key = f"put-step-{session.shown.key}-{token}"
     found = where.number_input(
         "At step", first, last, min(max(wanted, first), last), key=key, help="Which query drops it."
     )
@@ -170,7 +161,7 @@ def _step(session: Session, trace: Trace, token: int, where: Any) -> int:
 
 
 def _layer(trace: Trace, token: int, step: int | None, where: Any) -> int | None:
-    """The layer of the change; None is all of them."""
+    """The box of the layer; None: all of them."""
     death = trace.death[:, token]
     layers = np.flatnonzero(death != ALIVE if step is None else death > step).tolist()
     pieces = trace.pieces()
@@ -182,7 +173,7 @@ def _layer(trace: Trace, token: int, step: int | None, where: Any) -> int | None
         if step is not None:
             return f"layer {layer}"
         died = int(death[layer])
-        return f"layer {layer} · dropped after {died - token} steps, at {named(pieces[died])}"
+        return f"layer {layer} · dropped after {died - token} steps, at {quoted(pieces[died])}"
 
     key = f"put-layer-{token}-{step is None}"
     found: int = where.selectbox("In", [_ALL, *layers], format_func=say, key=key)

@@ -1,6 +1,6 @@
 """A trace's running text as a component: tokens to choose from, or coloured by a change.
 
-Knows no model. The text goes to the browser as strings that are only ever shown as text.
+Knows no model. The browser shows its strings as plain text.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
+from dcp.figures.screen.theme import quoted
 from dcp.resources import asset
 from dcp.trace import ALIVE, Trace
 
-__all__ = ["coloured", "named", "selectable", "token_text"]
+__all__ = ["coloured", "selectable", "token_text"]
 
 _FOLDER = asset("put_back")
 _LARGEST = 5
@@ -36,17 +37,6 @@ def token_text(data: dict[str, Any], key: str, on_token: Callable[[int], None]) 
     _component()(data=data, key=key, on_token_change=chosen)
 
 
-def named(piece: str) -> str:
-    """A token as a word in a sentence: in quotes, line breaks visible, never long.
-
-    >>> named(" in")
-    '“in”'
-    """
-    shown = piece.replace("\n", "↵").replace("\t", "⇥")
-    shown = shown.strip() or shown.replace(" ", "␣")
-    return f"“{shown[:40]}”"
-
-
 def selectable(
     shown: str, trace: Trace, can: npt.NDArray[np.bool_], token: int | None
 ) -> dict[str, Any]:
@@ -56,7 +46,7 @@ def selectable(
     """
     gone = (trace.death != ALIVE).sum(axis=0)
     notes = [
-        f"{named(piece)}: dropped in {n} of {trace.layers} layers"
+        f"{quoted(piece)}: dropped in {n} of {trace.layers} layers"
         for piece, n in zip(trace.pieces(), gone, strict=True)
     ]
     return {
@@ -83,9 +73,9 @@ def coloured(
         order = np.argsort(np.where(known, -sign * change, np.inf), kind="stable")[:_LARGEST]
         marks[order[sign * np.nan_to_num(change[order]) > scale / 5]] = sign
     notes = [
-        f"{named(piece)}: {amount:+.3f} nats, {'more' if amount > 0 else 'less'} likely"
+        f"{quoted(piece)}: {amount:+.3f} nats, {'more' if amount > 0 else 'less'} likely"
         if finite
-        else f"{named(piece)}: read before anything changed"
+        else f"{quoted(piece)}: read before anything changed"
         for piece, amount, finite in zip(trace.pieces(), change, known, strict=True)
     ]
     shares: Sequence[float | None] = [

@@ -13,12 +13,13 @@ import streamlit as st
 from dcp.errors import DcpError, RequestError
 from dcp.stats.lives import Sample
 from dcp.ui import services
-from dcp.ui.follow import follow
+from dcp.ui.asked import Asked, ask, last_asked
+from dcp.ui.follow import follow_task
 from dcp.ui.look import problem
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 from dcp.ui.speech.source import Live
-from dcp.ui.task import Report, Task
+from dcp.ui.task import Report
 
 if TYPE_CHECKING:
     from dcp.model.registry import OpenModel
@@ -28,23 +29,16 @@ __all__ = ["batch"]
 
 @dataclass(frozen=True)
 class Batch:
-    """What was read: the windows, and how many there should have been."""
+    """The windows that were read, and how many there are."""
 
     samples: tuple[Sample, ...]
     windows: int
 
 
-@dataclass(frozen=True)
-class _Asked:
-    key: str
-    task: Task[Batch]
-
-
 def batch(session: Session, limits: Settings) -> Live | None:
-    """The form for several texts, and what was read last; None before anything was."""
+    """The form for several texts; the tables of those read last, or None."""
     state = st.session_state
-    asked: _Asked | None = state.get("speech-asked")
-    running = asked is not None and asked.task.status().active
+    asked: Asked[Batch] | None = last_asked("speech")
     with st.expander("The texts", expanded=asked is None):
         typed = st.text_area(
             "Texts, one after the other; a blank line ends a text",
@@ -60,7 +54,8 @@ def batch(session: Session, limits: Settings) -> Live | None:
             key="speech-files",
             max_upload_size=limits.upload_mib,
         )
-        if st.button("Read them", type="primary", key="speech-read", disabled=running):
+        busy = asked is not None and asked.waiting
+        if st.button("Read them", type="primary", key="speech-read", disabled=busy):
             try:
                 text = _joined(typed or "", [file.getvalue() for file in found], limits)
             except DcpError as error:
@@ -68,10 +63,8 @@ def batch(session: Session, limits: Settings) -> Live | None:
             else:
                 state["speech-error"] = ""
                 most = 16 if limits.public else 2048
-                task = services.ask(
-                    session.owner, services.model_of(session), _reading(text, most), limits
-                )
-                state["speech-asked"] = _Asked(secrets.token_hex(4), task)
+                work = _reading(text, most)
+                ask(session, limits, "speech", secrets.token_hex(4), work, _model(session))
                 st.rerun()
         if message := state.get("speech-error"):
             problem(message)
@@ -81,12 +74,18 @@ def batch(session: Session, limits: Settings) -> Live | None:
             "is written on. With two texts or more, intervals speak of texts like these."
         )
         return None
-    result = follow(asked.task, "speech")
+    result = follow_task(asked.task, "speech")
     if result is None or not result.samples:
         return None
     if len(result.samples) < result.windows:
         st.caption(f"{len(result.samples)} of {result.windows} windows were read.")
-    return Live(asked.key, result.samples)
+    return Live(str(asked.about), result.samples)
+
+
+def _model(session: Session) -> str | None:
+    """The model that made what is shown, the default one where nothing is."""
+    trace = session.shown.trace
+    return None if trace is None else services.maker_of(session, trace).name
 
 
 def _joined(typed: str, files: list[bytes], limits: Settings) -> str:

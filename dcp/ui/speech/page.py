@@ -1,7 +1,6 @@
-"""The page about parts of speech: one choice of texts, one row of filters, the panels they rule.
+"""The page about parts of speech: which texts, one row of filters, and the panels below them.
 
-Every panel says what it shows; prompt and generated words are one table only where the reader asks
-for both together. Knows no maths: tables come from `speech_source`, charts from `speech_charts`.
+Prompt and generated words are one table only where the reader asks for both together.
 """
 
 from __future__ import annotations
@@ -11,14 +10,16 @@ from typing import Literal, cast
 import streamlit as st
 
 from dcp.errors import DcpError
-from dcp.stats.lives import By, Phase, Pieces
+from dcp.stats.groups import By
+from dcp.stats.lives import Phase, Pieces
 from dcp.ui import services
 from dcp.ui.look import empty, problem
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 from dcp.ui.speech.batch import batch
 from dcp.ui.speech.panels import panels
-from dcp.ui.speech.source import Ask, Live, Saved, Tables, open_study, studies
+from dcp.ui.speech.source import Filters, Live, Tables
+from dcp.ui.speech.study import Saved, open_study, studies
 
 __all__ = ["speech"]
 
@@ -59,30 +60,30 @@ def speech(session: Session, limits: Settings) -> None:
 
 
 def _this_text(session: Session) -> Live | None:
-    trace = session.trace
-    if session.job is not None:
+    trace = session.shown.trace
+    if session.work.job is not None:
         st.caption("The statistics follow when the run has ended.")
     elif trace is None:
         empty("There is no text to count yet.", "Generate a run, or open a saved trace.")
     elif trace.n_queries < 2:
         empty("This text is a single token.", "Nothing came after it, so nothing was dropped.")
     else:
-        if not session.words:
-            session.words = services.tag(trace)
-        if any(word.complete for word in session.words):
-            return Live(session.shown, [(trace, session.words)])
+        if not session.shown.words:
+            session.name_words(services.tag(trace))
+        if any(word.complete for word in session.shown.words):
+            return Live(session.shown.key, [(trace, session.shown.words)])
         empty("There is no whole word in this text.", "Take one with words in it.")
     return None
 
 
 @st.fragment
 def _filtered(tables: Tables) -> None:
-    ask = _filters(tables)
-    st.caption(what(tables, ask))
-    panels(tables, ask)
+    filters = _filters(tables)
+    st.caption(what(tables, filters))
+    panels(tables, filters)
 
 
-def _filters(tables: Tables) -> Ask:
+def _filters(tables: Tables) -> Filters:
     kind = "saved" if isinstance(tables, Saved) else "live"
     one, two, three, four, five = st.columns([1.9, 2.4, 1.7, 1.1, 1.1], vertical_alignment="bottom")
     horizons = tables.horizons
@@ -125,10 +126,10 @@ def _filters(tables: Tables) -> Ask:
         format_func=lambda i: "all layers" if i is None else f"layer {i}",
         key=f"speech-layer-{tables.layers}",
     )
-    return Ask(cast(By, grain), int(horizon), source, pieces, layer)
+    return Filters(cast(By, grain), int(horizon), source, pieces, layer)
 
 
-def what(tables: Tables, ask: Ask) -> str:
+def what(tables: Tables, filters: Filters) -> str:
     """One line that says what every panel below shows."""
     of = "this one text" if tables.texts == 1 else f"{tables.texts:,} texts"
     by = (
@@ -136,7 +137,7 @@ def what(tables: Tables, ask: Ask) -> str:
         if tables.texts == 1
         else "95 % intervals over texts (resampled whole, all layers together)"
     )
-    layers = "all layers" if ask.layer is None else f"layer {ask.layer}"
+    layers = "all layers" if filters.layer is None else f"layer {filters.layer}"
     model = ""
     if isinstance(tables, Saved):
         about = tables.study.about
@@ -146,8 +147,8 @@ def what(tables: Tables, ask: Ask) -> str:
             f"{about['context']} tokens."
         )
     return (
-        f"Words of {of} that {_SOURCES[ask.source]}, made of {_PIECES[ask.pieces]}, in {layers}; "
-        f"{by}; groups of fewer than 20 words stay blank. A word is dropped in a layer when its "
-        "last living token is. English tags by a tagger that reads the whole text, so also words "
-        f"that the model had not seen yet.{model}"
+        f"Words of {of} that {_SOURCES[filters.source]}, made of {_PIECES[filters.pieces]}, in "
+        f"{layers}; {by}; groups of fewer than 20 words stay blank. A word is dropped in a layer "
+        "when its last living token is. English tags by a tagger that reads the whole text, so "
+        f"also words that the model had not seen yet.{model}"
     )

@@ -1,7 +1,4 @@
-"""The panels of "Parts of speech": each one question, one chart, one line that says how to read it.
-
-Knows where no table comes from and how no chart is made.
-"""
+"""The panels of "Parts of speech": each a question, a chart, and a line on how to read it."""
 
 from __future__ import annotations
 
@@ -12,26 +9,28 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dcp.figures.screen import speech as charts
+from dcp.figures.screen.speech import heatmap, rate_chart, survival_chart
+from dcp.figures.screen.speech_behind import hazard_chart, noise_chart, trigger_chart
+from dcp.stats.groups import group_label, group_names
 from dcp.stats.noise import tagger_accuracy
-from dcp.ui.speech.source import Ask, Live, Tables, names_of
+from dcp.ui.speech.source import Filters, Live, Tables
 
 __all__ = ["panels"]
 
 _PLAIN = {"displayModeBar": False, "scrollZoom": False}
 
 
-def panels(tables: Tables, ask: Ask) -> None:
+def panels(tables: Tables, filters: Filters) -> None:
     """All panels, under the same filters."""
-    names = names_of(ask.by)
-    table = tables.rates(ask)
+    names = group_names(filters.by)
+    table = tables.rates(filters)
     if table.empty:
         st.caption("No words here: choose another source, length or horizon.")
         return
     left, right = st.columns([3, 2], gap="large")
     with left:
         st.subheader("How soon each kind of word is dropped")
-        chosen = _pick(charts.rate_chart(table, names, ask.horizon, tables.key), "speech-rates")
+        chosen = _pick(rate_chart(table, names, filters.horizon, tables.key), "speech-rates")
         st.caption(
             "Bars: what the gates dropped. Hollow marks: random and oldest-first eviction that "
             "drop as many entries per layer and step, so hold the same memory; where they stand "
@@ -40,13 +39,13 @@ def panels(tables: Tables, ask: Ask) -> None:
     with right:
         st.subheader("The words behind it")
         picked = chosen or st.session_state.get("speech-cell")
-        _words(tables, ask, names, picked)
-    _survival(tables, ask, names)
-    _layers(tables, ask, names)
-    _kinds(tables, ask)
-    _triggers(tables, ask, names)
-    _effects(tables, ask, names)
-    _take(tables, ask, table)
+        _words(tables, filters, names, picked)
+    _survival(tables, filters, names)
+    _layers(tables, filters, names)
+    _kinds(tables, filters)
+    _triggers(tables, filters, names)
+    _effects(tables, filters, names)
+    _take(tables, filters, table)
 
 
 def _pick(figure: Any, key: str) -> tuple[str, int | None] | None:
@@ -63,18 +62,18 @@ def _pick(figure: Any, key: str) -> tuple[str, int | None] | None:
 
 
 def _words(
-    tables: Tables, ask: Ask, names: tuple[str, ...], picked: tuple[str, int | None] | None
+    tables: Tables, filters: Filters, names: tuple[str, ...], picked: tuple[str, int | None] | None
 ) -> None:
-    """The list; what was clicked last is chosen, and the box chooses without a mouse."""
+    """The list of one group: the one clicked last, or chosen in the box."""
     state = st.session_state
     if picked is not None and picked[0] in names and picked != state.get("speech-picked"):
         state["speech-picked"], state["speech-group"] = picked, picked[0]
     if state.get("speech-group") not in names:
-        counts = tables.rates(ask).drop_duplicates("group")
+        counts = tables.rates(filters).drop_duplicates("group")
         known = counts[counts["group"].isin(names)].sort_values("words", ascending=False)
         state["speech-group"] = known["group"].iloc[0] if len(known) else names[0]
-    group = st.selectbox("Words of", names, format_func=charts.label, key="speech-group")
-    found = tables.words(ask, group)
+    group = st.selectbox("Words of", names, format_func=group_label, key="speech-group")
+    found = tables.words(filters, group)
     if found.empty:
         st.caption("None here.")
         return
@@ -86,7 +85,7 @@ def _words(
     listed = f"the {len(found)} most frequent of {spellings:,}" if len(found) < spellings else ""
     scope = "" if isinstance(tables, Live) else "; words of any length, all layers, 32 steps"
     st.caption(
-        f"{charts.label(group)}: {listed or f'{spellings:,}'} spellings{scope}. Counts of words "
+        f"{group_label(group)}: {listed or f'{spellings:,}'} spellings{scope}. Counts of words "
         "in layers; “dropped when” names the words that were being read, not a cause."
     )
 
@@ -102,15 +101,13 @@ _WORDS: dict[str, Any] = {
 }
 
 
-def _survival(tables: Tables, ask: Ask, names: tuple[str, ...]) -> None:
+def _survival(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
     st.subheader("Survival")
-    curves = tables.curves(ask)
+    curves = tables.curves(filters)
     if curves.empty:
         st.caption("No group has the twenty words that a curve needs: try “any length”.")
         return
-    st.plotly_chart(
-        charts.survival_chart(curves, names, tables.key), key="speech-curves", config=_PLAIN
-    )
+    st.plotly_chart(survival_chart(curves, names, tables.key), key="speech-curves", config=_PLAIN)
     st.caption(
         "Kaplan–Meier: the share of words still in reach so many steps after they were read, for "
         "a layer taken at random. Words alive at the end are censored there. Bands are intervals, "
@@ -118,38 +115,38 @@ def _survival(tables: Tables, ask: Ask, names: tuple[str, ...]) -> None:
     )
 
 
-def _layers(tables: Tables, ask: Ask, names: tuple[str, ...]) -> None:
+def _layers(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
     st.subheader("Layer by layer")
-    table = tables.by_layer(ask)
+    table = tables.by_layer(filters)
     picked = _pick(
-        charts.heatmap(table, names, tables.layers, ask.horizon, tables.key), "speech-heatmap"
+        heatmap(table, names, tables.layers, filters.horizon, tables.key), "speech-heatmap"
     )
     if picked != st.session_state.get("speech-cell"):
         st.session_state["speech-cell"] = picked
         if picked is not None:
             st.rerun(scope="fragment")
     st.caption(
-        f"Dropped within {ask.horizon} steps, every layer on its own; the layer filter does not "
-        "apply here. Click a cell for the words of its row."
+        f"Dropped within {filters.horizon} steps, every layer on its own; the layer filter does "
+        "not apply here. Click a cell for the words of its row."
     )
 
 
-def _kinds(tables: Tables, ask: Ask) -> None:
+def _kinds(tables: Tables, filters: Filters) -> None:
     one, two = st.columns(2, gap="large")
     with one:
         st.subheader("Function and content words")
-        table = tables.rates(replace(ask, by="class"))
+        table = tables.rates(replace(filters, by="class"))
         st.plotly_chart(
-            charts.rate_chart(table, names_of("class"), ask.horizon, tables.key),
+            rate_chart(table, group_names("class"), filters.horizon, tables.key),
             key="speech-classes",
             config=_PLAIN,
         )
         st.caption("Open and closed classes of Universal Dependencies.")
     with two:
         st.subheader("Whole and cut words")
-        table = tables.rates(replace(ask, by="pieces", pieces="all"))
+        table = tables.rates(replace(filters, by="pieces", pieces="all"))
         st.plotly_chart(
-            charts.rate_chart(table, names_of("pieces"), ask.horizon, tables.key),
+            rate_chart(table, group_names("pieces"), filters.horizon, tables.key),
             key="speech-lengths",
             config=_PLAIN,
         )
@@ -159,15 +156,13 @@ def _kinds(tables: Tables, ask: Ask) -> None:
         )
 
 
-def _triggers(tables: Tables, ask: Ask, names: tuple[str, ...]) -> None:
+def _triggers(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
     st.subheader("What was read when words were dropped")
-    table = tables.triggers(ask)
+    table = tables.triggers(filters)
     if table.empty or not table.base_rate.iloc[0] > 0:
         st.caption("Nothing was dropped here.")
         return
-    st.plotly_chart(
-        charts.trigger_chart(table, names, tables.key), key="speech-triggers", config=_PLAIN
-    )
+    st.plotly_chart(trigger_chart(table, names, tables.key), key="speech-triggers", config=_PLAIN)
     st.caption(
         f"Entries dropped when a word of this kind is read, over the mean query, which drops "
         f"{float(table.base_rate.iloc[0]):.2f} per layer. Grey: 95 % of what shuffled labels "
@@ -175,14 +170,12 @@ def _triggers(tables: Tables, ask: Ask, names: tuple[str, ...]) -> None:
     )
 
 
-def _effects(tables: Tables, ask: Ask, names: tuple[str, ...]) -> None:
+def _effects(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
     one, two = st.columns(2, gap="large")
     with one:
         st.subheader("Raw and adjusted")
-        table = tables.hazard(ask)
-        st.plotly_chart(
-            charts.hazard_chart(table, names, tables.key), key="speech-hazard", config=_PLAIN
-        )
+        table = tables.hazard(filters)
+        st.plotly_chart(hazard_chart(table, names, tables.key), key="speech-hazard", config=_PLAIN)
         told = (table["interval"] != "").any() if len(table) else False
         st.caption(
             "Adjusted: a discrete-time hazard model evens out word frequency, place in the word, "
@@ -195,13 +188,13 @@ def _effects(tables: Tables, ask: Ask, names: tuple[str, ...]) -> None:
         )
     with two:
         st.subheader("If the tagger errs")
-        table = tables.noise(ask)
+        table = tables.noise(filters)
         if table.empty:
             st.caption("Not in this study for words of this length.")
             return
         horizon = int(table.horizon.iloc[0])
         st.plotly_chart(
-            charts.noise_chart(table, names, horizon, tables.key), key="speech-noise", config=_PLAIN
+            noise_chart(table, names, horizon, tables.key), key="speech-noise", config=_PLAIN
         )
         scope = "" if isinstance(tables, Live) else " All layers, 32 steps."
         st.caption(
@@ -210,17 +203,17 @@ def _effects(tables: Tables, ask: Ask, names: tuple[str, ...]) -> None:
         )
 
 
-def _take(tables: Tables, ask: Ask, table: pd.DataFrame) -> None:
-    """The numbers, to read and to take away."""
-    # Shown on demand: the table's code is half a megabyte that the first paint need not wait for.
+def _take(tables: Tables, filters: Filters, table: pd.DataFrame) -> None:
+    """The table of rates, and downloads."""
+    # On demand: the table widget's code is half a megabyte, too much for the first paint.
     if st.toggle("Show the rates as a table", key="speech-table"):
         st.dataframe(table, hide_index=True, width="stretch")
     files: list[tuple[str, Callable[[], pd.DataFrame]]] = [
         ("rates", lambda: table),
-        ("layers", lambda: tables.by_layer(ask)),
-        ("triggers", lambda: tables.triggers(ask)),
-        ("hazard", lambda: tables.hazard(ask)),
-        ("noise", lambda: tables.noise(ask)),
+        ("layers", lambda: tables.by_layer(filters)),
+        ("triggers", lambda: tables.triggers(filters)),
+        ("hazard", lambda: tables.hazard(filters)),
+        ("noise", lambda: tables.noise(filters)),
     ]
     for column, (name, make) in zip(st.columns(len(files)), files, strict=True):
         column.download_button(

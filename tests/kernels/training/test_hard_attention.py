@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,7 +14,7 @@ from dcp.kernels.training.hard_attention import hard_gated_attention
 from dcp.model.config import ModelConfig
 from dcp.model.masked import MaskedAttend
 from dcp.model.transformer import Transformer
-from dcp.policies.windows import make
+from dcp.policies.windows import policy_deaths
 from dcp.train.objective import (
     CausalAttend,
     HardGateAttend,
@@ -25,9 +27,11 @@ from dcp.train.objective import (
 CLOSE = 3e-5
 
 
-def heads(length: int, batch: int = 3) -> list[Tensor]:
+def heads(length: int, batch: int = 3, queries: int = 2) -> list[Tensor]:
+    """q of ``queries`` heads, k and v of two."""
     torch.manual_seed(length)
-    return [torch.randn(batch, 2, length, 16, requires_grad=True) for _ in range(3)]
+    sizes = (queries, 2, 2)
+    return [torch.randn(batch, size, length, 16, requires_grad=True) for size in sizes]
 
 
 def gates(length: int, batch: int = 3) -> list[Tensor]:
@@ -45,7 +49,7 @@ def compare(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None:
 @pytest.mark.parametrize("policy", ["", "local", "sink", "strided"])
 def test_causal_attention_equals_torchs_with_its_gradient(length: int, policy: str) -> None:
     args = heads(length, batch=11)
-    death = torch.from_numpy(make(policy, length, 7)).long() if policy else None
+    death = torch.from_numpy(policy_deaths(policy, length, 7)).long() if policy else None
     steps = torch.arange(length)[:, None]
     mask = steps >= steps.T
     if death is not None:
@@ -60,9 +64,10 @@ def test_causal_attention_equals_torchs_with_its_gradient(length: int, policy: s
     compare(*results)
 
 
+@pytest.mark.parametrize("queries", [2, 6])
 @pytest.mark.parametrize("length", [1, 2, 63, 300])
-def test_hard_gates_equal_straight_through_autograd(length: int) -> None:
-    args = [*heads(length), *gates(length)]
+def test_hard_gates_equal_straight_through_autograd(length: int, queries: int) -> None:
+    args = [*heads(length, queries=queries), *gates(length)]
     real = torch.ones(3, length, dtype=torch.bool)
     real[1, length // 2 :] = False
     results = []
@@ -75,6 +80,32 @@ def test_hard_gates_equal_straight_through_autograd(length: int) -> None:
     compare(*results)
     if length > 2:
         assert 0.05 < float(results[0][1].sum() / (2.25 * length**2 / 2)) < 0.95
+
+
+def test_a_depth_changes_no_result_and_spares_shallow_margins_their_gradient() -> None:
+    args, depth = [*heads(300, batch=1), *gates(300, batch=1)], 1.0
+    real = torch.ones(1, 300, dtype=torch.bool)
+
+    def at(depth: float) -> tuple[Tensor, Tensor]:
+        return hard_gated_attention(*args, real, depth=depth)
+
+    whole, part = at(math.inf), at(depth)
+    assert torch.allclose(whole[0], part[0], atol=CLOSE)
+    assert torch.equal(whole[1], part[1])
+    # A pair is spared where the token's margin is -depth or less as its block of 128 begins.
+    q_int, k_int, beta = args[3:]
+    z = (q_int @ k_int.transpose(1, 2))[0] / 8**0.5 + beta
+    margin = (z + torch.ones(300, 300).triu() * 1e4).cummin(0).values
+    ahead = torch.cat((torch.full((1, 300), 1e4), margin[127:128], margin[255:256]))
+    counts = (ahead[torch.arange(300) // 128] > -depth) & (margin < 5e3)
+    assert 0.3 < float(counts.sum() / (margin < 5e3).sum()) < 0.8
+    slopes = counts / (2 * (1 + margin.abs()) ** 2)
+    expected = torch.autograd.grad((margin * slopes.detach()).sum(), args[3:])
+    compare(torch.autograd.grad(part[1].sum(), args[3:]), expected)
+    # What the heads get is exact: weights of 0 have no gradient.
+    probe = torch.linspace(-1, 1, whole[0].numel()).view_as(whole[0])
+    exact, cut = (torch.autograd.grad((at(d)[0] * probe).sum(), args[:3]) for d in (math.inf, 1.0))
+    compare(cut, exact)
 
 
 def test_bfloat16_loses_no_more_than_torchs_own_attention_does() -> None:

@@ -37,7 +37,9 @@ def test_a_long_sequence_is_scored_by_many_programs_and_settles_like_the_list():
     count = int(pool.counts[0, 1])
     positions, _ = pool.margins_of(0, 1, count)
     assert sorted(positions.tolist()) == [*(z > 0).nonzero()[:, 0].tolist(), 140]
-    assert sorted(pool.drained().position.tolist()) == (z <= 0).nonzero()[:, 0].tolist()
+    assert (
+        sorted(pool.deaths(int(pool.logged)).position.tolist()) == (z <= 0).nonzero()[:, 0].tolist()
+    )
 
 
 def test_a_full_pool_is_refused_before_the_step():

@@ -1,7 +1,7 @@
-"""Draws figures in the background and keeps what it drew, so that a page never waits for one.
+"""Draws figures in the background and keeps them, so that a page never waits for one.
 
-One thread for all sessions of a server: matplotlib draws one figure at a time anyway. Each session
-has its own shelf, which goes when the session goes. Knows no streamlit and no kind of figure.
+One thread a server, since matplotlib draws one figure at a time anyway; one cache a session, freed
+with it. Knows no streamlit and no kind of figure.
 """
 
 from __future__ import annotations
@@ -14,59 +14,59 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 
 from dcp.errors import DcpError
-from dcp.figures.paper.exhibit import Exhibit
+from dcp.figures.paper.figure_set import FigureSet
 
-__all__ = ["Plate", "Shelf", "press"]
+__all__ = ["Preview", "PreviewCache", "draw_preview"]
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Plate:
-    """A figure as the page shows it; ``error``: why there is none, in one line."""
+class Preview:
+    """A figure as the page shows it; ``error``: why there is none."""
 
     png: bytes = b""
     caption: str = ""
     alt: str = ""
     inches: tuple[float, float] = (0.0, 0.0)
     rows: int = 0
-    error: str = ""
+    error: DcpError | None = None
 
 
-def press(exhibit: Exhibit, kind: str) -> Plate:
-    """Draw ``kind``. Never raises: a plate says what went wrong."""
+def draw_preview(figures: FigureSet, kind: str) -> Preview:
+    """Draw ``kind``. Never raises: `Preview.error` says what went wrong."""
     from dcp.figures.paper.provenance import alt
     from dcp.figures.paper.style import preview
 
     try:
-        drawing = exhibit.draw(kind)
-        png = preview(drawing.figure, exhibit.page)
+        drawing = figures.draw(kind)
+        png = preview(drawing.figure, figures.page)
     except DcpError as error:
-        return Plate(error=str(error))
+        return Preview(error=error)
     except Exception as error:
         _log.exception("a figure failed")
         name = type(error).__name__
-        return Plate(error=f"it failed inside the app ({name}); the log says why")
+        return Preview(error=DcpError(f"it failed inside the app ({name}); the log says why"))
     width, height = drawing.figure.get_size_inches()
     inches = float(width), float(height)
-    return Plate(png, drawing.caption, alt(drawing), inches, len(drawing.data))
+    return Preview(png, drawing.caption, alt(drawing), inches, len(drawing.data))
 
 
 @dataclass
-class Shelf:
-    """What one session has asked for.
+class PreviewCache:
+    """Previews by key, drawn on first request.
 
-    most  plates kept; the one not looked at for longest goes first
+    most  previews kept; the one not looked at for longest goes first
     """
 
     executor: Executor
     most: int = 96
-    _done: OrderedDict[Hashable, Plate] = field(default_factory=OrderedDict, init=False)
-    _waiting: dict[Hashable, Future[Plate]] = field(default_factory=dict, init=False)
+    _done: OrderedDict[Hashable, Preview] = field(default_factory=OrderedDict, init=False)
+    _waiting: dict[Hashable, Future[Preview]] = field(default_factory=dict, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    def plate(self, key: Hashable, make: Callable[[], Plate]) -> Plate | None:
-        """The plate of ``key``; None while it is being made, which asking begins."""
+    def get(self, key: Hashable, make: Callable[[], Preview]) -> Preview | None:
+        """The preview of ``key``, or None while it is drawn, which the first call begins."""
         with self._lock:
             future = self._waiting.get(key)
             if future is not None and future.done():
@@ -82,8 +82,8 @@ class Shelf:
                 self._waiting[key] = self.executor.submit(make)
             return None
 
-    def keep(self, wanted: Collection[Hashable]) -> None:
-        """Nobody looks at anything else any more: what has not begun never will."""
+    def only(self, wanted: Collection[Hashable]) -> None:
+        """Cancel whatever is not ``wanted`` and has not begun."""
         with self._lock:
             for key in [key for key in self._waiting if key not in wanted]:
                 if self._waiting[key].cancel():

@@ -1,12 +1,12 @@
-"""BibTeX of what a figure rests on: the paper of the method, and this software."""
+"""How to cite: BibTeX of the paper of the method, and of this software. Knows nothing else."""
 
 from __future__ import annotations
 
 from dcp import __version__
 
-__all__ = ["BIBTEX"]
+__all__ = ["BIBTEX", "PAPER"]
 
-_PAPER = """\
+PAPER = """\
 @inproceedings{anagnostidis2023dynamic,
   title     = {Dynamic Context Pruning for Efficient and Interpretable Autoregressive Transformers},
   author    = {Anagnostidis, Sotiris and Pavllo, Dario and Biggio, Luca and Noci, Lorenzo and
@@ -28,5 +28,5 @@ _SOFTWARE = """\
 }
 """
 
-BIBTEX = f"{_PAPER}\n{_SOFTWARE.replace('VERSION', __version__)}"
+BIBTEX = f"{PAPER}\n{_SOFTWARE.replace('VERSION', __version__)}"
 """Both entries, as CITATION.cff says them."""

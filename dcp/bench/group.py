@@ -1,0 +1,150 @@
+"""Arms in a group: how a run of ours takes a step, and how times and bytes become a row.
+
+Knows no checkpoint and no policy; `dcp.bench.arms` says which arms there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from dcp.bench.harness import Arm, take_turns
+from dcp.bench.shapes import step_bytes
+from dcp.engine.engine import Engine, Run, Step
+
+__all__ = ["Member", "Ours", "Row", "Timing", "measure"]
+
+_MEMORY = (
+    *("kv_bytes_live", "kv_bytes_held", "kv_bytes_peak", "kv_bytes_dense"),
+    "process_bytes_added",
+)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long to measure: ``rounds`` turns of ``steps`` steps after ``warm_up`` untimed ones."""
+
+    rounds: int = 12
+    steps: int = 4
+    warm_up: int = 4
+
+    @property
+    def total(self) -> int:
+        """Steps that each arm takes."""
+        return self.warm_up + self.rounds * self.steps
+
+
+@dataclass(frozen=True)
+class Row:
+    """One arm. Times in ms a step; tokens per second of the whole batch; bytes of all its rows.
+
+    byte_ceiling is the speed-up that reading fewer bytes alone could give: what a step of the
+    baseline must read over what a step of this arm must. Context is that of the last step.
+    """
+
+    arm: str
+    model: str
+    weights: str
+    impl: str
+    batch: int
+    context: int
+    ms_per_step: float
+    ms_p20: float
+    ms_p80: float
+    tokens_per_second: float
+    baseline: str | None
+    speedup: float | None
+    speedup_p20: float | None
+    speedup_p80: float | None
+    byte_ceiling: float | None
+    kv_bytes_live: int | None
+    kv_bytes_held: int | None
+    kv_bytes_peak: int | None
+    kv_bytes_dense: int | None
+    process_bytes_added: int | None
+    threads: int
+    torch: str
+
+
+class Ours:
+    """A run of the engine, its prompts read and a first token drawn; ``step`` is a decode step."""
+
+    def __init__(self, run: Run, engine: Engine, gates: bool) -> None:
+        before = psutil.Process().memory_info().rss
+        self.engine, self._gates, self._run = engine, gates, run
+        while self.step().phase == "prompt":
+            pass
+        self._added = psutil.Process().memory_info().rss - before
+
+    def step(self) -> Step:
+        self._last = next(self._run)
+        return self._last
+
+    def memory(self) -> dict[str, int]:
+        """Cache bytes of all rows after the last step; process bytes since before the prompt."""
+        parts = [part.memory for part in self._last.rows]
+        return {
+            "kv_bytes_live": sum(part.live for part in parts),
+            "kv_bytes_held": sum(part.held for part in parts),
+            "kv_bytes_peak": sum(part.peak for part in parts),
+            "kv_bytes_dense": sum(part.dense for part in parts),
+            "process_bytes_added": self._added,
+        }
+
+    def bytes_read(self, weights: str) -> float:
+        """What a step like the last one must read."""
+        model, live = self.engine.model, self.memory()["kv_bytes_live"]
+        return step_bytes(model, weights, live, gates=self._gates)
+
+
+@dataclass(frozen=True)
+class Member:
+    """An arm of a group, its kind of weights, who runs it, and its run where that is counted."""
+
+    arm: Arm
+    weights: str
+    impl: str
+    ours: Ours | None = None
+
+
+def measure(
+    members: Sequence[Member], model: str, batch: int, context: int, timing: Timing
+) -> list[Row]:
+    turns = take_turns(
+        [member.arm for member in members],
+        rounds=timing.rounds,
+        steps=timing.steps,
+        warm_up=timing.warm_up,
+    )
+    read = {m.arm.name: m.ours.bytes_read(m.weights) for m in members if m.ours}
+    rows = []
+    for member, result in zip(members, turns, strict=True):
+        name, against = result.name, result.baseline or ""
+        memory = member.ours.memory() if member.ours else dict.fromkeys(_MEMORY)
+        ceiling = read[against] / read[name] if {name, against} <= read.keys() else None
+        rows.append(
+            Row(
+                arm=name,
+                model=model,
+                weights=member.weights,
+                impl=member.impl,
+                batch=batch,
+                context=context,
+                ms_per_step=result.ms,
+                ms_p20=result.ms_p20,
+                ms_p80=result.ms_p80,
+                tokens_per_second=batch * 1e3 / result.ms,
+                baseline=result.baseline,
+                speedup=result.speedup,
+                speedup_p20=result.speedup_p20,
+                speedup_p80=result.speedup_p80,
+                byte_ceiling=ceiling,
+                **memory,
+                threads=torch.get_num_threads(),
+                torch=str(torch.__version__),
+            )
+        )
+    return rows

@@ -1,0 +1,132 @@
+"""What a run says of itself, as a trace keeps it: the one place where a `Meta` is made.
+
+Knows models, engines and meters; no trace.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from typing import Literal
+
+import numpy as np
+import tokenizers
+import torch
+
+from dcp import __version__
+from dcp.engine.engine import Engine
+from dcp.engine.request import Memory
+from dcp.model.config import Sampling
+from dcp.model.registry import OpenModel
+from dcp.policies.rule import Eviction
+from dcp.runs.meter import Meter
+from dcp.trace import meta as kept
+
+__all__ = ["meta_of_recording", "meta_of_replay"]
+
+
+def meta_of_recording(
+    model: OpenModel,
+    engine: Engine,
+    meter: Meter,
+    *,
+    text: str,
+    prompt_tokens: int,
+    sampling: Sampling,
+    gate_shift: float,
+    eviction: Eviction | None,
+    truncated: Literal["left", "right"] | None,
+    interrupted: bool,
+) -> kept.Meta:
+    """Of a run that read ``text`` and drew its continuation."""
+    return kept.Meta(
+        text=text,
+        prompt_tokens=prompt_tokens,
+        n_queries=meter.queries,
+        model=_name(model),
+        weights_sha256=model.loaded.weights_sha256,
+        gate_shift=float(gate_shift),
+        seed=sampling.seed,
+        sampling=kept.SampledWith(sampling.temperature, sampling.top_k, sampling.top_p),
+        dtype=model.dtype,
+        device=engine.device.type,
+        impl=engine.impl,
+        versions={
+            "dcp": __version__,
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            "tokenizers": tokenizers.__version__,
+            "numpy": np.__version__,
+        },
+        memory=_memory(model, meter.memory),
+        context=model.info.context,
+        threads=torch.get_num_threads(),
+        truncated=truncated,
+        interrupted=interrupted,
+        policy=None if eviction is None else eviction.policy,
+        budget=None if eviction is None else eviction.budget,
+        policy_settings=None if eviction is None else dict(eviction.settings),
+        prompt_seconds=meter.prompt_seconds,
+        time_to_first_token_s=meter.time_to_first_token_s,
+        tokens_per_second=meter.tokens_per_second(),
+    )
+
+
+def meta_of_replay(
+    source: kept.Meta,
+    model: OpenModel,
+    engine: Engine,
+    *,
+    queries: int,
+    memory: Memory,
+    gate_shift: float,
+    prune: bool,
+) -> kept.Meta:
+    """Of the tokens of ``source`` read again: nothing was drawn and nothing timed."""
+    return dataclasses.replace(
+        source,
+        n_queries=queries,
+        model=_name(model),
+        weights_sha256=model.loaded.weights_sha256,
+        gate_shift=float(gate_shift) if prune else 0.0,
+        dtype=model.dtype,
+        device=engine.device.type,
+        impl=engine.impl,
+        memory=_memory(model, memory, gated=prune),
+        context=model.info.context,
+        interrupted=False,
+        prompt_seconds=None,
+        time_to_first_token_s=None,
+        tokens_per_second=None,
+        policy=None,
+        budget=None,
+        policy_settings=None,
+        control=None,
+        control_seed=None,
+        lost_attention_on_token_0=None,
+        replayed=kept.Replayed(
+            model=source.model,
+            weights_sha256=source.weights_sha256,
+            gate_shift=source.gate_shift,
+            gates="on" if prune else "off",
+        ),
+    )
+
+
+def _name(model: OpenModel) -> str:
+    """A folder may be called anything; the name in a trace is one printable line."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in model.info.name)[:1000]
+
+
+def _memory(model: OpenModel, memory: Memory, gated: bool = True) -> kept.Memory:
+    config, gates = model.loaded.config, model.loaded.gates
+    entry = 2 * config.kv_heads * config.head_dim * model.loaded.dtype.itemsize
+    gate_key = 4 * gates.interaction if gates and gated else 0
+    return kept.Memory(
+        live=memory.live,
+        held=memory.held,
+        peak=memory.peak,
+        dense=memory.dense,
+        row=entry + gate_key,
+        entry=entry,
+    )

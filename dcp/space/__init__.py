@@ -1,0 +1,1 @@
+"""A demo that costs nothing: the model in the visitor's browser, written as a static folder."""

@@ -1,0 +1,117 @@
+"""The tables of "Parts of speech" from a study that was saved: fixed horizons, and no trace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from dcp.resources import asset
+from dcp.stats.groups import group_of_tag
+from dcp.stats.lives import Phase
+from dcp.stats.pooled import HORIZONS, Study, from_json
+from dcp.ui.speech.source import Filters
+
+__all__ = ["Saved", "open_study", "studies"]
+
+_FOLDER = asset("traces")
+
+
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """A study that was made before."""
+
+    key: str
+    study: Study
+
+    @property
+    def texts(self) -> int:
+        return int(self.study.about["texts"])
+
+    @property
+    def layers(self) -> int:
+        return int(self.study.about["layers"])
+
+    @property
+    def sources(self) -> tuple[Phase, ...]:
+        return tuple(self.study.about["sources"])
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        return HORIZONS
+
+    def rates(self, filters: Filters) -> pd.DataFrame:
+        table = self._rates(filters)
+        return table[(table.horizon == filters.horizon) & (table.layer == _number(filters.layer))]
+
+    def curves(self, filters: Filters) -> pd.DataFrame:
+        table = self._rates(filters)
+        table = table[(table.arm == "gates") & (table.layer == _number(filters.layer))]
+        told = table[np.isfinite(table.drop_rate)]
+        curve = told.assign(
+            age=told.horizon,
+            survival=1 - told.drop_rate,
+            ci_low=1 - told.ci_high,
+            ci_high=1 - told.ci_low,
+        )
+        start = curve.drop_duplicates("group").assign(age=0, survival=1.0, ci_low=1.0, ci_high=1.0)
+        return pd.concat([start, curve], ignore_index=True)
+
+    def by_layer(self, filters: Filters) -> pd.DataFrame:
+        table = self._rates(filters)
+        chosen = (table.arm == "gates") & (table.layer >= 0) & (table.horizon == filters.horizon)
+        return table[chosen]
+
+    def triggers(self, filters: Filters) -> pd.DataFrame:
+        return self._of(self.study.triggers, filters)
+
+    def hazard(self, filters: Filters) -> pd.DataFrame:
+        return self._of(self.study.hazard, filters)
+
+    def noise(self, filters: Filters) -> pd.DataFrame:
+        table = self.study.noise
+        chosen = (table["by"] == filters.by) & (table.source == filters.source)
+        return table[chosen & (table.pieces == filters.pieces)]
+
+    def words(self, filters: Filters, group: str) -> pd.DataFrame:
+        table = self.study.words
+        groups = table["group"].map(lambda pos: group_of_tag(filters.by, pos))
+        mine = table[(table.source == filters.source) & (groups == group)]
+        every = int(mine.drop_duplicates("group").spellings.sum())
+        return mine.sort_values("times", ascending=False, ignore_index=True).assign(spellings=every)
+
+    def _rates(self, filters: Filters) -> pd.DataFrame:
+        table = self.study.rates
+        chosen = (table["by"] == filters.by) & (table.source == filters.source)
+        return table[chosen & (table.pieces == filters.pieces)]
+
+    def _of(self, table: pd.DataFrame, filters: Filters) -> pd.DataFrame:
+        chosen = (table["by"] == filters.by) & (table.source == filters.source)
+        return table[chosen & (table.layer == _number(filters.layer))]
+
+
+def _number(layer: int | None) -> int:
+    return -1 if layer is None else layer
+
+
+def studies() -> dict[str, Path]:
+    """The bundled studies by the names they are shown by: ``assets/traces/[NAME.]study.json``."""
+    found = sorted([*_FOLDER.glob("study.json"), *_FOLDER.glob("*.study.json")])
+    return {_name(path): path for path in found}
+
+
+def _name(path: Path) -> str:
+    name = path.name.removesuffix("study.json").rstrip(".")
+    return f"Validation study: {name}" if name else "Validation study"
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def open_study(path: str, changed: float) -> Saved:
+    """The study in a file, cached by path and time of change.
+
+    Raises TraceError.
+    """
+    return Saved(f"{path}:{changed}", from_json(Path(path).read_text(encoding="utf-8")))

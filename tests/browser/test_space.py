@@ -1,0 +1,311 @@
+"""The engine in the page says what `dcp.engine` says: tokens, deaths, spans, draws, words."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dcp.engine.sampling import draw, uniforms
+from dcp.model.config import Sampling
+from dcp.model.registry import open_model
+from dcp.resources import asset
+from dcp.runs.plans import matched, put_back
+from dcp.runs.recorder import record
+from dcp.runs.rescore import effect
+from dcp.space import static
+from dcp.space.model import describe
+from dcp.space.pack import pack_tokenizer
+from dcp.speech.tagger import GROUPS, UPOS, group_of
+from dcp.speech.words import Word, from_json
+from dcp.stats.survival import drop_table
+from dcp.text.tokens import Tokenizer
+from dcp.trace import ALIVE, Trace
+from dcp.viewer.payload import payload
+from tests.helpers import checkpoints
+from tests.helpers.pages import HOSTILE, RIVER, ask, compare, module, served
+
+
+def spelling() -> dict[str, Any]:
+    """The bundled tokenizer as the page gets it."""
+    path = open_model(None).info.path / "tokenizer.json"
+    return pack_tokenizer(json.loads(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        (RIVER * 2, {"new": 48, "temperature": 0, "seed": 0}),
+        (RIVER * 2, {"new": 64, "temperature": 0.8, "seed": 2**63 - 1}),
+        (RIVER, {"new": 40, "temperature": 1.3, "seed": 5, "sparsity": 0.93}),
+        (RIVER, {"new": 40, "temperature": 0.8, "seed": 5, "sparsity": 0.35}),
+        (HOSTILE * 3, {"new": 30, "temperature": 0.8, "seed": 1}),
+        (RIVER * 20, {"new": 0, "temperature": 0.8, "seed": 0}),
+        ("a", {"new": 1, "temperature": 0, "seed": 0}),
+    ],
+)
+def test_tokens_and_deaths_are_the_engines(
+    space_page: Any, text: str, settings: dict[str, Any]
+) -> None:
+    answer = ask(space_page, text, **settings)
+    known = {"new": "new_tokens"}
+    trace = record(text, **{known.get(key, key): value for key, value in settings.items()})
+    verdict = compare(answer, trace)
+    assert verdict.same_tokens
+    assert not verdict.differing or verdict.near_tie
+    assert (answer.text, answer.n_queries) == (trace.text, trace.n_queries)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen3"])
+def test_shared_heads_and_norms_of_queries_and_keys(
+    browser: Any, tmp_path: Path, architecture: str
+) -> None:
+    """Llama with two key heads for four queries; Qwen 3, which also normalises both."""
+    checkpoints.make(tmp_path / "model", architecture, drop=0.6)
+    model = open_model(tmp_path / "model")
+    static.write(static.build(model), tmp_path / "space")
+    with served(tmp_path / "space") as address:
+        opened = browser.new_page()
+        opened.goto(address)
+        answer = ask(opened, RIVER, new=60, temperature=1, seed=3)
+        opened.close()
+    trace = record(RIVER, model=model, new_tokens=60, temperature=1, seed=3)
+    verdict = compare(answer, trace)
+    assert verdict.same_tokens
+    assert not verdict.differing or verdict.near_tie
+    assert 0.2 < trace.sparsity_at_end() < 0.95
+
+
+def test_without_webassembly_plain_javascript_says_the_same(
+    browser: Any, space_address: str, space_page: Any
+) -> None:
+    """The kernels' file is damaged on its way, as good as no WebAssembly at all."""
+    fast = ask(space_page, RIVER, new=20, temperature=0.8, seed=4)
+    assert space_page.evaluate("window.dcp.ready") == "wasm"
+    context = browser.new_context()
+    context.route("**/kernels.wasm", lambda route: route.fulfill(body=b"not a module"))
+    slow_page = context.new_page()
+    slow_page.goto(space_address)
+    slow = ask(slow_page, RIVER, new=20, temperature=0.8, seed=4)
+    assert slow_page.evaluate("window.dcp.ready") == "javascript"
+    context.close()
+    assert slow.ids == fast.ids
+    assert np.array_equal(slow.death, fast.death)
+
+
+def hostile_texts(count: int) -> list[str]:
+    """Random code points of all planes, white space of all kinds, contractions, broken emoji."""
+    generator = random.Random(11)
+    pieces = [*HOSTILE.split(" "), "don't", "I'LL", "  ", "\n \n", "\u3000", "\ufeff", "½Ⅷ", "'s"]
+
+    def char() -> str:
+        if generator.random() < 0.5:
+            return chr(generator.randrange(32, 0x250))
+        code = generator.choice([0x3000, 0xD7FF, 0x10FFFF])
+        return chr(generator.randrange(0x250, code)).encode("utf-8", "replace").decode()
+
+    def text() -> str:
+        parts = generator.randrange(1, 60)
+        return "".join(
+            generator.choice(pieces) if generator.random() < 0.2 else char() for _ in range(parts)
+        )
+
+    return [text() for _ in range(count)]
+
+
+def test_the_tokenizer_gives_the_same_ids_and_spans(space_page: Any) -> None:
+    texts = [*hostile_texts(1500), "a" * 5000, " " * 300, "\n" * 77 + "x"]
+    tokenizer = Tokenizer.load(open_model(None).info.path)
+    found = module(
+        space_page,
+        "tokenizer",
+        """({ Tokenizer }, [spec, texts]) => {
+          const t = new Tokenizer(spec);
+          return texts.map((s) => Object.values(t.encode(s)).map((a) => Array.from(a)));
+        }""",
+        [spelling(), texts],
+    )
+    for text, (ids, spans) in zip(texts, found, strict=True):
+        wanted = tokenizer.encode(text)
+        assert ids == wanted.ids.tolist(), repr(text)
+        assert spans == wanted.offsets.reshape(-1).tolist(), repr(text)
+
+
+def test_broken_characters_stream_as_in_the_engine(space_page: Any) -> None:
+    """Random ids: bytes that never become a character, and characters in several tokens."""
+    model = open_model(None)
+    generator = np.random.default_rng(5)
+    ids = [generator.integers(0, 400, 60).tolist() for _ in range(40)]
+    found = module(
+        space_page,
+        "tokenizer",
+        """({ Tokenizer, TextStream }, [spec, all]) => {
+          const t = new Tokenizer(spec);
+          return all.map((ids) => {
+            const s = new TextStream(t, "é🙂", t.encode("é🙂"));
+            ids.forEach((id) => s.push(id));
+            return [s.text, s.spans];
+          });
+        }""",
+        [spelling(), ids],
+    )
+    for row, (text, spans) in zip(ids, found, strict=True):
+        stream = model.tokenizer.stream(model.tokenizer.encode("é🙂"))
+        stream.append(row)
+        assert (text, spans) == (stream.text, stream.offsets.reshape(-1).tolist())
+
+
+def test_uniforms_and_draws_are_those_of_the_engine(space_page: Any) -> None:
+    seeds = [0, 1, 2**32, 2**63 - 1]
+    found = module(
+        space_page,
+        "sampling",
+        "({ uniform }, seeds) => seeds.map((s) => [0, 1, 1023].map((p) => uniform(BigInt(s), p)))",
+        [str(seed) for seed in seeds],
+    )
+    assert found == [uniforms(seed, [0] * 3, [0, 1, 1023]).tolist() for seed in seeds]
+
+    logits = torch.randn(40, 500, generator=torch.Generator().manual_seed(1)) * 4
+    us = torch.rand(40, generator=torch.Generator().manual_seed(2))
+    for temperature, top_k, top_p in [(0, 0, 1.0), (0.8, 0, 1.0), (1.5, 7, 1.0), (1.0, 30, 0.6)]:
+        wanted = draw(logits, Sampling(temperature, top_k, top_p, 0), us).tolist()
+        got = module(
+            space_page,
+            "sampling",
+            """({ draw }, [rows, how, us]) =>
+              rows.map((row, i) => draw(Float32Array.from(row), how, us[i]))""",
+            [
+                logits.tolist(),
+                {"temperature": temperature, "topK": top_k, "topP": top_p},
+                us.tolist(),
+            ],
+        )
+        assert got == wanted
+
+
+def test_words_of_the_page_are_spans_of_its_text(space_page: Any) -> None:
+    found = module(
+        space_page,
+        "words",
+        "({ split }, text) => split(text).map(([a, b]) => text.slice(a, b))",
+        "Mr. Lee can't pay $1,500.50 - it's the 3rd time!!! See www.x.org... (I cannot.)",
+    )
+    assert found == [
+        *("Mr.", "Lee", "ca", "n't", "pay", "$", "1,500.50", "-", "it", "'s", "the", "3rd", "time"),
+        *("!!!", "See", "www.x.org...", "(", "I", "can", "not", ".", ")"),
+    ]
+    tags = module(space_page, "tagger", "({ TAGS }) => TAGS")
+    assert tuple(tags) == UPOS
+
+
+def as_page(trace: Trace, words: list[Word]) -> list[dict[str, Any]]:
+    """A trace and its words as the page's modules take them, arrays as lists."""
+    tagged = [word for word in words if word.pos in UPOS]
+    found = {
+        "token_ids": trace.token_ids.tolist(),
+        "death": trace.death.reshape(-1).tolist(),
+        "logprob": [None if np.isnan(x) else float(x) for x in trace.logprob],
+        "layers": trace.layers,
+        "n_queries": trace.n_queries,
+        "prompt": trace.prompt_tokens,
+    }
+    spans = [x for w in tagged for x in (w.start, w.end, w.first, w.last)]
+    return [found, {"spans": spans, "pos": [UPOS.index(w.pos) for w in tagged]}]
+
+
+@pytest.mark.parametrize("source", ["prompt", "generated", "both"])
+@pytest.mark.parametrize("by", ["pos", "group"])
+def test_drop_rates_are_those_of_the_statistics(space_page: Any, source: Any, by: Any) -> None:
+    trace = Trace.load(asset("traces/heldout-1.safetensors"))
+    words = from_json(asset("traces/heldout-1.words.json").read_text(encoding="utf-8"))
+    names = list(UPOS if by == "pos" else GROUPS)
+    of = list(range(17)) if by == "pos" else [names.index(group_of(pos)) for pos in UPOS]
+    found = module(
+        space_page,
+        "rates",
+        "({ rates }, [trace, words, groups, source]) => rates(trace, words, groups, source)",
+        [*as_page(trace, words), {"names": names, "of": of}, source],
+    )
+    wanted = drop_table([(trace, words)], by, source=source, n_boot=1)
+    assert [row["group"] for row in found] == wanted["group"].tolist()
+    for key in ("words", "at_risk", "events"):
+        assert [row[key] for row in found] == wanted[key].tolist(), key
+    rates = [np.nan if row["drop_rate"] is None else row["drop_rate"] for row in found]
+    assert np.allclose(rates, wanted["drop_rate"], equal_nan=True)
+    assert np.isfinite(rates).any() or source == "generated"
+
+
+def test_plans_and_their_matches_are_those_of_the_library(space_page: Any) -> None:
+    trace = Trace.load(asset("traces/heldout-1.safetensors"))
+    given, _ = as_page(trace, [])
+    for token, layer in ((12, None), (40, 3), (90, None)):
+        plan = put_back(trace, token, layer)
+        own = module(
+            space_page,
+            "plans",
+            """({ putBack, matched }, [trace, token, layer]) => {
+              const plan = putBack(trace, token, layer);
+              return { plan, ...matched(trace, plan) };
+            }""",
+            [given, token, layer],
+        )
+        assert own["plan"] == {"token": token, "layers": [*plan.layers], "steps": [*plan.steps]}
+        theirs = matched(trace, plan, n=10**6)
+        wanted = matched(trace, plan)
+        assert (len(own["plans"]), own["horizon"]) == (len(wanted.plans), wanted.horizon)
+        # The draw is the page's own; what it draws from is the library's.
+        every = {(p.token, p.layers, p.steps) for p in theirs.plans}
+        assert all((p["token"], (*p["layers"],), (*p["steps"],)) in every for p in own["plans"])
+
+
+def test_a_token_put_back_changes_the_text_as_in_the_library(space_page: Any) -> None:
+    text = RIVER * 2 + "The fox sat down and waited for the miller."
+    ask(space_page, text, new=30, temperature=0, seed=0)
+    model = open_model(None)
+    trace = record(text, new_tokens=30, temperature=0, model=model)
+    token = int(np.argmax((trace.death[:, 5:20] != ALIVE).sum(axis=0))) + 5
+    wanted = effect(model, trace, put_back(trace, token))
+    found = space_page.evaluate("(token) => window.dcp.putBack(token)", token)
+    assert np.allclose(found["change"], wanted.after, atol=2e-4)
+    assert abs(wanted.total) > 1e-3
+    assert len(found["totals"]) == len(wanted.controls.plans)
+    assert "nats" in space_page.inner_text("#back-answer")
+
+
+def test_the_view_is_given_what_the_app_gives_it(space_page: Any) -> None:
+    """The payload, key by key, of a text with characters in several tokens and two UTF-16 units."""
+    trace = record("é🙂 A cat 👩‍👩‍👧 <|endoftext|> sat.", new_tokens=6, seed=2)
+    words = [Word(4, 5, "A", "DET", 4, 4, "prompt", True)]
+    given, spans = as_page(trace, words)
+    given |= {"offsets": trace.offsets.reshape(-1).tolist(), "text": trace.text}
+    given |= {"margin": [None if np.isnan(x) else float(x) for x in trace.margin.reshape(-1)]}
+    found = module(
+        space_page,
+        "payload",
+        """({ payload }, [sample, t, words, spec]) => {
+          const floats = (a) => Float32Array.from(a, (v) => v ?? NaN);
+          const trace = {
+            ...t, token_ids: Int32Array.from(t.token_ids), offsets: Int32Array.from(t.offsets),
+            death: Int32Array.from(t.death), margin: floats(t.margin), logprob: floats(t.logprob),
+            planned: 0, counters: { held: 7, now: 1, mean: 2, first: 3 },
+          };
+          const marked = { spans: Int32Array.from(words.spans), pos: Uint8Array.from(words.pos) };
+          const request = { gateShift: 0, seed: 2, temperature: 0.8 };
+          const made = { spec, impl: "wasm", request, running: false };
+          return payload(sample, "trace", trace, made, marked);
+        }""",
+        [payload(trace, []), given, spans, describe(open_model(None))],
+    )
+    wanted = payload(trace, words)
+    own = ("label", "machine", "speed")
+    assert found.keys() == wanted.keys()
+    assert found["memory"].keys() == wanted["memory"].keys()
+    wanted["memory"]["kv_bytes_held"] = 7
+    for key in found.keys() - set(own):
+        assert found[key] == wanted[key], key
+    assert found["label"].split(" · ")[:-1] == wanted["label"].split(" · ")[:-1]

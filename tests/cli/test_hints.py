@@ -1,0 +1,39 @@
+"""The library speaks of parameters; the command line adds its option behind what it says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import dcp
+from dcp.cli.hints import worded
+from dcp.cli.main import main
+from dcp.errors import RequestError
+
+PACKAGE = Path(dcp.__file__).parent
+
+
+def test_a_remedy_gets_the_name_of_its_option_and_others_none() -> None:
+    assert worded(RequestError("too long", remedy="truncate")) == (
+        "too long (--truncate left or right)"
+    )
+    assert worded(RequestError("too long")) == "too long"
+    assert worded(RequestError("too long", remedy="of a later version")) == "too long"
+
+
+def test_every_remedy_that_the_library_names_has_an_option() -> None:
+    named = {
+        remedy
+        for path in PACKAGE.rglob("*.py")
+        for remedy in re.findall(r'remedy="(\w+)"', path.read_text(encoding="utf-8"))
+    }
+    assert {"truncate", "span", "results"} <= named
+    for remedy in named:
+        assert worded(RequestError("x", remedy=remedy)) != "x", f"{remedy} has no hint in dcp/cli"
+
+
+def test_a_command_prints_the_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace", "--text", " "]) == 2
+    assert capsys.readouterr().err == (
+        "dcp: there is no text: give at least one word (--text or --file)\n"
+    )

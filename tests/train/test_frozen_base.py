@@ -1,0 +1,102 @@
+"""Gates on a frozen base: its own teacher, small checkpoints, the gradient of whole logits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+
+from dcp.model.weights import load
+from dcp.train.build import build, is_gate
+from dcp.train.data import Shards
+from dcp.train.loop import train
+from dcp.train.step import accumulate, window_weights
+from tests.helpers.training import TINY, losses
+
+CHEAP = replace(
+    TINY, stage="prune", gates="hard", tune="gates", lr=0.1, gate_lr=0.05, distill=1.0, spread=1.0,
+    copies=2,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("tune", ["gates", "norms"])
+def test_the_cheap_recipes_leave_the_rest_as_it_was(
+    tune: Any, corpus: Path, base: Path, tmp_path: Path
+) -> None:
+    settings, shards = replace(CHEAP, tune=tune), [corpus / "shard.npy"]
+    final = train(settings, shards, corpus, tmp_path / "run", init=base, teacher=base)
+    before = load(base, gates=False).transformer.state_dict()
+    after = load(final).transformer.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {name for name in before if "norm" in name and tune == "norms"}
+
+
+def test_a_checkpoint_holds_what_was_trained_and_goes_on_from_its_own_base(
+    corpus: Path, base: Path, tmp_path: Path
+) -> None:
+    shards, runs = [corpus / "shard.npy"], (tmp_path / "whole", tmp_path / "parts")
+    whole = train(CHEAP, shards, corpus, runs[0], init=base)
+    train(replace(CHEAP, steps=3, decay=0), shards, corpus, runs[1], init=base)
+    names = load_file(runs[1] / "last" / "dcp.safetensors").keys()
+    assert len(names) == 2 * 3
+    assert not list((runs[1] / "last").glob("model*.safetensors"))
+    assert load(runs[1] / "last").gates is not None
+    parts = train(CHEAP, shards, corpus, runs[1], resume=True)
+    expected, found = (load_file(run / "dcp.safetensors") for run in (whole, parts))
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert losses(runs[0]) == losses(runs[1])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_the_frozen_head_gives_the_gates_the_gradient_of_whole_logits(
+    share: float, corpus: Path, base: Path
+) -> None:
+    whole = replace(TINY, stage="prune", gates="hard", distill=share, spread=2.0, gamma=0.0)
+    data = Shards.open([corpus / "shard.npy"])
+    accelerator = Accelerator(mixed_precision="no", cpu=True)
+    gradients = []
+    for settings in (whole, replace(whole, tune="gates")):
+        model, _, _ = build(settings, corpus, base)
+        # The teacher of the whole head must be the base without its gates.
+        teacher = load(base, gates=False).transformer if settings.tune == "all" else model
+        done = accumulate(settings, data, model, teacher, accelerator, 0)
+        gradients.append([p.grad for n, p in model.named_parameters() if is_gate(n)])
+    for expected, found in zip(*gradients, strict=True):
+        assert torch.allclose(expected, found, atol=1e-6, rtol=1e-4)
+    assert done.loss > 0
+
+
+def test_levelled_windows_weigh_one_on_average_and_the_price_with_them(
+    corpus: Path, base: Path
+) -> None:
+    settings = replace(CHEAP, level=0.7, spread=3.0, centre=-1.0)
+    dial = torch.linspace(-4.0, 2.0, 6001)
+    assert float(window_weights(settings, dial).mean()) == pytest.approx(1.0, rel=1e-3)
+    # At one shift alone the weight is 1, whatever the level.
+    data = Shards.open([corpus / "shard.npy"])
+    accelerator = Accelerator(mixed_precision="no", cpu=True)
+    gradients = []
+    for level in (0.0, 0.7):
+        model, _, _ = build(CHEAP, corpus, base)
+        settings = replace(CHEAP, level=level, spread=0.0, centre=2.0)
+        accumulate(settings, data, model, model, accelerator, 0)
+        gradients.append(model.blocks[0].q_int.weight.grad)
+    assert torch.allclose(*gradients, rtol=1e-4)
+
+
+def test_copies_of_a_window_are_read_at_shifts_of_their_own(corpus: Path, base: Path) -> None:
+    data = Shards.open([corpus / "shard.npy"])
+    accelerator = Accelerator(mixed_precision="no", cpu=True)
+    seen: list[torch.Tensor] = []
+
+    model, _, _ = build(CHEAP, corpus, base)
+    model.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    accumulate(CHEAP, data, model, model, accelerator, 0)
+    assert [len(ids) for ids in seen] == [1, 2, 1, 2]  # the teacher reads a window once
+    assert torch.equal(seen[1], seen[0].expand(2, -1))
+    assert not torch.equal(seen[0], seen[2])
