@@ -34,7 +34,6 @@ TOO_LONG = {
     "dcp/model/paged.py",
     "dcp/stats/pooled.py",
     "dcp/study.py",
-    "dcp/trace/meta.py",
     "dcp/trace/trace.py",
 }
 READERS = ("trace", "speech", "stats", "figures", "viewer", "method")
