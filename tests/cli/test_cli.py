@@ -17,6 +17,7 @@ import pytest
 
 from dcp.cli.main import COMMANDS, main
 from dcp.cli.terminal import print_json, print_table, printable
+from dcp.kernels.api import resolve
 from dcp.model import registry as models
 from dcp.trace import Trace
 from tests.helpers.traces import DESIGN
@@ -173,7 +174,7 @@ def test_trace_prints_what_other_tools_rely_on(
         assert found[f"kv_bytes_{name}"] == getattr(trace.meta.memory, name) > 0
     assert found["tokens_per_second"] > 0
     assert found["time_to_first_token_s"] > 0
-    assert (found["gate_shift"], found["impl"], found["device"]) == (0, "cpu", "cpu")
+    assert (found["gate_shift"], found["impl"], found["device"]) == (0, resolve("auto"), "cpu")
     assert found["out"] == str(out)
     assert os.listdir(tmp_path) == ["run.safetensors"]
 
