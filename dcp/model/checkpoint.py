@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from dcp.errors import ModelError
 from dcp.model.bases import find_base, how_to_get
 from dcp.model.config import ModelConfig
-from dcp.model.files import Stamp, parameters_of, read_json, sha256_of, stamp_of
+from dcp.model.files import Stamp, parameters_of, read_json, regular, sha256_of, stamp_of
 from dcp.model.folder import chat_template, stop_ids, weight_files
 from dcp.model.gate_config import Base, GateConfig
 from dcp.model.gguf_file import GgufFile
@@ -34,6 +34,7 @@ __all__ = ["DELTA", "GATES", "Checkpoint", "base_of", "gates_of", "open_base"]
 
 GATES = "dcp.safetensors"
 DELTA = "delta."
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,9 @@ class Checkpoint:
 
         if self.base is not None:
             return self.base.tokenizer
+        for name in _TOKENIZER_FILES:
+            if self._has(name):
+                regular(self.folder / name)
         found = Tokenizer(self.gguf.tokenizer()) if self.gguf else Tokenizer.load(self.folder)
         if found.largest >= self.config.vocab:
             raise ModelError(
@@ -201,7 +205,7 @@ def _read(folder: Path, stamp: Stamp) -> Checkpoint:
         stamp,
         hf_config,
         ModelConfig.from_hf(hf_config),
-        stop_ids(hf_config),
+        stop_ids(hf_config, optional("generation_config.json")),
         chat_template(folder, names, optional("tokenizer_config.json")),
         None,
     )

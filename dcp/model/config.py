@@ -6,6 +6,7 @@ dictionary and refuses by name what the model loop does not do.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +17,17 @@ from dcp.errors import ModelError, RequestError
 __all__ = ["ARCHITECTURES", "ModelConfig", "RopeScaling", "Sampling"]
 
 ARCHITECTURES = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
+# Far beyond every model there is; a table of positions must fit into memory.
+_MOST = {
+    "vocab": 2**24,
+    "width": 2**17,
+    "layers": 2**12,
+    "heads": 2**12,
+    "kv_heads": 2**12,
+    "head_dim": 2**12,
+    "ffn": 2**20,
+    "context": 2**21,
+}
 _ACTIVATIONS = {
     "gelu_new": "gelu_new",
     "gelu_pytorch_tanh": "gelu_new",
@@ -84,8 +96,13 @@ class ModelConfig:
             raise ModelError(f"config.json has no {missing} entry, which {kind} needs") from None
         except (TypeError, ValueError, AttributeError, ArithmeticError) as wrong:
             raise ModelError(f"config.json is damaged: {wrong}") from None
-        for name in ("vocab", "width", "layers", "heads", "kv_heads", "head_dim", "ffn", "context"):
-            if not 0 < getattr(config, name) < 2**31:
+        for name, most in _MOST.items():
+            if not 0 < getattr(config, name) <= most:
+                raise ModelError(
+                    f"config.json is damaged: {name} is {getattr(config, name)}, not 1 to {most}"
+                )
+        for name in ("norm_eps", "rope_theta"):
+            if not 0 < getattr(config, name) < math.inf:
                 raise ModelError(f"config.json is damaged: {name} is {getattr(config, name)}")
         if config.positions == "rope" and config.head_dim % 2:
             raise ModelError(f"rotary positions need an even head_dim, not {config.head_dim}")
@@ -139,8 +156,12 @@ def _from_llama_family(hf: Mapping[str, Any]) -> ModelConfig:
     if heads % kv_heads:
         raise ModelError(f"{heads} query heads do not divide into {kv_heads} key/value heads")
     context = int(hf["max_position_embeddings"])
-    window = hf.get("sliding_window")
-    uses_window = kind == "mistral" or hf.get("use_sliding_window", False)
+    window = hf.get("sliding_window", 4096)
+    uses_window = (
+        kind == "mistral"
+        or hf.get("use_sliding_window", False)
+        or any(t != "full_attention" for t in hf.get("layer_types") or ())
+    )
     if uses_window and window is not None and int(window) < context:
         raise ModelError(
             f"sliding_window {window} is shorter than the context {context}, which is not supported"
@@ -173,8 +194,11 @@ def _from_llama_family(hf: Mapping[str, Any]) -> ModelConfig:
 
 
 def _rope(hf: Mapping[str, Any]) -> tuple[float, RopeScaling | None]:
-    """``rope_theta`` + ``rope_scaling``, or transformers 5's ``rope_parameters``."""
-    found = dict(hf.get("rope_parameters") or hf.get("rope_scaling") or {})
+    """``rope_theta`` + ``rope_scaling``, or transformers 5's ``rope_parameters``.
+
+    Where both are there, `transformers` takes the older one.
+    """
+    found = dict(hf.get("rope_scaling") or hf.get("rope_parameters") or {})
     theta = float(found.get("rope_theta") or hf.get("rope_theta") or 10000.0)
     kind = found.get("rope_type") or found.get("type") or "default"
     if float(found.get("partial_rotary_factor") or hf.get("partial_rotary_factor") or 1.0) != 1.0:

@@ -7,7 +7,7 @@ one qkv and one up matrix, [out, in]. Translated here and nowhere else. Knows no
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,9 +15,17 @@ from torch import Tensor
 from dcp.errors import ModelError
 from dcp.model.config import ModelConfig
 
-__all__ = ["from_hf_names", "gate_names", "stored_name", "to_hf_names", "unknown_names"]
+__all__ = [
+    "from_hf_names",
+    "gate_names",
+    "resolve_head",
+    "stored_name",
+    "to_hf_names",
+    "unknown_names",
+]
 
 # Buffers that some versions of transformers saved; they carry no weights.
+_EMBED, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
 _BUFFERS = (".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq")
 
 
@@ -65,6 +73,24 @@ def unknown_names(names: Collection[str], config: ModelConfig) -> list[str]:
     if config.tied:
         wanted.add("lm_head.weight")
     return sorted(n for n in names if n not in wanted and not n.endswith(_BUFFERS))
+
+
+def resolve_head(
+    config: ModelConfig, read: Callable[[str], Tensor], names: set[str]
+) -> tuple[ModelConfig, Callable[[str], Tensor], set[str]]:
+    """Tied embeddings as `transformers` takes them, whatever of the two matrices is stored.
+
+    Both, and they differ: the model is not tied. The head alone: it is the embedding too.
+    """
+    embed = "transformer.wte.weight" if config.architecture == "gpt2" else _EMBED
+    stored = stored_name(embed, names)
+    if not config.tied or _HEAD not in names:
+        return config, read, names
+    if stored is None:
+        return config, lambda name: read(_HEAD if name == embed else name), {*names, embed}
+    if not torch.equal(read(stored), read(_HEAD)):
+        return replace(config, tied=False), read, names
+    return config, read, names
 
 
 def gate_names(layers: int) -> Iterator[tuple[str, str]]:

@@ -23,7 +23,7 @@ from dcp.model.checkpoint import DELTA, GATES, Checkpoint
 from dcp.model.config import ModelConfig
 from dcp.model.files import first_line, regular
 from dcp.model.gate_config import GateConfig
-from dcp.model.names import from_hf_names, gate_names, unknown_names
+from dcp.model.names import from_hf_names, gate_names, resolve_head, unknown_names
 from dcp.model.transformer import Transformer
 
 __all__ = ["LoadedModel", "load", "tensors_of"]
@@ -68,6 +68,7 @@ def load(
     wide = torch.float32 if dtype in _BITS else dtype
     deltas = _deltas(found.folder / GATES) if gates and found.base is not None else {}
     with tensors_of(found) as (read, names):
+        config, read, names = resolve_head(config, read, names)
         if strange := unknown_names(names, config):
             raise ModelError(
                 f"the checkpoint has tensor {strange[0]!r}, which {config.architecture} as we "

@@ -114,7 +114,7 @@ class Tokenizer:
                 f"character {wrong.start} of the text is a lone surrogate "
                 f"(U+{ord(text[wrong.start]):04X}), which is not Unicode; remove it"
             ) from None
-        found = self._backend.encode(text)
+        found = self._encoded(text)
         ids = np.array(found.ids, np.int32)
         mask = np.array([*found.special_tokens_mask, 0], bool)
         specials = int(np.argmin(mask))
@@ -130,6 +130,15 @@ class Tokenizer:
             spans = tiled(found.offsets[specials:], len(text))
         offsets = np.concatenate([np.zeros((specials, 2), np.int32), spans])
         return Encoding(text, ids, offsets, specials)
+
+    def _encoded(self, text: str) -> Any:
+        try:
+            return self._backend.encode(text)
+        # A regular expression that gives up is a panic of Rust, which is no Exception.
+        except BaseException as wrong:
+            if isinstance(wrong, KeyboardInterrupt | SystemExit | MemoryError):
+                raise
+            raise ModelError(f"the tokenizer cannot read this text: {_line(wrong)}") from None
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ``ids``; bytes that are not UTF-8 become U+FFFD."""
@@ -219,7 +228,9 @@ def _convert_slow(folder: Path) -> tokenizers.Tokenizer:
     from transformers import AutoTokenizer
 
     try:
-        found = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        found = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
     # Whatever `transformers` trips over, the person needs the same: a folder with a tokenizer.
     except Exception as wrong:
         raise ModelError(f"{folder} has no usable tokenizer: {_line(wrong)}") from None
@@ -229,5 +240,5 @@ def _convert_slow(folder: Path) -> tokenizers.Tokenizer:
     return backend
 
 
-def _line(wrong: Exception) -> str:
+def _line(wrong: BaseException) -> str:
     return (str(wrong).strip() or type(wrong).__name__).splitlines()[0][:200]
