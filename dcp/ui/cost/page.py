@@ -12,7 +12,7 @@ from dcp.ui.cost.time import measured_so_far, time_section
 from dcp.ui.cost.words import COMPUTED, MEASURED, crossing, size
 from dcp.ui.follow import follow_run
 from dcp.ui.links import point
-from dcp.ui.look import empty
+from dcp.ui.look import empty, percent
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 
@@ -71,7 +71,7 @@ def _tiles(
         (
             "Live at the end · computed",
             counts(live),
-            f"{100 * live / dense:.0f} % of {counts(dense)} dense",
+            f"{percent(live / dense)} of {counts(dense)} dense",
         ),
         ("Held at the end · measured", size(held), "counted by the cache during the run"),
     ]
