@@ -178,7 +178,7 @@ def _dial(info: ModelInfo | None) -> None:
         state["gate_shift"] = own
 
     def label(delta: float) -> str:
-        return f"{100 * expected[delta]:.0f} % · ppl × {cost[delta]:.2f}"
+        return f"{100 * expected[delta]:.0f} % · perplexity × {cost[delta]:.2f}"
 
     st.select_slider(
         "Forgetting",
