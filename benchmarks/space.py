@@ -6,7 +6,8 @@ Builds the Space, serves it here, and drives its page through fragments: each do
 (a blank line ends one; cut to a random length of 80 to 1500 characters, seeded) with 32 new tokens,
 by turns at temperature 0 and 0.8, at four places of the dial. Every token and every death is
 compared with `dcp.record`; a difference that begins where the engine's own gate logit is within
-`NEAR_TIE` of 0 is counted as a near tie. Speeds are those of a 512-token run, and the times of a
+`NEAR_TIE` of 0 is counted as a near tie. Drawn tokens may differ where the uniform falls within
+float rounding of the edge between two. Speeds are those of a 512-token run, and the times of a
 first and a second visit. ``--plain``: without WebAssembly.
 """
 
@@ -33,16 +34,18 @@ DIAL: tuple[float | None, ...] = (None, 0.6, 0.87, 0.93)
 def parity(page: Any, texts: list[str]) -> dict[str, int]:
     """Counts over ``texts``, see the module."""
     model = open_model(None)
-    keys = ("texts", "tokens_equal", "deaths_compared", "texts_with_differing_deaths", "near_ties")
-    total = dict.fromkeys(keys, 0)
+    keys = ("greedy_texts", "greedy_tokens_equal", "sampled_texts", "sampled_tokens_equal")
+    counts = ("deaths_compared", "texts_with_differing_deaths", "near_ties")
+    total = dict.fromkeys((*keys, *counts), 0)
     for i, text in enumerate(texts):
         settings: dict[str, Any] = {"seed": i, "temperature": 0 if i % 2 else 0.8}
         sparsity = DIAL[i // 2 % len(DIAL)]
-        dial = {} if sparsity is None else {"sparsity": sparsity}
+        dial: dict[str, Any] = {} if sparsity is None else {"sparsity": sparsity}
         trace = record(text, model=model, new_tokens=32, **settings, **dial)
         verdict = compare(ask(page, text, new=32, **settings, **dial), trace)
-        total["texts"] += 1
-        total["tokens_equal"] += verdict.same_tokens
+        kind = "greedy" if i % 2 else "sampled"
+        total[f"{kind}_texts"] += 1
+        total[f"{kind}_tokens_equal"] += verdict.same_tokens
         total["deaths_compared"] += trace.death.size if verdict.same_tokens else 0
         total["texts_with_differing_deaths"] += verdict.differing > 0
         total["near_ties"] += verdict.near_tie

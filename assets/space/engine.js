@@ -1,7 +1,7 @@
 // The page's side of the worker: one model, one run at a time.
 
 export class Engine {
-  /** `hear` { progress(loaded, total), trace(trace, running, words), failed(what, message) }. */
+  /** `hear` { progress(loaded, total), trace(trace, running, words), effect(answer), failed(what, message) }. */
   constructor(hear) {
     this.hear = hear;
     this.impl = null;
@@ -26,12 +26,19 @@ export class Engine {
     this.worker.postMessage({ type: "run", id: this.run, request });
   }
 
+  /** Put a token of the last run back, in `layer` or (null) in all layers. */
+  back(token, layer) {
+    this.run += 1;
+    this.worker.postMessage({ type: "back", id: this.run, token, layer });
+  }
+
   stop() { this.worker.postMessage({ type: "stop" }); }
 
   #receive(data) {
     if (data.type === "progress") this.hear.progress(data.loaded, data.total);
     if (data.type === "ready") { this.impl = data.impl; this.#ready(data.impl); }
     if (data.type === "failed" && (data.what === "load" || data.id === this.run)) this.hear.failed(data.what, data.message);
+    if (data.type === "effect" && data.id === this.run) this.hear.effect(data);
     if (data.type === "trace" && data.id === this.run) this.hear.trace(data.trace, data.running, data.words);
   }
 }

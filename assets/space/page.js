@@ -2,14 +2,15 @@
 //
 // window.dcp is for scripts and tests: ready (a promise of the model), done (false while a run is on),
 // trace() -> { token_ids, death (row-major [L, T]), n_queries, text } of what is shown, counters() -> its
-// speed (tokens and seconds) and memory (bytes); null for the sample. Marks in the browser's performance
-// timeline: "sample" (painted), "downloaded".
+// speed (tokens and seconds) and memory (bytes), null for the sample; putBack(token, layer) below. Marks
+// in the browser's performance timeline: "sample" (painted), "downloaded".
 
 import { mount } from "./viewer.js";
 import { Engine } from "./engine.js";
 import { Form } from "./form.js";
 import { read, shiftFor, show, write } from "./link.js";
-import { payload } from "./payload.js";
+import { answer, offer, showRates } from "./panels.js";
+import { payload, units } from "./payload.js";
 import { metaOf, traceFile } from "./trace.js";
 
 const $ = (id) => document.getElementById(id);
@@ -26,7 +27,7 @@ const [manifest, sample] = await Promise.all([fetched("manifest.json"), fetched(
   return new Promise(() => {});
 });
 const spec = manifest.model;
-const view = mount($("view"), sample, { title: "What each layer can still attend to" });
+const view = mount($("view"), sample, { title: "What each layer can still attend to", report: chosen });
 const form = new Form(spec, { run, stop: () => engine.stop() });
 form.fill(asked);
 $("new").max = spec.context - 1;
@@ -35,7 +36,7 @@ requestAnimationFrame(() => performance.mark("sample"));
 // What is on: its request, and its trace so far.
 let current = null;
 
-const engine = new Engine({ progress, trace, failed });
+const engine = new Engine({ progress, trace, effect, failed });
 engine.ready.then((impl) => {
   say("");
   form.state("ready");
@@ -62,22 +63,69 @@ function run(request) {
   }
   say("");
   form.state("running");
+  $("after").hidden = true;
   // A text that is not Unicode, and a seed that is no number, cannot be part of an address.
   if (text.isWellFormed?.() !== false && seed >= 0n) show(write({ text, seed, newTokens, temperature, sparsity }));
-  current = { request, trace: null };
+  current = { id: engine.run + 1, request, trace: null };
   engine.start({ text, seed, newTokens, temperature, gateShift: request.gateShift });
 }
 
 function trace(found, running, words) {
   const { request } = current;
   Object.assign(current, { trace: found, words });
-  view.update(payload(sample, `run-${engine.run}`, found, { spec, impl: engine.impl, request, running }, words));
+  view.update(payload(sample, `run-${current.id}`, found, { spec, impl: engine.impl, request, running }, words));
   count(found.counters, found, running);
   dcp.trace = () => shown(found);
   dcp.counters = () => found.counters;
   if (running) return;
   form.state("ready");
   $("after").hidden = false;
+  $("back").hidden = true;
+  $("back-answer").textContent = "";
+  $("back-most").replaceChildren();
+  table();
+  dcp.done = true;
+}
+
+const GROUPS = { group: { names: sample.group_names, of: sample.pos_group }, pos: { names: sample.pos_labels, of: sample.pos_labels.map((_, i) => i) } };
+const picked = (name) => document.querySelector(`input[name="${name}"]:checked`).value;
+
+function table() { showRates(current.trace, current.words, GROUPS[picked("by")], picked("source")); }
+
+for (const input of document.querySelectorAll('input[name="source"], input[name="by"]')) input.addEventListener("change", table);
+
+/** A token as a sentence names it. */
+function named(token) {
+  const { trace: found } = current, starts = units(found.text), part = found.text.slice(starts[found.offsets[2 * token]], starts[found.offsets[2 * token + 1]]);
+  return `“${part.trim() || "␣"}”`;
+}
+
+/** The visitor has chosen a place in the view. */
+function chosen({ layer, token }) {
+  const found = current?.trace;
+  if (token === null || !found || !dcp.done) return;
+  const T = found.token_ids.length, dropped = Array.from({ length: found.layers }, (_, l) => found.death[l * T + token] < found.n_queries);
+  Object.assign(current, { token, layer });
+  offer(named(token), token, dropped.filter(Boolean).length, layer, dropped[layer]);
+}
+
+let answered = () => {};
+
+/** Put a token of the finished run back, in `layer` or (null) in all: a promise of { change, totals } (nats). */
+dcp.putBack = (token, layer = null) => {
+  dcp.done = false;
+  $("back-answer").textContent = "Reading the same tokens again …";
+  $("back-most").replaceChildren();
+  engine.back(token, layer);
+  return new Promise((done) => { answered = done; });
+};
+
+$("back-all").addEventListener("click", () => dcp.putBack(current.token));
+$("back-one").addEventListener("click", () => dcp.putBack(current.token, current.layer));
+
+function effect({ token, layer, change, totals, first }) {
+  answered({ change, totals });
+  answer(named(token), layer === null ? "all layers" : `layer ${layer}`, { change, totals, names: change.map((_, i) => named(first + 1 + i)) });
   dcp.done = true;
 }
 

@@ -1,7 +1,7 @@
 // What the linked view needs of a trace: the object of dcp/viewer/payload.py, made in the page.
 
 /** Keys of a payload that are the same for every run; the page takes them from the sample's. */
-const SAME = ["pos_names", "pos_labels", "pos_group", "group_names", "near_tie"];
+const SAME = ["version", "pos_names", "pos_labels", "pos_group", "group_names", "near_tie"];
 
 function pack(array) {
   const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
@@ -41,13 +41,13 @@ export function payload(sample, id, trace, { spec, impl, request, running }, wor
   const spans = words ? words.spans.map((v, i) => i % 4 < 2 ? starts[v] : v) : new Int32Array(0);
   return {
     ...Object.fromEntries(SAME.map((key) => [key, sample[key]])),
-    id, running, planned: Math.max(trace.planned, trace.token_ids.length), tokens: trace.token_ids.length,
+    id, running, play: false, dimmed: false, planned: Math.max(trace.planned, trace.token_ids.length), tokens: trace.token_ids.length,
     layers: trace.layers, queries: trace.n_queries, prompt: trace.prompt, text: trace.text, names: names(trace, starts),
     spans: pack(trace.offsets.map((v) => starts[v])), death: pack(trace.death), margin: pack(trace.margin), logprob: pack(trace.logprob),
     words: pack(spans), word_pos: pack(words ? words.pos : new Uint8Array(0)),
     memory: { row_bytes: 4 * (2 * spec.kv_heads * spec.head_dim + spec.interaction), kv_bytes_per_entry: 8 * spec.kv_heads * spec.head_dim, kv_bytes_held: c.held },
     speed: { now: running ? c.now : null, mean: c.mean, first: c.first, process: null },
     label: [`${spec.name} (${spec.sha256.slice(0, 8)})`, `gate shift ${short(request.gateShift)}`, `seed ${request.seed}`, `temperature ${short(request.temperature)}`, `${impl} in this browser`].join(" · "),
-    at: {},
+    machine: "this browser", at: {},
   };
 }

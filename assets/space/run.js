@@ -13,14 +13,14 @@ const RECENT = 16;
 export class Run {
   /** text, newTokens, seed (BigInt), temperature, topK, topP, gateShift: as of `dcp trace`.
 
-  continuation: ids to follow the text in place of drawn ones (then their number is newTokens).
-  orders: deaths decided in place of the gates, [L, T]; gated false: nothing is dropped. */
+  ids: tokens to read in place of the text's own. orders: deaths decided in place of the gates, [L, T];
+  gated false: no gate speaks. */
   constructor(model, tokenizer, request) {
-    this.request = { temperature: 0.8, topK: 0, topP: 1, seed: 0n, gateShift: 0, gated: true, orders: null, continuation: null, ...request };
+    this.request = { temperature: 0.8, topK: 0, topP: 1, seed: 0n, gateShift: 0, gated: true, orders: null, ids: null, ...request };
     this.model = model;
     const { text, newTokens } = this.request;
     check(this.request);
-    const prompt = tokenizer.encode(text), room = model.spec.context - newTokens;
+    const { ids } = this.request, prompt = ids ? { ids, spans: [] } : tokenizer.encode(text), room = model.spec.context - newTokens;
     if (room < 1) throw new RequestError(`${newTokens} new tokens leave no room for text in a context of ${model.spec.context} tokens.`);
     if (prompt.ids.length > room) {
       throw new RequestError(`The text is ${prompt.ids.length} tokens, but with ${newTokens} new tokens the context of ${model.spec.context} has room for ${room}: shorten it, or ask for fewer new ones.`);
@@ -76,8 +76,7 @@ export class Run {
   }
 
   #next() {
-    const at = this.stream.ids.length, { continuation, seed } = this.request;
-    const token = continuation ? continuation[at - this.prompt] : draw(this.logits, this.request, uniform(seed, at));
+    const at = this.stream.ids.length, token = draw(this.logits, this.request, uniform(this.request.seed, at));
     this.logprobs.push(logProbability(this.logits, token));
     this.stream.push(token);
   }
@@ -121,5 +120,5 @@ function check({ text, newTokens, temperature, topK, topP, gateShift, seed }) {
   if (!Number.isInteger(topK) || topK < 0) throw new RequestError("top-k must be a whole number, 0 or more.");
   if (!(topP > 0 && topP <= 1)) throw new RequestError("top-p must lie above 0 and not above 1.");
   if (!Number.isFinite(gateShift)) throw new RequestError("The gate shift must be a finite number.");
-  if (typeof seed !== "bigint" || seed < 0n || seed >= 2n ** 64n) throw new RequestError("The seed must be a whole number from 0 to 2^64 - 1.");
+  if (typeof seed !== "bigint" || seed < 0n || seed >= 2n ** 63n) throw new RequestError("The seed must be a whole number from 0 to 2^63 - 1.");
 }

@@ -5,7 +5,7 @@
 
 const MASK = 0xffffffffn;
 
-/** A number in [0, 1), a multiple of 2^-24. `seed`: a BigInt below 2^64. */
+/** A number in [0, 1), a multiple of 2^-24. `seed`: a BigInt below 2^63. */
 export function uniform(seed, position, row = 0) {
   let [c0, c1, c2, c3] = [BigInt(position), BigInt(row), 0n, 0n], k0 = seed & MASK, k1 = seed >> 32n;
   for (let i = 0; i < 10; i++) {

@@ -1,12 +1,14 @@
 // The engine's thread: downloads the model, runs it, tells the page what has happened so far.
 //
-//   in   { type: "load" }, { type: "run", id, request }, { type: "stop" }
+//   in   { type: "load" }, { type: "run", id, request }, { type: "stop" }, { type: "back", id, token, layer }
 //   out  { type: "progress", loaded, total }, { type: "ready", impl }, { type: "trace", id, running, trace, words },
+//        { type: "effect", id, token, layer, change, totals, first },
 //        { type: "failed", what: "load" | "run", id, message }
 
 import { download, DownloadError, tidy } from "./download.js";
 import { compile } from "./memory.js";
 import { Model } from "./model.js";
+import { change, firstOf, matched, orders, putBack } from "./plans.js";
 import { RequestError, Run } from "./run.js";
 import { Tokenizer } from "./tokenizer.js";
 import { assemble, unzip } from "./weights.js";
@@ -19,6 +21,8 @@ const PICTURE = 120, LISTEN = 25;
 let model = null, tokenizer = null, tagger = null;
 // The id of the run that the page wants, 0 for none; runs wait for one another in a queue.
 let wanted = 0, queue = Promise.resolve();
+// The last finished run's trace.
+let told = null;
 
 async function load() {
   const manifest = await (await fetch(new URL("manifest.json", import.meta.url))).json();
@@ -59,6 +63,24 @@ async function run(id, request) {
     if (wanted !== id) { run.interrupted = run.queries < run.total - 1; break; }
   }
   tell(false);
+  told = run.trace();
+}
+
+/** What the last run's own tokens would have been worth with one dropped token kept alive. */
+async function back(id, token, layer) {
+  const trace = told, plan = putBack(trace, token, layer), { plans, horizon } = matched(trace, plan), totals = [];
+  const score = (one) => {
+    const run = new Run(model, tokenizer, { text: trace.text, ids: trace.token_ids, newTokens: 0, gated: false, orders: orders(trace, one) });
+    for (const _ of run);
+    return change(trace, one, run.logprobs, horizon);
+  };
+  const own = score(plan);
+  for (const one of plans) {
+    await breathe();
+    if (wanted !== id) return;
+    totals.push(score(one).reduce((a, b) => a + b, 0));
+  }
+  postMessage({ type: "effect", id, token, layer, change: own, totals, first: firstOf(plan) });
 }
 
 const LINE = { load: "The model could not be started in this browser", run: "The run stopped" };
@@ -73,7 +95,8 @@ function failed(what, id, error) {
 addEventListener("message", async ({ data }) => {
   if (data.type === "load") await load().catch((error) => failed("load", null, error));
   if (data.type === "stop") wanted = 0;
-  if (data.type !== "run") return;
+  if (data.type !== "run" && data.type !== "back") return;
   wanted = data.id;
-  queue = queue.then(() => run(data.id, data.request)).catch((error) => failed("run", data.id, error));
+  const act = data.type === "run" ? () => run(data.id, data.request) : () => back(data.id, data.token, data.layer);
+  queue = queue.then(act).catch((error) => failed("run", data.id, error));
 });

@@ -39,11 +39,34 @@ MAX_BYTES = 14 * 10**6
 """What a visitor may be asked to download (bytes), everything included."""
 
 _SCRIPTS = (
-    *("page", "engine", "form", "link", "payload", "trace", "worker", "download", "memory"),
-    *("model", "cache", "run", "sampling", "tagger", "tokenizer", "utf8", "weights", "words"),
+    *(
+        "page",
+        "engine",
+        "form",
+        "link",
+        "panels",
+        "payload",
+        "trace",
+        "worker",
+        "download",
+        "memory",
+    ),
+    *(
+        "model",
+        "cache",
+        "plans",
+        "rates",
+        "run",
+        "sampling",
+        "tagger",
+        "tokenizer",
+        "utf8",
+        "weights",
+        "words",
+    ),
 )
 # What the page itself imports; the rest is fetched by the worker.
-_FIRST = ("viewer", "engine", "form", "link", "payload", "trace")
+_FIRST = ("viewer", "engine", "form", "link", "panels", "payload", "rates", "trace")
 _KERNELS = ("kernels/kernels.js", "kernels/kernels.wasm")
 _EXAMPLES = {
     "A fox and a river": (

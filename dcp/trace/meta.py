@@ -105,6 +105,8 @@ class Meta:
     *_seconds, *_s, tokens_per_second   seconds, and tokens a second; None where nothing was timed
     replayed       where the tokens came from, of a run that read them again
     document       names the document that the text is a window of
+    policy         the eviction policy that decided, None for the gates alone
+    budget         entries that a layer could hold after each step, None without a limit
     control        the rule that made the deaths, where no gate did, and its seed
     lost_attention_on_token_0  [L] share, of a run that looked at it
     other          keys that this version does not know, as they were
@@ -133,6 +135,9 @@ class Meta:
     tokens_per_second: float | None = None
     replayed: Replayed | None = None
     document: str | None = None
+    policy: str | None = None
+    budget: int | None = None
+    policy_settings: Mapping[str, Any] | None = None
     control: str | None = None
     control_seed: int | None = None
     lost_attention_on_token_0: tuple[float, ...] | None = None

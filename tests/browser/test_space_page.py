@@ -15,12 +15,12 @@ from tests.helpers.pages import HOSTILE, RIVER, ask, compare, finished, fragment
 
 
 def test_the_saved_trace_is_one_that_the_library_reads(space_page: Any, tmp_path: Path) -> None:
-    answer = ask(space_page, HOSTILE + RIVER, new=20, temperature=0.8, seed=2**63 + 1)
+    answer = ask(space_page, HOSTILE + RIVER, new=20, temperature=0.8, seed=2**63 - 1)
     with space_page.expect_download() as download:
         space_page.click("#save")
     download.value.save_as(tmp_path / "run.safetensors")
     trace = Trace.load(tmp_path / "run.safetensors")
-    own = record(HOSTILE + RIVER, new_tokens=20, temperature=0.8, seed=2**63 + 1)
+    own = record(HOSTILE + RIVER, new_tokens=20, temperature=0.8, seed=2**63 - 1)
     assert answer.ids == trace.token_ids.tolist() == own.token_ids.tolist()
     assert np.array_equal(trace.death, answer.death)
     assert np.array_equal(trace.offsets, own.offsets)
@@ -28,8 +28,9 @@ def test_the_saved_trace_is_one_that_the_library_reads(space_page: Any, tmp_path
     assert np.allclose(trace.logprob, own.logprob, atol=1e-3, equal_nan=True)
     for key in ("weights_sha256", "seed", "sampling", "n_queries", "prompt_tokens", "gate_shift"):
         assert getattr(trace.meta, key) == getattr(own.meta, key)
-    assert trace.meta.memory.dense == own.meta.memory.dense
-    assert trace.meta.memory.live == own.meta.memory.live
+    for key in ("dense", "live", "row", "entry"):
+        assert getattr(trace.meta.memory, key) == getattr(own.meta.memory, key)
+    assert not trace.meta.other
 
 
 def test_a_hostile_text_stays_text(space_page: Any) -> None:
@@ -47,7 +48,7 @@ def test_a_hostile_text_stays_text(space_page: Any) -> None:
         ({"text": RIVER, "new": "many"}, "whole number"),
         ({"text": RIVER, "temperature": -1}, "temperature"),
         ({"text": RIVER, "seed": -3}, "seed"),
-        ({"text": RIVER, "seed": 2**64}, "seed"),
+        ({"text": RIVER, "seed": 2**63}, "seed"),
         ({"text": RIVER, "sparsity": 0.999}, "between 0.28 and 0.95"),
         ({"text": RIVER, "sparsity": "x"}, "between 0.28 and 0.95"),
     ],
@@ -90,7 +91,7 @@ def test_the_address_bar_follows_the_fields(space_page: Any) -> None:
     space_page.evaluate("window.dcp.ready")
     space_page.fill("#text", "Ünï & #1?")
     space_page.fill("#new", "5")
-    space_page.fill("#seed", "18446744073709551615")
+    space_page.fill("#seed", "9223372036854775807")
     space_page.click("#run")
     finished(space_page)
     shared = space_page.url
@@ -113,7 +114,7 @@ def test_a_run_stops_and_the_next_one_starts(space_page: Any) -> None:
     assert len(stopped["token_ids"]) < 900
     with space_page.expect_download() as download:
         space_page.click("#save")
-    assert Trace.load(download.value.path()).meta.interrupted is True
+    assert Trace.load(download.value.path()).meta.interrupted
     # One run in place of another: the newest is what is shown.
     space_page.click("#run")
     answer = ask(space_page, "Another text.", new=4, temperature=0, seed=0)

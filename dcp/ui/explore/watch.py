@@ -35,7 +35,9 @@ def _look(session: Session) -> None:
         _line(shown.note)
         if shown.trace is not None:
             at = _place(session)
-            data = payload(shown.trace, shown.words, run_id=shown.key, at=at)
+            # Whoever comes with a link to a step wants to see that step, not a film.
+            play = shown.origin == "sample" and session.place.step is None
+            data = payload(shown.trace, shown.words, run_id=shown.key, at=at, play=play)
             if not linked_view(data, "view", partial(_went, session)):
                 plain_view(shown.trace)
         return
@@ -53,7 +55,8 @@ def _look(session: Session) -> None:
         )
         linked_view(data, "view")
     elif shown.trace is not None:
-        linked_view(payload(shown.trace, shown.words, run_id="before"), "view")
+        before = payload(shown.trace, shown.words, run_id="before", dimmed=True)
+        linked_view(before, "view")
 
 
 def _went(session: Session, place: Mapping[str, int | None]) -> None:
