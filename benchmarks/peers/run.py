@@ -95,7 +95,8 @@ def arms_of(args: argparse.Namespace, scratch: Path) -> list[Arm]:
     ]
     base = {"kind": "ours", "model": str(args.model), "impl": args.impl, **common}
     for weights in args.weights:
-        for gates, said in (("none", "dense"), ("kept", "0% dropped"), ("own", "own gates")):
+        for gates in args.gates:
+            said = {"none": "dense", "kept": "0% dropped", "own": "own gates"}[gates]
             name = f"dcp {weights}, {said}"
             arms.append(Arm(name, sys.executable, base | {"weights": weights, "gates": gates}))
     if not args.no_transformers:
@@ -158,6 +159,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--weights", nargs="+", default=["int8", "int4"])
+    parser.add_argument("--gates", nargs="+", default=["none", "kept", "own"])
     parser.add_argument("--impl", default="native")
     parser.add_argument("--no-transformers", action="store_true")
     parser.add_argument("--out", type=Path)
