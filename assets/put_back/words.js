@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 3c4c710dcb14e549.
+// Built from web/ by "make web"; sources 423166a5b93774da.
 
 // put_back/words.js
 var shown = /* @__PURE__ */ new WeakMap();

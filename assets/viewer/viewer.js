@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 3c4c710dcb14e549.
+// Built from web/ by "make web"; sources 423166a5b93774da.
 
 // viewer/pixels.js
 var parse = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
