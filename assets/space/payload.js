@@ -48,6 +48,6 @@ export function payload(sample, id, trace, { spec, impl, request, running }, wor
     memory: { row_bytes: 4 * (2 * spec.kv_heads * spec.head_dim + spec.interaction), kv_bytes_per_entry: 8 * spec.kv_heads * spec.head_dim, kv_bytes_held: c.held },
     speed: { now: running ? c.now : null, mean: c.mean, first: c.first, process: null },
     label: [`${spec.name} (${spec.sha256.slice(0, 8)})`, `gate shift ${short(request.gateShift)}`, `seed ${request.seed}`, `temperature ${short(request.temperature)}`, `${impl} in this browser`].join(" · "),
-    machine: "this browser", at: {},
+    machine: "this device", at: {},
   };
 }
