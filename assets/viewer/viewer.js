@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 72a3684d3dbf58d0.
+// Built from web/ by "make web"; sources 3c4c710dcb14e549.
 
 // viewer/pixels.js
 var parse = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
@@ -717,6 +717,7 @@ function cutWords(run) {
 
 // viewer/text.js
 var SLICE = 600;
+var BUNCH = 64;
 var TextPanel = class {
   constructor(view) {
     this.view = view;
@@ -734,6 +735,7 @@ var TextPanel = class {
     if (fresh) {
       box.replaceChildren();
       this.laid = [];
+      this.bunch = null;
       this.seam = null;
       this.tail = null;
     }
@@ -746,13 +748,17 @@ var TextPanel = class {
       old.space.remove();
       old.el.remove();
     }
+    this.bunch = this.laid.at(-1)?.el.parentNode;
     if (this.tail) this.tail.remove();
     if (this.seam && !this.laid.some((x) => x.seam)) {
       this.seam.remove();
       this.seam = null;
     }
     const more = document.createDocumentFragment();
-    for (let u = same; u < this.units.length; u++) this.add(more, this.units[u]);
+    for (let u = same; u < this.units.length; u++) {
+      if (!this.bunch || u % BUNCH === 0) more.append(this.bunch = node("span"));
+      this.add(this.bunch, this.units[u]);
+    }
     const end = this.units.length ? this.units[this.units.length - 1].end : 0;
     this.tail = document.createTextNode(run.text.slice(end));
     more.append(this.tail);
@@ -931,8 +937,8 @@ function put(tile, value, unit, note) {
   write(tile.note, note);
 }
 function fill(tile, over, under = 0) {
-  tile.over.style.width = `${(100 * clamp(over, 0, 1)).toFixed(1)}%`;
-  tile.under.style.width = `${(100 * clamp(under, 0, 1)).toFixed(1)}%`;
+  tile.over.style.transform = `scaleX(${clamp(over, 0, 1).toFixed(3)})`;
+  tile.under.style.transform = `scaleX(${clamp(under, 0, 1).toFixed(3)})`;
 }
 function drawTiles(view) {
   const { run } = view;
@@ -1424,6 +1430,7 @@ function take(view, payload) {
   state.step = clamp(state.step, 0, Math.max(0, run.Q - 1));
   if (!run.running && wasRunning && state.follow) state.step = run.Q - 1;
   view.ranks = [];
+  view.spans = [];
   view.told = "";
   view.text.lay(fresh);
   view.recount();
@@ -1656,7 +1663,8 @@ function heldInk(view, l) {
     return (j, s) => colour.age[Math.min(255, scale * Math.log1p(s - j)) | 0];
   }
   if (state.colour === "span") {
-    const span = spans(view, l);
+    view.spans[l] ??= spans(view, l);
+    const span = view.spans[l];
     return (j) => colour.span[span[j]];
   }
   if (state.colour === "close") {
@@ -2118,12 +2126,19 @@ function drawSlanted(view, pen) {
     ctx.restore();
   }
 }
+var widths = /* @__PURE__ */ new Map();
+function widthOf(ctx, text, weight) {
+  const key = `${weight}${text}`;
+  if (widths.size > 2e3) widths.clear();
+  if (!widths.has(key)) widths.set(key, ctx.measureText(text).width);
+  return widths.get(key);
+}
 function drawFew(view, pen) {
   const { run, geo, css, ctx, counts, state } = view, { x0, x1, track, trackH, names } = geo, v = view.window(), taken = [], y = names + 8;
   const put2 = (j, weight, ink, must) => {
     if (j < v[0] - 0.5 || j >= v[1]) return;
     pen.font(weight, 11);
-    const text = short(run, j), w = ctx.measureText(text).width, at = view.X(j) + geo.cw / 2, left = Math.max(x0 - 4, Math.min(x1 + 4 - w, at - w / 2));
+    const text = short(run, j), w = widthOf(ctx, text, weight), at = view.X(j) + geo.cw / 2, left = Math.max(x0 - 4, Math.min(x1 + 4 - w, at - w / 2));
     if (taken.some(([a, b]) => left < b + 5 && left + w > a - 5)) return;
     if (!must && (at < left || at > left + w)) return;
     taken.push([left, left + w]);
@@ -2272,7 +2287,8 @@ function drawStage(view) {
 function drawScrub(view) {
   const { run, state, geo, grip, scrub } = view, s = state.step, v = view.window(), text = String(s);
   write(grip, text);
-  grip.style.left = `${clamp(view.X(s) + geo.cw / 2 - geo.x0, 0, geo.x1 - geo.x0)}px`;
+  const at = clamp(view.X(s) + geo.cw / 2 - geo.x0, 0, geo.x1 - geo.x0);
+  grip.style.transform = `translateX(calc(${at.toFixed(1)}px - 50%))`;
   grip.style.visibility = s < v[0] - 1 || s > v[1] ? "hidden" : "";
   attribute(scrub, "aria-valuemin", "0");
   attribute(scrub, "aria-valuemax", String(Math.max(0, run.Q - 1)));

@@ -1,9 +1,10 @@
 """Decoding speed beside what a user would pick instead, in one run, arms taking turns.
 
-    python -m benchmarks.peers.run --base DIR --gguf Q4_1.gguf --peers PYTHON --out docs/peers.json
+    python -m benchmarks.peers.run --model DIR --hf DIR --gguf Q4_1.gguf --peers PYTHON
 
-``--base`` is the model as a dcp checkpoint folder (with gates), ``--gguf`` the file it came from,
-``--peers`` a Python that has xllamacpp and gguf. Every arm is a process of its own that waits while
+``--model`` is a dcp checkpoint folder with gates, ``--hf`` its base as `transformers` loads it (the
+same folder by default), ``--gguf`` the file it came from, ``--peers`` a Python that has xllamacpp
+and gguf. Every arm is a process of its own that waits while
 others are measured. A context of C means tokens C - n/2 to C + n/2 for the arms that go on from
 turn to turn, and C for llama.cpp, which reads the same prompt's cache again.
 """
@@ -92,13 +93,13 @@ def arms_of(args: argparse.Namespace, scratch: Path) -> list[Arm]:
         Arm(f"llama.cpp {name}", args.peers, {"kind": "llama", "model": str(path), **common})
         for name, path in (("Q8_0", q8), ("Q4_1", args.gguf))
     ]
-    base = {"kind": "ours", "model": str(args.base), "impl": args.impl, **common}
+    base = {"kind": "ours", "model": str(args.model), "impl": args.impl, **common}
     for weights in args.weights:
         for gates, said in (("none", "dense"), ("kept", "0% dropped"), ("own", "own gates")):
             name = f"dcp {weights}, {said}"
             arms.append(Arm(name, sys.executable, base | {"weights": weights, "gates": gates}))
     if not args.no_transformers:
-        asked = {"kind": "transformers", "model": str(args.base), **common}
+        asked = {"kind": "transformers", "model": str(args.hf or args.model), **common}
         arms.append(Arm("transformers float32", sys.executable, asked))
     return arms
 
@@ -146,10 +147,11 @@ def about(args: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.peers.run", description=__doc__)
-    parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--hf", type=Path)
     parser.add_argument("--gguf", type=Path, required=True)
     parser.add_argument("--peers", required=True)
-    parser.add_argument("--text", type=Path, required=True, help="what the prompt is taken from")
+    parser.add_argument("--text", type=Path, default=Path("docs/log.md"), help="of the prompt")
     parser.add_argument("--scratch", type=Path, default=Path("/tmp"), help="for the Q8_0 file")
     parser.add_argument("--context", type=int, nargs="+", default=[128, 1024, 4096])
     parser.add_argument("--threads", type=int, default=1)
@@ -162,7 +164,7 @@ def main() -> None:
     args = parser.parse_args()
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(args.base / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str((args.hf or args.model) / "tokenizer.json"))
     ids = tokenizer.encode(args.text.read_text(encoding="utf-8")).ids
     if len(ids) < max(args.context):
         sys.exit(f"{args.text} has {len(ids)} tokens; give a longer text or smaller contexts")

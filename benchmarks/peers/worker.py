@@ -68,7 +68,8 @@ def transformers(asked: dict[str, Any], prompt: list[int]) -> Steps:
     @torch.inference_mode()
     def read(ids: torch.Tensor) -> torch.Tensor:
         out = model(ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        return out.logits[:, -1].argmax(dim=-1, keepdim=True)
+        newest: torch.Tensor = out.logits[:, -1].argmax(dim=-1, keepdim=True)
+        return newest
 
     newest = read(torch.tensor([prompt]))
 

@@ -54,9 +54,9 @@ def decode_group(
 ) -> list[Row]:
     """Decode steps up to ``context`` on a checkpoint, ``batch`` rows at once.
 
-    For each kind of ``weights`` ("float32", "bfloat16", "int8"): a dense arm, and one for each
-    share in ``dropped``. ``rival`` adds `transformers` in float32. Dense arms are measured against
-    the first arm of all, pruned arms against their own dense arm.
+    For each kind of ``weights`` ("float32", "bfloat16", "int8", "int4"): a dense arm, and one for
+    each share in ``dropped``. ``rival`` adds `transformers` in float32. Dense arms are measured
+    against the first arm of all, pruned arms against their own dense arm.
     """
     start = context - timing.total - 1
     if start < 1:

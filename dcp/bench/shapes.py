@@ -63,6 +63,15 @@ def random_checkpoint(shape: str) -> Iterator[Path]:
         yield folder
 
 
+# Of a weight in the layers, and of one that decides the token: blocks of 32 with one or two halves.
+_BYTES = {
+    "float32": (4.0, 4.0),
+    "bfloat16": (2.0, 2.0),
+    "int8": (34 / 32, 34 / 32),
+    "int4": (20 / 32, 34 / 32),
+}
+
+
 def step_bytes(model: LoadedModel, weights: str, live: int, *, gates: bool) -> float:
     """Bytes that one decode step cannot avoid reading; batched rows share the weights.
 
@@ -74,8 +83,8 @@ def step_bytes(model: LoadedModel, weights: str, live: int, *, gates: bool) -> f
     ups = 2 if c.gated_mlp else 1
     per_layer = c.width * (c.heads + 2 * c.kv_heads) * c.head_dim
     per_layer += c.heads * c.head_dim * c.width + (ups + 1) * c.width * c.ffn
-    matrices = c.layers * per_layer + c.vocab * c.width
-    total = float(matrices * {"float32": 4, "bfloat16": 2, "int8": 1}[weights] + live)
+    inner, last = _BYTES[weights]
+    total = c.layers * per_layer * inner + c.vocab * c.width * last + live
     if gates and model.gates:
         gate_key = gate_key_bytes(model.gates.interaction)
         entries = live / entry_bytes(c.kv_heads, c.head_dim, model.dtype)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dcp.cli.parser import add_json, add_model, count, number, output, read_text
 from dcp.cli.terminal import note, print_json, printable
+from dcp.errors import RequestError
 
 if TYPE_CHECKING:
     from dcp.model.registry import OpenModel
@@ -36,6 +37,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     dial.add_argument(
         "--sparsity", type=number, metavar="S", help="the dropped share to aim at, in place of δ"
+    )
+    parser.add_argument(
+        "--policy",
+        default="gates",
+        metavar="P",
+        help="who drops: gates (default), none, window, strided, sink, h2o, tova, snapkv, keynorm, "
+        "citrus, random, oldest; all but gates run on any model",
+    )
+    parser.add_argument(
+        "--budget", type=count, metavar="N", help="entries that a layer may hold after each step"
+    )
+    parser.add_argument(
+        "--policy-setting",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="the rule's own knobs, as window=32 for snapkv",
     )
     parser.add_argument(
         "--impl", default="auto", metavar="I", help="auto (default), reference, cpu or triton"
@@ -77,6 +95,9 @@ def run(args: argparse.Namespace) -> int:
         dtype=args.dtype,
         truncate=args.truncate,
         stop_at_eos=args.stop_at_eos,
+        policy=args.policy,
+        budget=args.budget,
+        policy_settings=_settings(args.policy_setting),
     )
     trace = Recorder.begin(request).finish()
     if args.gates_off:
@@ -91,6 +112,16 @@ def run(args: argparse.Namespace) -> int:
     else:
         _show(trace, args.out)
     return 0
+
+
+def _settings(given: list[str]) -> dict[str, str | float | int]:
+    found: dict[str, str | float | int] = {}
+    for each in given:
+        key, equals, value = each.partition("=")
+        if not (key and equals and value):
+            raise RequestError(f"--policy-setting takes KEY=VALUE, not {each!r}")
+        found[key] = value
+    return found
 
 
 def _model(args: argparse.Namespace) -> str | OpenModel | None:
@@ -122,6 +153,10 @@ def summary(trace: Trace, out: Path | None) -> dict[str, Any]:
         "prompt_seconds": meta.prompt_seconds,
         **{name: n for name, n in meta.memory.to_json().items() if name.startswith("kv_bytes_")},
         "gate_shift": meta.gate_shift,
+        "policy": meta.policy or "gates",
+        "budget": meta.budget,
+        "policy_settings": meta.policy_settings,
+        "held_per_layer": trace.held()[:, : trace.n_queries].mean(axis=1),
         "seed": meta.seed,
         "model": meta.model,
         "dtype": meta.dtype,

@@ -37,6 +37,7 @@ from dcp.model.int8 import Int8Linear
 from dcp.model.native import NativeCache, NativeModel, why_not
 from dcp.model.paged import PagedAttention
 from dcp.model.sequence_cache import SequenceCache
+from dcp.model.transformer import Transformer
 from dcp.model.weights import LoadedModel
 from dcp.policies.registry import policy_of
 from dcp.policies.rule import Eviction, Setup, uniform_budget
@@ -60,11 +61,9 @@ class Engine:
         Raises DeviceError when ``impl`` cannot run here, RequestError for ``cache_bytes`` with an
         implementation that keeps its rows on the host. A GPU gets a copy of the weights.
         """
-        if impl == "auto" and isinstance(model.transformer.unembed, Int8Linear | BlockLinear):
-            impl = api.resolve("auto", "cpu")
+        if impl == "auto":
+            impl = _best_for(model.transformer)
         device = api.device_of(impl)
-        if impl == "auto" and device == "cpu" and why_not(model.transformer):
-            impl = "cpu"
         self.kernels = api.kernels(impl, device)
         if device != "cpu":
             moved = copy.deepcopy(model.transformer).to(device)
@@ -204,3 +203,12 @@ class Engine:
             interaction=gates.interaction if gates else 0, gate_shift=request.gate_shift,
             deaths=request.deaths, policy=policy, rules=rules,
         )  # fmt: skip
+
+
+def _best_for(transformer: Transformer) -> str:
+    """The implementation that runs these weights best on this machine."""
+    narrow = isinstance(transformer.unembed, Int8Linear | BlockLinear)
+    device = "cpu" if narrow else api.device_of("auto")
+    if device == "cpu" and why_not(transformer):
+        return "cpu"
+    return api.resolve("auto", device)

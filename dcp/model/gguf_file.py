@@ -125,7 +125,9 @@ class GgufFile:
             row = columns // block * size
             count = int(np.prod(rows)) * row
             raw = np.memmap(self.path, np.uint8, "r", entry.offset, (count,))
-            found = gguf.dequantize(raw.reshape(*rows, row), kind).reshape(entry.shape)
+            # Damaged scales become NaN or infinity, which whoever loads them refuses.
+            with np.errstate(all="ignore"):
+                found = gguf.dequantize(raw.reshape(*rows, row), kind).reshape(entry.shape)
         except (ValueError, KeyError, OSError, NotImplementedError) as wrong:
             raise ModelError(
                 f"{self.path}: tensor {entry.name!r} cannot be read: {first_line(wrong)}"

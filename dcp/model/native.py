@@ -192,7 +192,6 @@ class NativeCache(CachedAttention):
             for layer, slots in enumerate(self._slots[row]):
                 self._enter(found, layer, slots)
             ordered = self._orders[row]
-            found["gates_speak"] = ordered is None or self._mixed[row]
             if ordered is not None:
                 found["orders"] = ordered.ctypes.data + np.arange(len(found)) * ordered.strides[0]
             self._tables[row] = found

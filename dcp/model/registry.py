@@ -142,7 +142,7 @@ def open_model(
     DeviceError in one line.
 
     >>> model = dcp.open_model("dcp-mini", dtype="int8")
-    >>> dcp.record("The museum opened in 1901.", model=model, new_tokens=2).meta["dtype"]
+    >>> dcp.record("The museum opened in 1901.", model=model, new_tokens=2).meta.dtype
     'int8'
     """
     if dtype not in DTYPES:

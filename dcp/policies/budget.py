@@ -22,6 +22,8 @@ __all__ = ["TOLERANCE", "budget_for_sparsity", "budgets_for", "held_with"]
 TOLERANCE = 0.01
 """Counts further apart than this share are not called equal."""
 
+_SHARE_TOLERANCE = 0.05
+
 Counts = npt.NDArray[np.float64]
 Settings = tuple[tuple[str, Any], ...]
 
@@ -71,7 +73,8 @@ def budget_for_sparsity(
     policy: str, sparsity: float, tokens: int, settings: Mapping[str, Any]
 ) -> int:
     """The budget whose mean dropped share of the previous tokens, over the steps of a text of
-    ``tokens``, is nearest to ``sparsity``. Raises RequestError for a share outside 0 … 1."""
+    ``tokens``, is nearest to ``sparsity``. Raises RequestError for a share outside 0 … 1, or one
+    that the policy misses by more than 5 points: in a short text one entry is a large share."""
     if not 0 <= sparsity < 1:
         raise RequestError(f"sparsity must be from 0 to below 1, not {sparsity}")
     past = np.arange(1, max(tokens, 2))
@@ -81,7 +84,14 @@ def budget_for_sparsity(
             (1 - (held_with(policy, entries, len(past) + 1, settings)[1:] - 1) / past).mean()
         )
 
-    return _search(policy, -sparsity, tokens, settings, dropped)
+    entries = _search(policy, -sparsity, tokens, settings, dropped)
+    share = -dropped(entries)
+    if abs(share - sparsity) > _SHARE_TOLERANCE:
+        raise RequestError(
+            f"{policy} can drop {share:.0%} of {tokens} tokens, not {sparsity:.0%}: "
+            "give a budget, or another share"
+        )
+    return entries
 
 
 def _nearest(policy: str, mean: float, tokens: int, settings: Mapping[str, Any]) -> int:

@@ -18,6 +18,7 @@ from dcp.engine.engine import Engine
 from dcp.engine.request import Memory
 from dcp.model.config import Sampling
 from dcp.model.registry import OpenModel
+from dcp.policies.rule import Eviction
 from dcp.runs.meter import Meter
 from dcp.trace import meta as kept
 
@@ -33,6 +34,7 @@ def meta_of_recording(
     prompt_tokens: int,
     sampling: Sampling,
     gate_shift: float,
+    eviction: Eviction | None,
     truncated: Literal["left", "right"] | None,
     interrupted: bool,
 ) -> kept.Meta:
@@ -61,6 +63,9 @@ def meta_of_recording(
         threads=torch.get_num_threads(),
         truncated=truncated,
         interrupted=interrupted,
+        policy=None if eviction is None else eviction.policy,
+        budget=None if eviction is None else eviction.budget,
+        policy_settings=None if eviction is None else dict(eviction.settings),
         prompt_seconds=meter.prompt_seconds,
         time_to_first_token_s=meter.time_to_first_token_s,
         tokens_per_second=meter.tokens_per_second(),
@@ -93,6 +98,9 @@ def meta_of_replay(
         prompt_seconds=None,
         time_to_first_token_s=None,
         tokens_per_second=None,
+        policy=None,
+        budget=None,
+        policy_settings=None,
         control=None,
         control_seed=None,
         lost_attention_on_token_0=None,

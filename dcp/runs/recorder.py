@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -42,13 +42,17 @@ class Recorder:
     ) -> None:
         self._model, self._sampling, self._gate_shift = model, request.sampling, gate_shift
         self._prompt_tokens, self._truncated = len(prompt), truncated
-        self._engine = Engine(model.loaded, request.impl)
+        self._eviction = request.eviction(len(prompt) + request.new_tokens)
+        # A policy is carried out on the host: where the choice is free it is made there.
+        here = "cpu" if self._eviction is not None and request.impl == "auto" else request.impl
+        self._engine = Engine(model.loaded, here)
         self._run = self._engine.run(
             [prompt.ids.tolist()],
             new_tokens=request.new_tokens,
             sampling=request.sampling,
             gate_shift=gate_shift,
             stop_ids=model.stop_ids if request.stop_at_eos else (),
+            eviction=self._eviction,
             cancel=cancel,
         )
         self._text = model.tokenizer.stream(prompt)
@@ -62,8 +66,11 @@ class Recorder:
         ``cancel`` is asked between steps; True ends the run, and the trace says so.
         """
         model, gate_shift = request.model, request.gate_shift
-        opened = model if isinstance(model, OpenModel) else open_model(model, request.dtype)
-        if request.sparsity is not None:
+        gated = request.policy == "gates"
+        opened = model
+        if not isinstance(opened, OpenModel):
+            opened = open_model(opened, request.dtype, gates=gated)
+        if request.sparsity is not None and gated:
             gate_shift = shift_for(opened.info.calibration, request.sparsity)
         prompt, room = opened.tokenizer.encode(request.text), request.room(opened.info.context)
         request.check_length(len(prompt), opened.info.context)
@@ -127,6 +134,7 @@ class Recorder:
                 prompt_tokens=self._prompt_tokens,
                 sampling=self._sampling,
                 gate_shift=self._gate_shift,
+                eviction=self._eviction,
                 truncated=self._truncated,
                 interrupted=self._run.interrupted,
             ),
@@ -152,6 +160,9 @@ def record(
     dtype: str = "float32",
     truncate: Truncate | None = None,
     stop_at_eos: bool = False,
+    policy: str = "gates",
+    budget: int | None = None,
+    policy_settings: Mapping[str, str | float | int] | None = None,
 ) -> Trace:
     """Run a pruned model on ``text`` and return what each layer dropped, when.
 
@@ -163,6 +174,10 @@ def record(
     impl, dtype  implementation and weights' type: "auto", "float32"
     truncate     what to cut from a text that is too long: its "left" or "right" end
     stop_at_eos  end where the model draws its end-of-text token
+    policy       who drops: the model's own "gates", or a rule of `dcp.policies.registry` ("window",
+                 "sink", "h2o", "tova", "snapkv", "keynorm", "citrus", …), on any model
+    budget       entries that a layer may hold after each step, the query's own included; with the
+                 gates the smallest margins go too. ``policy_settings``: the rule's own knobs
 
     Raises RequestError, ModelError or DeviceError in one line.
 
@@ -184,5 +199,8 @@ def record(
         dtype=dtype,
         truncate=truncate,
         stop_at_eos=stop_at_eos,
+        policy=policy,
+        budget=budget,
+        policy_settings=policy_settings or {},
     )
     return Recorder.begin(request).finish()

@@ -7,13 +7,17 @@ request of its own, of token ids. No torch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dcp.arguments import flag, one_of, real, whole
 from dcp.errors import RequestError
 from dcp.model.config import Sampling
+from dcp.policies.budget import budget_for_sparsity
+from dcp.policies.registry import policy_of
+from dcp.policies.rule import Eviction
 
 if TYPE_CHECKING:
     from dcp.model.registry import OpenModel
@@ -44,6 +48,9 @@ class TextRequest:
     dtype: str = "float32"
     truncate: Truncate | None = None
     stop_at_eos: bool = False
+    policy: str = "gates"
+    budget: int | None = None
+    policy_settings: Mapping[str, str | float | int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
@@ -71,8 +78,36 @@ class TextRequest:
                 raise RequestError(f"{name} must be a name, not {getattr(self, name)!r}")
         if self.sparsity is not None and self.gate_shift:
             raise RequestError("give a gate shift or a sparsity, not both")
+        self._check_policy()
         # Made once for its own checks.
         _ = self.sampling
+
+    def _check_policy(self) -> None:
+        policy = policy_of(self.policy)
+        object.__setattr__(self, "policy_settings", policy.with_settings(self.policy_settings))
+        if self.budget is not None:
+            object.__setattr__(self, "budget", whole("budget", self.budget))
+            if self.budget < 1:
+                raise RequestError(f"budget must be at least 1 entry a layer, not {self.budget}")
+            if not policy.budgeted:
+                raise RequestError(f"policy {policy.name} keeps everything: leave the budget out")
+        if policy.name == "gates":
+            return
+        if self.gate_shift:
+            raise RequestError(f"policy {policy.name} has no gates to shift: give a budget")
+        if policy.budgeted and (self.budget is None) == (self.sparsity is None):
+            raise RequestError(
+                f"policy {policy.name} needs a budget of entries a layer or a sparsity, one of them"
+            )
+
+    def eviction(self, tokens: int) -> Eviction | None:
+        """What decides in place of the gates in a run of ``tokens``; None for the gates alone."""
+        if self.policy == "gates" and self.budget is None:
+            return None
+        budget, settings = self.budget, self.policy_settings
+        if self.policy != "gates" and self.sparsity is not None and policy_of(self.policy).budgeted:
+            budget = budget_for_sparsity(self.policy, self.sparsity, tokens, settings)
+        return Eviction(self.policy, budget, settings)
 
     @property
     def sampling(self) -> Sampling:

@@ -1,7 +1,7 @@
 """Two traces side by side: where they differ, token by token, and the numbers that compare them.
 
-Token by token only where both read the same tokens; else what can be said of each alone, at a
-common context length. Numpy and pandas; knows no model, no plots.
+Token by token only where both read the same tokens; else each as a whole, at a common context
+length. Numpy and pandas; knows no model, no plots.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What chance would do: the same number of drops per layer and step, chosen without the gates.
+"""Controls: the same number of drops per layer and step, chosen without the gates.
 
 A control drops at every step exactly as many entries as the run did in that layer, so both hold the
 same memory at all times; only the choice differs. Knows deaths alone.
@@ -46,7 +46,7 @@ def control_deaths(
             living += range(seen, step)
             seen = step
             for _ in range(count):
-                # Which one is last does not matter to a uniform draw, so the hole takes the last.
+                # Order does not matter to a uniform draw: fill the hole with the last.
                 i = int(rng.integers(len(living)))
                 control[layer, living[i]] = step
                 living[i] = living[-1]

@@ -1,4 +1,4 @@
-"""Kaplan-Meier on lives, and what its intervals resample. Knows arrays alone, no table.
+"""Kaplan-Meier on lives, and its bootstrap intervals. Arrays in, arrays out.
 
 Dimensions: C clusters, G groups, ages 0..A. Intervals are a seeded bootstrap over whole clusters.
 """
@@ -33,7 +33,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def cluster_kind(lives: Lives, clusters: int) -> str:
-    """What an interval over these lives resamples, in the words of the tables; "" for nothing."""
+    """What intervals over these lives resample: "texts", "within this text", or "" (nothing)."""
     if clusters < 2:
         return ""
     return "texts" if lives.texts > 1 else "within this text"
@@ -53,7 +53,7 @@ def _by_text(lives: Lives, ages: int) -> tuple[Floats, Floats]:
     cell = (lives.text * shape[1] + lives.group) * shape[2]
 
     def count(age: npt.NDArray[np.int64], which: npt.NDArray[np.bool_] | None = None) -> Floats:
-        # What lies beyond the last age is counted there, and cut off.
+        # Later drops are counted in one more column, then cut off.
         at = cell + np.minimum(age, ages + 1)
         found = np.bincount(at if which is None else at[which], minlength=math.prod(shape))
         return found.reshape(shape)[:, :, : ages + 1].astype(float)
@@ -103,7 +103,7 @@ def intervals(
     for g in np.flatnonzero(several):
         at_risk = weights @ risks[:, g]
         kept = survival(weights @ drops[:, g], at_risk)
-        # A resample in which nothing was at risk at some age says nothing from there on.
+        # Undefined from the age at which a resample has nothing at risk.
         gap = np.logical_or.accumulate((at_risk == 0) & (risks[:, g].sum(0) > 0), axis=1)
         kept[gap & (kept > 0)] = np.nan
         told = (np.isfinite(kept).mean(axis=0) > 0.5) & asked

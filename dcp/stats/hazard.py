@@ -191,7 +191,7 @@ def _standardised(data: _Data, design: Floats, clusters: int) -> Floats:
     groups = len(np.unique(data.group))
     counts = np.stack([data.drops, data.risk - data.drops], axis=1)
     with warnings.catch_warnings():
-        # What does not converge is left blank below; statsmodels says so on stderr as well.
+        # A fit that does not converge is left blank; statsmodels warns on stderr too.
         warnings.simplefilter("ignore")
         model = GLM(counts, design, family=Binomial()).fit(maxiter=50)
     out = np.full((3, groups), np.nan)

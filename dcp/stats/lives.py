@@ -138,7 +138,7 @@ def observe(
         block["group"] = _groups(by, chosen, block)
         block["sample"] = np.full(len(block["word"]), number, np.int64)
         block["text"] = np.full(len(block["word"]), texts[number], np.int64)
-        # One that ends at age 0 without a drop was never at risk.
+        # Observed for no step: never at risk.
         observed = (block["duration"] > block["entry"]) & (block["group"] >= 0)
         observed &= block["event"] | (block["duration"] >= 1)
         block["word"] = block["word"] + numbered
@@ -201,7 +201,7 @@ def _one_text(
     elif dropped_in == "generated":
         begin = trace.prompt_tokens - 1
     event = dies <= end
-    # With "any", a piece may go before the word is complete: age 0.
+    # With "any", a piece may be dropped before the word is complete: age 0.
     duration = np.where(event, np.maximum(dies - last, 0), end - last)
     return {
         "layer": np.repeat(np.arange(layers) if layer is None else np.array([layer]), n),

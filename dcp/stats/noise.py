@@ -46,7 +46,7 @@ def _counts() -> Ints:
 def tagger_errors() -> Floats:
     """[17, 17]: the chance of each true tag (column) given the bundled tagger's tag (row)."""
     counts = _counts().T.astype(float)
-    # One imagined right answer, for a tag that the held-out text hardly has.
+    # One pseudo-count on the diagonal, for tags that are rare in the held-out text.
     counts += np.eye(len(UPOS))
     return np.asarray(counts / counts.sum(axis=1, keepdims=True))
 
@@ -100,7 +100,7 @@ def noise_of(
     check_boot(draws)
     names, of_tag = group_names(by), groups_of_tags(by)
     odds = np.cumsum(tagger_errors() if errors is None else errors, axis=1)
-    # Words once each, so that a word has one tag in all layers.
+    # Each word once: it has one tag in all layers.
     word, where, back = np.unique(lives.word, return_index=True, return_inverse=True)
     tags = lives.group[where]
     before = of_tag[tags]

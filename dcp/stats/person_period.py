@@ -167,7 +167,7 @@ def _spans(born: Ints, end: int, blocks: bool) -> tuple[Ints, Ints, Ints, Ints]:
 
 
 def _summed(part: dict[str, Any]) -> dict[str, Any]:
-    """The rows with equal key and cluster made one."""
+    """Sums rows of equal key and cluster."""
     pair = np.stack([part["key"], part["cluster"]])
     order = np.lexsort(pair)
     pair = pair[:, order]

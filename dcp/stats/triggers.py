@@ -89,7 +89,7 @@ def trigger_tables(
     weights = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=n_boot).astype(float)
     base = _share(sums.sum(), counts.sum())
     boot_base = _share((weights @ sums).sum(1), (weights @ counts).sum(1))
-    # From here on in the groups asked for.
+    # From tags to the groups asked for.
     sums, counts = sums @ places, counts @ places
     total = counts.sum(0)
     mean = _share(sums.sum(0), total)

@@ -1,6 +1,6 @@
-"""The words behind a bar: which they are, how often they occur, when they were dropped and by what.
+"""The words behind a drop rate: how often they occur, when they were dropped, what was being read.
 
-A chart of rates is a claim about words; this is where a reader checks it. Counts, no estimates.
+Counts, no estimates.
 """
 
 from __future__ import annotations

@@ -7,11 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from unicodedata import bidirectional
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BYTE_OF", "REPLACEMENT", "byte_spans", "decode_bytes", "tiled"]
+__all__ = [
+    "BYTE_OF",
+    "REPLACEMENT",
+    "byte_spans",
+    "decode_bytes",
+    "fragments_of",
+    "isolated",
+    "pieces_of",
+    "tiled",
+]
 
 Ints = npt.NDArray[np.int32]
 REPLACEMENT = "\ufffd"
@@ -83,3 +93,53 @@ def _gpt2_bytes() -> dict[str, int]:
 
 
 BYTE_OF = _gpt2_bytes()
+
+
+def pieces_of(text: str, offsets: Ints, ids: Ints) -> list[str]:
+    """One display string for each of T tokens; see `dcp.trace.Trace.pieces`.
+
+    offsets [T, 2] int32 — spans in ``text`` (code points), ids [T] int32
+
+    >>> pieces_of("a🙂", np.array([[0, 0], [0, 1], [1, 2], [1, 2]]), np.array([5, 6, 7, 8]))
+    ['⟨5⟩', 'a', '🙂⟨1/2⟩', '🙂⟨2/2⟩']
+    """
+    spans = [(int(start), int(end)) for start, end in offsets]
+    pieces: list[str] = []
+    j = 0
+    while j < len(spans):
+        start, end = spans[j]
+        if start == end:
+            pieces.append(f"⟨{ids[j]}⟩")
+            j += 1
+            continue
+        k = j
+        while k < len(spans) and spans[k] == spans[j]:
+            k += 1
+        whole, parts = text[start:end], k - j
+        pieces += [whole if parts == 1 else f"{whole}⟨{i + 1}/{parts}⟩" for i in range(parts)]
+        j = k
+    return pieces
+
+
+def fragments_of(text: str, offsets: Ints) -> list[str]:
+    """``text`` cut at the tokens; see `dcp.trace.Trace.fragments`."""
+    ends = np.maximum.accumulate(offsets[:, 1]).tolist()
+    ends[-1] = len(text)
+    return [text[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+_DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_NAMED = {ord(mark): f"⟨U+{ord(mark):04X}⟩" for mark in _DIRECTIONS}
+
+
+def isolated(text: str) -> str:
+    """``text`` so that, inside a sentence, it cannot turn the words around it.
+
+    Marks of writing direction are named; the rest is a Unicode isolate where it could matter.
+
+    >>> isolated("a\u202eb"), isolated("\u05d0").encode("unicode_escape").decode()
+    ('a⟨U+202E⟩b', '\\\\u2068\\\\u05d0\\\\u2069')
+    """
+    named = text.translate(_NAMED)
+    right_to_left = any(bidirectional(char) in ("R", "AL", "AN") for char in named)
+    return f"\u2068{named}\u2069" if right_to_left else named

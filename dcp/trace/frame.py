@@ -6,13 +6,15 @@ Knows no tagger and no statistics.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
 
 from dcp.deaths import ALIVE
-from dcp.trace import Trace
+
+if TYPE_CHECKING:
+    from dcp.trace import Trace
 
 __all__ = ["WordLike", "tidy"]
 

@@ -15,9 +15,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, TypeVar
 
 from dcp.errors import TraceError
-from dcp.trace import rules
 from dcp.trace.file import short
-from dcp.trace.rules import Rule, count, one_of, optional, within
+from dcp.trace.rules import RULES
 
 __all__ = ["FORMAT", "Memory", "Meta", "Replayed", "SampledWith"]
 
@@ -106,6 +105,8 @@ class Meta:
     *_seconds, *_s, tokens_per_second   seconds, and tokens a second; None where nothing was timed
     replayed       where the tokens came from, of a run that read them again
     document       names the document that the text is a window of
+    policy         the eviction policy that decided, None for the gates alone
+    budget         entries that a layer could hold after each step, None without a limit
     control        the rule that made the deaths, where no gate did, and its seed
     lost_attention_on_token_0  [L] share, of a run that looked at it
     other          keys that this version does not know, as they were
@@ -134,6 +135,9 @@ class Meta:
     tokens_per_second: float | None = None
     replayed: Replayed | None = None
     document: str | None = None
+    policy: str | None = None
+    budget: int | None = None
+    policy_settings: Mapping[str, Any] | None = None
     control: str | None = None
     control_seed: int | None = None
     lost_attention_on_token_0: tuple[float, ...] | None = None
@@ -192,65 +196,11 @@ _WHERE = {Meta: "", Memory: "memory ", SampledWith: "sampling ", Replayed: "repl
 # Written as null where there is nothing to say; all other fields are then left out.
 _ALWAYS = ("truncated", "prompt_seconds", "time_to_first_token_s", "tokens_per_second")
 
-_TIME = optional(within(0, 2**63, "a number of 0 or more"))
-
-
-def _a(kind: type) -> Rule:
-    return Rule(lambda value: isinstance(value, kind), "an object")
-
-
-_RULES: Mapping[type, Mapping[str, Rule]] = {
-    Memory: {
-        **{name: count() for name in ("live", "held", "peak", "dense")},
-        "row": optional(count(1)),
-        "entry": optional(count(1)),
-    },
-    SampledWith: {
-        "temperature": optional(within(0, 2**63, "a number of 0 or more")),
-        "top_k": optional(count()),
-        "top_p": optional(within(0, 1, "a number from 0 to 1")),
-    },
-    Replayed: {
-        "model": rules.NAME,
-        "weights_sha256": rules.HEX,
-        "gate_shift": rules.NUMBER,
-        "gates": one_of("on", "off"),
-    },
-    Meta: {
-        "text": rules.TEXT,
-        "prompt_tokens": count(),
-        "n_queries": count(),
-        "model": rules.NAME,
-        "weights_sha256": rules.HEX,
-        "gate_shift": rules.NUMBER,
-        "seed": count(),
-        "sampling": _a(SampledWith),
-        "dtype": rules.WORD,
-        "device": rules.WORD,
-        "impl": rules.WORD,
-        "versions": rules.NAMES,
-        "memory": _a(Memory),
-        "context": optional(count(1)),
-        "threads": optional(count(1)),
-        "offsets": one_of("code points"),
-        "truncated": optional(one_of("left", "right")),
-        "interrupted": rules.FLAG,
-        "prompt_seconds": _TIME,
-        "time_to_first_token_s": _TIME,
-        "tokens_per_second": _TIME,
-        "replayed": optional(_a(Replayed)),
-        "document": optional(rules.NAME),
-        "control": optional(rules.WORD),
-        "control_seed": optional(count()),
-        "lost_attention_on_token_0": optional(rules.SHARES),
-    },
-}
-
 
 def _check(part: Meta | Memory | SampledWith | Replayed) -> None:
     """Raise TraceError where a field breaks its rule."""
     where, keys = _WHERE[type(part)], _KEYS[type(part)]
-    for name, rule in {**_RULES[type(part)], "other": rules.PLAIN}.items():
+    for name, rule in RULES[type(part).__name__].items():
         value = getattr(part, name)
         if not rule.holds(value):
             key = keys.get(name, name)

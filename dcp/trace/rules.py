@@ -1,7 +1,4 @@
-"""What one value of a trace's meta may be: a test of it, and the words that say what it must be.
-
-Knows no key: `dcp.trace.meta` says which rule holds where.
-"""
+"""What each value of a trace's meta may be: a test of it, and words for what it must be."""
 
 from __future__ import annotations
 
@@ -10,22 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = [
-    "FLAG",
-    "HEX",
-    "NAME",
-    "NAMES",
-    "NUMBER",
-    "PLAIN",
-    "SHARES",
-    "TEXT",
-    "WORD",
-    "Rule",
-    "count",
-    "one_of",
-    "optional",
-    "within",
-]
+__all__ = ["RULES", "Rule"]
 
 _LINE = 1000
 _MAX_DEPTH = 16
@@ -42,12 +24,12 @@ class Rule:
     says: str
 
 
-def optional(rule: Rule) -> Rule:
+def _optional(rule: Rule) -> Rule:
     """The rule, or None."""
     return Rule(lambda value: value is None or rule.holds(value), f"{rule.says}, or null")
 
 
-def count(least: int = 0) -> Rule:
+def _count(least: int = 0) -> Rule:
     """Whole numbers of 64 bits from ``least`` on."""
     return Rule(
         lambda value: type(value) is int and least <= value < _LARGEST,
@@ -55,12 +37,12 @@ def count(least: int = 0) -> Rule:
     )
 
 
-def within(least: float, most: float, says: str) -> Rule:
+def _within(least: float, most: float, says: str) -> Rule:
     """Finite numbers from ``least`` to ``most``."""
     return Rule(lambda value: _is_number(value) and least <= value <= most, says)
 
 
-def one_of(*allowed: str) -> Rule:
+def _one_of(*allowed: str) -> Rule:
     """One of these strings."""
     return Rule(
         lambda value: isinstance(value, str) and value in allowed, " or ".join(map(repr, allowed))
@@ -103,22 +85,84 @@ def _is_plain(value: Any, depth: int = _MAX_DEPTH) -> bool:
     return depth > 0 and all(_is_plain(each, depth - 1) for each in inside)
 
 
-TEXT = Rule(_is_text, "Unicode text without lone surrogates")
-NAME = Rule(_is_line, f"one printable line of at most {_LINE} characters")
-NAMES = Rule(_is_table_of_lines, "an object of printable lines")
-WORD = Rule(
+_TEXT = Rule(_is_text, "Unicode text without lone surrogates")
+_NAME = Rule(_is_line, f"one printable line of at most {_LINE} characters")
+_NAMES = Rule(_is_table_of_lines, "an object of printable lines")
+_A_WORD = Rule(
     lambda value: isinstance(value, str) and bool(_WORD.fullmatch(value)),
     "one word of letters, digits and _ . : + -",
 )
-HEX = Rule(
+_A_HEX = Rule(
     lambda value: isinstance(value, str) and bool(_HEX.fullmatch(value)),
     "up to 64 hexadecimal digits in lower case",
 )
-NUMBER = Rule(_is_number, "a finite number of 64 bits")
-FLAG = Rule(lambda value: type(value) is bool, "true or false")
-PLAIN = Rule(
+_NUMBER = Rule(_is_number, "a finite number of 64 bits")
+_FLAG = Rule(lambda value: type(value) is bool, "true or false")
+_PLAIN = Rule(
     _is_plain,
     f"plain JSON, at most {_MAX_DEPTH} deep (nan, infinity and integers of more than 64 bits are "
     "none)",
 )
-SHARES = Rule(_are_shares, "a list of shares, 0 to 1")
+_SHARES = Rule(_are_shares, "a list of shares, 0 to 1")
+
+_TIME = _optional(_within(0, 2**63, "a number of 0 or more"))
+
+
+def _a(kind: str) -> Rule:
+    return Rule(lambda value: type(value).__name__ == kind, "an object")
+
+
+RULES: Mapping[str, Mapping[str, Rule]] = {
+    "Memory": {
+        "other": _PLAIN,
+        **{name: _count() for name in ("live", "held", "peak", "dense")},
+        "row": _optional(_count(1)),
+        "entry": _optional(_count(1)),
+    },
+    "SampledWith": {
+        "other": _PLAIN,
+        "temperature": _optional(_within(0, 2**63, "a number of 0 or more")),
+        "top_k": _optional(_count()),
+        "top_p": _optional(_within(0, 1, "a number from 0 to 1")),
+    },
+    "Replayed": {
+        "other": _PLAIN,
+        "model": _NAME,
+        "weights_sha256": _A_HEX,
+        "gate_shift": _NUMBER,
+        "gates": _one_of("on", "off"),
+    },
+    "Meta": {
+        "other": _PLAIN,
+        "text": _TEXT,
+        "prompt_tokens": _count(),
+        "n_queries": _count(),
+        "model": _NAME,
+        "weights_sha256": _A_HEX,
+        "gate_shift": _NUMBER,
+        "seed": _count(),
+        "sampling": _a("SampledWith"),
+        "dtype": _A_WORD,
+        "device": _A_WORD,
+        "impl": _A_WORD,
+        "versions": _NAMES,
+        "memory": _a("Memory"),
+        "context": _optional(_count(1)),
+        "threads": _optional(_count(1)),
+        "offsets": _one_of("code points"),
+        "truncated": _optional(_one_of("left", "right")),
+        "interrupted": _FLAG,
+        "prompt_seconds": _TIME,
+        "time_to_first_token_s": _TIME,
+        "tokens_per_second": _TIME,
+        "replayed": _optional(_a("Replayed")),
+        "document": _optional(_NAME),
+        "policy": _optional(_A_WORD),
+        "budget": _optional(_count(1)),
+        "policy_settings": _optional(_PLAIN),
+        "control": _optional(_A_WORD),
+        "control_seed": _optional(_count()),
+        "lost_attention_on_token_0": _optional(_SHARES),
+    },
+}
+"""Part of a meta -> field -> what it must be."""

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from dcp.deaths import ALIVE
 from dcp.errors import RequestError, TraceError
+from dcp.text.spans import fragments_of, pieces_of
 from dcp.trace import file as trace_file
 from dcp.trace import late
 from dcp.trace.check import check
@@ -205,22 +206,7 @@ class Trace:
         Tokens that share one span (the bytes of an emoji) say which part they are: ``🙂⟨2/3⟩``.
         A token without text (a special token) shows its id: ``⟨0⟩``. Running text: `fragments`.
         """
-        spans = [(int(start), int(end)) for start, end in self.offsets]
-        pieces, j = [], 0
-        while j < len(spans):
-            start, end = spans[j]
-            if start == end:
-                pieces.append(f"⟨{self.token_ids[j]}⟩")
-                j += 1
-                continue
-            k = j
-            while k < len(spans) and spans[k] == spans[j]:
-                k += 1
-            whole = self.text[start:end]
-            parts = k - j
-            pieces += [whole if parts == 1 else f"{whole}⟨{i + 1}/{parts}⟩" for i in range(parts)]
-            j = k
-        return pieces
+        return pieces_of(self.text, self.offsets, self.token_ids)
 
     def fragments(self) -> list[str]:
         """The text cut at the tokens: one string per token, ``"".join(fragments) == text``.
@@ -228,10 +214,7 @@ class Trace:
         Of tokens that share a character the first gets it and the others get ``""``; text that no
         token spans goes to the token after it (at the very end, to the last token).
         """
-        ends = np.maximum.accumulate(self.offsets[:, 1]).tolist()
-        ends[-1] = len(self.text)
-        starts = [0, *ends[:-1]]
-        return [self.text[start:end] for start, end in zip(starts, ends, strict=True)]
+        return fragments_of(self.text, self.offsets)
 
     # ---- in and out
 

@@ -61,8 +61,6 @@ def build(
         _take_gates(transformer, gates_of, wants)
     transformer.requires_grad_(True).train()
     if settings.tune != "all":
-        if gates is not None:
-            gates = replace(gates, base=name_base(opened))
         norms = settings.tune == "norms"
         for name, p in transformer.named_parameters():
             p.requires_grad_(is_gate(name) or (norms and "norm" in name))

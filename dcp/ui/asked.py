@@ -1,4 +1,4 @@
-"""What a page has asked of a model: one question a page, kept until another one is asked.
+"""The task that a page last gave to a model: one a page, kept in the session.
 
 asked = last_asked("cost", session.shown.key)
 if st.button("Measure"):
@@ -29,17 +29,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Asked(Generic[T]):
-    """A question on its way, or answered. ``about`` says of what: another one is another question.
-
-    The task's `result` is the answer.
-    """
+    """A task and what it is about; two of different ``about`` are different questions."""
 
     about: Hashable
     task: Task[T]
 
     @property
     def waiting(self) -> bool:
-        """Whether the answer is still to come."""
+        """Whether it still waits or runs."""
         return self.task.status().active
 
 
@@ -51,7 +48,7 @@ def ask(
     work: Callable[[OpenModel, Report], T],
     model: str | None,
 ) -> Asked[T]:
-    """Ask ``model`` (None: the default one) to do ``work``; what ``page`` asked before is left."""
+    """Put ``work`` with ``model`` (None: the default) in the line, in place of the last one."""
     task = services.submit_task(session.owner, model, work, limits)
     asked = Asked(about, task)
     st.session_state[_key(page)] = asked
@@ -59,9 +56,9 @@ def ask(
 
 
 def last_asked(page: str, about: Hashable | None = None) -> Asked[Any] | None:
-    """The last question of ``page``, where it was about ``about``; None takes any.
+    """What ``page`` asked last, if it was about ``about`` (None: whatever it was about).
 
-    A question about something else that is still on its way is stopped: nobody waits for it.
+    A task about something else is stopped if it still runs.
     """
     asked: Asked[Any] | None = st.session_state.get(_key(page))
     if asked is None or about is None or asked.about == about:

@@ -1,4 +1,4 @@
-"""What the worker does for this window, on the page: looked at again and again until it settles."""
+"""Shows a run or a task of this window on the page, polling it until it settles."""
 
 from __future__ import annotations
 
@@ -18,10 +18,7 @@ _EVERY = 0.3
 
 
 def follow_run(session: Session) -> Status:
-    """How far the run of this window is.
-
-    Where it has ended, or there is none any more, the page runs again with what it left.
-    """
+    """The status of this window's run. Reruns the page when the run has ended or is gone."""
     if session.work.job is None:
         st.rerun()
     status = session.work.job.status()
@@ -32,9 +29,9 @@ def follow_run(session: Session) -> Status:
 
 
 def follow_task(task: Task[T], key: str) -> T | None:
-    """Show a task until it settles, looking again by itself; then its result, or why there is none.
+    """Show a task's progress until it settles, then rerun the page; its result, or None.
 
-    The page runs again once when the task has settled. ``key`` names the Stop button.
+    A failure is said on the page. ``key`` names the Stop button.
     """
     work = current().work
     work.task, work.task_page = task, current().page

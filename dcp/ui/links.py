@@ -19,9 +19,9 @@ PLACE = ("layer", "step", "token")
 
 
 def open_link(session: Session) -> None:
-    """Look where the address points, once per page run; then let the address say where we are.
+    """Go where the address points, once per page run, and write the place back to the address.
 
-    A page switch drops the parameters, so they are written again: every page has its link.
+    A page switch drops the parameters, so they are written on every page.
     """
     asked = {name: st.query_params[name] for name in PLACE if name in st.query_params}
     if asked and asked != session.place.address:
@@ -38,7 +38,7 @@ def open_link(session: Session) -> None:
 def point(
     session: Session, *, layer: int | None = None, step: int | None = None, token: int | None = None
 ) -> None:
-    """Look at this place from now on, on every page; None leaves a part as it is.
+    """Move the place on every page; None leaves a part as it is.
 
     What the run does not have is ignored.
     """

@@ -14,7 +14,7 @@ __all__ = ["empty", "hinted", "problem", "style", "to_page", "worded"]
 # Paths in full: Streamlit would look beside the script that it was started with.
 _PAGES = root() / "pages"
 
-# The view keeps its story below Streamlit's fixed header; widgets that only listen take no room.
+# Room for Streamlit's fixed header; components that only listen take no room.
 _CSS = """
 <style>
 .stMainBlockContainer { max-width: 1240px; padding: 2.2rem clamp(0.9rem, 3vw, 2.2rem) 3rem; }
@@ -68,7 +68,7 @@ def problem(message: str) -> None:
 
 
 def empty(what: str, how: str) -> None:
-    """A place that has nothing to show yet, and the way to fill it; no text of a user."""
+    """A box for what is not there yet, and how to get it. ``what`` and ``how`` are markup."""
     with st.container(key="empty"):
         st.markdown(f"**{what}**\n\n{how}")
         to_page("explore", "To the first page", icon=":material/arrow_back:")

@@ -1,4 +1,4 @@
-"""One line on the other pages while the model works: it goes on, and here is the way back to it."""
+"""One line on the other pages while a run or a task is on, with a link back to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EVERY = 1.0
 
 
 def running(session: Session, first: str) -> None:
-    """Say how far a run or a task is, and keep asking: what nobody asks for is stopped.
+    """Show how far a run or a task is. Polling it also keeps it alive.
 
     Runs show themselves on the page titled ``first``, tasks on the page that asked for them.
     """

@@ -55,7 +55,7 @@ def submit_task(
     task: Callable[[OpenModel, Report], T],
     limits: Settings,
 ) -> Task[T]:
-    """Put work with a model in the line of all runs; poll the `Task` that comes back.
+    """Put work with a model in the worker's line; poll the `Task` that comes back.
 
     ``model`` None is the default one; a public server opens none but the bundled ones.
     """
@@ -70,7 +70,7 @@ def submit_task(
 
 
 def models() -> list[ModelInfo]:
-    """The bundled models; none where they cannot be listed, which the first page tells."""
+    """The bundled models; empty where they cannot be listed (the first page says why)."""
     try:
         return list_models()
     except DcpError:
@@ -79,17 +79,17 @@ def models() -> list[ModelInfo]:
 
 @dataclass(frozen=True)
 class Maker:
-    """The model that made a trace, as `submit_task` opens it; ``known`` False: only a guess."""
+    """The model that made a trace, as `submit_task` takes it; ``known`` False: the default one."""
 
     name: str | None
     known: bool
 
 
 def maker_of(session: Session, trace: Trace) -> Maker:
-    """Which model made ``trace``: the one rule on what a trace may have opened.
+    """Which model made ``trace``: the one rule on what a trace may open.
 
-    What was run here was made by what was chosen here. A file may name any folder or any host's
-    checkpoint, so its word counts only where it names a bundled model.
+    A run of this window was made by the model chosen for it. A file may name any folder or Hub id,
+    so its name is believed only where it is a bundled model's.
     """
     if session.shown.origin == "run" and trace is session.shown.trace:
         return Maker(session.shown.model, known=True)
@@ -123,7 +123,7 @@ def _set_apart() -> None:
     gc.freeze()
 
 
-# Two that ask for the same model or tagger at once must not load it twice.
+# Two requests for one model or tagger must not load it twice.
 _OPENING, _TAGGING = threading.Lock(), threading.Lock()
 
 
@@ -147,7 +147,7 @@ def warm() -> threading.Thread:
 
     def load() -> None:
         time.sleep(1.5)
-        # Whatever is missing here is told when it is asked for.
+        # What is missing is reported when it is needed.
         with suppress(DcpError):
             _open(None)
         with suppress(DcpError):

@@ -1,7 +1,7 @@
 """One browser window: what it shows, where its reader looks, and what runs for it.
 
-The three are apart because they change apart: a run that begins leaves what is shown, a click moves
-only the place, and another trace forgets the place.
+These change at different times: a run that begins leaves what is shown, a click moves only the
+place, another trace resets the place.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Shown:
 
     trace   with its ``words``; None before there is anything
     origin  where it came from
-    key     names it: what is cached or asked of another key is of another trace
-    model   what its model was opened by, of a run that was made here; None is the default one
+    key     unique to it; the view keeps its step, and caches hold, while it stays the same
+    model   of a run made here: its model as it was chosen, None for the default one
     note    one line about it
     """
 
@@ -66,7 +66,7 @@ class Work:
     """What the worker does for the window.
 
     job      the run that is on; None when nothing is
-    planned  its new tokens, and ``model``, what its model was chosen by
+    planned  its new tokens; ``model``: as it was chosen
     task     other work of a model, that the page titled ``task_page`` waits for
     """
 
@@ -102,13 +102,13 @@ class Session:
         return 0 <= value < ends[part]
 
     def begin(self, job: Job, request: TextRequest) -> None:
-        """A run was put in the line; until it has something to show, what was shown stays."""
+        """A run was put in the line. What was shown stays until it has something to show."""
         self.work.job, self.work.planned = job, request.new_tokens
         self.work.model = request.model if isinstance(request.model, str) else None
         self.shown = replace(self.shown, key=_new_key("run"))
 
     def end(self, status: Status) -> None:
-        """The run has settled; what it left is shown, or why it left nothing."""
+        """The run has settled: show what it left, or say why it left nothing."""
         self.work.job = None
         self.error = status.message if status.state == "failed" else ""
         trace = status.trace
@@ -132,7 +132,7 @@ class Session:
         self._forget_place()
 
     def name_words(self, words: Sequence[Word]) -> None:
-        """Keep the words of what is shown, where they were found later."""
+        """Add the words of what is shown, found later than its trace."""
         self.shown = replace(self.shown, words=words)
 
     def _forget_place(self) -> None:
@@ -144,7 +144,7 @@ def _new_key(origin: str) -> str:
 
 
 def enter() -> None:
-    """Say that the app was entered by its own script; once per page run, before the page."""
+    """Note that app.py ran; once per page run, before the page."""
     st.session_state[_ENTERED] = True
 
 

@@ -1,4 +1,4 @@
-"""Work for the model that is no run: it waits in the same line and leaves one result.
+"""Work for a model that is not a run: it waits in the same line and gives one result.
 
     def measure(model: OpenModel, report: Report) -> Table:
         for i, part in enumerate(parts):
@@ -54,7 +54,7 @@ class TaskStatus(Generic[T]):
 
 
 class Report:
-    """What a task says of itself, and hears, while it works."""
+    """How a running task reports progress and learns that it should end."""
 
     def __init__(self, say: Callable[[float, str], None], leave: Callable[[], bool]) -> None:
         self._say, self._leave = say, leave

@@ -1,4 +1,4 @@
-"""Three steps around the app, in a card at the window's edge that never stands in the way.
+"""Three steps around the app, in a card at the window's edge.
 
 Dismissed once, it stays away in this window; ``?tour=off`` in the address keeps it away from the
 start, for pictures and for people who know.
@@ -36,16 +36,13 @@ _STEPS = (
 
 
 def tour(limits: Settings, active: bool) -> None:
-    """Show the card until it is dismissed; once per run of the page that it is about.
-
-    A run that is ``active`` is what its first step asks for.
-    """
+    """Show the card until it is dismissed. A run that is ``active`` completes its first step."""
     state = st.session_state
     if _AT not in state:
         state[_AT] = len(_STEPS) if st.query_params.get("tour") == "off" or not limits.tour else 0
     if active and state[_AT] == 0:
         state[_AT] = 1
-    # Always there, so that dismissing it moves no other element in the page's tree.
+    # Always there: dismissing the card must not shift the widgets after it.
     with st.container(key="tour-place"):
         if state[_AT] < len(_STEPS):
             _card(state[_AT])

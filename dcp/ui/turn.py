@@ -1,4 +1,4 @@
-"""A place in the worker's line: it can be cancelled, and it knows whether somebody still looks.
+"""A place in the worker's line: it can be cancelled, and notes when it was last polled.
 
 Knows nothing of what is done when the turn comes.
 """

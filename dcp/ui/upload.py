@@ -1,4 +1,4 @@
-"""A trace file that a reader opens: read once, checked at the door, kept while it is chosen."""
+"""A trace file that a reader opens: read and checked once, kept while it stays chosen."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Upload", "uploaded_trace"]
 
 @dataclass(frozen=True, eq=False)
 class Upload:
-    """A file as it was read. ``error`` says why there is no trace."""
+    """A file that was read: its trace, or in ``error`` why there is none."""
 
     file_id: str
     trace: Trace | None
@@ -27,9 +27,9 @@ class Upload:
 def uploaded_trace(
     label: str, key: str, limits: Settings, help: str | None = None
 ) -> Upload | None:
-    """The file chosen in a box of that label, the same object while it is chosen; None without one.
+    """The uploader called ``label``: the file chosen in it, or None.
 
-    What is wrong with a file is said under the box.
+    The same object as long as the file stays chosen. An error is said under the uploader.
     """
     kept: dict[str, Upload] = st.session_state.setdefault("uploads", {})
     file = st.file_uploader(

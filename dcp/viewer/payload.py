@@ -1,4 +1,4 @@
-"""What the canvas needs of a Trace, as one JSON object: little text, arrays as base64.
+"""What the canvas needs of a Trace, as one JSON object; arrays as base64.
 
 Pure: no page, no clock, no file. `web/viewer/run.js` (`unpack`) reads what is written here.
 Offsets are handed over in UTF-16 code units, because that is how JavaScript indexes a string.

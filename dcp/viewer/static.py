@@ -30,7 +30,7 @@ html { background: #ffffff; } body { margin: 0; padding: 22px clamp(12px, 3vw, 2
 #view { max-width: 1180px; margin: 0 auto; }
 @media (prefers-color-scheme: dark) { html { background: #12161c; color-scheme: dark; } }
 """
-# What would let a string leave its JSON block, or break older parsers.
+# Characters that could end the script block, or break older parsers.
 _ESCAPES = {c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 

@@ -10,7 +10,6 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import dcp.model.registry
-from dcp.ui import services
 from dcp.ui.session import Session
 
 TEXT = "The river rose 🙂 for three days. Then it fell, and <script>pwned()</script> spoke of it."
@@ -20,7 +19,6 @@ def bundle(checkpoint: Path, home: Path, monkeypatch: pytest.MonkeyPatch, name: 
     """Make ``checkpoint`` the only bundled model, called ``name``."""
     shutil.copytree(checkpoint, home / name)
     monkeypatch.setattr(dcp.model.registry, "BUNDLED", home)
-    services._opened.cache_clear()
     return name
 
 

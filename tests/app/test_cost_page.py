@@ -32,7 +32,7 @@ def tiles(page: AppTest) -> dict[str, str]:
 
 def test_what_the_trace_knows_is_there_at_first_paint(open_page: Open) -> None:
     page = cost_page(open_page())
-    trace = page.session_state["session"].trace
+    trace = page.session_state["session"].shown.trace
     live = int(computed(trace).live()[:, -1].sum())
     assert tiles(page)["Live at the end"] == size(live)
     assert tiles(page)["Held at the end"] == size(trace.meta.memory.held)

@@ -170,7 +170,7 @@ found = {{}}
 for name in {PAGES!r}:
     page.switch_page(f"pages/{{name}}.py").run()
     found[name] = [e.message for e in page.exception]
-    assert page.session_state["session"].origin == "sample"
+    assert page.session_state["session"].shown.origin == "sample"
     assert len(page.title) == 1
 print(json.dumps(found))
 """

@@ -98,10 +98,10 @@ def test_the_app_sees_a_replaced_checkpoint(
     def weights(opened: OpenModel, report: Report) -> str:
         return opened.loaded.weights_sha256
 
-    before = over(services.ask("me", str(folder), weights, limits)).result
+    before = over(services.submit_task("me", str(folder), weights, limits)).result
     assert counting.count(str(folder), "abc") == 3
     shutil.copytree(tiny_checkpoint("llama", seed=1), folder, dirs_exist_ok=True)
-    after = over(services.ask("me", str(folder), weights, limits)).result
+    after = over(services.submit_task("me", str(folder), weights, limits)).result
     assert before != after == dcp.model.registry.open_model(folder).loaded.weights_sha256
     services.worker(limits).close()
     services.worker.clear()

@@ -21,7 +21,8 @@ from dcp.space import static
 from tests.app.fakes import tiny_model
 from tests.helpers.pages import served
 
-sync_api = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright.sync_api")
+from playwright import sync_api
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = ROOT / "tests" / "browser" / "served_app.py"

@@ -284,9 +284,8 @@ def test_held_never_exceeds_dense_at_any_step(show: Show) -> None:
         assert ("allocated" in tile) == (step == trace.n_queries - 1)
         over, under = page.evaluate(
             "[dcpView.tile.memory.over, dcpView.tile.memory.under]"
-            ".map((e) => parseFloat(e.style.width))"
+            ".map((e) => parseFloat(e.style.transform.slice(7)))"
         )
-        assert max(over, under) <= 100
-        assert over == pytest.approx(
-            100 * trace.held()[:, step].sum() / (trace.layers * (step + 1)), abs=0.06
-        )
+        assert max(over, under) <= 1
+        dense = trace.layers * (step + 1)
+        assert over == pytest.approx(trace.held()[:, step].sum() / dense, abs=0.0006)

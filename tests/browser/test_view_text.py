@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dcp.words import words_of
 
+from dcp.speech.words import words_of
 from dcp.trace import Trace
 from tests.app.conftest import PlainTagger
 from tests.browser.static_view import Page, Show, at, opener, press, until

@@ -220,7 +220,7 @@ def test_any_permutation_of_the_slots_changes_nothing(models):
         # Rows are counted by the slots again until the next step.
         if isinstance(shuffled._cache, NativeCache):
             shuffled._cache.settle(0)
-        for slots in shuffled._cache._slots[0]:
+        for slots in shuffled._cache._slots[0]:  # type: ignore[attr-defined]
             shuffle(slots, g)
     assert drops_of(steps, 0) == drops_of(expected, 0)
     np.testing.assert_allclose(logprobs_of(steps, 0), logprobs_of(expected, 0), atol=BUDGET, rtol=0)

@@ -19,10 +19,10 @@ pytestmark = pytest.mark.skipif(
     api.native_missing() is not None, reason=f"no native step: {api.native_missing()}"
 )
 
-WEIGHTS = [torch.float32, torch.int8, torch.int4]
+WEIGHTS = [torch.float32, torch.int8, torch.int4]  # type: ignore[attr-defined]
 # Log-probs in float32; block weights see inputs rounded to 16 bits, and where the two loops differ
 # by a float's last bit a rounding can go the other way.
-BUDGET = {torch.float32: 2e-5, torch.int8: 5e-4, torch.int4: 5e-4}
+BUDGET = {torch.float32: 2e-5, torch.int8: 5e-4, torch.int4: 5e-4}  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_everything_may_die_but_the_newest(models):
 
 
 def test_block_weights_are_what_decoding_reads(models):
-    model = models("llama", torch.int4)
+    model = models("llama", torch.int4)  # type: ignore[attr-defined]
     assert isinstance(model.transformer.unembed, BlockLinear)
     assert model.transformer.unembed.packed.bits == 8
     assert {block.mlp.up.packed.bits for block in model.transformer.blocks} == {4}
@@ -157,6 +157,6 @@ def test_models_it_does_not_run_are_refused_by_name_and_auto_takes_cpu(models, t
 def test_a_run_says_where_its_time_went(models):
     run = Engine(models("gpt2", torch.float32), "native").run([text(9, 1)], new_tokens=20)
     said(run)
-    spent = run._cache.seconds()
+    spent = run._cache.seconds()  # type: ignore[attr-defined]
     assert min(spent.values()) >= 0
     assert spent["products"] > 0

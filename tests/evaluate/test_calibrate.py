@@ -71,8 +71,8 @@ def test_the_dial_is_measured_and_written(tmp_path: Path) -> None:
     tuned = load(pruned)
     assert tuned.gates is not None
     assert [p.delta for p in tuned.gates.calibration] == [0.0, 2.0]
-    found = evaluate(tuned, read_windows(text, Tokenizer.load(pruned), 32), [0.0])
-    assert found[0].sparsity == pytest.approx(before[0.0])
+    scored = evaluate(tuned, read_windows(text, Tokenizer.load(pruned), 32), [0.0])
+    assert scored[0].sparsity == pytest.approx(before[0.0])
     with pytest.raises(ModelError, match=r"no dcp_config\.json, so no gates"):
         fold(base, 1.0)
     with pytest.raises(ModelError, match="no dcp_config"):

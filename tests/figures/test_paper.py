@@ -225,7 +225,7 @@ def test_statistical_kinds_carry_the_tables_of_the_statistics(
 def test_what_is_drawn_is_what_the_data_say(drawings: dict[str, Drawing]) -> None:
     pos = drawings["pos"]
     gates = pos.data[(pos.data["arm"] == "gates") & pos.data["drop_rate"].notna()]
-    drawn = {float(line.get_xdata()[0]) for line in pos.figure.axes[0].lines if len(line._x) == 1}
+    drawn = {float(line.get_xdata()[0]) for line in pos.figure.axes[0].lines if len(line._x) == 1}  # type: ignore[attr-defined]
     assert set(gates["drop_rate"]) <= drawn
     for group, curve in drawings["survival"].data.groupby("group"):
         lines = [
@@ -262,7 +262,7 @@ def test_trace_kinds_carry_what_the_trace_says(drawings: dict[str, Drawing], tra
 def test_a_lifeline_ends_where_the_token_does() -> None:
     trace = make_trace(["a", "b", "c", "d"], np.array([[2, -1, 3, -1], [1, 3, -1, -1]]))
     drawing = draw_one("lifelines", trace, Options(layer=0))
-    segments = drawing.figure.axes[0].collections[0].get_segments()
+    segments = drawing.figure.axes[0].collections[0].get_segments()  # type: ignore[attr-defined]
     assert [segment.tolist() for segment in segments] == [
         *([[0, 0], [2, 0]], [[1, 1], [4, 1]], [[2, 2], [3, 2]], [[3, 3], [4, 3]])
     ]
@@ -457,7 +457,7 @@ def test_a_caption_says_what_a_reviewer_asks(
 def test_meaning_never_rests_on_colour_alone(drawings: dict[str, Drawing]) -> None:
     for axes in drawings["survival"].figure.axes:
         named = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
-        assert len({str(line._dash_pattern) for line in named}) == len(named)
+        assert len({str(line._dash_pattern) for line in named}) == len(named)  # type: ignore[attr-defined]
     ends = [text.get_text() for text in drawings["held"].figure.axes[0].texts]
     assert {str(layer) for layer in range(6)} <= set(ends)
     handles = drawings["depth"].figure.axes[0].lines

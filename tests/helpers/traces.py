@@ -75,9 +75,9 @@ def make_trace(
     gate = rng.gamma(2.0, 1.0, (layers, tokens))
     margin = np.where(death == ALIVE, gate, -gate).astype(np.float32)
     margin[:, max(n_queries - 1, 0) :] = np.nan
-    logprob = -rng.gamma(2.0, 1.2, tokens).astype(np.float32)
+    logprob = -np.asarray(rng.gamma(2.0, 1.2, tokens), np.float32)
     logprob[0] = np.nan
-    seconds = rng.uniform(0.004, 0.008, tokens).astype(np.float32)
+    seconds = np.asarray(rng.uniform(0.004, 0.008, tokens), np.float32)
     seconds[:prompt_tokens] = np.nan
     return Trace(
         token_ids=rng.integers(0, 8192, tokens).astype(np.int32),

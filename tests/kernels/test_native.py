@@ -105,7 +105,7 @@ def test_a_row_comes_out_the_same_in_every_batch_and_on_every_team(rows, columns
 @needs_native
 def test_the_structures_are_those_of_the_library():
     table.functions()
-    assert table.ROWS.itemsize == 72
+    assert table.ROWS.itemsize == 64
     assert table.DROP.itemsize == 16
 
 
@@ -130,6 +130,21 @@ def test_a_compiler_that_fails_is_named_with_its_own_words(monkeypatch, tmp_path
         assert not list((tmp_path / "native").iterdir())
 
 
+@needs_native
+def test_without_vector_instructions_products_are_the_same(monkeypatch, tmp_path):
+    packed = {bits: pack.pack(pack.quantise(normal(17, 70), bits)) for bits in (8, 4)}
+    x = normal(5, 70, seed=1)
+    expected = {bits: decoder.product(x, packed[bits], None) for bits in packed}
+    monkeypatch.setenv("DCP_CACHE", str(tmp_path))
+    plain = tuple(flag for flag in build._FLAGS if flag != "-march=native")
+    monkeypatch.setattr(build, "_FLAGS", plain)
+    with fresh():
+        for bits, y in expected.items():
+            found = decoder.product(x, packed[bits], None)
+            torch.testing.assert_close(found, y, rtol=0, atol=2e-5)
+        assert list((tmp_path / "native").iterdir())
+
+
 class fresh:
     """What `build` remembers, forgotten before and after."""
 
@@ -140,5 +155,5 @@ class fresh:
         self.forget()
 
     def forget(self) -> None:
-        for remembered in (build.library, build.why_not, build._compiler):
+        for remembered in (build.library, build.why_not, build._compiler, table.functions):
             remembered.cache_clear()

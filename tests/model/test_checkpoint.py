@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from dcp.errors import ModelError
 from dcp.model import checkpoint as module
+from dcp.model import files
 from dcp.model.checkpoint import Checkpoint
 from dcp.model.registry import open_model
 from dcp.text.tokens import Tokenizer
@@ -30,7 +31,7 @@ def test_every_json_file_is_parsed_once_and_the_tokenizer_loaded_once(
 ) -> None:
     parsed: list[str] = []
     loaded: list[Path] = []
-    read_json, load = module.read_json, Tokenizer.load
+    read_json, load = files.read_json, Tokenizer.load
 
     def reading(path: Path) -> dict[str, object]:
         parsed.append(path.name)

@@ -16,6 +16,7 @@ import torch
 import dcp
 from dcp.engine.engine import Engine
 from dcp.errors import DeviceError, RequestError
+from dcp.kernels.api import resolve
 from dcp.model.gate_config import Calibration
 from dcp.model.registry import OpenModel, open_model
 from dcp.runs.recorder import Recorder, record
@@ -56,7 +57,7 @@ def test_meta_says_how_the_run_was_made(model: OpenModel) -> None:
     assert (trace.tokens, trace.n_queries) == (trace.prompt_tokens + 5, trace.prompt_tokens + 4)
     assert meta.sampling == SampledWith(temperature=0.8, top_k=9, top_p=0.9)
     assert (meta.seed, meta.gate_shift, meta.dtype) == (7, 0.25, "float32")
-    assert (meta.impl, meta.device) == ("cpu", "cpu")
+    assert (meta.impl, meta.device) == (resolve("auto"), "cpu")
     assert meta.model == model.info.name
     assert len(meta.weights_sha256) == 64
     memory, config = meta.memory, model.loaded.config

@@ -35,7 +35,7 @@ def test_record_takes_what_a_request_holds_with_the_same_defaults() -> None:
     assert all(p.kind is p.KEYWORD_ONLY for name, p in asked.items() if name != "text")
 
 
-NUMPY = {
+NUMPY: dict[str, Any] = {
     "new_tokens": np.int64(5),
     "seed": np.int64(3),
     "temperature": np.float32(0.5),

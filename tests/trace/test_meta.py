@@ -63,11 +63,11 @@ def test_traces_of_old_files_open_and_are_written_as_they_were(path: Path) -> No
 
 
 def test_unknown_keys_are_kept_wherever_they_stand() -> None:
-    odd = full_meta(note={"a": [1, None, "é"]}, policy="h2o")
+    odd = full_meta(note={"a": [1, None, "é"]}, novelty="h2o")
     for part in ("sampling", "memory", "replayed"):
         odd[part] = {**odd[part], "later": 1.5}
     meta = Meta.from_json(odd)
-    assert meta.other == {"note": {"a": [1, None, "é"]}, "policy": "h2o"}
+    assert meta.other == {"note": {"a": [1, None, "é"]}, "novelty": "h2o"}
     assert meta.memory.other == {"later": 1.5}
     assert meta.to_json() == odd
 

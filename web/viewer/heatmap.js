@@ -13,7 +13,8 @@ export function heldInk(view, l) {
     return (j, s) => colour.age[Math.min(255, scale * Math.log1p(s - j)) | 0];
   }
   if (state.colour === "span") {
-    const span = spans(view, l);
+    view.spans[l] ??= spans(view, l);
+    const span = view.spans[l];
     return (j) => colour.span[span[j]];
   }
   if (state.colour === "close") {

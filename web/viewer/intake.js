@@ -25,7 +25,9 @@ export function take(view, payload) {
   const { state } = view;
   state.step = clamp(state.step, 0, Math.max(0, run.Q - 1));
   if (!run.running && wasRunning && state.follow) state.step = run.Q - 1;
+  // Worked out again when asked for.
   view.ranks = [];
+  view.spans = [];
   view.told = "";
   view.text.lay(fresh);
   view.recount();

@@ -51,6 +51,16 @@ function drawSlanted(view, pen) {
   }
 }
 
+const widths = new Map();
+
+/** Asked of the canvas once for each text: the same few dozen names are placed at every frame. */
+function widthOf(ctx, text, weight) {
+  const key = `${weight}${text}`;
+  if (widths.size > 2000) widths.clear();
+  if (!widths.has(key)) widths.set(key, ctx.measureText(text).width);
+  return widths.get(key);
+}
+
 function drawFew(view, pen) {
   const { run, geo, css, ctx, counts, state } = view,
     { x0, x1, track, trackH, names } = geo,
@@ -61,7 +71,7 @@ function drawFew(view, pen) {
     if (j < v[0] - 0.5 || j >= v[1]) return;
     pen.font(weight, 11);
     const text = short(run, j),
-      w = ctx.measureText(text).width,
+      w = widthOf(ctx, text, weight),
       at = view.X(j) + geo.cw / 2,
       // Names stay inside the panel: near an edge they begin or end at their column.
       left = Math.max(x0 - 4, Math.min(x1 + 4 - w, at - w / 2));

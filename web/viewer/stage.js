@@ -92,7 +92,8 @@ export function drawScrub(view) {
     v = view.window(),
     text = String(s);
   write(grip, text);
-  grip.style.left = `${clamp(view.X(s) + geo.cw / 2 - geo.x0, 0, geo.x1 - geo.x0)}px`;
+  const at = clamp(view.X(s) + geo.cw / 2 - geo.x0, 0, geo.x1 - geo.x0);
+  grip.style.transform = `translateX(calc(${at.toFixed(1)}px - 50%))`;
   grip.style.visibility = s < v[0] - 1 || s > v[1] ? "hidden" : "";
   attribute(scrub, "aria-valuemin", "0");
   attribute(scrub, "aria-valuemax", String(Math.max(0, run.Q - 1)));

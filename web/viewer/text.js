@@ -12,6 +12,8 @@ import { clamp, search } from "./values.js";
 
 /** So many units are dressed in a frame beside those in sight. */
 const SLICE = 600;
+/** So many units are children of one node: a browser that restyles one of them looks at all. */
+const BUNCH = 64;
 
 export class TextPanel {
   constructor(view) {
@@ -32,6 +34,7 @@ export class TextPanel {
     if (fresh) {
       box.replaceChildren();
       this.laid = [];
+      this.bunch = null;
       this.seam = null;
       this.tail = null;
     }
@@ -48,13 +51,17 @@ export class TextPanel {
       old.space.remove();
       old.el.remove();
     }
+    this.bunch = this.laid.at(-1)?.el.parentNode;
     if (this.tail) this.tail.remove();
     if (this.seam && !this.laid.some((x) => x.seam)) {
       this.seam.remove();
       this.seam = null;
     }
     const more = document.createDocumentFragment();
-    for (let u = same; u < this.units.length; u++) this.add(more, this.units[u]);
+    for (let u = same; u < this.units.length; u++) {
+      if (!this.bunch || u % BUNCH === 0) more.append((this.bunch = node("span")));
+      this.add(this.bunch, this.units[u]);
+    }
     const end = this.units.length ? this.units[this.units.length - 1].end : 0;
     this.tail = document.createTextNode(run.text.slice(end));
     more.append(this.tail);

@@ -41,9 +41,10 @@ function put(tile, value, unit, note) {
   write(tile.note, note);
 }
 
+/** Scaled, not resized: a frame of the film lays nothing out anew. */
 function fill(tile, over, under = 0) {
-  tile.over.style.width = `${(100 * clamp(over, 0, 1)).toFixed(1)}%`;
-  tile.under.style.width = `${(100 * clamp(under, 0, 1)).toFixed(1)}%`;
+  tile.over.style.transform = `scaleX(${clamp(over, 0, 1).toFixed(3)})`;
+  tile.under.style.transform = `scaleX(${clamp(under, 0, 1).toFixed(3)})`;
 }
 
 export function drawTiles(view) {

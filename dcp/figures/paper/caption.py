@@ -56,7 +56,7 @@ def counted(n: int, noun: str) -> str:
 
 
 def of_source(options: Options) -> str:
-    """Where the words were born, to follow "words"."""
+    """Whose words, to follow "words"."""
     return {
         "prompt": "of the prompt",
         "generated": "that the model wrote",
@@ -77,7 +77,7 @@ def intervals(table: pd.DataFrame, options: Options) -> str:
 
 
 def tagged(subject: Subject) -> str:
-    """Which tagger, how good, and what it sees."""
+    """The tagger, its accuracy, and that it reads the whole text."""
     if subject.tagger is None:
         return ""
     of = "the UD English EWT development set" if subject.tagger == BUNDLED else "its own test set"

@@ -1,6 +1,6 @@
-"""All figures of one run in one look: drawn, as files, with the command of each.
+"""All figures of one run in one style: drawn, as files, with the command of each.
 
-What the gallery shows and the zip holds. Knows no page and no thread.
+Behind the gallery and its zip. Knows no page and no thread.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class FigureSet:
         return Options(**{name: getattr(self.options, name) for name in KINDS[kind].options})
 
     def order(self, kind: str) -> Order:
-        """What a command has to say to get the figure."""
+        """The arguments of the command that makes the figure."""
         traces, results = self._sources(kind)
         return Order(
             kind=kind,
@@ -116,7 +116,7 @@ class FigureSet:
         return found
 
     def _sources(self, kind: str) -> tuple[list[Trace], Sequence[Results]]:
-        """What of the run and the results ``kind`` is drawn from."""
+        """The traces and results that ``kind`` is drawn from."""
         reads = KINDS[kind].reads
         traces = [] if self.trace is None or reads in ("results", "nothing") else [self.trace]
         fitting = [each for each in self.results if _fits(kind, each)] if reads != "trace" else []
@@ -136,7 +136,7 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
-            # The oldest date a zip can say: the hour of its making would change its bytes.
+            # The oldest date of the format: a real one would make equal zips differ.
             entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16

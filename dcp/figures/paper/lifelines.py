@@ -34,14 +34,14 @@ def lifelines(subject: Subject, options: Options, page: Page) -> Drawing:
         height = min(page.width * 0.72, 3.6)
         drawn = figure(page, height)
         axes = drawn.subplots()
-        # Points that a token has for itself.
+        # Spacing of the tokens (points).
         room = (height - 0.45) * 72 / trace.tokens
         segments = np.stack([np.stack([born, born], 1), np.stack([end, born], 1)], 1)
         axes.add_collection(
             LineCollection(
                 list(segments),
                 colors=page.palette.held,
-                # So many lines that they touch: as wide as they are, so that ink is their share.
+                # Lines that touch: no wider than their spacing.
                 linewidths=float(np.clip(room * 0.75, min(room, 0.25), 3)),
                 capstyle="butt",
                 rasterized=len(born) > 2500,

@@ -49,7 +49,7 @@ def cells(
             shown, aspect="auto", interpolation="nearest", extent=extent, **look
         )
     else:
-        # Hairlines of the page would shine through between cells that only touch.
+        # Cells that only touch show hairlines between them.
         roomy = columns <= 60
         drawn = axes.pcolormesh(
             np.linspace(left, right, columns + 1),
@@ -80,7 +80,7 @@ def _averaged(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     part = (edges - whole).reshape(-1, *[1] * (values.ndim - 2))
     reached = total[:, whole] * (1 - part) + total[:, whole + 1] * part
     mean = np.diff(reached, axis=1) * (COLUMNS / columns)
-    # Rounding must not leave the range that colours have.
+    # Rounding must stay within 0..1.
     return np.asarray(np.clip(mean, values.min(), values.max()), np.float64)
 
 
@@ -104,7 +104,7 @@ def seam(axes: Axes, trace: Trace, page: Page, named: bool = True, right: float 
     share = (at - low) / (high - low)
     if share > 0.15:
         axes.annotate("prompt", (at, 1), xytext=(-3, 1), ha="right", **place)
-    # The name of a short continuation would leave the page; the line alone stays.
+    # A short continuation has no room for its name.
     room = 0.12 if page.width > 4.5 else 0.2
     if 1 - share > room:
         axes.annotate("generated", (at, 1), xytext=(3, 1), ha="left", **place)

@@ -39,7 +39,7 @@ def held(subject: Subject, options: Options, page: Page) -> Drawing:
         axes = drawn.subplots()
         for layer, row in enumerate(entries):
             axes.plot(steps, row, color=depth_colour(layer, trace.layers, page), lw=0.8)
-        # Over the layers: one that drops nothing lies under it.
+        # Above the layers, which it may coincide with.
         axes.plot(steps, steps + 1, color=page.palette.ink, lw=0.9, ls=(0, (4, 4)), label="dense")
         mean = entries.mean(0)
         axes.plot(steps, mean, color=page.palette.ink, lw=1.5, label="mean of layers")
@@ -116,7 +116,7 @@ def _apart(wanted: np.ndarray, gap: float) -> np.ndarray:
     >>> _apart(np.array([0.0, 5.0, 5.0]), 2).tolist()
     [0.0, 4.0, 6.0]
     """
-    # Places less their rank's gap must ascend: least squares is pooling of neighbours that do not.
+    # Isotonic regression of the places less their rank times the gap.
     pools: list[tuple[float, int]] = []
     for value in wanted - gap * np.arange(len(wanted)):
         mean, size = float(value), 1

@@ -61,7 +61,7 @@ PALETTES = {
         ramp=("#f4f2ee", "#8fa6c9", "#004488", "#001a38"),
         depth=("#ddaa33", "#cc6677", "#aa4499", "#332288"),
     ),
-    # For journals that print in black: marks and dashes carry what colour would.
+    # For print in black: marks and dashes carry the information.
     "grey": Palette(
         held="#6e6e6e",
         drop="#000000",

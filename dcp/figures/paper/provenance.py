@@ -1,5 +1,5 @@
-"""Where a figure comes from: the command that makes it again, its metadata, its words for those
-who do not see it. Draws nothing."""
+"""Where a figure comes from: the command that makes it again, its metadata, its alternative text.
+Draws nothing."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def command(order: Order, out: str) -> str:
         value = getattr(order.options, known.name)
         if known.name not in FLAGS or known.name not in KINDS[order.kind].options:
             continue
-        # A seed is told even where it is the usual one.
+        # The seed is always written out.
         if value != known.default or known.name == "seed":
             each = value if isinstance(value, tuple) else (value,)
             words += [FLAGS[known.name], *map(str, each)]
@@ -90,7 +90,7 @@ def _file(name: str) -> str:
 
 
 def alt(drawing: Drawing) -> str:
-    """What the figure shows, for readers who hear it: its caption without its origin."""
+    """The alternative text: the caption without its origin."""
     shown = re.split(r" (?=Model |Source: )", drawing.caption)[0]
     return _plain(f"Figure, {KINDS[drawing.kind].about}. {shown}")
 

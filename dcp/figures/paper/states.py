@@ -1,4 +1,4 @@
-"""Layer x token at one step: who still remembers what. Kinds "overview" and "heatmap"."""
+"""Layer x token at one step: which layers hold which tokens. Kinds "overview" and "heatmap"."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def heatmap(subject: Subject, options: Options, page: Page) -> Drawing:
 
 
 def _names(trace: Trace, first: int, last: int, page: Page) -> list[str]:
-    """What stands under the columns: the tokens, long ones cut."""
+    """Labels of the columns: the tokens, long ones cut."""
     names = [readable(piece.strip() or piece, page) for piece in trace.pieces()[first : last + 1]]
     return [name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…" for name in names]
 

@@ -1,7 +1,6 @@
 """How every paper figure looks, and how it becomes a file: type, ink, palette, metadata.
 
-Colours are the page's palette; whatever a colour says, a mark, a label or a place says too. No kind
-of figure is known here.
+Colours come from the page's palette and never carry information alone. Knows no kind of figure.
 """
 
 from __future__ import annotations
@@ -142,7 +141,7 @@ def render(
         figure.savefig(out, format=kind, dpi=dpi, metadata=_metadata(kind, about or {}))
     data = out.getvalue()
     if kind == "svg":
-        # The reader's machine may lack STIX; its nearest of kin keep the text's width.
+        # Where STIX is missing, fonts of the same width.
         data = data.replace(
             b"'STIXGeneral'", b"'STIXGeneral', 'STIX Two Text', 'Times New Roman', Times"
         )

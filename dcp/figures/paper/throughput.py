@@ -91,7 +91,7 @@ def _run(subject: Subject, page: Page) -> Drawing:
         "values in reach, computed from the deaths and the bytes of an entry, beside those of a "
         "run that drops nothing.",
         f"Device {trace.meta.device}, implementation {trace.meta.impl}. One run alone is no "
-        "comparison of speed: for that give --results of dcp bench.",
+        "comparison of speed: for that, draw it from the results of dcp bench.",
     )
     return Drawing("throughput", page, drawn, data, words)
 
@@ -107,7 +107,7 @@ def _benchmark(subject: Subject, page: Page) -> Drawing:
         str(arm).removesuffix(f" {kind}")
         for arm, kind in zip(data["arm"], data["weights"], strict=True)
     ]
-    # One look per arm, whatever its weights; more than six arms would not be told apart.
+    # A colour and mark per arm; six at most can be told apart.
     names = dict.fromkeys(data["name"])
     looks = dict(zip(names, zip(page.palette.lines, _DASHES, _MARKERS, strict=True), strict=False))
     if len(names) > len(looks):

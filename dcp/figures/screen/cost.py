@@ -21,7 +21,7 @@ __all__ = ["layer_chart", "memory_chart", "time_chart"]
 _COLOURS = {"pruned": RUN, "kept": OVERHEAD, "dense": REFERENCE}
 _NAMES = {"pruned": "pruned", "kept": "gates asked, nothing dropped", "dense": "dense"}
 _MIB = 2**20
-# More points than pixels: each drawn point is then the mean of its share of the steps.
+# At most this many points; each is then the mean of its share of the steps.
 _MOST_POINTS = 700
 
 Values = npt.NDArray[Any]
@@ -114,7 +114,7 @@ def time_chart(
     if measured is None:
         own = np.asarray(trace.step_seconds, np.float64)[: trace.tokens] * 1e3
         timed = np.flatnonzero(np.isfinite(own) & (own > 0))
-        # The first generated token was prepared by the prompt's pass: its time is another thing.
+        # The prompt's pass prepared the first generated token, so its time does not compare.
         timed = timed[timed > trace.prompt_tokens]
         lines.append(_points(timed, own[timed], "single steps (measured in the run)"))
         smooth = running_median(own[timed])

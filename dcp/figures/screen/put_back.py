@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dcp.figures.screen.theme import GONE, LEGEND, LOSS, REFERENCE, RUN, in_chart, quoted
+from dcp.figures.screen.theme import GONE, LEGEND, LOSS, REFERENCE, RUN, quoted
 from dcp.runs.plans import Effect
 from dcp.trace import Trace
 
@@ -23,7 +24,7 @@ def change_chart(trace: Trace, effect: Effect) -> go.Figure:
     after, first = effect.after, (effect.plan.first or 0) + 1
     low, high = effect.band()
     at, pieces = np.arange(1, len(after) + 1), trace.pieces()
-    names = [in_chart(quoted(pieces[first + i])[1:-1]) for i in range(len(after))]
+    names = [escape(quoted(pieces[first + i])[1:-1]) for i in range(len(after))]
     figure = go.Figure()
     if np.isfinite(low).all():
         figure.add_trace(
@@ -95,7 +96,7 @@ def sums_chart(trace: Trace, effect: Effect) -> go.Figure:
                     "color": REFERENCE,
                     "line": {"width": 1.6},
                 },
-                customdata=[in_chart(quoted(pieces[plan.token])) for plan in effect.controls.plans],
+                customdata=[escape(quoted(pieces[plan.token])) for plan in effect.controls.plans],
                 hovertemplate="%{customdata}: %{x:+.3f} nats<extra></extra>",
             ),
             go.Scatter(

@@ -78,7 +78,7 @@ def survival_chart(table: pd.DataFrame, names: Sequence[str], key: str) -> go.Fi
     for name in known:
         mine = table[table["group"] == name].sort_values("age")
         colour = group_colour(name)
-        # Tags of one colour differ in their dashes.
+        # Tags of one group share a colour and differ in dash.
         dash = _DASHES[seen.get(colour, 0) % len(_DASHES)]
         seen[colour] = seen.get(colour, 0) + 1
         band = mine[np.isfinite(mine.ci_low) & np.isfinite(mine.ci_high)]
@@ -146,7 +146,7 @@ def heatmap(
         hovertemplate=f"<b>%{{y}}</b>, layer %{{x}}: %{{z:.1%}} within {horizon} steps"
         "<extra></extra>",
     )
-    # A heatmap cannot be clicked; the squares over it can, and are all but unseen.
+    # Streamlit reports no clicks on a heatmap: near-transparent squares over it take them.
     cells = [(name, layer) for name in rows for layer in range(layers)]
     told = [c for c in cells if np.isfinite(grid.loc[c[0], c[1]])]
     figure.add_scatter(

@@ -90,7 +90,7 @@ def hazard_chart(table: pd.DataFrame, names: Sequence[str], key: str) -> go.Figu
         blank = found is None or not np.isfinite(found["raw"])
         what = "none" if found is None else f"{int(found['tokens']):,} tokens"
         note(figure, at[name], what + (", too few" if found and blank else ""), faint=blank)
-    # The two marks of a group stand above and below its row, so rows are numbers here.
+    # Numbers for rows, so that the two marks of a group can stand above and below it.
     figure.update_yaxes(
         type="linear", tickvals=list(at.values()), ticktext=[group_label(name) for name in at]
     )

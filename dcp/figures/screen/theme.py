@@ -10,6 +10,7 @@ from html import escape
 from typing import Any
 
 from dcp.speech.tagger import GROUPS, group_of
+from dcp.text.spans import isolated
 
 __all__ = [
     "GONE",
@@ -71,16 +72,17 @@ def faded(colour: str, opacity: float = 0.16) -> str:
 
 
 def quoted(piece: str) -> str:
-    """A token as a word in a sentence: in quotes, line breaks visible, never long.
+    """A token as a word in a sentence: in quotes, line breaks visible, never long, and
+    turning no other word around.
 
     >>> quoted(" in")
     '“in”'
     """
     shown = piece.replace("\n", "↵").replace("\t", "⇥")
     shown = shown.strip() or shown.replace(" ", "␣")
-    return f"“{shown[:40]}”"
+    return f"“{isolated(shown[:40])}”"
 
 
 def in_chart(piece: str) -> str:
-    """A token as a chart says it: escaped, because plotly reads some HTML, and never long."""
-    return escape(piece.replace("\n", "↵")[:40])
+    """A token as a chart says it: escaped, because plotly reads some HTML; never long."""
+    return escape(isolated(piece.replace("\n", "↵")[:40]))

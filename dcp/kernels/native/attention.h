@@ -25,8 +25,6 @@ struct Rows {
     float* margins;
     const int32_t* orders;  // [tokens] death steps by token, or null
     int64_t count, capacity;
-    int32_t gates_speak;  // whether any token's death is left to its gate
-    int32_t unused;
 };
 
 struct Drop {
@@ -58,18 +56,37 @@ inline void judge(const Rows& rows, int first, int last, const float* q_int, int
     part.dead.clear();
     if (!q_int && !rows.orders) return;
     part.z.resize(last - first);
+    float* z = part.z.data() - first;
     if (q_int) {
         const float scale = 1.0f / std::sqrt((float)r);
-        for (int j = first; j < last; j++)
-            part.z[j - first] = dot(q_int, rows.k_int + (size_t)j * r, r) * scale + beta;
+        for (int j = first; j < last; j++) {
+            const float* k_int = rows.k_int + (size_t)j * r;
+            fetch_ahead(k_int, r * sizeof(float));
+            z[j] = dot(q_int, k_int, r) * scale + beta;
+        }
+    }
+    if (!rows.orders) {
+        int j = first;
+        for (; j + LANES <= last; j += LANES) {
+            const f8 now_z = load<f8>(z + j), margin = load<f8>(rows.margins + j);
+            // Not (z >= margin): a margin that is nan gives way too.
+            store(rows.margins + j, now_z >= margin ? margin : now_z);
+            if (largest(-now_z) < 0) continue;
+            for (int i = j; i < j + LANES; i++)
+                if (z[i] <= 0) part.dead.push_back(i);
+        }
+        for (; j < last; j++) {
+            if (!(z[j] >= rows.margins[j])) rows.margins[j] = z[j];
+            if (z[j] <= 0) part.dead.push_back(j);
+        }
+        return;
     }
     for (int j = first; j < last; j++) {
-        const int32_t order = rows.orders ? rows.orders[rows.positions[j]] : GATE;
+        const int32_t order = rows.orders[rows.positions[j]];
         bool dies = order != GATE && order <= now;
-        if (q_int && order == GATE && rows.gates_speak) {
-            const float z = part.z[j - first], margin = rows.margins[j];
-            rows.margins[j] = z < margin || margin != margin ? z : margin;
-            dies = z <= 0;
+        if (q_int && order == GATE) {
+            if (!(z[j] >= rows.margins[j])) rows.margins[j] = z[j];
+            dies = z[j] <= 0;
         }
         if (dies) part.dead.push_back(j);
     }
@@ -115,6 +132,12 @@ inline void attend(const Rows& rows, int first, int last, const Shape& s, const 
         size_t gone = 0;
         for (int start = first; start < last; start += TILE) {
             const int count = std::min(TILE, last - start);
+            // The next tile comes while this one is worked on.
+            const size_t next = (size_t)(start + TILE) * d, bytes = TILE * d * sizeof(float);
+            for (size_t at = 0; start + TILE < last && at < bytes; at += LINE) {
+                __builtin_prefetch((const char*)(k + next) + at);
+                __builtin_prefetch((const char*)(v + next) + at);
+            }
             const size_t before = gone;
             while (gone < part.dead.size() && part.dead[gone] < start + count) gone++;
             for (int h = g * share; h < (g + 1) * share; h++) {

@@ -25,7 +25,8 @@ __all__ = ["library", "why_not"]
 _HERE = Path(__file__).parent
 _SOURCES = ("simd.h", "threads.h", "products.h", "attention.h", "model.h", "walk.h", "step.cpp")
 _FLAGS = (
-    *("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-pthread"),
+    # Vectors never cross the interface: how they would be passed does not matter.
+    *("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-pthread", "-Wno-psabi"),
     # A product and a sum become one instruction; errno of square roots is read by nobody.
     *("-ffp-contract=fast", "-fno-math-errno"),
 )
@@ -82,7 +83,7 @@ def _path() -> Path:
     ):
         key.update(part.encode())
     named = os.environ.get("DCP_CACHE")
-    folder = Path(named) if named else Path(platformdirs.user_cache_dir("dcp"))
+    folder = Path(named) if named else Path(platformdirs.user_cache_dir("dcp", appauthor=False))
     return folder / "native" / f"step-{key.hexdigest()[:24]}.so"
 
 

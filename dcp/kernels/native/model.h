@@ -64,7 +64,7 @@ inline void activate(int32_t kind, const float* x, const float* up, int n, float
         } else {
             // tanh(u) of GPT-2's GELU is 2 logistic(2 u) - 1, so both are x times a logistic.
             f8 u = kind == SILU ? v : 1.59576912f * (v + 0.044715f * v * v * v);
-            u = u < -80.0f ? all(-80.0f) : u;
+            u = larger(u, all(-80.0f));
             out = 1.0f / (1.0f + exponential(-u));
         }
         out = out * v;

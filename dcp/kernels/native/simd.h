@@ -32,9 +32,15 @@ inline f8 all(float x) { return f8{x, x, x, x, x, x, x, x}; }
 
 inline f8 larger(f8 a, f8 b) { return a > b ? a : b; }
 
+#if defined(__clang__) || __GNUC__ >= 12
+#define DCP_PICK(x, ...) __builtin_shufflevector(x, x, __VA_ARGS__)
+#else
+#define DCP_PICK(x, ...) __builtin_shuffle(x, i8{__VA_ARGS__})
+#endif
+
 inline float sum(f8 x) {
-    f8 y = x + __builtin_shuffle(x, i8{4, 5, 6, 7, 0, 1, 2, 3});
-    y = y + __builtin_shuffle(y, i8{2, 3, 0, 1, 6, 7, 4, 5});
+    f8 y = x + DCP_PICK(x, 4, 5, 6, 7, 0, 1, 2, 3);
+    y = y + DCP_PICK(y, 2, 3, 0, 1, 6, 7, 4, 5);
     return y[0] + y[1];
 }
 
@@ -64,7 +70,7 @@ inline f8 exponential(f8 x) {
     p = p * r + 0.5f;
     p = p * r * r + r + 1.0f;
     f8 scaled = p * (f8)((nearest(n) + 127) << 23);
-    return x < -87.0f ? all(0.0f) : scaled;
+    return x < all(-87.0f) ? all(0.0f) : scaled;
 }
 
 inline f8 from_half(const uint16_t* h) {
@@ -86,6 +92,14 @@ inline f8 from_half(const uint16_t* h) {
 
 inline f8 from_bfloat(const uint16_t* b) {
     return (f8)(__builtin_convertvector(load<u16x8>(b), u32x8) << 16);
+}
+
+// Memory that is read once and in order: the processor does not look far enough ahead by itself,
+// which makes products two to four times slower.
+constexpr int AHEAD = 4096, LINE = 64;  // bytes
+
+inline void fetch_ahead(const void* from, int bytes) {
+    for (int at = 0; at < bytes; at += LINE) __builtin_prefetch((const char*)from + AHEAD + at);
 }
 
 inline float dot(const float* a, const float* b, int n) {

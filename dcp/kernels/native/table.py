@@ -24,7 +24,6 @@ ROWS = np.dtype(
     [
         *((name, np.uint64) for name in ("k", "v", "k_int", "positions", "margins", "orders")),
         *(("count", np.int64), ("capacity", np.int64)),
-        *(("gates_speak", np.int32), ("unused", np.int32)),
     ]
 )
 """One layer's cache rows of one sequence: addresses of its tables, rows in use, rows there are."""

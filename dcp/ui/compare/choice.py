@@ -1,6 +1,5 @@
-"""What two runs to compare: the boxes of A and B, and how the model reads a B that is no file.
-
-Opens no model: what a `Choice` reads, it reads with the one it is given.
+"""Which two runs to compare: the boxes of A and B, and how a model reads a B that does not exist
+yet. Opens no model.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ Read = Callable[["OpenModel", Trace, Report], Trace]
 class Choice:
     """What B is: a trace, or a way to read one by ``model`` (None: A's own).
 
-    name  says it on the page; ``key`` tells it from all others
+    name  as the page says it; ``key`` is unique
     """
 
     name: str
@@ -52,12 +51,12 @@ class Choice:
 
 
 def first(session: Session, limits: Settings) -> tuple[str, Trace] | None:
-    """What A is: a trace that exists, and what to call it."""
+    """The box of A: a trace and its name."""
     return _open("A", st.selectbox("A", _known(session), key="compare-a"), session, limits)
 
 
 def _known(session: Session) -> list[str]:
-    """The runs that exist."""
+    """Names of the traces that can be chosen."""
     samples = [f"sample “{name}”" for name in sample_names()]
     return [*([THIS] if session.shown.trace is not None else []), *samples, UPLOAD]
 
@@ -84,7 +83,7 @@ def _sample(name: str) -> Trace:
 
 
 def other(session: Session, limits: Settings, a: Trace) -> Choice | None:
-    """What B is."""
+    """The box of B."""
     options = [OFF, DIAL, TEXT, *([MODEL] if len(models()) > 1 or not limits.public else [])]
     chosen = st.selectbox("B", [*options, *_known(session)], key="compare-b")
     if chosen == OFF:
@@ -147,14 +146,14 @@ def _model(limits: Settings) -> Choice | None:
         try:
             return _replayed(0.0, same=False)(model, a, report)
         except RequestError:
-            # Its tokens are other ones: the text is what both can read.
+            # Another tokenizer: both can still read the same text.
             return _recorded(a.text, 0.0)(model, a, report)
 
     return Choice(f"A's text read by {name}", f"model {name}", read=read, model=name)
 
 
 def _replayed(shift: float | None, same: bool = True) -> Read:
-    """A's own tokens at a gate shift; None turns the gates off. ``same``: by A's weights alone."""
+    """Reads A's own tokens at a gate shift; None: gates off. ``same``: refuses other weights."""
 
     def read(model: OpenModel, a: Trace, report: Report) -> Trace:
         from dcp.runs.replay import replay
@@ -170,7 +169,7 @@ def _replayed(shift: float | None, same: bool = True) -> Read:
 
 
 def _recorded(text: str, shift: float | None = None) -> Read:
-    """A text as it stands, at A's gate shift or this one."""
+    """Reads a text at A's gate shift, or at this one."""
 
     def read(model: OpenModel, a: Trace, report: Report) -> Trace:
         from dcp.runs.recorder import record

@@ -1,7 +1,5 @@
-"""The page "Compare": what A and B are, and the model that reads what is missing.
-
-A is a run that exists. B is one too, or A's own tokens read again with other gates or by another
-model, or another text. The model reads in the worker.
+"""The page "Compare". A is a trace that exists. B is another one, or A's tokens read again with
+other gates or by another model, or another text; the worker reads it.
 """
 
 from __future__ import annotations
@@ -77,7 +75,7 @@ def _work(session: Session, a: Trace, b: Choice) -> Callable[[OpenModel, Report]
             try:
                 filled[name] = gates_off(models[name], trace)
             except RequestError:
-                # Weights that are not here: what the trace itself says is compared.
+                # Its weights are not here: compare what the trace itself holds.
                 filled[name] = trace
             report.check()
         report.progress(0.8, "Comparing predictions.")

@@ -20,7 +20,7 @@ _EXCERPT = 600
 
 
 def compared(pair: Pair, names: tuple[str, str], key: str) -> None:
-    """Everything about a pair; ``names`` says what A and B are, ``key`` tells pairs apart."""
+    """Everything about a pair; ``names`` of A and B, and a unique ``key``."""
     if not pair.same_tokens:
         st.caption(
             "The two runs read different tokens: they are compared as wholes, at a common length. "
@@ -89,7 +89,7 @@ def _numbers(pair: Pair) -> None:
 def _said(number: Number, value: float | None, signed: bool = False) -> str:
     if value is None:
         return "–"
-    # Rounding noise of a divergence between equal runs is no number.
+    # A divergence between equal runs is rounding noise: show 0.
     value = 0.0 if abs(value) < 1e-7 else value
     sign = "+" if signed and value else ""
     if number.kind == "count":
@@ -105,7 +105,7 @@ def _said(number: Number, value: float | None, signed: bool = False) -> str:
 def _maps(pair: Pair, key: str) -> None:
     step = pair.steps - 1
     if pair.steps > 1:
-        # A new pair has other steps: its slider is another one.
+        # A new pair has other steps, so it gets a new slider.
         step = st.slider("At step", 0, pair.steps - 1, pair.steps - 1, key=f"compare-step-{key}")
     st.plotly_chart(map_chart(pair, step), key="compare-map", config=_CONFIG)
 

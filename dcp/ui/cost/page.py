@@ -45,7 +45,7 @@ def cost(session: Session, limits: Settings) -> None:
 
 
 def _running(session: Session) -> None:
-    """The memory of a run that is on, a look a second."""
+    """The memory of the run that is on, updated each second."""
     status = follow_run(session)
     if status.trace is None:
         empty("The run is about to begin.", "Its memory is drawn here while it writes.")

@@ -1,8 +1,4 @@
-"""The Time section of the Cost page: a measurement, how far it is, and what it found.
-
-It waits in the worker's line like any run, belongs to the trace that it read, and grows by a round
-at a time.
-"""
+"""The Time section of the Cost page: a measurement in the worker, round by round."""
 
 from __future__ import annotations
 
@@ -33,7 +29,7 @@ _CHART = {"displayModeBar": False, "responsive": True}
 
 
 def time_section(session: Session, trace: Trace, limits: Settings) -> None:
-    """Step times: of the run itself, and beside a dense one once that was measured."""
+    """Step times of the run; beside those of a dense run once they are measured."""
     st.subheader("Time")
     maker = services.maker_of(session, trace)
     asked: Asked[Measured | None] | None = last_asked("cost", session.shown.key)
@@ -64,7 +60,7 @@ def time_section(session: Session, trace: Trace, limits: Settings) -> None:
 
 
 def _chart(session: Session, trace: Trace) -> None:
-    """The curves so far: a measurement adds a round at a time."""
+    """The curves of the rounds so far."""
     measured = measured_so_far(session)
     st.plotly_chart(
         cost_charts.time_chart(
@@ -83,7 +79,7 @@ def _chart(session: Session, trace: Trace) -> None:
 
 
 def measured_so_far(session: Session) -> Measured | None:
-    """What was measured of the trace that is shown, up to the last round that is complete."""
+    """The complete rounds of the shown trace's measurement; None before the first."""
     key, rounds = st.session_state.get(_ROUNDS_OF, ("", []))
     return rounds[-1] if key == session.shown.key and rounds else None
 

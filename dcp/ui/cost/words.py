@@ -1,4 +1,4 @@
-"""The words of the Cost page: sizes, definitions, the line under a measurement. Knows no page."""
+"""The texts of the Cost page: sizes, definitions, the line under a measurement."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def size(number: float) -> str:
 
 
 def crossing(found: Measured) -> str:
-    """The crossover as a tile says it."""
+    """The crossover, in a few words."""
     at = found.crossover()
     return f"{at:,} tokens" if at is not None else f"none up to {int(found.context[-1]):,}"
 

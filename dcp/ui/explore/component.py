@@ -1,4 +1,4 @@
-"""The two custom components of the app: the linked view, and an ear for the text box.
+"""The first page's components: the linked view, and a listener for typing in the text box.
 
 Both send their script with the page: no package manifest, no request to another host.
 """
@@ -20,7 +20,7 @@ _TYPING = asset("viewer/typing.js")
 
 
 def _nothing(place: Mapping[str, int | None]) -> None:
-    """Nobody listens."""
+    """The default for ``on_place``."""
 
 
 def linked_view(

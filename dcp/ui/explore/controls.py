@@ -66,7 +66,7 @@ def controls(session: Session, limits: Settings) -> None:
         st.button(
             "Stop", key="stop", disabled=not active, width=100, on_click=_stop, args=(session,)
         )
-    # Always there, so that a message moves no other element to another place in the page's tree.
+    # Always there: a message that comes and goes would shift the widgets below it.
     with st.container():
         if session.error:
             problem(session.error)

@@ -1,4 +1,4 @@
-"""The line under the text box: how many tokens stand in it, while it is being typed."""
+"""The line under the text box: its token count, updated while typing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PRIVACY = "Text stays in this session's memory and is not stored."
 
 
 def named(models: list[ModelInfo], name: str | None) -> ModelInfo | None:
-    """The model of that name, the first one for None; None where there is none."""
+    """The model called ``name`` (None: the first one), or None."""
     for model in models:
         if name is None or model.name == name:
             return model

@@ -18,7 +18,7 @@ __all__ = ["panels"]
 
 
 def panels(session: Session, limits: Settings) -> None:
-    """What stands under the view, about the trace that is shown."""
+    """Draw them."""
     to_page("speech", "Which words were dropped: parts of speech", icon=":material/arrow_forward:")
     files, opened = st.tabs(["Take it away", "Open a saved trace"])
     with files:
@@ -86,7 +86,7 @@ def _files(session: Session) -> None:
 
 
 def _figure(trace: Trace, kind: Literal["pdf", "png"]) -> bytes:
-    # Imported when it is asked for: matplotlib is no part of a first paint.
+    # Imported late: the first paint needs no matplotlib.
     from dcp.figures import paper
 
     return paper.render(paper.overview(trace), kind)

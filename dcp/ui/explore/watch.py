@@ -1,4 +1,4 @@
-"""The lower half of the page: the linked view, following a run or standing on a finished trace."""
+"""The lower half of the page: the linked view of the run that is on, or of what is shown."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EVERY = 0.25
 
 
 def watch(session: Session) -> None:
-    """Show what the session looks at; while a run is on, look again every ``EVERY`` seconds."""
+    """Show the trace; while a run is on, update it every ``EVERY`` seconds."""
     st.fragment(_look, run_every=EVERY if session.work.job is not None else None)(session)
 
 
@@ -35,7 +35,9 @@ def _look(session: Session) -> None:
         _line(shown.note)
         if shown.trace is not None:
             at = _place(session)
-            data = payload(shown.trace, shown.words, run_id=shown.key, at=at)
+            # Whoever comes with a link to a step wants to see that step, not a film.
+            play = shown.origin == "sample" and session.place.step is None
+            data = payload(shown.trace, shown.words, run_id=shown.key, at=at, play=play)
             if not linked_view(data, "view", partial(_went, session)):
                 plain_view(shown.trace)
         return
@@ -53,18 +55,19 @@ def _look(session: Session) -> None:
         )
         linked_view(data, "view")
     elif shown.trace is not None:
-        linked_view(payload(shown.trace, shown.words, run_id="before"), "view")
+        before = payload(shown.trace, shown.words, run_id="before", dimmed=True)
+        linked_view(before, "view")
 
 
 def _went(session: Session, place: Mapping[str, int | None]) -> None:
-    """The hand moved the view; the view needs no telling where it is."""
+    """The reader moved the view: keep the place, and do not send it back."""
     session.place.token = place["token"]
     point(session, layer=place["layer"], step=place["step"])
     st.session_state[_KNOWN] = _where(session)
 
 
 def _place(session: Session) -> dict[str, int | None]:
-    """Where the page wants the view: numbered anew when somebody else than the view moved it."""
+    """Where the view should look, with a new number when another widget or a link moved it."""
     state, now = st.session_state, _where(session)
     asked: dict[str, int | None] = state.get(_ASKED, {})
     if now != state.get(_KNOWN):

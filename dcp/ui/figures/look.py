@@ -1,4 +1,4 @@
-"""How all figures of the gallery look: venue, width, palette, options, grey. Chosen once."""
+"""The choices above the gallery: venue, width, palette, options, grey."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SOURCES: dict[str, Phase] = {"prompt": "prompt", "written": "generated", "both"
 
 @dataclass(frozen=True)
 class Look:
-    """What was chosen. ``grey``: previews by luminance alone."""
+    """What was chosen. ``grey``: show previews by luminance alone."""
 
     style: str
     width: Width | None
@@ -37,7 +37,7 @@ class Look:
     grey: bool
 
     def shown(self, png: bytes) -> bytes:
-        """A preview as it is looked at."""
+        """The preview as the page shows it."""
         return _grey(png) if self.grey else png
 
 
@@ -93,7 +93,7 @@ def look(session: Session, trace: Trace) -> Look:
 
 
 def _options(session: Session, trace: Trace) -> Options:
-    """What figures show; each reads those that concern it."""
+    """The options popover; each figure reads those that concern it."""
     last = max(trace.n_queries - 1, 0)
     step, layer = session.place.step, session.place.layer
     at = st.number_input(

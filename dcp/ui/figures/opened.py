@@ -67,7 +67,7 @@ def opened_figure(figures: FigureSet, kind: str, preview: Preview, chosen: Look)
 
 @dataclass
 class ZipJob:
-    """A zip in the making. ``same`` says of what."""
+    """A zip being made. ``same`` identifies its content."""
 
     same: tuple[str, str]
     done: int = 0
@@ -76,14 +76,14 @@ class ZipJob:
     future: Future[bytes] | None = None
 
     def say(self, done: int, kind: str) -> None:
-        """Told by the thread that makes it; ends it where nobody wants it any more."""
+        """Progress, from the thread that makes it; RequestError once it is not wanted."""
         self.done, self.kind = done, kind
         if self.stopped:
             raise RequestError("stopped")
 
 
 def zip_section(figures: FigureSet, executor: Executor, same: tuple[str, str]) -> None:
-    """Everything as one zip: made in the background when asked for, offered until a change."""
+    """The zip: made in the background on request, offered until its content would differ."""
     st.subheader("All figures of this run")
     st.caption(
         "One zip: every figure as PDF, SVG, PNG and PGF, its data, all captions, the commands, the "

@@ -28,7 +28,7 @@ _HINTS = {
     "gates_off": "python -m dcp trace --gates-off makes such a trace",
 }
 _AGAIN = 0.6
-# Figures are on paper in a dark room too, and a thumbnail's place does not wait for its picture.
+# White paper in the dark theme too; thumbnails keep their size while they are drawn.
 _CSS = """
 <style>
 [class*="st-key-figures_paper_"] { background: #fff; border-radius: 4px; padding: 6px; }
@@ -59,7 +59,7 @@ def _thread() -> ThreadPoolExecutor:
 
 @st.cache_resource(show_spinner=False)
 def _samples() -> PreviewCache:
-    """Figures of held-out texts: the same for every session."""
+    """Previews of bundled texts, shared by all sessions."""
     return PreviewCache(_thread(), most=240)
 
 
@@ -106,7 +106,7 @@ def gallery(session: Session) -> None:
 
 
 def _wait(session: Session) -> None:
-    """A run is on: its figures are drawn when it has ended."""
+    """The line while a run is on."""
     status = follow_run(session)
     read = status.trace.tokens if status.trace is not None else 0
     st.caption(
@@ -129,7 +129,7 @@ def _grid(
     previews = _previews(figures, cache, keys)
     waiting = sum(preview is None for preview in previews.values())
     if before and not waiting:
-        # All are there: once more, without the timer.
+        # All are drawn: run once more, without the timer.
         st.rerun()
     drawn = {
         kind: found for kind, found in previews.items() if found is None or found.error is None

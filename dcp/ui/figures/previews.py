@@ -1,7 +1,7 @@
-"""Draws figures in the background and keeps what it drew, so that a page never waits for one.
+"""Draws figures in the background and keeps them, so that a page never waits for one.
 
-One thread for all sessions of a server: matplotlib draws one figure at a time anyway. Each session
-has its own cache, which goes when the session goes. Knows no streamlit and no kind of figure.
+One thread a server, since matplotlib draws one figure at a time anyway; one cache a session, freed
+with it. Knows no streamlit and no kind of figure.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Preview:
 
 
 def draw_preview(figures: FigureSet, kind: str) -> Preview:
-    """Draw ``kind``. Never raises: a preview says what went wrong."""
+    """Draw ``kind``. Never raises: `Preview.error` says what went wrong."""
     from dcp.figures.paper.provenance import alt
     from dcp.figures.paper.style import preview
 
@@ -54,7 +54,7 @@ def draw_preview(figures: FigureSet, kind: str) -> Preview:
 
 @dataclass
 class PreviewCache:
-    """What one session has asked for.
+    """Previews by key, drawn on first request.
 
     most  previews kept; the one not looked at for longest goes first
     """
@@ -66,7 +66,7 @@ class PreviewCache:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def get(self, key: Hashable, make: Callable[[], Preview]) -> Preview | None:
-        """The preview of ``key``; None while it is being made, which asking begins."""
+        """The preview of ``key``, or None while it is drawn, which the first call begins."""
         with self._lock:
             future = self._waiting.get(key)
             if future is not None and future.done():
@@ -83,7 +83,7 @@ class PreviewCache:
             return None
 
     def only(self, wanted: Collection[Hashable]) -> None:
-        """Nobody looks at anything else any more: what has not begun never will."""
+        """Cancel whatever is not ``wanted`` and has not begun."""
         with self._lock:
             for key in [key for key in self._waiting if key not in wanted]:
                 if self._waiting[key].cancel():

@@ -1,4 +1,4 @@
-"""What the figures are of: the run of this session, a held-out text drawn by a seed, the sample."""
+"""Which run the figures show: this session's, a held-out text drawn by a seed, or the sample."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def source(session: Session) -> Source | None:
 
 
 def _bundled(name: str, chosen: str) -> Source | None:
-    """A bundled trace; where it cannot be read, why."""
+    """A bundled trace; None, with a message, where it cannot be read."""
     try:
         trace, words = load_sample(name)
     except DcpError as error:
@@ -121,7 +121,7 @@ def _describe(trace: Trace, which: str) -> None:
 def results() -> tuple[tuple[Results, ...], bool]:
     """Files of results for the figures that are drawn from them, and whether a user gave them.
 
-    The bundled model's own measurements stand in until then.
+    Without any, those measured of the bundled model.
     """
     files = st.file_uploader(
         "Results of `python -m dcp eval --json` or `bench --json`, in place of the bundled model's",
@@ -145,5 +145,5 @@ def _measured() -> tuple[Results, ...]:
 
 
 def fingerprint(trace: Trace) -> str:
-    """Equal for equal traces, whatever session they are in."""
+    """A key that is equal for equal traces."""
     return hashlib.sha256(trace.to_bytes()).hexdigest()[:24]

@@ -1,7 +1,6 @@
-"""The five pictures of the method: what each one draws, handed to one component that draws them.
+"""The data of the five pictures of the method, and the component that draws them.
 
-Numbers come from `dcp.method` and the bundled sample; sliders and drags stay in the browser, so
-nothing here runs again. The script is assets/method; it needs no other host.
+Numbers come from `dcp.method` and the bundled sample; sliders and drags stay in the browser.
 """
 
 from __future__ import annotations
@@ -112,7 +111,7 @@ def _product() -> Data | None:
         return None
     trace, gates = found
     reopened = gates.reopened()
-    # The layer and the word whose gates change their mind most: what "for good" is about.
+    # The layer and word whose gates reopen most: dropped tokens stay dropped all the same.
     layer = int(reopened.sum(axis=1).argmax())
     pieces = trace.pieces()[: gates.z.shape[1]]
     whole = [piece.startswith(" ") and len(piece) > 3 for piece in pieces]
@@ -139,7 +138,7 @@ def _cache() -> Data | None:
     trace, _ = found
     shown = min(_SHOWN, trace.n_queries)
     held = trace.held()[:, :shown]
-    # The smallest cache in which a row moves: that is what the picture is about.
+    # The smallest cache in which a row moves, which is what the picture shows.
     for layer in map(int, held.max(axis=1).argsort(kind="stable")):
         steps = cache_steps(trace.death[layer], shown)
         if any(step.moves for step in steps):
@@ -167,7 +166,7 @@ def _cache() -> Data | None:
 
 
 def _short(values: np.ndarray) -> list[float]:
-    """Five digits: more than a screen has."""
+    """Rounded to five digits, to keep the page small."""
     return [float(f"{x:.5g}") for x in values]
 
 

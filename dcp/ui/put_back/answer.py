@@ -23,7 +23,7 @@ _FEW = 10
 
 
 def answer(shown: str, trace: Trace, effect: Effect, seed: int) -> None:
-    """Everything about one effect, top down."""
+    """Draw all of it."""
     st.subheader("What changed", anchor=False)
     st.text(sentence(trace, effect))
     token_text(
@@ -53,7 +53,7 @@ def answer(shown: str, trace: Trace, effect: Effect, seed: int) -> None:
 
 
 def sentence(trace: Trace, effect: Effect) -> str:
-    """What came of it, in one or two sentences that claim no more than was measured.
+    """The result in one or two sentences.
 
     "Kept alive in all 4 layers that dropped it, “in” makes the next 32 tokens 0.63 nats likelier in
     sum. 0 of 20 random drops …"

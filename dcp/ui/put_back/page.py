@@ -1,7 +1,4 @@
-"""The widgets of "Put it back": choose a token and its fate, read the text again, see what changed.
-
-The model reads in the worker; what is chosen and what came back are the session's own.
-"""
+"""The page "Put it back": choose a token, keep or drop it, read the text again, see the change."""
 
 from __future__ import annotations
 
@@ -87,7 +84,7 @@ def _work(
 
 
 def _choose(session: Session, trace: Trace) -> Plan | None:
-    """The plan that is chosen; None where there is none."""
+    """The widgets of the plan; None while it is incomplete."""
     which, where, what, when = st.columns([2.2, 2.4, 1.5, 0.9], vertical_alignment="bottom")
     verb = what.segmented_control(
         "Its fate", [KEEP, DROP], default=KEEP, key="put-verb", required=True
@@ -124,7 +121,7 @@ def _choose(session: Session, trace: Trace) -> Plan | None:
 
 
 def _comparison(where: Any) -> tuple[int, int]:
-    """Seed and horizon."""
+    """The popover of the comparison: seed and horizon."""
     with where.popover("How it is compared", width="stretch"):
         horizon = st.slider("Sum over how many later tokens", 4, 64, HORIZON, key="put-horizon")
         seed = st.number_input("Seed of the random drops", 0, 2**31 - 1, 0, key="put-seed")
@@ -132,13 +129,13 @@ def _comparison(where: Any) -> tuple[int, int]:
 
 
 def _token(session: Session, trace: Trace, can: Any, where: Any) -> int | None:
-    """The token that the whole app looks at, if it can be chosen here."""
+    """The box of the token; None where the current one cannot be chosen."""
     options = np.flatnonzero(can).tolist()
     pieces = trace.pieces()
     gone = (trace.death != ALIVE).sum(axis=0)
     token = session.place.token
     if token is None and options:
-        # Something to begin with: dropped in most layers, the longest of those.
+        # A default: dropped in the most layers, the longest of those.
         token = max(options, key=lambda j: (gone[j], len(pieces[j].strip()), -j))
     st.session_state["put-token"] = token if token in options else None
     where.selectbox(
@@ -164,7 +161,7 @@ def _step(session: Session, trace: Trace, token: int, where: Any) -> int:
 
 
 def _layer(trace: Trace, token: int, step: int | None, where: Any) -> int | None:
-    """The layer of the change; None is all of them."""
+    """The box of the layer; None: all of them."""
     death = trace.death[:, token]
     layers = np.flatnonzero(death != ALIVE if step is None else death > step).tolist()
     pieces = trace.pieces()

@@ -1,6 +1,6 @@
 """A trace's running text as a component: tokens to choose from, or coloured by a change.
 
-Knows no model. The text goes to the browser as strings that are only ever shown as text.
+Knows no model. The browser shows its strings as plain text.
 """
 
 from __future__ import annotations

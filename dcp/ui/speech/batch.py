@@ -29,14 +29,14 @@ __all__ = ["batch"]
 
 @dataclass(frozen=True)
 class Batch:
-    """What was read: the windows, and how many there should have been."""
+    """The windows that were read, and how many there are."""
 
     samples: tuple[Sample, ...]
     windows: int
 
 
 def batch(session: Session, limits: Settings) -> Live | None:
-    """The form for several texts, and what was read last; None before anything was."""
+    """The form for several texts; the tables of those read last, or None."""
     state = st.session_state
     asked: Asked[Batch] | None = last_asked("speech")
     with st.expander("The texts", expanded=asked is None):

@@ -1,7 +1,6 @@
-"""The page about parts of speech: one choice of texts, one row of filters, the panels they rule.
+"""The page about parts of speech: which texts, one row of filters, and the panels below them.
 
-Every panel says what it shows; prompt and generated words are one table only where the reader asks
-for both together. Knows no maths: tables come from `speech_source`, charts from `speech_charts`.
+Prompt and generated words are one table only where the reader asks for both together.
 """
 
 from __future__ import annotations

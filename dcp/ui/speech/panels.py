@@ -1,7 +1,4 @@
-"""The panels of "Parts of speech": each one question, one chart, one line that says how to read it.
-
-Knows where no table comes from and how no chart is made.
-"""
+"""The panels of "Parts of speech": each a question, a chart, and a line on how to read it."""
 
 from __future__ import annotations
 
@@ -67,7 +64,7 @@ def _pick(figure: Any, key: str) -> tuple[str, int | None] | None:
 def _words(
     tables: Tables, filters: Filters, names: tuple[str, ...], picked: tuple[str, int | None] | None
 ) -> None:
-    """The list; what was clicked last is chosen, and the box chooses without a mouse."""
+    """The list of one group: the one clicked last, or chosen in the box."""
     state = st.session_state
     if picked is not None and picked[0] in names and picked != state.get("speech-picked"):
         state["speech-picked"], state["speech-group"] = picked, picked[0]
@@ -207,8 +204,8 @@ def _effects(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
 
 
 def _take(tables: Tables, filters: Filters, table: pd.DataFrame) -> None:
-    """The numbers, to read and to take away."""
-    # Shown on demand: the table's code is half a megabyte that the first paint need not wait for.
+    """The table of rates, and downloads."""
+    # On demand: the table widget's code is half a megabyte, too much for the first paint.
     if st.toggle("Show the rates as a table", key="speech-table"):
         st.dataframe(table, hide_index=True, width="stretch")
     files: list[tuple[str, Callable[[], pd.DataFrame]]] = [

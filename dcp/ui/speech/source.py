@@ -20,7 +20,7 @@ __all__ = ["Filters", "Live", "Tables"]
 
 @dataclass(frozen=True)
 class Filters:
-    """What the tables are asked: the filters of the page."""
+    """The filters of the page."""
 
     by: By
     horizon: int
@@ -30,13 +30,13 @@ class Filters:
 
 
 class Tables(Protocol):
-    """One set of texts, ready to be asked.
+    """The tables of one set of texts.
 
-    key       names it in caches
+    key       unique to the set
     texts     how many there are
     layers    of the model
     sources   where its words were born
-    horizons  those it can tell
+    horizons  those it has
     """
 
     @property
@@ -66,7 +66,7 @@ class Tables(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Live:
-    """Traces in memory; ``key`` names them for as long as they are the same."""
+    """Traces in memory; ``key`` is unique to them."""
 
     key: str
     samples: Sequence[Sample]
@@ -118,7 +118,7 @@ class Live:
 
 @st.cache_data(max_entries=128, show_spinner=False, hash_funcs={Filters: repr})
 def _live(key: str, what: str, filters: Filters, _samples: Sequence[Sample]) -> pd.DataFrame:
-    """One table; ``key`` stands for the samples in the cache's key."""
+    """One table, cached by ``key``, ``what`` and ``filters``."""
     from dcp import stats
 
     some: dict[str, Any] = {"source": filters.source, "layer": filters.layer}

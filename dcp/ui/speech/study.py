@@ -110,7 +110,7 @@ def _name(path: Path) -> str:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def open_study(path: str, changed: float) -> Saved:
-    """The study in a file; ``changed``, its time, makes a new one out of a file written anew.
+    """The study in a file, cached by path and time of change.
 
     Raises TraceError.
     """

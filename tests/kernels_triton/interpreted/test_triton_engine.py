@@ -126,7 +126,7 @@ def test_the_pool_grows_until_its_budget_and_then_refuses(tiny_checkpoint, monke
     ask = {"prompts": [list(range(40))], "new_tokens": 26, "chunk": 20, "sampling": Sampling(0)}
     free = list(Engine(model, "triton").run(**ask))
     assert sizes
-    page = Engine(model, "triton").run(**ask)._cache.pool.page_bytes
+    page = Engine(model, "triton").run(**ask)._cache.pool.page_bytes  # type: ignore[attr-defined]
     steps: list[Step] = []
     run = Engine(model, "triton", cache_bytes=2 * model.config.layers * page).run(**ask)
     with pytest.raises(DeviceError, match="pool for keys and values is full"):
@@ -149,7 +149,7 @@ class FakeGraph:
 
     def replay(self) -> None:
         self.replays += 1
-        self.step()
+        self.step()  # type: ignore[attr-defined]
 
 
 def test_steps_through_captured_graphs_are_the_same_steps(tiny_checkpoint, monkeypatch) -> None:
@@ -167,7 +167,7 @@ def test_steps_through_captured_graphs_are_the_same_steps(tiny_checkpoint, monke
 
     def step(self: DecodeGraph, lanes: object) -> None:
         if capturing:
-            capturing[-1].step = lambda: plain(self, lanes)
+            capturing[-1].step = lambda: plain(self, lanes)  # type: ignore[attr-defined]
         else:
             plain(self, lanes)
 
