@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 423166a5b93774da.
+// Built from web/ by "make web"; sources 0fbfd24f8fc0d4b6.
 
 // put_back/words.js
 var shown = /* @__PURE__ */ new WeakMap();
