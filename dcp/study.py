@@ -30,6 +30,7 @@ from dcp.speech.words import to_json as words_to_json
 from dcp.stats.lives import Sample
 from dcp.stats.pooled import TABLES, Study, pool, to_json
 from dcp.text.documents import documents_of
+from dcp.text.table import to_csv
 from dcp.text.tokens import Tokenizer
 from dcp.trace import Trace
 
@@ -240,7 +241,7 @@ def write_study(
     study = pool(samples, about, seed=seed, n_boot=n_boot, progress=progress)
     (folder / "tables").mkdir(exist_ok=True)
     for name in TABLES:
-        _write(folder / "tables" / f"{name}.csv", getattr(study, name).to_csv(index=False))
+        _write(folder / "tables" / f"{name}.csv", to_csv(getattr(study, name)))
     _write(folder / "study.json", to_json(study))
     return study
 

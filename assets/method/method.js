@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 3c4c710dcb14e549.
+// Built from web/ by "make web"; sources 413b7c64bcea6ad5.
 
 // shared/legible.js
 var HIDING = (
@@ -247,6 +247,7 @@ var Cache = class extends Picture {
 var Gate = class extends Picture {
   constructor(root, data) {
     super(root, data);
+    this.svg.setAttribute("role", "group");
     Object.assign(this, { q: [...data.q], k: [...data.k], beta: data.beta });
     this.slider(
       "shift β",
@@ -488,6 +489,19 @@ var Product = class extends Picture {
       }
     );
     this.player(slider, 260);
+    this.column = this.slider(
+      "token j",
+      {
+        min: 0,
+        max: data.pieces.length - 2,
+        step: 1,
+        value: this.token,
+        label: (b) => quoted(data.pieces[b])
+      },
+      (b) => {
+        this.token = b;
+      }
+    );
   }
   draw() {
     const { pieces, z, gates, soft, alphas } = this.data, n = pieces.length, j = this.token, t = this.step, shapes = [];
@@ -524,10 +538,7 @@ var Product = class extends Picture {
         const pick = rect(x + b * cell, y2 + b * cell, cell, (n - b) * cell, "pick", {
           "data-token": b
         });
-        pick.addEventListener("click", () => {
-          this.token = b;
-          this.draw();
-        });
+        pick.addEventListener("click", () => this.column.move(b));
         pick.append(shape("title", {}, `${quoted(pieces[b])}, read at step ${b}`));
         shapes.push(pick);
       }

@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 3c4c710dcb14e549.
+// Built from web/ by "make web"; sources 413b7c64bcea6ad5.
 
 // put_back/words.js
 var shown = /* @__PURE__ */ new WeakMap();

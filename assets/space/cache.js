@@ -29,14 +29,20 @@ export class Cache {
   /** What the constructor takes from the memory, each piece. */
   static sizes({ layers, kv_heads, head_dim, interaction, context }) {
     const perLayer = Math.ceil(context / PAGE_ROWS);
-    return [layers * perLayer * PAGE_ROWS * (2 * kv_heads * head_dim + interaction + 2), ...Array(layers).fill(perLayer)];
+    return [
+      layers * perLayer * PAGE_ROWS * (2 * kv_heads * head_dim + interaction + 2),
+      ...Array(layers).fill(perLayer),
+    ];
   }
 
   /** Forget everything. `tokens`: how many the next run can reach. */
   clear(tokens = this.context) {
     this.count = new Int32Array(this.layers);
     // The page given back last is taken first: what memory was touched is used again.
-    this.free = Array.from({ length: this.total }, (_, i) => this.pages + 4 * i * PAGE_ROWS * this.size).reverse();
+    this.free = Array.from(
+      { length: this.total },
+      (_, i) => this.pages + 4 * i * PAGE_ROWS * this.size,
+    ).reverse();
     this.used = this.peakPages = 0;
     this.tokens = tokens;
     this.death = new Int32Array(this.layers * tokens).fill(ALIVE);
@@ -44,7 +50,11 @@ export class Cache {
   }
 
   /** Index into f32 and i32 of a row of a layer. */
-  row(layer, number) { return (this.memory.u32[(this.tables[layer] >> 2) + (number >> 4)] >> 2) + (number & 15) * this.size; }
+  row(layer, number) {
+    return (
+      (this.memory.u32[(this.tables[layer] >> 2) + (number >> 4)] >> 2) + (number & 15) * this.size
+    );
+  }
 
   /** Index of a new row for the token at `position`; its keys and values are the caller's to write. */
   append(layer, position) {
@@ -67,7 +77,9 @@ export class Cache {
     const { f32, i32 } = this.memory;
     // From the last to the first: what moves into a hole has been judged already.
     for (let i = this.count[layer] - 1; i >= 0; i--) {
-      const at = this.row(layer, i), position = i32[at + this.positionAt], order = orders ? orders[layer * this.tokens + position] : GATE;
+      const at = this.row(layer, i),
+        position = i32[at + this.positionAt],
+        order = orders ? orders[layer * this.tokens + position] : GATE;
       let dies = order <= step;
       if (order === GATE) {
         if (!z) continue;
@@ -83,7 +95,8 @@ export class Cache {
   }
 
   #remove(layer, number, at) {
-    const last = --this.count[layer], from = this.row(layer, last);
+    const last = --this.count[layer],
+      from = this.row(layer, last);
     if (number !== last) this.memory.f32.copyWithin(at, from, from + this.size);
     if (last % PAGE_ROWS === 0) {
       this.free.push(this.memory.u32[(this.tables[layer] >> 2) + (last >> 4)]);

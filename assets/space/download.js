@@ -7,17 +7,23 @@ export class DownloadError extends Error {}
 
 /** The bytes of `file` { name, bytes, sha256 } below `base`. `arrived(n)` hears of every n bytes more. */
 export async function download(base, file, arrived) {
-  const url = new URL(file.name, base).href, store = await kept();
+  const url = new URL(file.name, base).href,
+    store = await kept();
   const before = await store?.match(url);
   if (before) {
     const bytes = new Uint8Array(await before.arrayBuffer());
-    if (await sound(bytes, file)) { arrived(bytes.length); return bytes; }
+    if (await sound(bytes, file)) {
+      arrived(bytes.length);
+      return bytes;
+    }
     await store.delete(url);
   }
   const bytes = await fetched(url, file, arrived);
-  if (!await sound(bytes, file)) {
+  if (!(await sound(bytes, file))) {
     arrived(-bytes.length);
-    throw new DownloadError(`A part of the model arrived damaged (${file.name}): what came is not what was sent.`);
+    throw new DownloadError(
+      `A part of the model arrived damaged (${file.name}): what came is not what was sent.`,
+    );
   }
   // A full or forbidden store costs a download next time and nothing else.
   await store?.put(url, new Response(bytes)).catch(() => {});
@@ -26,12 +32,18 @@ export async function download(base, file, arrived) {
 
 /** Drop stored files that this version no longer uses. */
 export async function tidy(base, files) {
-  const store = await kept(), wanted = new Set(files.map((file) => new URL(file.name, base).href));
-  for (const request of await store?.keys() ?? []) if (!wanted.has(request.url)) await store.delete(request);
+  const store = await kept(),
+    wanted = new Set(files.map((file) => new URL(file.name, base).href));
+  for (const request of (await store?.keys()) ?? [])
+    if (!wanted.has(request.url)) await store.delete(request);
 }
 
 async function kept() {
-  try { return await caches.open(KEPT); } catch { return null; }
+  try {
+    return await caches.open(KEPT);
+  } catch {
+    return null;
+  }
 }
 
 async function fetched(url, file, arrived) {
@@ -40,11 +52,17 @@ async function fetched(url, file, arrived) {
   try {
     // What the browser kept of a damaged download must not come back on a retry.
     const response = await fetch(url, { cache: "no-store" });
-    if (!response.ok) throw new DownloadError(`The model is not where it should be: ${file.name} gave status ${response.status}.`);
-    for (const reader = response.body.getReader(); ;) {
+    if (!response.ok)
+      throw new DownloadError(
+        `The model is not where it should be: ${file.name} gave status ${response.status}.`,
+      );
+    for (const reader = response.body.getReader(); ; ) {
       const { done, value } = await reader.read();
       if (done) break;
-      if (at + value.length > bytes.length) { at += value.length; break; }
+      if (at + value.length > bytes.length) {
+        at += value.length;
+        break;
+      }
       bytes.set(value, at);
       at += value.length;
       arrived(value.length);

@@ -6,19 +6,29 @@ export class Engine {
     this.hear = hear;
     this.impl = null;
     this.run = 0;
-    this.ready = new Promise((done) => { this.#ready = done; });
+    this.ready = new Promise((done) => {
+      this.#ready = done;
+    });
     const url = new URL("worker.js", import.meta.url);
     // For comparison and for tests: the engine in plain JavaScript, as where there is no WebAssembly.
     if (new URLSearchParams(location.search).has("plain")) url.searchParams.set("plain", "");
     this.worker = new Worker(url, { type: "module" });
     this.worker.onmessage = ({ data }) => this.#receive(data);
-    this.worker.onerror = (event) => { event.preventDefault(); hear.failed("load", "The engine could not be started: this browser is too old, or a file of the page is missing."); };
+    this.worker.onerror = (event) => {
+      event.preventDefault();
+      hear.failed(
+        "load",
+        "The engine could not be started: this browser is too old, or a file of the page is missing.",
+      );
+    };
     this.load();
   }
 
   #ready;
 
-  load() { this.worker.postMessage({ type: "load" }); }
+  load() {
+    this.worker.postMessage({ type: "load" });
+  }
 
   /** Start this run in place of any that is on. */
   start(request) {
@@ -32,13 +42,20 @@ export class Engine {
     this.worker.postMessage({ type: "back", id: this.run, token, layer });
   }
 
-  stop() { this.worker.postMessage({ type: "stop" }); }
+  stop() {
+    this.worker.postMessage({ type: "stop" });
+  }
 
   #receive(data) {
     if (data.type === "progress") this.hear.progress(data.loaded, data.total);
-    if (data.type === "ready") { this.impl = data.impl; this.#ready(data.impl); }
-    if (data.type === "failed" && (data.what === "load" || data.id === this.run)) this.hear.failed(data.what, data.message);
+    if (data.type === "ready") {
+      this.impl = data.impl;
+      this.#ready(data.impl);
+    }
+    if (data.type === "failed" && (data.what === "load" || data.id === this.run))
+      this.hear.failed(data.what, data.message);
     if (data.type === "effect" && data.id === this.run) this.hear.effect(data);
-    if (data.type === "trace" && data.id === this.run) this.hear.trace(data.trace, data.running, data.words);
+    if (data.type === "trace" && data.id === this.run)
+      this.hear.trace(data.trace, data.running, data.words);
   }
 }

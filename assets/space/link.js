@@ -2,10 +2,14 @@
 
 /** The request that a fragment asks for: { text, seed, newTokens, temperature, sparsity }, each null where it says nothing. */
 export function read(hash) {
-  const found = new URLSearchParams(hash.replace(/^#/, "")), number = (key) => found.has(key) ? Number(found.get(key) || NaN) : null;
+  const found = new URLSearchParams(hash.replace(/^#/, "")),
+    number = (key) => (found.has(key) ? Number(found.get(key) || NaN) : null);
   const seed = found.get("seed");
   return {
-    text: found.get("text"), newTokens: number("new"), temperature: number("temperature"), sparsity: number("sparsity"),
+    text: found.get("text"),
+    newTokens: number("new"),
+    temperature: number("temperature"),
+    sparsity: number("sparsity"),
     seed: seed === null ? null : /^\d{1,20}$/.test(seed) ? BigInt(seed) : -1n,
   };
 }
@@ -28,8 +32,10 @@ export function shiftFor(dial, sparsity) {
   if (after < 0 || sparsity < dial[0][0]) return NaN;
   if (dial[after][0] === sparsity) return dial[after][1];
   const [[a, low], [b, high]] = [dial[after - 1], dial[after]];
-  return low + (high - low) * (sparsity - a) / (b - a);
+  return low + ((high - low) * (sparsity - a)) / (b - a);
 }
 
 /** The [share dropped, gate shift, perplexity ratio] of the point that the model itself stands for. */
-export function own(dial) { return dial.find(([, shift]) => shift === 0) ?? null; }
+export function own(dial) {
+  return dial.find(([, shift]) => shift === 0) ?? null;
+}

@@ -31,15 +31,20 @@ export class Memory {
   take(count) {
     const at = Math.ceil(this.top / ALIGN) * ALIGN;
     this.top = at + 4 * count;
-    if (this.top > this.buffer.byteLength) throw new RangeError("the memory is smaller than what is asked of it");
+    if (this.top > this.buffer.byteLength)
+      throw new RangeError("the memory is smaller than what is asked of it");
     return at;
   }
 
-  floats(at, count) { return this.f32.subarray(at >> 2, (at >> 2) + count); }
+  floats(at, count) {
+    return this.f32.subarray(at >> 2, (at >> 2) + count);
+  }
 }
 
 /** What `take` of these sizes needs together, in bytes. */
-export function room(counts) { return counts.reduce((sum, n) => sum + Math.ceil(4 * n / ALIGN) * ALIGN + ALIGN, 0); }
+export function room(counts) {
+  return counts.reduce((sum, n) => sum + Math.ceil((4 * n) / ALIGN) * ALIGN + ALIGN, 0);
+}
 
 /** The compiled kernels, or null where this browser has no WebAssembly or no SIMD. */
 export async function compile(response) {

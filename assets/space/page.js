@@ -2,41 +2,55 @@
 //
 // window.dcp is for scripts and tests: ready (a promise of the model), done (false while a run is on),
 // trace() -> { token_ids, death (row-major [L, T]), n_queries, text } of what is shown, counters() -> its
-// speed (tokens and seconds) and memory (bytes), null for the sample; putBack(token, layer) below. Marks
+// speed (tokens and seconds) and memory (bytes), null for the sample; putBack(token, layer), see after.js. Marks
 // in the browser's performance timeline: "sample" (painted), "downloaded".
 
-import { mount } from "./viewer.js";
+import { After } from "./after.js";
 import { Engine } from "./engine.js";
 import { Form } from "./form.js";
-import { read, shiftFor, show, write } from "./link.js";
-import { answer, offer, showRates } from "./panels.js";
-import { payload, units } from "./payload.js";
-import { metaOf, traceFile } from "./trace.js";
+import { read, show, write } from "./link.js";
+import { payload } from "./payload.js";
+import { mount } from "./viewer.js";
 
 const $ = (id) => document.getElementById(id);
-const bytes = (n) => n < 2 ** 20 ? `${(n / 2 ** 10).toFixed(0)} KiB` : `${(n / 2 ** 20).toFixed(1)} MiB`;
+const bytes = (n) =>
+  n < 2 ** 20 ? `${(n / 2 ** 10).toFixed(0)} KiB` : `${(n / 2 ** 20).toFixed(1)} MiB`;
 const fetched = async (name) => (await fetch(new URL(name, import.meta.url))).json();
 
 const asked = read(location.hash);
 let arrived;
-const dcp = window.dcp = { ready: new Promise((done) => { arrived = done; }), done: asked.text === null, trace: () => shown(sample), counters: () => null };
+const dcp = (window.dcp = {
+  ready: new Promise((done) => {
+    arrived = done;
+  }),
+  done: asked.text === null,
+  trace: () => shown(sample),
+  counters: () => null,
+});
 
-const [manifest, sample] = await Promise.all([fetched("manifest.json"), fetched("sample.json")]).catch(() => {
+const [manifest, sample] = await Promise.all([
+  fetched("manifest.json"),
+  fetched("sample.json"),
+]).catch(() => {
   $("loading").hidden = true;
   say("The page arrived in part only: the connection failed.", () => location.reload());
   return new Promise(() => {});
 });
 const spec = manifest.model;
-const view = mount($("view"), sample, { title: "What each layer can still attend to", report: chosen });
+const view = mount($("view"), sample, {
+  title: "What each layer can still attend to",
+  report: (at) => after.choose(at),
+});
 const form = new Form(spec, { run, stop: () => engine.stop() });
 form.fill(asked);
 $("new").max = spec.context - 1;
 form.state("waiting");
 requestAnimationFrame(() => performance.mark("sample"));
-// What is on: its request, and its trace so far.
+// The run asked for last: its number and request.
 let current = null;
 
-const engine = new Engine({ progress, trace, effect, failed });
+const engine = new Engine({ progress, trace, effect: (found) => after.effect(found), failed });
+const after = new After({ engine, sample, manifest, dcp });
 engine.ready.then((impl) => {
   say("");
   form.state("ready");
@@ -49,7 +63,8 @@ function progress(loaded, total) {
   $("bar").value = loaded;
   $("loading").hidden = loaded >= total;
   if (loaded >= total) performance.mark("downloaded");
-  $("loading-says").textContent = `The model is on its way into this page: ${(loaded / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB, once. Below, a run recorded earlier.`;
+  $("loading-says").textContent =
+    `The model is on its way into this page: ${(loaded / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB, once. Below, a run recorded earlier.`;
 }
 
 function run(request) {
@@ -58,89 +73,70 @@ function run(request) {
   const { text, seed, newTokens, temperature, sparsity } = request;
   if (Number.isNaN(request.gateShift)) {
     const [low, high] = [spec.dial[0]?.[0], spec.dial.at(-1)?.[0]];
-    failed("run", spec.dial.length ? `The share dropped must lie between ${low.toFixed(2)} and ${high.toFixed(2)}: what this model was measured at.` : "This model has no dial: leave the share dropped out of the link.");
+    failed(
+      "run",
+      spec.dial.length
+        ? `The share dropped must lie between ${low.toFixed(2)} and ${high.toFixed(2)}: what this model was measured at.`
+        : "This model has no dial: leave the share dropped out of the link.",
+    );
     return;
   }
   say("");
   form.state("running");
-  $("after").hidden = true;
   // A text that is not Unicode, and a seed that is no number, cannot be part of an address.
-  if (text.isWellFormed?.() !== false && seed >= 0n) show(write({ text, seed, newTokens, temperature, sparsity }));
-  current = { id: engine.run + 1, request, trace: null };
+  if (text.isWellFormed?.() !== false && seed >= 0n)
+    show(write({ text, seed, newTokens, temperature, sparsity }));
+  current = { id: engine.run + 1, request };
   engine.start({ text, seed, newTokens, temperature, gateShift: request.gateShift });
 }
 
 function trace(found, running, words) {
   const { request } = current;
-  Object.assign(current, { trace: found, words });
-  view.update(payload(sample, `run-${current.id}`, found, { spec, impl: engine.impl, request, running }, words));
+  view.update(
+    payload(
+      sample,
+      `run-${current.id}`,
+      found,
+      { spec, impl: engine.impl, request, running },
+      words,
+    ),
+  );
   count(found.counters, found, running);
   dcp.trace = () => shown(found);
   dcp.counters = () => found.counters;
+  after.show(running ? null : { request, trace: found, words });
   if (running) return;
   form.state("ready");
-  $("after").hidden = false;
-  $("back").hidden = true;
-  $("back-answer").textContent = "";
-  $("back-most").replaceChildren();
-  table();
-  dcp.done = true;
-}
-
-const GROUPS = { group: { names: sample.group_names, of: sample.pos_group }, pos: { names: sample.pos_labels, of: sample.pos_labels.map((_, i) => i) } };
-const picked = (name) => document.querySelector(`input[name="${name}"]:checked`).value;
-
-function table() { showRates(current.trace, current.words, GROUPS[picked("by")], picked("source")); }
-
-for (const input of document.querySelectorAll('input[name="source"], input[name="by"]')) input.addEventListener("change", table);
-
-/** A token as a sentence names it. */
-function named(token) {
-  const { trace: found } = current, starts = units(found.text), part = found.text.slice(starts[found.offsets[2 * token]], starts[found.offsets[2 * token + 1]]);
-  return `“${part.trim() || "␣"}”`;
-}
-
-/** The visitor has chosen a place in the view. */
-function chosen({ layer, token }) {
-  const found = current?.trace;
-  if (token === null || !found || !dcp.done) return;
-  const T = found.token_ids.length, dropped = Array.from({ length: found.layers }, (_, l) => found.death[l * T + token] < found.n_queries);
-  Object.assign(current, { token, layer });
-  offer(named(token), token, dropped.filter(Boolean).length, layer, dropped[layer]);
-}
-
-let answered = () => {};
-
-/** Put a token of the finished run back, in `layer` or (null) in all: a promise of { change, totals } (nats). */
-dcp.putBack = (token, layer = null) => {
-  dcp.done = false;
-  $("back-answer").textContent = "Reading the same tokens again …";
-  $("back-most").replaceChildren();
-  engine.back(token, layer);
-  return new Promise((done) => { answered = done; });
-};
-
-$("back-all").addEventListener("click", () => dcp.putBack(current.token));
-$("back-one").addEventListener("click", () => dcp.putBack(current.token, current.layer));
-
-function effect({ token, layer, change, totals, first }) {
-  answered({ change, totals });
-  answer(named(token), layer === null ? "all layers" : `layer ${layer}`, { change, totals, names: change.map((_, i) => named(first + 1 + i)) });
   dcp.done = true;
 }
 
 /** One line of numbers under the box. */
 function count(c, found, running) {
-  const made = found.token_ids.length - found.prompt, speed = (running ? c.now : c.mean) ?? null;
+  const made = found.token_ids.length - found.prompt,
+    speed = (running ? c.now : c.mean) ?? null;
   $("counts").textContent = [
-    `${found.prompt} tokens read, ${made} written`, ...speed ? [`${speed.toFixed(0)} tokens a second`] : [],
-    `keys and values: ${bytes(c.live)} live, ${bytes(c.held)} held, ${bytes(c.dense)} without pruning`, `engine memory ${bytes(c.engine)}`,
+    `${found.prompt} tokens read, ${made} written`,
+    ...(speed ? [`${speed.toFixed(0)} tokens a second`] : []),
+    `keys and values: ${bytes(c.live)} live, ${bytes(c.held)} held, ${bytes(c.dense)} without pruning`,
+    `engine memory ${bytes(c.engine)}`,
   ].join(" · ");
 }
 
 function failed(what, message) {
-  say(message, what === "load" ? () => { say(""); engine.load(); } : null);
-  if (what === "load") { $("loading").hidden = true; form.state("waiting"); return; }
+  say(
+    message,
+    what === "load"
+      ? () => {
+          say("");
+          engine.load();
+        }
+      : null,
+  );
+  if (what === "load") {
+    $("loading").hidden = true;
+    form.state("waiting");
+    return;
+  }
   form.state("ready");
   dcp.done = true;
 }
@@ -155,30 +151,22 @@ function say(message, again = null) {
 
 function shown(found) {
   if (found === sample) {
-    const raw = Uint8Array.from(atob(sample.death), (c) => c.charCodeAt(0)), ids = sample.token_ids;
-    return { token_ids: ids, death: Array.from(new Int32Array(raw.buffer)), n_queries: sample.queries, text: sample.text };
+    const raw = Uint8Array.from(atob(sample.death), (c) => c.charCodeAt(0)),
+      ids = sample.token_ids;
+    return {
+      token_ids: ids,
+      death: Array.from(new Int32Array(raw.buffer)),
+      n_queries: sample.queries,
+      text: sample.text,
+    };
   }
-  return { token_ids: Array.from(found.token_ids), death: Array.from(found.death), n_queries: found.n_queries, text: found.text };
+  return {
+    token_ids: Array.from(found.token_ids),
+    death: Array.from(found.death),
+    n_queries: found.n_queries,
+    text: found.text,
+  };
 }
-
-$("save").addEventListener("click", () => {
-  const { request, trace: found } = current;
-  const file = traceFile(found, metaOf(found, { request, spec, impl: engine.impl, version: manifest.version, browser: navigator.userAgent }));
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([file], { type: "application/octet-stream" }));
-  link.download = "run.safetensors";
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-});
-
-$("copy").addEventListener("click", async () => {
-  try {
-    await navigator.clipboard.writeText(location.href);
-    $("copied").textContent = "The link is copied: it carries the text and the settings, and runs when opened.";
-  } catch {
-    $("copied").textContent = "This browser does not let the page copy: the link is in the address bar.";
-  }
-});
 
 addEventListener("hashchange", () => {
   const next = read(location.hash);

@@ -7,21 +7,40 @@ const signed = (v) => (v < 0 ? "−" : "+") + Math.abs(v).toFixed(2);
 
 function row(tag, cells) {
   const tr = document.createElement("tr");
-  for (const cell of cells) { const td = document.createElement(tag); td.textContent = cell; tr.append(td); }
+  for (const cell of cells) {
+    const td = document.createElement(tag);
+    td.textContent = cell;
+    tr.append(td);
+  }
   return tr;
 }
 
 /** The table of drop rates of a finished run, in the rows of `groups`: names, and the row of each tag. */
 export function showRates(trace, words, groups, source) {
-  const rows = rates(trace, words, groups, source).sort((a, b) => (b.drop_rate ?? -1) - (a.drop_rate ?? -1));
-  $("rates-body").replaceChildren(...rows.map((r) => row("td", [r.group, r.words, r.drop_rate === null ? "–" : `${(100 * r.drop_rate).toFixed(0)} %`, r.events, r.at_risk])));
+  const rows = rates(trace, words, groups, source).sort(
+    (a, b) => (b.drop_rate ?? -1) - (a.drop_rate ?? -1),
+  );
+  $("rates-body").replaceChildren(
+    ...rows.map((r) =>
+      row("td", [
+        r.group,
+        r.words,
+        r.drop_rate === null ? "–" : `${(100 * r.drop_rate).toFixed(0)} %`,
+        r.events,
+        r.at_risk,
+      ]),
+    ),
+  );
   $("rates-none").hidden = rows.length > 0;
-  $("rates-says").textContent = `Share of words dropped within ${HORIZON} steps of being read, for a layer taken at random (Kaplan–Meier; words of one token). A dash: fewer than 20 words, or none watched for so long. One text: another text gives other numbers.`;
+  $("rates-says").textContent =
+    `Share of words dropped within ${HORIZON} steps of being read, for a layer taken at random (Kaplan–Meier; words of one token). A dash: fewer than 20 words, or none watched for so long. One text: another text gives other numbers.`;
 }
 
 /** What the chosen token offers: `dropped` layers of it, in all and in `layer`. */
 export function offer(name, token, dropped, layer, inLayer) {
-  $("back-says").textContent = dropped ? `${name} (token ${token}) was dropped by ${dropped} ${dropped === 1 ? "layer" : "layers"}. Keep it alive there, read the same tokens again, and see which of them become more or less likely.` : `${name} (token ${token}) was never dropped: there is nothing to put back.`;
+  $("back-says").textContent = dropped
+    ? `${name} (token ${token}) was dropped by ${dropped} ${dropped === 1 ? "layer" : "layers"}. Keep it alive there, read the same tokens again, and see which of them become more or less likely.`
+    : `${name} (token ${token}) was never dropped: there is nothing to put back.`;
   $("back-all").disabled = !dropped;
   $("back-one").disabled = !inLayer;
   $("back-one").textContent = `Put it back in layer ${layer}`;
@@ -30,9 +49,23 @@ export function offer(name, token, dropped, layer, inLayer) {
 
 /** The answer. `names[i]`: the later tokens as shown; `change[i]`: nats. */
 export function answer(name, where, { change, totals, names }) {
-  const total = change.reduce((a, b) => a + b, 0), large = totals.filter((t) => Math.abs(t) >= Math.abs(total)).length;
-  const beside = totals.length ? ` Beside it ${totals.length} other drops like it, put back the same way: from ${signed(Math.min(...totals))} to ${signed(Math.max(...totals))}; ${large} of them changed as much.` : " No other drop is like it: there is nothing to compare with.";
-  $("back-answer").textContent = change.length ? `With ${name} kept alive in ${where}, the ${change.length} tokens after its first drop have ${signed(total)} nats of log-probability together.${beside}` : `${name} was dropped at the very end: no token comes after.`;
-  const order = change.map((_, i) => i).sort((a, b) => Math.abs(change[b]) - Math.abs(change[a])).slice(0, 8);
-  $("back-most").replaceChildren(...order.map((i) => { const li = document.createElement("li"); li.textContent = `${names[i]} ${signed(change[i])}`; return li; }));
+  const total = change.reduce((a, b) => a + b, 0),
+    large = totals.filter((t) => Math.abs(t) >= Math.abs(total)).length;
+  const beside = totals.length
+    ? ` Beside it ${totals.length} other drops like it, put back the same way: from ${signed(Math.min(...totals))} to ${signed(Math.max(...totals))}; ${large} of them changed as much.`
+    : " No other drop is like it: there is nothing to compare with.";
+  $("back-answer").textContent = change.length
+    ? `With ${name} kept alive in ${where}, the ${change.length} tokens after its first drop have ${signed(total)} nats of log-probability together.${beside}`
+    : `${name} was dropped at the very end: no token comes after.`;
+  const order = change
+    .map((_, i) => i)
+    .sort((a, b) => Math.abs(change[b]) - Math.abs(change[a]))
+    .slice(0, 8);
+  $("back-most").replaceChildren(
+    ...order.map((i) => {
+      const li = document.createElement("li");
+      li.textContent = `${names[i]} ${signed(change[i])}`;
+      return li;
+    }),
+  );
 }

@@ -5,12 +5,16 @@
 import { ALIVE } from "./cache.js";
 import { uniform } from "./sampling.js";
 
-export const CONTROLS = 20, HORIZON = 32;
-const SHARED = [1, 0.75, 0.5], RATIOS = [1.1, 1.25, 1.5, 2, 3, 4];
+export const CONTROLS = 20,
+  HORIZON = 32;
+const SHARED = [1, 0.75, 0.5],
+  RATIOS = [1.1, 1.25, 1.5, 2, 3, 4];
 
 /** { token, layers, steps }: alive to the end in `layer`, or (null) in all layers that dropped it. */
 export function putBack(trace, token, layer = null) {
-  const T = trace.token_ids.length, layers = [], steps = [];
+  const T = trace.token_ids.length,
+    layers = [],
+    steps = [];
   for (let l = 0; l < trace.layers; l++) {
     const step = trace.death[l * T + token];
     if (step === ALIVE || (layer !== null && l !== layer)) continue;
@@ -28,7 +32,8 @@ const later = (trace, plan) => trace.token_ids.length - 1 - firstOf(plan);
 
 /** Deaths [L, T] as recorded, but for the plan's token. */
 export function orders(trace, plan) {
-  const T = trace.token_ids.length, death = trace.death.slice();
+  const T = trace.token_ids.length,
+    death = trace.death.slice();
   for (const l of plan.layers) death[l * T + plan.token] = ALIVE;
   return death;
 }
@@ -44,7 +49,9 @@ export function matched(trace, plan, seed = 0n) {
   let near = every;
   search: for (const shared of SHARED) {
     for (const ratio of RATIOS) {
-      near = every.filter((p) => p.layers.length >= shared * plan.layers.length && apart(plan, p) <= Math.log(ratio));
+      near = every.filter(
+        (p) => p.layers.length >= shared * plan.layers.length && apart(plan, p) <= Math.log(ratio),
+      );
       if (near.length >= CONTROLS) break search;
     }
   }
@@ -53,7 +60,8 @@ export function matched(trace, plan, seed = 0n) {
 }
 
 function candidates(trace, plan, span) {
-  const T = trace.token_ids.length, found = [];
+  const T = trace.token_ids.length,
+    found = [];
   for (let j = 1; j < T; j++) {
     if (j === plan.token) continue;
     const layers = plan.layers.filter((l) => trace.death[l * T + j] !== ALIVE);
@@ -65,7 +73,11 @@ function candidates(trace, plan, span) {
 
 /** Mean |log ratio| of the ages over the layers that both change. */
 function apart(plan, other) {
-  const far = other.layers.map((l, i) => Math.abs(Math.log((other.steps[i] - other.token) / (plan.steps[plan.layers.indexOf(l)] - plan.token))));
+  const far = other.layers.map((l, i) =>
+    Math.abs(
+      Math.log((other.steps[i] - other.token) / (plan.steps[plan.layers.indexOf(l)] - plan.token)),
+    ),
+  );
   // A hair, so that a ratio of exactly the limit is within it.
   return far.reduce((a, b) => a + b, 0) / far.length - 1e-9;
 }

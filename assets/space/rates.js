@@ -5,33 +5,47 @@
 
 import { ALIVE } from "./cache.js";
 
-export const HORIZON = 32, FEWEST = 20;
+export const HORIZON = 32,
+  FEWEST = 20;
 
 /** Rows { group, words, at_risk, events, drop_rate } of the groups that occur; drop_rate null below 20 words.
 
 source: "prompt", "generated" or "both": where the word was born. groups: { names, of }: of[tag] is the
 row of a tag. */
 export function rates(trace, words, { names, of }, source = "prompt", horizon = HORIZON) {
-  const T = trace.token_ids.length, end = trace.n_queries - 1, lives = names.map(() => []), counts = names.map(() => 0);
+  const T = trace.token_ids.length,
+    end = trace.n_queries - 1,
+    lives = names.map(() => []),
+    counts = names.map(() => 0);
   for (let w = 0; w < words.pos.length; w++) {
-    const first = words.spans[4 * w + 2], last = words.spans[4 * w + 3], g = of[words.pos[w]];
-    if (first !== last || (source !== "both" && (last < trace.prompt) !== (source === "prompt"))) continue;
+    const first = words.spans[4 * w + 2],
+      last = words.spans[4 * w + 3],
+      g = of[words.pos[w]];
+    if (first !== last || (source !== "both" && last < trace.prompt !== (source === "prompt")))
+      continue;
     let seen = false;
     for (let l = 0; l < trace.layers; l++) {
-      const death = trace.death[l * T + last], event = death <= end && death !== ALIVE, duration = event ? death - last : end - last;
+      const death = trace.death[l * T + last],
+        event = death <= end && death !== ALIVE,
+        duration = event ? death - last : end - last;
       if (duration < 1) continue;
       seen = true;
       lives[g].push({ duration, event });
     }
     if (seen) counts[g]++;
   }
-  return names.flatMap((group, g) => lives[g].length ? [{ group, words: counts[g], ...survival(lives[g], horizon, counts[g]) }] : []);
+  return names.flatMap((group, g) =>
+    lives[g].length ? [{ group, words: counts[g], ...survival(lives[g], horizon, counts[g]) }] : [],
+  );
 }
 
 function survival(lives, horizon, words) {
-  let left = lives.length, kept = 1, events = 0;
+  let left = lives.length,
+    kept = 1,
+    events = 0;
   for (let age = 0; age <= horizon && left; age++) {
-    const ending = lives.filter((life) => life.duration === age), drops = ending.filter((life) => life.event).length;
+    const ending = lives.filter((life) => life.duration === age),
+      drops = ending.filter((life) => life.event).length;
     kept *= 1 - drops / left;
     events += drops;
     if (age < horizon) left -= ending.length;

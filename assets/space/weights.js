@@ -14,9 +14,12 @@ export function assemble(out, { tensors, wide }, { exponents, fractions, tails }
     const fraction = fractions[i];
     out[i] = ((fraction & 0x80) << 24) | (exponents[i] << 23) | ((fraction & 0x7f) << 16);
   }
-  let at = 0, tail = 0;
+  let at = 0,
+    tail = 0;
   for (const [name, size] of tensors) {
-    if (wide.includes(name)) for (let i = at; i < at + size; i++, tail += 2) out[i] |= tails[tail] | (tails[tail + 1] << 8);
+    if (wide.includes(name))
+      for (let i = at; i < at + size; i++, tail += 2)
+        out[i] |= tails[tail] | (tails[tail + 1] << 8);
     at += size;
   }
 }

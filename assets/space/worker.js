@@ -5,7 +5,7 @@
 //        { type: "effect", id, token, layer, change, totals, first },
 //        { type: "failed", what: "load" | "run", id, message }
 
-import { download, DownloadError, tidy } from "./download.js";
+import { DownloadError, download, tidy } from "./download.js";
 import { compile } from "./memory.js";
 import { Model } from "./model.js";
 import { change, firstOf, matched, orders, putBack } from "./plans.js";
@@ -16,41 +16,68 @@ import { wordsOf } from "./words.js";
 
 const ROOT = new URL("..", import.meta.url);
 // Milliseconds between two pictures for the page, and between two looks at its messages.
-const PICTURE = 120, LISTEN = 25;
+const PICTURE = 120,
+  LISTEN = 25;
 
-let model = null, tokenizer = null, tagger = null;
+let model = null,
+  tokenizer = null,
+  tagger = null;
 // The id of the run that the page wants, 0 for none; runs wait for one another in a queue.
-let wanted = 0, queue = Promise.resolve();
+let wanted = 0,
+  queue = Promise.resolve();
 // The last finished run's trace.
 let told = null;
 
 async function load() {
   const manifest = await (await fetch(new URL("manifest.json", import.meta.url))).json();
-  const { planes, tokenizer: spelling, tagger: tags } = manifest, files = [spelling, tags, ...Object.values(planes).flat()];
+  const { planes, tokenizer: spelling, tagger: tags } = manifest,
+    files = [spelling, tags, ...Object.values(planes).flat()];
   const total = files.reduce((sum, file) => sum + file.bytes, 0);
   let loaded = 0;
-  const get = (file) => download(ROOT, file, (n) => postMessage({ type: "progress", loaded: loaded += n, total }));
-  const plane = async (parts) => parts.length ? await unzip(await Promise.all(parts.map(get))) : new Uint8Array(0);
+  const get = (file) =>
+    download(ROOT, file, (n) => postMessage({ type: "progress", loaded: (loaded += n), total }));
+  const plane = async (parts) =>
+    parts.length ? await unzip(await Promise.all(parts.map(get))) : new Uint8Array(0);
   const [module, merges, table, exponents, fractions, tails] = await Promise.all([
-    new URL(import.meta.url).searchParams.has("plain") ? null : compile(fetch(new URL("kernels/kernels.wasm", import.meta.url))),
-    get(spelling), plane([tags]), plane(planes.exponents), plane(planes.fractions), plane(planes.tails),
+    new URL(import.meta.url).searchParams.has("plain")
+      ? null
+      : compile(fetch(new URL("kernels/kernels.wasm", import.meta.url))),
+    get(spelling),
+    plane([tags]),
+    plane(planes.exponents),
+    plane(planes.fractions),
+    plane(planes.tails),
   ]);
   tokenizer = new Tokenizer(JSON.parse(new TextDecoder().decode(merges)));
   tagger = new Int8Array(table.buffer);
   model = new Model(manifest.model, manifest.tensors, module);
-  assemble(model.memory.u32.subarray(model.weightsAt >> 2), manifest, { exponents, fractions, tails });
+  assemble(model.memory.u32.subarray(model.weightsAt >> 2), manifest, {
+    exponents,
+    fractions,
+    tails,
+  });
   await tidy(ROOT, files);
   postMessage({ type: "ready", impl: model.impl });
 }
 
 /** Let messages in: a stop, above all. */
-const breathe = () => new Promise((done) => { const { port1, port2 } = new MessageChannel(); port1.onmessage = done; port2.postMessage(0); });
+const breathe = () =>
+  new Promise((done) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = done;
+    port2.postMessage(0);
+  });
 
 async function run(id, request) {
   const run = new Run(model, tokenizer, request);
-  let shown = 0, listened = performance.now();
+  let shown = 0,
+    listened = performance.now();
   const tell = (running) => {
-    const trace = { ...run.trace(), interrupted: run.interrupted, promptSeconds: run.promptSeconds };
+    const trace = {
+      ...run.trace(),
+      interrupted: run.interrupted,
+      promptSeconds: run.promptSeconds,
+    };
     postMessage({ type: "trace", id, running, trace, words: wordsOf(tagger, trace) });
     shown = performance.now();
   };
@@ -60,7 +87,10 @@ async function run(id, request) {
       await breathe();
       listened = performance.now();
     }
-    if (wanted !== id) { run.interrupted = run.queries < run.total - 1; break; }
+    if (wanted !== id) {
+      run.interrupted = run.queries < run.total - 1;
+      break;
+    }
   }
   tell(false);
   told = run.trace();
@@ -68,9 +98,18 @@ async function run(id, request) {
 
 /** What the last run's own tokens would have been worth with one dropped token kept alive. */
 async function back(id, token, layer) {
-  const trace = told, plan = putBack(trace, token, layer), { plans, horizon } = matched(trace, plan), totals = [];
+  const trace = told,
+    plan = putBack(trace, token, layer),
+    { plans, horizon } = matched(trace, plan),
+    totals = [];
   const score = (one) => {
-    const run = new Run(model, tokenizer, { text: trace.text, ids: trace.token_ids, newTokens: 0, gated: false, orders: orders(trace, one) });
+    const run = new Run(model, tokenizer, {
+      text: trace.text,
+      ids: trace.token_ids,
+      newTokens: 0,
+      gated: false,
+      orders: orders(trace, one),
+    });
     for (const _ of run);
     return change(trace, one, run.logprobs, horizon);
   };
@@ -89,7 +128,12 @@ const LINE = { load: "The model could not be started in this browser", run: "The
 function failed(what, id, error) {
   const known = error instanceof DownloadError || error instanceof RequestError;
   if (!known) console.error(error);
-  postMessage({ type: "failed", what, id, message: known ? error.message : `${LINE[what]}: ${error.message || error}` });
+  postMessage({
+    type: "failed",
+    what,
+    id,
+    message: known ? error.message : `${LINE[what]}: ${error.message || error}`,
+  });
 }
 
 addEventListener("message", async ({ data }) => {
@@ -97,6 +141,9 @@ addEventListener("message", async ({ data }) => {
   if (data.type === "stop") wanted = 0;
   if (data.type !== "run" && data.type !== "back") return;
   wanted = data.id;
-  const act = data.type === "run" ? () => run(data.id, data.request) : () => back(data.id, data.token, data.layer);
+  const act =
+    data.type === "run"
+      ? () => run(data.id, data.request)
+      : () => back(data.id, data.token, data.layer);
   queue = queue.then(act).catch((error) => failed("run", data.id, error));
 });

@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 3c4c710dcb14e549.
+// Built from web/ by "make web"; sources 413b7c64bcea6ad5.
 
 // viewer/pixels.js
 var parse = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
@@ -949,7 +949,7 @@ function drawTiles(view) {
   const rated = run.running ? now : mean;
   put(
     view.tile.speed,
-    rated > 0 ? `${rate(rated)} tok/s` : "–",
+    rated > 0 || run.running ? `${rate(rated)} tok/s` : "–",
     rated > 0 ? run.running ? "writing now" : "writing" : run.running ? "not writing yet" : "no speed recorded",
     [wrote, reading, run.running || !mean ? "" : run.machine && `on ${run.machine}`].filter(Boolean).join(" · ")
   );
@@ -1351,32 +1351,28 @@ function item(kind, background, label) {
   return node("span", "", i, label);
 }
 function bars({ text, layer }) {
-  const of = text === "share" ? "of the layers still hold it" : `layer ${layer} holds it`, part = text === "share" ? "linear-gradient(90deg, var(--held) 60%, var(--empty) 0)" : "var(--held)";
+  const all = text === "share", part = all ? "linear-gradient(90deg, var(--held) 60%, var(--empty) 0)" : "var(--held)";
   return [
-    item("part", part, text === "share" ? `bar: how many ${of}` : `bar: ${of}`),
+    item("part", part, all ? "bar: layers that hold it" : `bar: layer ${layer} holds it`),
     node(
       "span",
       "",
       node("s", "", "word"),
-      text === "share" ? " dropped by all layers" : ` dropped by layer ${layer}`
+      all ? " dropped by all layers" : ` dropped by layer ${layer}`
     ),
     node("span", "", node("span", "bare", "word"), " no bar: not read yet")
   ];
 }
-function cells({ colour, token }) {
+function cells({ colour }) {
   const ramp2 = RAMPS[colour];
   const held = ramp2 ? item("ramp", `linear-gradient(90deg, var(${ramp2[0]}), var(${ramp2[1]}))`, ramp2[2]) : item("", "var(--held)", "held");
-  const marks = [
+  return [
     held,
     item("notch", "var(--drop)", "dropped at this step"),
-    item("thin", "var(--gone)", "dropped earlier")
+    item("thin", "var(--gone)", "dropped earlier"),
+    item("edge", "none", "chosen one’s dropper"),
+    item("dash", "none", "chosen one’s drops")
   ];
-  if (token >= 0)
-    marks.push(
-      item("edge", "none", "read when the chosen one was dropped"),
-      item("dash", "none", "dropped by the chosen one")
-    );
-  return marks;
 }
 
 // viewer/telling.js

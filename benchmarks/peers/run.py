@@ -60,21 +60,28 @@ class Worker:
             [arm.python, str(_HERE / "worker.py"), json.dumps(arm.asked)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
-        self._ask({"prompt": prompt})
+        self._say({"prompt": prompt})
+
+    def ready(self) -> None:
+        """Wait until the prompt is read."""
+        self._answer()
 
     def steps(self, count: int) -> dict[str, float]:
-        return self._ask({"steps": count})
+        self._say({"steps": count})
+        return self._answer()
 
     def close(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(timeout=60)
 
-    def _ask(self, said: dict[str, Any]) -> dict[str, float]:
+    def _say(self, said: dict[str, Any]) -> None:
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(said) + "\n")
         self._process.stdin.flush()
+
+    def _answer(self) -> dict[str, float]:
+        assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             sys.exit(f"{self.arm.name} ended with status {self._process.wait()}")
@@ -95,7 +102,8 @@ def arms_of(args: argparse.Namespace, scratch: Path) -> list[Arm]:
     ]
     base = {"kind": "ours", "model": str(args.model), "impl": args.impl, **common}
     for weights in args.weights:
-        for gates, said in (("none", "dense"), ("kept", "0% dropped"), ("own", "own gates")):
+        for gates in args.gates:
+            said = {"none": "dense", "kept": "0% dropped", "own": "own gates"}[gates]
             name = f"dcp {weights}, {said}"
             arms.append(Arm(name, sys.executable, base | {"weights": weights, "gates": gates}))
     if not args.no_transformers:
@@ -108,9 +116,12 @@ def measure(arms: list[Arm], ids: list[int], context: int, args: argparse.Namesp
     grown = (_WARM_UP + args.rounds * args.steps) // 2
     workers = []
     for arm in arms:
-        print(f"{arm.name}: reading {context} tokens", file=sys.stderr)
         length = context if arm.asked["kind"] == "llama" else context - grown
         workers.append(Worker(arm, ids[:length]))
+    # Prompts are read side by side: nothing is timed yet.
+    for worker in workers:
+        worker.ready()
+        print(f"{worker.arm.name}: {context} tokens read", file=sys.stderr)
     for worker in workers:
         worker.steps(_WARM_UP)
     found: dict[str, list[dict[str, float]]] = {arm.name: [] for arm in arms}
@@ -158,6 +169,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--weights", nargs="+", default=["int8", "int4"])
+    parser.add_argument("--gates", nargs="+", default=["none", "kept", "own"])
     parser.add_argument("--impl", default="native")
     parser.add_argument("--no-transformers", action="store_true")
     parser.add_argument("--out", type=Path)

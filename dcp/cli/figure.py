@@ -86,6 +86,7 @@ def _needs(kind: Kind) -> str:
 def run(args: argparse.Namespace) -> int:
     from dcp.figures.paper import FORMATS, KINDS, draw, page, render
     from dcp.figures.paper.provenance import Order, about, command
+    from dcp.text.table import to_csv
 
     form = args.out.suffix.lower().removeprefix(".")
     if form not in (*FORMATS, "pgf"):
@@ -133,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
     for name, data in files.items():
         write(args.out.parent / name, data)
     if args.data is not None:
-        write(args.data, drawing.data.to_csv(index=False).encode())
+        write(args.data, to_csv(drawing.data).encode())
     if args.caption is not None:
         write(args.caption, f"{drawing.caption}\n".encode())
     size = sum(map(len, files.values()))

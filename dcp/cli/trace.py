@@ -56,10 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the rule's own knobs, as window=32 for snapkv",
     )
     parser.add_argument(
-        "--impl", default="auto", metavar="I", help="auto (default), reference, cpu or triton"
+        "--impl",
+        default="auto",
+        metavar="I",
+        help="auto (default), reference, cpu, native or triton",
     )
     parser.add_argument(
-        "--dtype", default="float32", metavar="D", help="float32 (default), bfloat16 or int8"
+        "--dtype", default="float32", metavar="D", help="float32 (default), bfloat16, int8 or int4"
     )
     parser.add_argument(
         "--truncate", choices=("left", "right"), help="the end to cut from a text that is too long"

@@ -22,6 +22,8 @@ from dcp.kernels.row_bytes import entry_bytes, row_bytes
 __all__ = ["Bits", "HeldBytes", "Slots", "bits", "roomy"]
 
 Ints = npt.NDArray[np.int64]
+Ints32 = npt.NDArray[np.int32]
+Floats32 = npt.NDArray[np.float32]
 Bits = npt.NDArray[np.generic]
 """Keys, values or gate keys as numpy sees them: the bits, where it does not know the type."""
 
@@ -90,6 +92,23 @@ class Slots:
         found["positions"] = self.positions.ctypes.data
         found["margins"] = self.margins.ctypes.data
         return found
+
+    def filled(self) -> tuple[Tensor, Tensor, Tensor, Ints32, Floats32]:
+        """k, v, k_int, positions and margins of the rows in use, in their order; copies."""
+        n = self.count
+        return (
+            self.k[:n].clone(), self.v[:n].clone(), self.k_int[:n].clone(),
+            self.positions[:n].copy(), self.margins[:n].copy(),
+        )  # fmt: skip
+
+    def fill(
+        self, k: Tensor, v: Tensor, k_int: Tensor, positions: Ints32, margins: Floats32
+    ) -> None:
+        """Make empty rows those that `filled` gave."""
+        assert not self.count
+        self.append(bits(k), bits(v), bits(k_int), 0)
+        self.positions[: self.count] = positions
+        self.margins[: self.count] = margins
 
     def append(self, k: Bits, v: Bits, k_int: Bits | None, first: int) -> None:
         """Add the tokens ``first`` and on: `bits` of k, v [C, H_kv, d] and k_int [C, r]."""

@@ -134,6 +134,15 @@ class CachedAttention:
         live = sum(slots.live_bytes for slots in self._slots[row])
         return CacheBytes(live, self._meters[row].held, self._meters[row].peak)
 
+    def copy_row(self, row: int, source: CachedAttention, taken: int) -> None:
+        """Make the empty sequence ``row`` what sequence ``taken`` of ``source`` is."""
+        for mine, theirs in zip(self._slots[row], source._slots[taken], strict=True):
+            mine.fill(*theirs.filled())
+
+    def rows(self, row: int) -> list[Slots]:
+        """[L]: what each layer holds of a sequence."""
+        return self._slots[row]
+
     def release(self, row: int) -> None:
         """Give the memory of sequence ``row`` back."""
         for slots in self._slots[row]:

@@ -8,6 +8,7 @@ Knows nothing of sampling, text or weights.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +30,12 @@ class EvictingAttention(CachedAttention):
 
     def __init__(self, *args: Any, policy: Policy, rules: Sequence[Rule], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._needs, self._rules = policy.needs, rules
+        self._needs, self._rules = policy.needs, list(rules)
+
+    def copy_row(self, row: int, source: CachedAttention, taken: int) -> None:
+        super().copy_row(row, source, taken)
+        assert isinstance(source, EvictingAttention)
+        self._rules[row] = copy.deepcopy(source._rules[taken])
 
     def _decode(
         self, row: int, layer: int, position: int, q: Tensor, q_int: Tensor | None, beta: float,

@@ -201,6 +201,6 @@ def record(
         stop_at_eos=stop_at_eos,
         policy=policy,
         budget=budget,
-        policy_settings=policy_settings or {},
+        policy_settings=policy_settings,
     )
     return Recorder.begin(request).finish()

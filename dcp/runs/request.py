@@ -8,7 +8,7 @@ request of its own, of token ids. No torch.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -50,7 +50,7 @@ class TextRequest:
     stop_at_eos: bool = False
     policy: str = "gates"
     budget: int | None = None
-    policy_settings: Mapping[str, str | float | int] = field(default_factory=dict)
+    policy_settings: Mapping[str, str | float | int] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
@@ -84,7 +84,8 @@ class TextRequest:
 
     def _check_policy(self) -> None:
         policy = policy_of(self.policy)
-        object.__setattr__(self, "policy_settings", policy.with_settings(self.policy_settings))
+        settings = policy.with_settings(self.policy_settings or {})
+        object.__setattr__(self, "policy_settings", settings)
         if self.budget is not None:
             object.__setattr__(self, "budget", whole("budget", self.budget))
             if self.budget < 1:
@@ -104,7 +105,7 @@ class TextRequest:
         """What decides in place of the gates in a run of ``tokens``; None for the gates alone."""
         if self.policy == "gates" and self.budget is None:
             return None
-        budget, settings = self.budget, self.policy_settings
+        budget, settings = self.budget, self.policy_settings or {}
         if self.policy != "gates" and self.sparsity is not None and policy_of(self.policy).budgeted:
             budget = budget_for_sparsity(self.policy, self.sparsity, tokens, settings)
         return Eviction(self.policy, budget, settings)

@@ -38,35 +38,8 @@ __all__ = ["MAX_BYTES", "Space", "build", "write"]
 MAX_BYTES = 14 * 10**6
 """What a visitor may be asked to download (bytes), everything included."""
 
-_SCRIPTS = (
-    *(
-        "page",
-        "engine",
-        "form",
-        "link",
-        "panels",
-        "payload",
-        "trace",
-        "worker",
-        "download",
-        "memory",
-    ),
-    *(
-        "model",
-        "cache",
-        "plans",
-        "rates",
-        "run",
-        "sampling",
-        "tagger",
-        "tokenizer",
-        "utf8",
-        "weights",
-        "words",
-    ),
-)
 # What the page itself imports; the rest is fetched by the worker.
-_FIRST = ("viewer", "engine", "form", "link", "panels", "payload", "rates", "trace")
+_FIRST = ("viewer", "after", "engine", "form", "link", "panels", "payload", "rates", "trace")
 _KERNELS = ("kernels/kernels.js", "kernels/kernels.wasm")
 _EXAMPLES = {
     "A fox and a river": (
@@ -104,8 +77,9 @@ def build(model: OpenModel, *, hub_id: str | None = None) -> Space:
     weights, manifest = _weights(model)
     script, style = viewer_assets()
     source = asset("space")
-    app = {f"{name}.js": (source / f"{name}.js").read_bytes() for name in _SCRIPTS}
-    app |= {name: (source / name).read_bytes() for name in (*_KERNELS, "page.css")}
+    scripts = (path.name for path in sorted(source.glob("*.js")) if path.name != "sw.js")
+    names = (*scripts, *_KERNELS, "page.css")
+    app = {name: (source / name).read_bytes() for name in names}
     app |= {"viewer.js": script.encode(), "viewer.css": style.encode()}
     app |= {"manifest.json": as_json(manifest), "sample.json": as_json(_sample())}
     version = _digest(b"".join(name.encode() + app[name] for name in sorted(app)))[:8]
@@ -115,7 +89,7 @@ def build(model: OpenModel, *, hub_id: str | None = None) -> Space:
     files["sw.js"] = _fill(
         "sw.js",
         version=_digest(files["index.html"])[:8],
-        shell=json.dumps(["./", *sorted(name for name in files if name.startswith(home))]),
+        shell='", "'.join(["./", *sorted(name for name in files if name.startswith(home))]),
     ).encode()
     size = sum(map(len, files.values()))
     if size > MAX_BYTES:

@@ -9,8 +9,6 @@ Dimensions: L layers, N steps (queries) of the trace, R rounds, S timed steps.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +16,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
+from dcp.text.table import to_csv
 from dcp.trace import Trace
 
 __all__ = [
@@ -220,12 +220,10 @@ def cost_csv(trace: Trace, measured: Measured | None = None) -> str:
         for name in ("hardware", "impl", "device", "dtype", "threads", "date"):
             value = measured.about.get(name, "")
             columns[f"{name}_measured"] = [""] * first + [value] * (last - first)
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    for t in range(steps):
-        writer.writerow([cells[t] if t < len(cells) else "" for cells in columns.values()])
-    return out.getvalue()
+    rows = [
+        [cells[t] if t < len(cells) else "" for cells in columns.values()] for t in range(steps)
+    ]
+    return to_csv(pd.DataFrame(rows, columns=list(columns), dtype=object))
 
 
 def _cells(values: npt.NDArray[Any]) -> list[Any]:

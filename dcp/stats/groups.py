@@ -40,6 +40,10 @@ _NAMES: dict[By, tuple[str, ...]] = {
     "pieces": PIECES,
 }
 _LABELS = {
+    "naming": "nouns, adjectives",
+    "verbal": "verbs, adverbs",
+    "content": "content words",
+    "function": "function words",
     "number-other": "number, other",
     "neither": "punctuation, other",
     "single": "one token",

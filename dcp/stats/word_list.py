@@ -50,7 +50,7 @@ def word_table(
     dropped       those dropped within ``horizon`` steps
     dropped_later those dropped after that
     median_age    steps from reading to drop, middle of all that were dropped; nan when none was
-    dropped_when  the words that were being read when it was dropped, "the 3×, of 2×"
+    dropped_when  the words that were being read when it was dropped, "“the” 3×, “of” 2×"
 
     Spellings are told apart by case. The other parameters are those of `dcp.stats.observe`.
     """
@@ -92,7 +92,7 @@ def word_table(
             "dropped_later": sum(age > horizon for age in form.ages),
             "median_age": float(np.median(form.ages)) if form.ages else np.nan,
             "dropped_when": ", ".join(
-                f"{word} {times}×" for word, times in form.readings.most_common(_TRIGGERS)
+                f"“{word}” {times}×" for word, times in form.readings.most_common(_TRIGGERS)
             ),
         }
         for (g, spelling), form in forms.items()

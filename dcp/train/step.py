@@ -65,7 +65,9 @@ def accumulate(
     micros = list(zip(torch.split(windows, s.micro), torch.split(shifts, s.micro), strict=True))
     of_layer = torch.tensor(s.gamma_layers or (1.0,), device=device)
     loss_sum, shares = 0.0, list[Tensor]()
-    for micro, shift in micros:
+    for padded, shift in micros:
+        # What no window of them reaches would be read for nothing.
+        micro = padded[:, : max(2, int((padded >= 0).sum(1).max()))]
         ids = micro[:, :-1]
         positions = torch.arange(ids.shape[1], device=device).expand_as(ids)
         attend = _attend(s, alpha, ids, shift, step)

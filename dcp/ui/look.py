@@ -9,7 +9,7 @@ import streamlit as st
 from dcp.errors import DcpError
 from dcp.resources import root
 
-__all__ = ["empty", "hinted", "problem", "style", "to_page", "worded"]
+__all__ = ["empty", "hinted", "percent", "problem", "style", "to_page", "worded"]
 
 # Paths in full: Streamlit would look beside the script that it was started with.
 _PAGES = root() / "pages"
@@ -72,6 +72,15 @@ def empty(what: str, how: str) -> None:
     with st.container(key="empty"):
         st.markdown(f"**{what}**\n\n{how}")
         to_page("explore", "To the first page", icon=":material/arrow_back:")
+
+
+def percent(share: float) -> str:
+    """A share, to one decimal everywhere: the same run is to read the same on every page.
+
+    >>> percent(0.7269)
+    '72.7 %'
+    """
+    return f"{100 * share:.1f} %"
 
 
 def to_page(name: str, label: str, icon: str | None = None) -> None:

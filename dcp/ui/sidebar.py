@@ -6,6 +6,7 @@ import streamlit as st
 
 from dcp import __version__, cite
 from dcp.trace import Trace
+from dcp.ui.look import percent
 from dcp.ui.services import models
 from dcp.ui.session import Session
 
@@ -43,7 +44,7 @@ def _facts(trace: Trace) -> None:
     facts = {
         "you wrote": f"{trace.prompt_tokens:,} tokens",
         "it wrote": f"{trace.tokens - trace.prompt_tokens:,} tokens",
-        "dropped": f"{100 * trace.sparsity_at_end():.0f} %",
+        "dropped": f"{percent(trace.sparsity_at_end())} at the end",
         "layers": str(trace.layers),
         "model": meta.model,
         "weights": meta.weights_sha256[:8],

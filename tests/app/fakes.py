@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from dcp.runs.request import TextRequest
@@ -128,7 +129,7 @@ class FakeRecording:
 
 
 def tiny_model(folder: Path) -> Path:
-    """A bundled-models folder with one model called "tiny": configs and a tokenizer, no weights."""
+    """A bundled-models folder with one model called "tiny": it can be listed, not opened."""
     home = folder / "tiny"
     home.mkdir(parents=True)
     config: dict[str, Any] = {
@@ -158,6 +159,9 @@ def tiny_model(folder: Path) -> Path:
         ],
     }
     (home / "config.json").write_text(json.dumps(config))
+    embeddings = {"model.embed_tokens.weight": np.zeros((400, 32), np.float32)}
+    save_file(embeddings, home / "model.safetensors")
+    save_file({"layers.0.beta": np.zeros(1, np.float32)}, home / "dcp.safetensors")
     (home / "dcp_config.json").write_text(json.dumps(gates))
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -192,7 +192,7 @@ def test_the_dial_names_expected_sparsities_with_their_cost_and_shifts_the_gates
     page = open_page()
     dial = page.select_slider(key="gate_shift")
     labels = zip((40, 60, 75, 90), ("1.08", "1.12", "1.15", "1.18"), strict=True)
-    assert list(dial.options) == [f"{share} % · ppl × {cost}" for share, cost in labels]
+    assert list(dial.options) == [f"{share} % · perplexity × {cost}" for share, cost in labels]
     assert "The model comes with 75 %." in dial.help
     assert dial.value == 0.0
     dial.set_value(0.8).run()

@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 import dcp.ui.running
 from dcp.trace import ALIVE, Trace
+from dcp.ui.look import percent
 from dcp.ui.session import Session, Shown
 from tests.helpers.traces import make_trace, random_trace
 
@@ -187,6 +188,21 @@ def test_a_page_opens_from_the_sample_without_torch(
     without_torch: dict[str, list[str]], name: str
 ) -> None:
     assert without_torch[name] == []
+
+
+def test_a_run_reads_the_same_on_every_page(open_page: Open) -> None:
+    """`sparsity_at_end`, to one decimal: sidebar, Figures and Compare."""
+    page = open_page()
+    trace = page.session_state["session"].shown.trace
+    dropped = percent(trace.sparsity_at_end())
+    assert any(f"{dropped} at the end" in code.value for code in page.sidebar.get("code"))
+    page.switch_page("pages/figures.py").run()
+    page.segmented_control(key="figures_of").set_value("The sample").run()
+    assert any(f"{dropped} dropped at the end" in text.value for text in page.text)
+    page.switch_page("pages/compare.py").run()
+    page.selectbox(key="compare-b").set_value(page.selectbox(key="compare-a").value).run()
+    table = page.dataframe[0].value.set_index("")
+    assert table.loc[f"dropped at step {trace.n_queries - 1}", "A"] == dropped
 
 
 def test_every_page_is_in_the_navigation() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -12,11 +13,13 @@ import pytest
 
 import dcp.model.registry
 from dcp.errors import RequestError, TraceError
+from dcp.model.checkpoint import Checkpoint
 from dcp.model.registry import OpenModel
 from dcp.runs.request import TextRequest
 from dcp.speech.words import words_of
 from dcp.ui import samples, services
 from dcp.ui.explore import counting
+from dcp.ui.explore.counting import LastCount
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 from dcp.ui.task import Report, Task, TaskStatus
@@ -194,3 +197,34 @@ def test_words_written_beside_a_sample_come_back(
 def test_the_default_model_is_counted_too(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dcp.model.registry, "BUNDLED", Path(folder).parent)
     assert counting.count(None, "A text of words.") == counting.count(folder, "A text of words.")
+
+
+def test_the_last_count_is_kept_and_no_other_text(
+    tiny_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, asked = str(tiny_checkpoint("llama")), []
+    tokenizer = type(Checkpoint.read(Path(folder)).tokenizer)
+    own = tokenizer.count
+    monkeypatch.setattr(
+        tokenizer, "count", lambda self, text: asked.append(text) or own(self, text)
+    )
+    count = LastCount()
+    assert [count(folder, text) for text in ("abc", "abc", "abcd")] == [3, 3, 4]
+    assert asked == ["abc", "abcd"]
+    assert "abc" not in {text for text in vars(count)["_asked"] if isinstance(text, str)}
+
+
+def test_no_cache_of_the_process_holds_a_text() -> None:
+    """What all sessions share is bundled: models, samples, studies, assets, their previews."""
+    shared = re.compile(
+        r"@(?:lru_cache|cache|st\.cache_\w+)(?:\((?![^)]*session)[^)]*\))?\ndef (\w+)"
+    )
+    found = {
+        name
+        for path in (Path(services.__file__).parent).rglob("*.py")
+        for name in shared.findall(path.read_text(encoding="utf-8"))
+    }
+    assert found == {
+        *("picture", "_component", "settings", "_thread", "_samples", "worker", "warm"),
+        *("_set_apart_once", "open_study", "_sample", "_view", "_ear"),
+    }

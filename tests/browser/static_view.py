@@ -7,12 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from dcp.speech.words import Word, words_of
 from dcp.trace import Trace
 from dcp.viewer import static
 from tests.app.conftest import PlainTagger
 
 Page = Any
+_AXE = Path(__file__).resolve().parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 Show = Callable[..., Page]
 
 
@@ -70,3 +73,16 @@ def press(page: Page, group: str, name: str) -> None:
         page.get_by_text("display", exact=True).click()
     choice.get_by_role("radio", name=name, exact=True).click()
     frame(page)
+
+
+def serious(page: Page) -> list[dict[str, Any]]:
+    """What axe-core calls serious or critical, with the first place of each."""
+    if not _AXE.exists():
+        pytest.skip("axe-core is not here: `make lint-js` fetches it")
+    page.evaluate(_AXE.read_text("utf-8"))
+    found = page.evaluate("async () => (await axe.run()).violations")
+    return [
+        {"rule": v["id"], "places": [n["html"][:120] + n["failureSummary"] for n in v["nodes"][:3]]}
+        for v in found
+        if v["impact"] in {"serious", "critical"}
+    ]

@@ -12,6 +12,7 @@ import pytest
 
 from dcp.method import alpha_sigmoid
 from dcp.ui.method.page import PICTURES, picture
+from tests.browser.static_view import serious
 
 Page = Any
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "method"
@@ -166,3 +167,10 @@ def test_a_hostile_token_is_only_text(
         0,
     ]
     assert "\u202e" not in page.locator("#hostile").inner_text()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing_serious(show: Callable[..., Page], dark: bool) -> None:
+    page = show(dark=dark)
+    page.evaluate("() => { document.title = 'Method'; document.documentElement.lang = 'en'; }")
+    assert serious(page) == []

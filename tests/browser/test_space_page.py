@@ -190,7 +190,8 @@ def test_a_phone_has_room_for_all_of_it(browser: Any, space_address: str, scheme
     finished(opened)
     assert opened.evaluate("document.documentElement.scrollWidth") <= 400
     small = opened.evaluate(
-        "Array.from(document.querySelectorAll('.own button:not([hidden]), .own input'))"
+        "Array.from(document.querySelectorAll("
+        "'.own button, .own input:not([type=radio]), .own label:has(input)'))"
         ".filter((e) => e.offsetParent && e.getBoundingClientRect().height < 30).map((e) => e.id)"
     )
     assert small == []

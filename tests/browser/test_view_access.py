@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dcp.trace import Trace
-from tests.browser.static_view import Page, Show, at, frame, opener, press
+from tests.browser.static_view import Page, Show, at, frame, opener, press, serious
 from tests.helpers.traces import DESIGN
-
-AXE = Path(__file__).resolve().parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 @pytest.fixture
@@ -20,17 +17,15 @@ def show(window: Callable[..., Page], tmp_path: Path) -> Show:
     return opener(window, tmp_path)
 
 
-def serious(page: Page) -> list[dict[str, Any]]:
-    """What axe-core calls serious or critical, with the first place of each."""
-    if not AXE.exists():
-        pytest.skip("axe-core is not here: `make lint-js` fetches it")
-    page.evaluate(AXE.read_text("utf-8"))
-    found = page.evaluate("async () => (await axe.run()).violations")
-    return [
-        {"rule": v["id"], "places": [n["html"][:120] + n["failureSummary"] for n in v["nodes"][:3]]}
-        for v in found
-        if v["impact"] in {"serious", "critical"}
-    ]
+def test_axe_would_find_pale_text_and_a_nameless_button(show: Show) -> None:
+    page = show(Trace.load(DESIGN))
+    page.evaluate(
+        """() => {
+          dcpView.label.style.color = "#bbb";
+          dcpView.box.append(document.createElement("button"));
+        }"""
+    )
+    assert {found["rule"] for found in serious(page)} == {"color-contrast", "button-name"}
 
 
 @pytest.mark.parametrize("dark", [False, True])

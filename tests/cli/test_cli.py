@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 
 from dcp.cli.main import COMMANDS, main
 from dcp.cli.terminal import print_json, print_table, printable
+from dcp.kernels.api import resolve
 from dcp.model import registry as models
 from dcp.trace import Trace
 from tests.helpers.traces import DESIGN
@@ -85,13 +87,14 @@ def test_help_lists_every_command_and_every_command_has_an_example(run: Run) -> 
 
 
 def test_help_answers_at_once() -> None:
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        assert process("--help").returncode == 0
-        times.append(time.perf_counter() - start)
-    # A machine under load may be slow once, not three times.
-    assert min(times) < 0.6
+    # The processor's time, not the clock's: other work on the machine does not count.
+    def used() -> float:
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return children.ru_utime + children.ru_stime
+
+    before = used()
+    assert process("--help").returncode == 0
+    assert used() - before < 0.6
 
 
 def test_the_module_of_training_refuses_in_one_line_too(tmp_path: Path) -> None:
@@ -173,7 +176,7 @@ def test_trace_prints_what_other_tools_rely_on(
         assert found[f"kv_bytes_{name}"] == getattr(trace.meta.memory, name) > 0
     assert found["tokens_per_second"] > 0
     assert found["time_to_first_token_s"] > 0
-    assert (found["gate_shift"], found["impl"], found["device"]) == (0, "cpu", "cpu")
+    assert (found["gate_shift"], found["impl"], found["device"]) == (0, resolve("auto"), "cpu")
     assert found["out"] == str(out)
     assert os.listdir(tmp_path) == ["run.safetensors"]
 

@@ -76,7 +76,7 @@ def test_a_kind_with_parts_of_speech_says_that_it_tags(
     [
         (["--kind", "held", "--step", "3", "--out", "f.pdf"], "held takes no --step; it is for"),
         (["--kind", "held", "--tagger", "x", "--out", "f.pdf"], "leave --tagger out"),
-        (["--style", "neurips", "--width", "column", "--out", "f.pdf"], "leave --width out"),
+        (["--style", "neurips", "--width", "column", "--out", "f.pdf"], "leave the width out"),
         (["--kind", "text", "--span", "9", "3", "--out", "f.pdf"], "tokens 0 to 299"),
         (["--out", "f.tiff"], "must end in .pdf, .svg, .png or .pgf"),
         (["--out", "f.pdf", "--data", "no/such/f.csv"], "does not exist"),

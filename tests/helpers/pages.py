@@ -6,6 +6,7 @@ the page, which its Content-Security-Policy forbids: here it is asked again and 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import threading
@@ -50,6 +51,11 @@ def served(folder: Path, handler: type | None = None) -> Iterator[str]:
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        # A page that is closed in the middle of a download is no news.
+        with contextlib.suppress(ConnectionError):
+            super().copyfile(source, outputfile)
+
     def log_message(self, format: str, *args: Any) -> None:
         pass
 

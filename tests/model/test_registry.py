@@ -117,5 +117,6 @@ def test_the_dial_ends_where_its_calibration_ends(sparsity: float) -> None:
 
 
 def test_no_dial_without_calibration() -> None:
-    with pytest.raises(RequestError, match="--gate-shift"):
+    with pytest.raises(RequestError, match="give a gate shift") as refused:
         models.shift_for((), 0.5)
+    assert refused.value.remedy == "gate_shift"

@@ -71,7 +71,7 @@ from dcp.resources import root
 import dcp.ui.services
 dcp.ui.services.warm = lambda: None
 page = AppTest.from_file(str(root() / "app.py"), default_timeout=60).run()
-assert page.session_state["session"].origin == "sample"
+assert page.session_state["session"].shown.origin == "sample"
 found = {"first": [error.message for error in page.exception]}
 for name in ("put_back", "method"):
     page.switch_page(f"pages/{name}.py").run()

@@ -235,6 +235,6 @@ def test_every_option_changes_the_table() -> None:
 
 def test_a_hundred_windows_are_fast() -> None:
     samples = [random_sample(seed, layers=4, tokens=256) for seed in range(100)]
-    start = time.perf_counter()
+    start = time.process_time()
     hazard_table(samples)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10

@@ -425,10 +425,10 @@ def test_bad_options_are_refused_in_one_line(options: dict[str, Any]) -> None:
 def test_a_long_trace_is_fast() -> None:
     sample = random_sample(0, layers=8, tokens=512)
     drop_table([sample])
-    began = time.perf_counter()
+    began = time.process_time()
     drop_table([sample])
     # The aim is 0.3 s; measured 0.05 s on one core. The rest is for a busy machine.
-    assert time.perf_counter() - began < 1.5
+    assert time.process_time() - began < 1.5
 
 
 # ---- triggers

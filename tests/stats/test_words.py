@@ -141,7 +141,7 @@ def test_words_are_listed_with_their_drops_by_hand() -> None:
     assert (the.group, the.times, the.texts, the.watched) == ("DET", 2, 1, 4)
     # Ages 2 and 4 of the first, 2 and 2 of the second.
     assert (the.dropped, the.dropped_later, the.median_age) == (3, 1, 2)
-    assert the.dropped_when == ". 3×, the 1×"
+    assert the.dropped_when == "“.” 3×, “the” 1×"
     cat = row(table.rename(columns={"group": "tag", "word": "group"}), "cat")
     assert (cat.watched, cat.dropped, cat.dropped_later) == (2, 0, 1)
 

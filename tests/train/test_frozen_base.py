@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
@@ -100,3 +101,16 @@ def test_copies_of_a_window_are_read_at_shifts_of_their_own(corpus: Path, base: 
     assert [len(ids) for ids in seen] == [1, 2, 1, 2]  # the teacher reads a window once
     assert torch.equal(seen[1], seen[0].expand(2, -1))
     assert not torch.equal(seen[0], seen[2])
+
+
+def test_what_no_window_fills_is_not_read(corpus: Path, base: Path) -> None:
+    data = Shards.open([corpus / "shard.npy"])
+    ends = np.append(data.starts[0][1:], len(data.tokens[0]))
+    longest = int((ends - data.starts[0]).max())
+    settings = replace(CHEAP, context=4 * longest, length=2 * longest, batch=2, micro=2)
+    read: list[int] = []
+    model, _, _ = build(replace(settings, length=32), corpus, base)
+    model.config = replace(model.config, context=settings.length)
+    model.register_forward_pre_hook(lambda _, args: read.append(args[0].shape[1]))
+    accumulate(settings, data, model, model, Accelerator(mixed_precision="no", cpu=True), 0)
+    assert longest // 2 < max(read) < longest

@@ -7,6 +7,8 @@ import { Picture } from "./picture.js";
 export class Gate extends Picture {
   constructor(root, data) {
     super(root, data);
+    // The arrows' handles are sliders of their own: an image could hold none.
+    this.svg.setAttribute("role", "group");
     Object.assign(this, { q: [...data.q], k: [...data.k], beta: data.beta });
     this.slider(
       "shift β",

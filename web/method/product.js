@@ -32,6 +32,19 @@ export class Product extends Picture {
       },
     );
     this.player(slider, 260);
+    this.column = this.slider(
+      "token j",
+      {
+        min: 0,
+        max: data.pieces.length - 2,
+        step: 1,
+        value: this.token,
+        label: (b) => quoted(data.pieces[b]),
+      },
+      (b) => {
+        this.token = b;
+      },
+    );
   }
 
   draw() {
@@ -79,10 +92,7 @@ export class Product extends Picture {
         const pick = rect(x + b * cell, y + b * cell, cell, (n - b) * cell, "pick", {
           "data-token": b,
         });
-        pick.addEventListener("click", () => {
-          this.token = b;
-          this.draw();
-        });
+        pick.addEventListener("click", () => this.column.move(b));
         pick.append(shape("title", {}, `${quoted(pieces[b])}, read at step ${b}`));
         shapes.push(pick);
       }

@@ -32,36 +32,32 @@ function item(kind, background, label) {
 
 /** The marks of the running text. */
 function bars({ text, layer }) {
-  const of = text === "share" ? "of the layers still hold it" : `layer ${layer} holds it`,
-    part =
-      text === "share" ? "linear-gradient(90deg, var(--held) 60%, var(--empty) 0)" : "var(--held)";
+  const all = text === "share",
+    part = all ? "linear-gradient(90deg, var(--held) 60%, var(--empty) 0)" : "var(--held)";
   return [
-    item("part", part, text === "share" ? `bar: how many ${of}` : `bar: ${of}`),
+    item("part", part, all ? "bar: layers that hold it" : `bar: layer ${layer} holds it`),
     node(
       "span",
       "",
       node("s", "", "word"),
-      text === "share" ? " dropped by all layers" : ` dropped by layer ${layer}`,
+      all ? " dropped by all layers" : ` dropped by layer ${layer}`,
     ),
     node("span", "", node("span", "bare", "word"), " no bar: not read yet"),
   ];
 }
 
 /** The marks of the heatmap. */
-function cells({ colour, token }) {
+function cells({ colour }) {
   const ramp = RAMPS[colour];
   const held = ramp
     ? item("ramp", `linear-gradient(90deg, var(${ramp[0]}), var(${ramp[1]}))`, ramp[2])
     : item("", "var(--held)", "held");
-  const marks = [
+  // Always there: a row that grew when a word is chosen would move the picture under the pointer.
+  return [
     held,
     item("notch", "var(--drop)", "dropped at this step"),
     item("thin", "var(--gone)", "dropped earlier"),
+    item("edge", "none", "chosen one’s dropper"),
+    item("dash", "none", "chosen one’s drops"),
   ];
-  if (token >= 0)
-    marks.push(
-      item("edge", "none", "read when the chosen one was dropped"),
-      item("dash", "none", "dropped by the chosen one"),
-    );
-  return marks;
 }

@@ -59,7 +59,7 @@ export function drawTiles(view) {
   const rated = run.running ? now : mean;
   put(
     view.tile.speed,
-    rated > 0 ? `${rate(rated)} tok/s` : "–",
+    rated > 0 || run.running ? `${rate(rated)} tok/s` : "–",
     rated > 0
       ? run.running
         ? "writing now"

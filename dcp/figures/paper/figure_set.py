@@ -17,6 +17,7 @@ from dcp.figures.paper.provenance import Order, about, command
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.results import Results
 from dcp.speech.words import Word, words_of
+from dcp.text.table import to_csv
 from dcp.trace import Trace
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class FigureSet:
         for form in forms:
             name = f"{kind}.{form}"
             if form == "csv":
-                found[name] = drawing.data.to_csv(index=False).encode()
+                found[name] = to_csv(drawing.data).encode()
             elif form == "pgf":
                 found[name] = zipped(render_pgf(drawing.figure, self.page, name))
             else:

@@ -1,115 +1,65 @@
-// One layer's cache rows: gate logits, deaths, attention, and who takes the place of the dead.
+// Attention of one query over the rows of a layer that live.
 //
-//     z[j] = <q_int, k_int[j]> / sqrt(r) + beta       j dies where z[j] <= 0, or by order
-//     out  = softmax over the living of <q, k[j]> / sqrt(d), times v[j]
+//     out = softmax over the living of <q, k[j]> / sqrt(d), times v[j]
 //
-// Every member of a team looks at its own range of rows; the ranges' softmaxes are joined after.
+// Every member of a team attends to its own range of rows; the ranges' softmaxes are joined after.
 // Says the same as dcp/kernels/reference.py. Knows nothing of weights.
 #pragma once
 
-#include <algorithm>
-#include <limits>
-#include <vector>
-
-#include "simd.h"
+#include "gates.h"
 
 namespace dcp {
 
-constexpr int32_t GATE = -1;  // an order that leaves the decision to the gate
-
-struct Rows {
-    float* k;      // [H_kv, capacity, d]
-    float* v;      // [H_kv, capacity, d]
-    float* k_int;  // [capacity, r]
-    int32_t* positions;
-    float* margins;
-    const int32_t* orders;  // [tokens] death steps by token, or null
-    int64_t count, capacity;
-};
-
-struct Drop {
-    int32_t layer, position, step;
-    float margin;
-};
-
-struct Shape {
-    int heads, kv_heads, head_dim, interaction;
-};
-
-// What one member found in its range, for one sequence: sum of weights, largest score and weighted
-// values of each head, and the rows that died.
-struct Part {
-    std::vector<float> top, weight, mixed;  // [H], [H], [H, d]
-    std::vector<int32_t> dead;
-    std::vector<float> z;
-    void fit(const Shape& s) {
-        top.resize(s.heads);
-        weight.resize(s.heads);
-        mixed.resize((size_t)s.heads * s.head_dim);
-    }
-};
-
-// Scores rows first..last of `rows` against q_int at step `now`. Leaves the dead in part.dead, and
-// notes margins.
-inline void judge(const Rows& rows, int first, int last, const float* q_int, int r, float beta,
-                  int32_t now, Part& part) {
-    part.dead.clear();
-    if (!q_int && !rows.orders) return;
-    part.z.resize(last - first);
-    float* z = part.z.data() - first;
-    if (q_int) {
-        const float scale = 1.0f / std::sqrt((float)r);
-        for (int j = first; j < last; j++) {
-            const float* k_int = rows.k_int + (size_t)j * r;
-            fetch_ahead(k_int, r * sizeof(float));
-            z[j] = dot(q_int, k_int, r) * scale + beta;
-        }
-    }
-    if (!rows.orders) {
-        int j = first;
-        for (; j + LANES <= last; j += LANES) {
-            const f8 now_z = load<f8>(z + j), margin = load<f8>(rows.margins + j);
-            // Not (z >= margin): a margin that is nan gives way too.
-            store(rows.margins + j, now_z >= margin ? margin : now_z);
-            if (largest(-now_z) < 0) continue;
-            for (int i = j; i < j + LANES; i++)
-                if (z[i] <= 0) part.dead.push_back(i);
-        }
-        for (; j < last; j++) {
-            if (!(z[j] >= rows.margins[j])) rows.margins[j] = z[j];
-            if (z[j] <= 0) part.dead.push_back(j);
-        }
-        return;
-    }
-    for (int j = first; j < last; j++) {
-        const int32_t order = rows.orders[rows.positions[j]];
-        bool dies = order != GATE && order <= now;
-        if (q_int && order == GATE) {
-            if (!(z[j] >= rows.margins[j])) rows.margins[j] = z[j];
-            dies = z[j] <= 0;
-        }
-        if (dies) part.dead.push_back(j);
-    }
-}
-
 constexpr int TILE = 64;
 
+// Memory a tile further on comes while this one is worked on, a row at a time.
+inline void fetch_next(const float* row, int d) {
+    const char* next = (const char*)(row + (size_t)TILE * d);
+    for (int at = 0; at < d * (int)sizeof(float); at += LINE) __builtin_prefetch(next + at);
+}
+
 // Scores of `count` keys k [count, d] for one query.
-inline void scores_of(const float* q, const float* k, int count, int d, float scale, float* out) {
-    for (int j = 0; j < count; j++) out[j] = dot(q, k + (size_t)j * d, d) * scale;
+inline void scores_of(const float* q, const float* k, int count, int d, float scale, bool first,
+                      float* out) {
+    int j = 0;
+    for (; j + 4 <= count && d % LANES == 0; j += 4) {
+        const float* row = k + (size_t)j * d;
+        f8 acc[4] = {};
+        for (int c = 0; c < d; c += LANES) {
+            const f8 at = load<f8>(q + c);
+            for (int i = 0; i < 4; i++) acc[i] += at * load<f8>(row + i * d + c);
+        }
+        for (int i = 0; i < 4; i++) {
+            if (first) fetch_next(row + i * d, d);
+            out[j + i] = sum(acc[i]) * scale;
+        }
+    }
+    for (; j < count; j++) out[j] = dot(q, k + (size_t)j * d, d) * scale;
+}
+
+// N vectors of out [d] from column c on: out * keep + weights [count] times v [count, d]
+template <int N>
+inline void mix_columns(const float* weights, const float* v, int count, int d, float keep,
+                        bool first, float* out, int c) {
+    f8 acc[N];
+    for (int i = 0; i < N; i++) acc[i] = load<f8>(out + c + i * LANES) * keep;
+    for (int j = 0; j < count; j++) {
+        const float* row = v + (size_t)j * d + c;
+        if (first) fetch_next(row, N * LANES);
+        for (int i = 0; i < N; i++) acc[i] += load<f8>(row + i * LANES) * weights[j];
+    }
+    for (int i = 0; i < N; i++) store(out + c + i * LANES, acc[i]);
 }
 
 // out [d] = out * keep + weights [count] times v [count, d]
-inline void mix(const float* weights, const float* v, int count, int d, float keep, float* out) {
+inline void mix(const float* weights, const float* v, int count, int d, float keep, bool first,
+                float* out) {
     int c = 0;
-    for (; c + 4 * LANES <= d; c += 4 * LANES) {
-        f8 acc[4];
-        for (int i = 0; i < 4; i++) acc[i] = load<f8>(out + c + i * LANES) * keep;
-        for (int j = 0; j < count; j++)
-            for (int i = 0; i < 4; i++)
-                acc[i] += load<f8>(v + (size_t)j * d + c + i * LANES) * weights[j];
-        for (int i = 0; i < 4; i++) store(out + c + i * LANES, acc[i]);
-    }
+    // Eight sums at once: with fewer, each waits for itself.
+    for (; c + 8 * LANES <= d; c += 8 * LANES)
+        mix_columns<8>(weights, v, count, d, keep, first, out, c);
+    for (; c + LANES <= d; c += LANES)
+        mix_columns<1>(weights, v, count, d, keep, first, out, c);
     for (; c < d; c++) {
         float acc = out[c] * keep;
         for (int j = 0; j < count; j++) acc += weights[j] * v[(size_t)j * d + c];
@@ -132,16 +82,11 @@ inline void attend(const Rows& rows, int first, int last, const Shape& s, const 
         size_t gone = 0;
         for (int start = first; start < last; start += TILE) {
             const int count = std::min(TILE, last - start);
-            // The next tile comes while this one is worked on.
-            const size_t next = (size_t)(start + TILE) * d, bytes = TILE * d * sizeof(float);
-            for (size_t at = 0; start + TILE < last && at < bytes; at += LINE) {
-                __builtin_prefetch((const char*)(k + next) + at);
-                __builtin_prefetch((const char*)(v + next) + at);
-            }
             const size_t before = gone;
             while (gone < part.dead.size() && part.dead[gone] < start + count) gone++;
             for (int h = g * share; h < (g + 1) * share; h++) {
-                scores_of(q + (size_t)h * d, k + (size_t)start * d, count, d, scale, score);
+                const bool leads = h == g * share;
+                scores_of(q + (size_t)h * d, k + (size_t)start * d, count, d, scale, leads, score);
                 for (size_t i = before; i < gone; i++) score[part.dead[i] - start] = none;
                 for (int j = count; j % LANES; j++) score[j] = none;
                 f8 tops = all(none);
@@ -157,7 +102,8 @@ inline void attend(const Rows& rows, int first, int last, const Shape& s, const 
                 const float keep = std::exp(part.top[h] - top);
                 part.top[h] = top;
                 part.weight[h] = part.weight[h] * keep + sum(total);
-                mix(score, v + (size_t)start * d, count, d, keep, &part.mixed[(size_t)h * d]);
+                mix(score, v + (size_t)start * d, count, d, keep, leads,
+                    &part.mixed[(size_t)h * d]);
             }
         }
     }
@@ -178,53 +124,6 @@ inline void join(const std::vector<Part*>& parts, const Shape& s, float* out) {
         }
         for (int c = 0; c < s.head_dim; c++) to[c] /= weight;
     }
-}
-
-// Writes the row of token `position` behind the last one; the caller has seen that it fits.
-inline void append(Rows& rows, const Shape& s, const float* k, const float* v, const float* k_int,
-                   int32_t position) {
-    const int64_t at = rows.count;
-    const size_t d = s.head_dim;
-    for (int g = 0; g < s.kv_heads; g++) {
-        std::memcpy(rows.k + ((size_t)g * rows.capacity + at) * d, k + g * d, d * sizeof(float));
-        std::memcpy(rows.v + ((size_t)g * rows.capacity + at) * d, v + g * d, d * sizeof(float));
-    }
-    if (k_int)
-        std::memcpy(rows.k_int + at * s.interaction, k_int, s.interaction * sizeof(float));
-    rows.positions[at] = position;
-    rows.margins[at] = std::numeric_limits<float>::quiet_NaN();
-}
-
-inline void move(Rows& rows, const Shape& s, int64_t from, int64_t to) {
-    const size_t d = s.head_dim;
-    for (int g = 0; g < s.kv_heads; g++) {
-        const size_t base = (size_t)g * rows.capacity;
-        std::memcpy(rows.k + (base + to) * d, rows.k + (base + from) * d, d * sizeof(float));
-        std::memcpy(rows.v + (base + to) * d, rows.v + (base + from) * d, d * sizeof(float));
-    }
-    std::memcpy(rows.k_int + to * s.interaction, rows.k_int + from * s.interaction,
-                s.interaction * sizeof(float));
-    rows.positions[to] = rows.positions[from];
-    rows.margins[to] = rows.margins[from];
-}
-
-// Counts the appended row in and lets the last rows take the places of the dead (which rise).
-inline void bury(Rows& rows, const Shape& s, const std::vector<Part*>& parts, int32_t layer,
-                 int32_t now, std::vector<Drop>& drops) {
-    rows.count++;
-    size_t dead = 0;
-    for (const Part* part : parts) {
-        dead += part->dead.size();
-        for (int32_t j : part->dead)
-            drops.push_back({layer, rows.positions[j], now, rows.margins[j]});
-    }
-    if (!dead) return;
-    // From the last hole down: when a hole's turn comes, the last row is alive or the hole itself.
-    for (auto part = parts.rbegin(); part != parts.rend(); ++part)
-        for (auto j = (*part)->dead.rbegin(); j != (*part)->dead.rend(); ++j) {
-            rows.count--;
-            if (*j != rows.count) move(rows, s, rows.count, *j);
-        }
 }
 
 }  // namespace dcp

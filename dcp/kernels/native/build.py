@@ -23,7 +23,10 @@ from dcp.errors import DeviceError
 __all__ = ["library", "why_not"]
 
 _HERE = Path(__file__).parent
-_SOURCES = ("simd.h", "threads.h", "products.h", "attention.h", "model.h", "walk.h", "step.cpp")
+_SOURCES = (
+    *("simd.h", "threads.h", "products.h", "gates.h", "attention.h", "model.h", "walk.h"),
+    "step.cpp",
+)
 _FLAGS = (
     # Vectors never cross the interface: how they would be passed does not matter.
     *("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-pthread", "-Wno-psabi"),

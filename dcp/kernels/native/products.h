@@ -170,7 +170,9 @@ inline void group_of_floats(const Weight& w, const Input& in, int group, int fir
     const float* x = in.x + (size_t)first * K;
     for (int r = 0; r < R; r++) y[r] = all(0.0f);
     for (int i = 0; i < rows; i++) {
-        const void* row = (const char*)w.data + (size_t)(begin + i) * K * (NARROW ? 2 : 4);
+        const int bytes = K * (NARROW ? 2 : 4);
+        const void* row = (const char*)w.data + (size_t)(begin + i) * bytes;
+        fetch_ahead(row, bytes);
         f8 even[R] = {}, odd[R] = {};
         int k = 0;
         for (; k + 2 * LANES <= K; k += 2 * LANES) {

@@ -151,9 +151,8 @@ class _HardGatedAttention(torch.autograd.Function):
                 worth = gain.div_(ratio).sum(0, dtype=torch.float32)
                 worth += (real[window, rows, None] & (margin < _OPEN / 2)) * grad_kept[window]
                 d_margin = worth.div_(margin.abs().add_(1).square_().mul_(2))
-                is_new, passed = _to_the_minima(d_margin, margin, before, later[at])
+                dz, passed = _to_the_minima(d_margin, margin, before, later[at])
                 later[at] = passed
-                dz = d_margin.mul_(is_new)
                 dbeta[window] += dz.sum()
                 dq_int[window, rows] = dz @ k_int[window, at]
                 dk_int[window].index_add_(0, at, dz.T @ q_int[window, rows])
@@ -182,17 +181,24 @@ def _margins(q_int: Tensor, k_int: Tensor, beta: Tensor, least: Tensor) -> Tenso
 def _to_the_minima(
     d_margin: Tensor, margin: Tensor, before: Tensor, later: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Sum d_margin [R, n] in place from each row back to the row that set its minimum.
+    """Sum d_margin [R, n] from each row back to the row that set its minimum.
 
     before [n]: the margins ahead of the first row; later [n]: gradients that the rows after the
-    last pass back. Returns is_new [R, n], 1 where a row sets a minimum, and what is passed on to
+    last pass back. Returns dz [R, n], nonzero where a row sets a minimum, and what is passed on to
     the rows before.
     """
     ahead = torch.cat((before[None], margin[:-1]))
     is_new = (margin < ahead).to(margin.dtype)
     passed = 1 - is_new
-    rows, shares = d_margin.unbind(0), passed.unbind(0)
-    rows[-1].add_(later)
-    for i in range(len(rows) - 2, -1, -1):
-        rows[i].addcmul_(rows[i + 1], shares[i + 1])
-    return is_new, rows[0] * shares[0]
+    total = d_margin
+    total[-1] += later
+    # Row i sums itself and those after it up to the next minimum: twice as many at each turn.
+    through = torch.cat((passed[1:], torch.zeros_like(passed[:1])))
+    step = 1
+    while step < len(total):
+        total = torch.cat(
+            (torch.addcmul(total[:-step], through[:-step], total[step:]), total[-step:])
+        )
+        through = torch.cat((through[:-step] * through[step:], torch.zeros_like(through[-step:])))
+        step *= 2
+    return total * is_new, total[0] * passed[0]

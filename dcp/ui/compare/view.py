@@ -11,6 +11,7 @@ from dcp.figures import paper
 from dcp.figures.screen.compare import held_chart, lost_chart, step_chart
 from dcp.figures.screen.compare_maps import lost_map, map_chart
 from dcp.stats.compare import Number, Pair
+from dcp.text.table import to_csv
 from dcp.trace import Trace
 
 __all__ = ["compared"]
@@ -145,7 +146,7 @@ def _files(pair: Pair) -> None:
 
 
 def _csv(make: Callable[[], pd.DataFrame]) -> Callable[[], bytes]:
-    return lambda: make().to_csv(index=False).encode()
+    return lambda: to_csv(make()).encode()
 
 
 def _cost(trace: Trace) -> Callable[[], bytes]:

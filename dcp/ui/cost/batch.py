@@ -11,7 +11,7 @@ from dcp.ui.services import models
 
 __all__ = ["batch_section"]
 
-_WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
+_WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1, "int4": 20 / 32}
 
 
 def batch_section(trace: Trace, found: Computed, measured: Measured | None) -> None:
@@ -52,4 +52,4 @@ def _weights(trace: Trace, measured: Measured | None) -> tuple[int, str]:
     parameters = of.get(trace.meta.model)
     if parameters is None:
         return 0, "The size of this model's weights is not known here and counts as nothing."
-    return parameters * _WIDTHS.get(trace.meta.dtype, 4), ""
+    return int(parameters * _WIDTHS.get(trace.meta.dtype, 4)), ""

@@ -9,10 +9,10 @@ from dcp.stats.cost import Computed, Measured, computed, cost_csv
 from dcp.trace import Trace
 from dcp.ui.cost.batch import batch_section
 from dcp.ui.cost.time import measured_so_far, time_section
-from dcp.ui.cost.words import COMPUTED, MEASURED, crossing, size
+from dcp.ui.cost.words import COMPUTED, MEASURED, crossing, kernels, size
 from dcp.ui.follow import follow_run
 from dcp.ui.links import point
-from dcp.ui.look import empty
+from dcp.ui.look import empty, percent
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 
@@ -71,7 +71,7 @@ def _tiles(
         (
             "Live at the end · computed",
             counts(live),
-            f"{100 * live / dense:.0f} % of {counts(dense)} dense",
+            f"{percent(live / dense)} of {counts(dense)} dense",
         ),
         ("Held at the end · measured", size(held), "counted by the cache during the run"),
     ]
@@ -132,7 +132,8 @@ def _explain(trace: Trace, measured: Measured | None) -> None:
     left, right = st.columns([4, 1], vertical_alignment="top")
     with left.expander("What was computed, what was measured"):
         st.markdown(COMPUTED + MEASURED)
-        st.caption(f"The run: {trace.meta.impl} on {trace.meta.device}, {trace.meta.dtype}.")
+        meta = trace.meta
+        st.caption(f"The run: {kernels(meta.impl, meta.device)}, {meta.dtype}.")
     right.download_button(
         "CSV",
         lambda: cost_csv(trace, measured).encode(),

@@ -7,7 +7,7 @@ from typing import Any
 
 from dcp.stats.cost import SMOOTHING, Measured
 
-__all__ = ["BUDGETS", "COMPUTED", "MEASURED", "about", "crossing", "size"]
+__all__ = ["BUDGETS", "COMPUTED", "MEASURED", "about", "crossing", "kernels", "size"]
 
 BUDGETS = tuple(2**power for power in range(26, 38))
 """Memory budgets to choose from: 64 MiB to 128 GiB."""
@@ -56,11 +56,20 @@ def crossing(found: Measured) -> str:
     return f"{at:,} tokens" if at is not None else f"none up to {int(found.context[-1]):,}"
 
 
+def kernels(impl: str, device: str) -> str:
+    """
+    >>> kernels("cpu", "cpu"), kernels("triton", "cuda")
+    ('CPU kernels', 'triton kernels on cuda')
+    """
+    return "CPU kernels" if impl == device == "cpu" else f"{impl} kernels on {device}"
+
+
 def about(facts: Mapping[str, Any], rounds: int) -> str:
     """Where and when something was measured, in one line."""
     threads = "1 thread" if facts["threads"] == 1 else f"{facts['threads']} threads"
     return (
-        f"{facts['hardware']}, {threads}, {facts['impl']} on {facts['device']}, {facts['dtype']}; "
+        f"{facts['hardware']}, {threads}, {kernels(facts['impl'], facts['device'])}, "
+        f"{facts['dtype']}; "
         f"{facts['model']} ({str(facts['weights_sha256'])[:8]}), gate shift "
         f"{facts['gate_shift']:g}; {rounds} round{'s' if rounds != 1 else ''}; {facts['date']}"
     )

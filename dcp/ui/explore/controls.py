@@ -7,8 +7,7 @@ import streamlit as st
 from dcp.errors import DcpError, RequestError
 from dcp.model.registry import ModelInfo, list_models
 from dcp.runs.request import TextRequest
-from dcp.ui.explore import counting
-from dcp.ui.explore.count_line import LABEL, count_line, named
+from dcp.ui.explore.count_line import LABEL, count_line, named, token_count
 from dcp.ui.explore.examples import EXAMPLES
 from dcp.ui.look import problem, worded
 from dcp.ui.services import worker
@@ -179,7 +178,7 @@ def _dial(info: ModelInfo | None) -> None:
         state["gate_shift"] = own
 
     def label(delta: float) -> str:
-        return f"{100 * expected[delta]:.0f} % · ppl × {cost[delta]:.2f}"
+        return f"{100 * expected[delta]:.0f} % · perplexity × {cost[delta]:.2f}"
 
     st.select_slider(
         "Forgetting",
@@ -214,5 +213,5 @@ def _check(limits: Settings) -> TextRequest:
     if info is None and (limits.public or not model):
         raise RequestError("Choose one of the bundled models: there is none of that name here.")
     if info is not None:
-        request.check_length(counting.count(str(info.path), text), info.context)
+        request.check_length(token_count(str(info.path), text), info.context)
     return request

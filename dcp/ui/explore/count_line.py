@@ -10,7 +10,7 @@ from dcp.ui.explore import counting
 from dcp.ui.explore.component import hear_typing
 from dcp.ui.settings import Settings
 
-__all__ = ["LABEL", "count_line", "named"]
+__all__ = ["LABEL", "count_line", "named", "token_count"]
 
 LABEL = "Your text"
 _PRIVACY = "Text stays in this session's memory and is not stored."
@@ -22,6 +22,12 @@ def named(models: list[ModelInfo], name: str | None) -> ModelInfo | None:
         if name is None or model.name == name:
             return model
     return None
+
+
+def token_count(model: str, text: str) -> int:
+    """Tokens of ``text``; the last answer stays in this session. Raises DcpError."""
+    counter: counting.LastCount = st.session_state.setdefault("counter", counting.LastCount())
+    return counter(model, text)
 
 
 def _take_draft() -> None:
@@ -48,7 +54,7 @@ def _count(models: list[ModelInfo], limits: Settings) -> None:
         left.caption(f"{len(text):,} characters · {_PRIVACY}")
         return
     try:
-        tokens = counting.count(str(info.path), text[: limits.characters]) if text.strip() else 0
+        tokens = token_count(str(info.path), text[: limits.characters]) if text.strip() else 0
     except DcpError:
         left.caption(_PRIVACY)
         return

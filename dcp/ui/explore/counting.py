@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from dcp.errors import RequestError
 from dcp.model.checkpoint import Checkpoint
 from dcp.model.registry import find
 
-__all__ = ["count", "tail"]
+__all__ = ["LastCount", "count", "tail"]
 
 
 def count(model: str | None, text: str) -> int:
     """Tokens of ``text`` for a model. Raises ModelError or RequestError."""
-    return _count(Checkpoint.read(find(model)), text)
+    return Checkpoint.read(find(model)).tokenizer.count(text)
 
 
-# A replaced folder is another checkpoint.
-@lru_cache(maxsize=64)
-def _count(checkpoint: Checkpoint, text: str) -> int:
-    return checkpoint.tokenizer.count(text)
+class LastCount:
+    """`count`, with the last answer kept. One a session: a text is not to outlive its session."""
+
+    def __init__(self) -> None:
+        self._asked: tuple[Checkpoint, str] | None = None
+        self._tokens = 0
+
+    def __call__(self, model: str | None, text: str) -> int:
+        # A replaced folder is another checkpoint.
+        asked = Checkpoint.read(find(model)), text
+        if asked != self._asked:
+            self._asked, self._tokens = asked, asked[0].tokenizer.count(text)
+        return self._tokens
 
 
 def tail(model: str | None, text: str, limit: int) -> str:

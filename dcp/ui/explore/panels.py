@@ -7,6 +7,7 @@ from typing import Literal
 
 import streamlit as st
 
+from dcp.text.table import to_csv
 from dcp.trace import Trace
 from dcp.ui.look import to_page
 from dcp.ui.session import Session
@@ -47,7 +48,7 @@ def _files(session: Session) -> None:
             "run.csv",
             "text/csv",
             "One row per layer and token.",
-            lambda: trace.to_frame(words).to_csv(index=False).encode(),
+            lambda: to_csv(trace.to_frame(words)).encode(),
         ),
         (
             "Page",

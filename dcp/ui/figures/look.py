@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from functools import lru_cache
 
 import streamlit as st
 
@@ -41,7 +40,7 @@ class Look:
         return _grey(png) if self.grey else png
 
 
-@lru_cache(maxsize=64)
+@st.cache_data(max_entries=64, show_spinner=False, scope="session")
 def _grey(png: bytes) -> bytes:
     from dcp.figures.paper.style import grey
 

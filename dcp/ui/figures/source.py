@@ -13,7 +13,7 @@ from dcp.errors import DcpError
 from dcp.figures.paper.results import Results, parse_results, read_results
 from dcp.speech.words import Word
 from dcp.trace import Trace
-from dcp.ui.look import problem
+from dcp.ui.look import percent, problem
 from dcp.ui.samples import FOLDER, held_out, load_sample, sample_names
 from dcp.ui.session import Session
 
@@ -114,7 +114,7 @@ def _describe(trace: Trace, which: str) -> None:
         st.text(
             f"{which}: “{opening}”\n{trace.prompt_tokens} tokens read, "
             f"{trace.tokens - trace.prompt_tokens} written, {trace.layers} layers, "
-            f"{trace.sparsity_at_end():.0%} dropped at the end."
+            f"{percent(trace.sparsity_at_end())} dropped at the end."
         )
 
 

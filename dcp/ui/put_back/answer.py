@@ -10,6 +10,7 @@ import streamlit as st
 from dcp.figures.screen.put_back import change_chart, sums_chart
 from dcp.figures.screen.theme import quoted
 from dcp.runs.plans import Effect
+from dcp.text.table import to_csv
 from dcp.trace import Trace
 from dcp.ui.put_back.token_text import coloured, token_text
 
@@ -44,7 +45,7 @@ def answer(shown: str, trace: Trace, effect: Effect, seed: int) -> None:
     st.caption(_method(effect, seed))
     st.download_button(
         "Table of all changes (CSV)",
-        table(trace, effect).to_csv(index=False).encode(),
+        to_csv(table(trace, effect)).encode(),
         "put-it-back.csv",
         "text/csv",
         key="put-csv",

@@ -13,6 +13,7 @@ from dcp.figures.screen.speech import heatmap, rate_chart, survival_chart
 from dcp.figures.screen.speech_behind import hazard_chart, noise_chart, trigger_chart
 from dcp.stats.groups import group_label, group_names
 from dcp.stats.noise import tagger_accuracy
+from dcp.text.table import to_csv
 from dcp.ui.speech.source import Filters, Live, Tables
 
 __all__ = ["panels"]
@@ -228,4 +229,4 @@ def _take(tables: Tables, filters: Filters, table: pd.DataFrame) -> None:
 
 
 def _csv(make: Callable[[], pd.DataFrame]) -> Callable[[], bytes]:
-    return lambda: make().to_csv(index=False).encode()
+    return lambda: to_csv(make()).encode()

@@ -116,7 +116,8 @@ class Live:
         return mine.assign(spellings=len(mine)).reset_index(drop=True)
 
 
-@st.cache_data(max_entries=128, show_spinner=False, hash_funcs={Filters: repr})
+# Of one session: tables of words are a person's text.
+@st.cache_data(max_entries=128, show_spinner=False, hash_funcs={Filters: repr}, scope="session")
 def _live(key: str, what: str, filters: Filters, _samples: Sequence[Sample]) -> pd.DataFrame:
     """One table, cached by ``key``, ``what`` and ``filters``."""
     from dcp import stats

@@ -1,0 +1,94 @@
+"""The gates of a pruned checkpoint, without its base: two projections and β for each layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dcp.errors import ModelError
+from dcp.model.attend import Gates
+from dcp.model.checkpoint import GATES, gates_of, stamp_of
+from dcp.model.config import ModelConfig
+from dcp.model.gate_config import GateConfig
+from dcp.model.names import gate_names
+from dcp.model.registry import find, shift_for
+
+__all__ = ["FoundGates", "LayerGates", "read_gates"]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerGates:
+    """q_int, k_int [r, D] float32 and beta [1] float32 of one layer."""
+
+    q_int: Tensor
+    k_int: Tensor
+    beta: Tensor
+
+    @property
+    def interaction(self) -> int:
+        return len(self.q_int)
+
+    def __call__(self, hidden: Tensor) -> Gates:
+        """hidden [B, T, D], the layer's normalised input -> its gates, float32 whatever it is."""
+        wide = hidden.detach().float()
+        return Gates(F.linear(wide, self.q_int), F.linear(wide, self.k_int), self.beta)
+
+
+@dataclass(frozen=True, eq=False)
+class FoundGates:
+    """The gates of all layers, what the checkpoint says of them, and its name."""
+
+    layers: list[LayerGates]
+    config: GateConfig
+    name: str
+
+    def shift_for(self, sparsity: float) -> float:
+        """The gate shift that gives ``sparsity``, by the calibration."""
+        return shift_for(self.config.calibration, sparsity)
+
+
+def read_gates(checkpoint: str | Path, config: ModelConfig) -> FoundGates:
+    """The gates of a checkpoint folder, bundled name or Hub id; ``config`` is the model's.
+
+    Raises ModelError where there are none, or where they are of another shape.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = find(checkpoint)
+    for name in ("dcp_config.json", GATES):
+        if not (folder / name).is_file():
+            raise ModelError(f"{folder} has no {name}, so no gates to forget by")
+    found = gates_of(folder, stamp_of(folder))
+    try:
+        tensors: dict[str, Any] = load_file(folder / GATES)
+    except (OSError, SafetensorError) as wrong:
+        raise ModelError(f"{folder / GATES} cannot be read: {wrong}") from None
+    if any(name.startswith("delta.") for name in tensors):
+        raise ModelError(
+            f"{checkpoint} changes weights of its base too (tuned: {found.tuned}): open it with dcp"
+        )
+    shape = (found.interaction, config.width)
+    parts: dict[str, Tensor] = {}
+    for _, name in gate_names(config.layers):
+        tensor = tensors.get(name)
+        wanted = (1,) if name.endswith("beta") else shape
+        if tensor is None or tuple(tensor.shape) != wanted:
+            raise ModelError(
+                f"the gates of {checkpoint} are not for this model: {name} should be {wanted}"
+            )
+        parts[name] = tensor.float()
+        if not torch.isfinite(parts[name]).all():
+            raise ModelError(f"{checkpoint}: {name} holds numbers that are not finite")
+    layers = [
+        LayerGates(
+            *(parts[f"layers.{i}.{part}"] for part in ("q_int.weight", "k_int.weight", "beta"))
+        )
+        for i in range(config.layers)
+    ]
+    return FoundGates(layers, found, folder.name)
