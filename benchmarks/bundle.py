@@ -23,7 +23,7 @@ def again(path: Path) -> Trace:
     """The prompt of the trace at ``path``, read and continued by the bundled model of today."""
     old = Trace.load(path)
     prompt = old.meta.prompt_tokens
-    model = open_model(None)
+    model = open_model("dcp-mini")
     new = record(
         old.meta.text[: int(old.offsets[prompt - 1, 1])],
         model=model,

@@ -33,7 +33,7 @@ DIAL: tuple[float | None, ...] = (None, 0.6, 0.87, 0.93)
 
 def parity(page: Any, texts: list[str]) -> dict[str, int]:
     """Counts over ``texts``, see the module."""
-    model = open_model(None)
+    model = open_model("dcp-mini")
     keys = ("greedy_texts", "greedy_tokens_equal", "sampled_texts", "sampled_tokens_equal")
     counts = ("deaths_compared", "texts_with_differing_deaths", "near_ties")
     total = dict.fromkeys((*keys, *counts), 0)
@@ -101,7 +101,7 @@ def main() -> int:
     args = parser.parse_args()
     query = "?plain" if args.plain else ""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as play:
-        space = static.build(open_model(None))
+        space = static.build(open_model("dcp-mini"))
         static.write(space, Path(folder))
         browser = play.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]

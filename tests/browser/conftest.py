@@ -83,7 +83,7 @@ def real_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def space() -> static.Space:
     """The static Space of the bundled model."""
-    return static.build(open_model(None))
+    return static.build(open_model("dcp-mini"))
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ from tests.helpers.pages import HOSTILE, RIVER, ask, compare, module, served
 
 def spelling() -> dict[str, Any]:
     """The bundled tokenizer as the page gets it."""
-    path = open_model(None).info.path / "tokenizer.json"
+    path = open_model("dcp-mini").info.path / "tokenizer.json"
     return pack_tokenizer(json.loads(path.read_text(encoding="utf-8")))
 
 
@@ -112,7 +112,7 @@ def hostile_texts(count: int) -> list[str]:
 
 def test_the_tokenizer_gives_the_same_ids_and_spans(space_page: Any) -> None:
     texts = [*hostile_texts(1500), "a" * 5000, " " * 300, "\n" * 77 + "x"]
-    tokenizer = Tokenizer.load(open_model(None).info.path)
+    tokenizer = Tokenizer.load(open_model("dcp-mini").info.path)
     found = module(
         space_page,
         "tokenizer",
@@ -130,7 +130,7 @@ def test_the_tokenizer_gives_the_same_ids_and_spans(space_page: Any) -> None:
 
 def test_broken_characters_stream_as_in_the_engine(space_page: Any) -> None:
     """Random ids: bytes that never become a character, and characters in several tokens."""
-    model = open_model(None)
+    model = open_model("dcp-mini")
     generator = np.random.default_rng(5)
     ids = [generator.integers(0, 400, 60).tolist() for _ in range(40)]
     found = module(

@@ -84,7 +84,7 @@ def test_plans_and_their_matches_are_those_of_the_library(space_page: Any) -> No
 def test_a_token_put_back_changes_the_text_as_in_the_library(space_page: Any) -> None:
     text = RIVER * 2 + "The fox sat down and waited for the miller."
     ask(space_page, text, new=30, temperature=0, seed=0)
-    model = open_model(None)
+    model = open_model("dcp-mini")
     trace = record(text, new_tokens=30, temperature=0, model=model)
     token = int(np.argmax((trace.death[:, 5:20] != ALIVE).sum(axis=0))) + 5
     wanted = effect(model, trace, put_back(trace, token))
@@ -117,7 +117,7 @@ def test_the_view_is_given_what_the_app_gives_it(space_page: Any) -> None:
           const made = { spec, impl: "wasm", request, running: false };
           return payload(sample, "trace", trace, made, marked);
         }""",
-        [payload(trace, []), given, spans, describe(open_model(None))],
+        [payload(trace, []), given, spans, describe(open_model("dcp-mini"))],
     )
     wanted = payload(trace, words)
     own = ("label", "machine", "speed")

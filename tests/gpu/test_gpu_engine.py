@@ -22,7 +22,7 @@ PROMPTS = [[3 + 197 * i % 8000 for i in range(150)], [17, 4, 99], list(range(70,
 
 def bundled() -> LoadedModel:
     try:
-        return load(find(None))
+        return load(find("dcp-mini"))
     except DcpError:
         pytest.skip("no bundled model in this checkout")
 

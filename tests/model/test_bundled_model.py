@@ -20,7 +20,7 @@ MEGABYTE = 1_000_000
 
 @pytest.fixture(scope="module")
 def model() -> OpenModel:
-    return open_model(None)
+    return open_model("dcp-mini")
 
 
 def samples() -> list[Path]:

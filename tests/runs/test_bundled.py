@@ -11,7 +11,7 @@ import torch
 
 from dcp.engine.engine import Engine
 from dcp.model.masked import MaskedAttend
-from dcp.model.registry import list_models
+from dcp.model.registry import describe, find
 from dcp.model.weights import load
 from dcp.text.tokens import Tokenizer
 
@@ -25,7 +25,7 @@ TEXT = (
 
 @pytest.fixture(scope="module")
 def folder() -> Path:
-    return list_models()[0].path
+    return find("dcp-mini")
 
 
 def test_the_folder_loads_in_transformers_unchanged_and_gives_our_logits(folder: Path) -> None:
@@ -60,7 +60,7 @@ def test_it_forgets_while_it_reads_and_decoding_agrees_with_the_masked_forward(
 
 
 def test_the_dial_is_measured_and_monotone(folder: Path) -> None:
-    points = list_models()[0].calibration
+    points = describe(find("dcp-mini")).calibration
     assert len(points) >= 5
     assert [p.delta for p in points] == sorted(p.delta for p in points)
     assert 0.0 in [p.delta for p in points]

@@ -26,7 +26,7 @@ from tests.helpers import checkpoints
 
 @pytest.fixture(scope="module")
 def space() -> static.Space:
-    return static.build(open_model(None))
+    return static.build(open_model("dcp-mini"))
 
 
 def text(space: static.Space, ending: str) -> str:
@@ -62,13 +62,13 @@ def test_the_weights_in_the_folder_are_those_of_the_checkpoint(space: static.Spa
     }
     tensors = tuple((name, size) for name, size in manifest["tensors"])
     found = pack.join(pack.Packed(tensors, tuple(manifest["wide"]), planes))
-    wanted = tensors_of(open_model(None))
+    wanted = tensors_of(open_model("dcp-mini"))
     assert list(found) == list(wanted)
     assert all(np.array_equal(found[name], wanted[name].reshape(-1)) for name in wanted)
 
 
 def test_the_same_model_gives_the_same_folder(space: static.Space) -> None:
-    assert static.build(open_model(None)).files == space.files
+    assert static.build(open_model("dcp-mini")).files == space.files
 
 
 def test_nothing_is_loaded_from_elsewhere(space: static.Space) -> None:
