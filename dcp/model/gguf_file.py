@@ -124,7 +124,7 @@ class GgufFile:
                 raise ValueError(f"{columns} columns are no multiple of the block of {block}")
             row = columns // block * size
             count = int(np.prod(rows)) * row
-            raw = np.memmap(self.path, np.uint8, "r", entry.offset, (count,))
+            raw = np.memmap(self.path, np.uint8, "r", entry.offset, (count,)).view(np.ndarray)
             # Damaged scales become NaN or infinity, which whoever loads them refuses.
             with np.errstate(all="ignore"):
                 found = gguf.dequantize(raw.reshape(*rows, row), kind).reshape(entry.shape)
