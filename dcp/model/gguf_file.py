@@ -135,8 +135,8 @@ class GgufFile:
         for part, heads in (("q", "num_attention_heads"), ("k", "num_key_value_heads")):
             if f".{part}_proj." in name:
                 found = _turned_back(found, int(self.hf_config[heads]))
-        # A copy of its own: what is stored in float32 is a view into the file.
-        return np.array(found, dtype=np.float32, order="C")
+        # What is stored in float32 is a view into the file: its owner must have a copy.
+        return np.require(found, np.float32, ["C", "W"])
 
     @property
     def chat_template(self) -> str | None:

@@ -134,13 +134,13 @@ def _deltas(path: Path) -> dict[str, Tensor]:
 
 
 def _sound(name: str, tensor: Tensor) -> Tensor:
-    """The tensor, copied out of its file. Raises ModelError for a wrong dtype, NaN or infinity."""
+    """The tensor. Raises ModelError for a wrong dtype, NaN or infinity."""
     if tensor.dtype not in _STORED:
         kind = str(tensor.dtype).removeprefix("torch.")
         raise ModelError(f"tensor {name!r} is {kind}; weights must be float32, bfloat16 or float16")
     if not bool(torch.isfinite(tensor).all()):
         raise ModelError(f"tensor {name!r} holds NaN or infinity: the checkpoint is damaged")
-    return tensor.clone()
+    return tensor
 
 
 @contextmanager
@@ -156,7 +156,7 @@ def tensors_of(found: Checkpoint) -> Iterator[tuple[Callable[[str], Tensor], set
 
 @contextmanager
 def _tensors(files: Sequence[Path]) -> Iterator[tuple[Callable[[str], Tensor], set[str]]]:
-    """Read tensors by name from open safetensors files, one at a time."""
+    """Read copies of tensors by name from open safetensors files, one at a time."""
     with ExitStack() as stack:
         home: dict[str, Any] = {}
         for path in files:
@@ -169,4 +169,4 @@ def _tensors(files: Sequence[Path]) -> Iterator[tuple[Callable[[str], Tensor], s
                 raise ModelError(
                     f"{path} is not a readable safetensors file: {first_line(wrong)}"
                 ) from None
-        yield lambda name: home[name].get_tensor(name), set(home)
+        yield lambda name: home[name].get_tensor(name).clone(), set(home)

@@ -92,8 +92,8 @@ def verdict(folder: Path, seed: int) -> str:
     try:
         with torch.inference_mode():
             wanted = theirs.eval()(torch.arange(40)[None]).logits[0]
-    # Found odd when it is run alone.
-    except (AttributeError, TypeError):
+    # Some of these it finds odd only when they run.
+    except Exception:
         return "theirs"
     limit = 1e-5 * float(wanted.abs().max())
     torch.testing.assert_close(found, wanted, atol=limit, rtol=0, msg=lambda m: f"{seed}: {m}")
