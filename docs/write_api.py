@@ -75,20 +75,28 @@ def page() -> str:
                 each.docstring.value = _markdown(each.docstring.value)
         parts.append(render_object_docs(found, _LOOK))
     whole = re.sub(r"```python\n(.{89,})\n```", _wrapped, "\n\n".join(parts))
-    return mdformat.text(whole, options={"wrap": "keep"})
+    text: str = mdformat.text(whole, options={"wrap": "keep"})
+    # Values too, as `ruff format` wants them of every page.
+    return _laid_out(text, "api.md", width=100)
 
 
 def _wrapped(signature: re.Match[str]) -> str:
     """A long signature laid out by ruff; griffe2md would ask whatever black is installed."""
+    done = _laid_out(f"def {signature[1]}: ...", "signature.py", width=88)
+    return f"```python\n{done.removeprefix('def ').strip().removesuffix(': ...')}\n```"
+
+
+def _laid_out(text: str, name: str, width: int) -> str:
+    options = ("--isolated", "--line-length", str(width), "--stdin-filename", name)
     done = subprocess.run(
-        [sys.executable, "-m", "ruff", "format", "--isolated", "--line-length", "88", "-"],
-        input=f"def {signature[1]}: ...",
+        [sys.executable, "-m", "ruff", "format", *options, "-"],
+        input=text,
         capture_output=True,
         text=True,
         check=True,
         timeout=60,
     )
-    return f"```python\n{done.stdout.removeprefix('def ').strip().removesuffix(': ...')}\n```"
+    return done.stdout
 
 
 def _markdown(docstring: str) -> str:

@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 0fbfd24f8fc0d4b6.
+// Built from web/ by "make web"; sources 413b7c64bcea6ad5.
 
 // shared/legible.js
 var HIDING = (

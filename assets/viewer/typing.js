@@ -1,38 +1,51 @@
-// Built from web/ by "make web"; sources 0fbfd24f8fc0d4b6.
+// Built from web/ by "make web"; sources 413b7c64bcea6ad5.
 
 // typing/typing.js
 var PAUSE = 350;
 var watched = /* @__PURE__ */ new WeakMap();
+function ear() {
+  const self = { timer: 0, area: null, sent: null, set: null };
+  self.tell = () => {
+    const { value } = self.area;
+    if (value === self.sent) return;
+    self.sent = value;
+    self.set("draft", value);
+  };
+  self.wait = () => {
+    clearTimeout(self.timer);
+    self.timer = setTimeout(self.tell, PAUSE);
+  };
+  self.listen = (label) => {
+    const area = document.querySelector(`textarea[aria-label="${label}"]`);
+    if (!area || area === self.area) return;
+    self.leave();
+    self.area = area;
+    self.sent = area.value;
+    area.addEventListener("input", self.wait);
+    if (area !== document.activeElement) return;
+    self.sent = null;
+    self.wait();
+  };
+  self.leave = () => {
+    clearTimeout(self.timer);
+    self.area?.removeEventListener("input", self.wait);
+    self.area = null;
+  };
+  return self;
+}
 function component({ data, setStateValue, parentElement }) {
-  const find = () => document.querySelector(`textarea[aria-label="${data.label}"]`);
-  let state = watched.get(parentElement);
-  if (!state) watched.set(parentElement, state = { timer: 0, area: null, sent: null });
-  const tell = () => {
-    const value = state.area.value;
-    if (value !== state.sent) {
-      state.sent = value;
-      state.set("draft", value);
-    }
-  };
-  const wait = () => {
-    clearTimeout(state.timer);
-    state.timer = setTimeout(tell, PAUSE);
-  };
-  state.set = setStateValue;
-  const attach = () => {
-    const area = find();
-    if (!area || area === state.area) return;
-    if (state.area) state.area.removeEventListener("input", wait);
-    state.area = area;
-    state.sent = area.value;
-    area.addEventListener("input", wait);
-  };
-  attach();
-  const later = setTimeout(attach, 500);
+  let mine = watched.get(parentElement);
+  if (!mine) {
+    mine = ear();
+    watched.set(parentElement, mine);
+  }
+  mine.set = setStateValue;
+  mine.listen(data.label);
+  const later = setTimeout(() => mine.listen(data.label), 500);
   return () => {
-    clearTimeout(state.timer);
     clearTimeout(later);
-    if (state.area) state.area.removeEventListener("input", wait);
+    const host = parentElement.host ?? parentElement;
+    if (!host.isConnected) mine.leave();
   };
 }
 export {

@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 0fbfd24f8fc0d4b6.
+// Built from web/ by "make web"; sources 413b7c64bcea6ad5.
 
 // viewer/pixels.js
 var parse = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
