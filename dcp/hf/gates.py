@@ -12,8 +12,9 @@ from torch import Tensor
 
 from dcp.errors import ModelError
 from dcp.model.attend import Gates
-from dcp.model.checkpoint import GATES, gates_of, stamp_of
+from dcp.model.checkpoint import GATES, gates_of
 from dcp.model.config import ModelConfig
+from dcp.model.files import stamp_of
 from dcp.model.gate_config import GateConfig
 from dcp.model.names import gate_names
 from dcp.model.registry import find, shift_for
