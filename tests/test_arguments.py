@@ -36,7 +36,7 @@ def test_flags_stay_flags() -> None:
         *((real, v) for v in ("1", None, True, np.True_, 1j, np.nan, -np.inf, [1.0], b"1")),
         *((flag, v) for v in (0, 1, "yes", None, np.int64(1))),
     ],
-    ids=str,
+    ids=lambda part: getattr(part, "__name__", repr(part)),
 )
 def test_all_else_is_refused_in_one_line_that_names_it(check: Any, value: Any) -> None:
     with pytest.raises(RequestError, match=r"^the dial must be .*, not ") as caught:

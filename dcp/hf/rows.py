@@ -147,7 +147,7 @@ class Rows:
             self.margin[row][drops.layer, drops.position] = drops.margin
 
 
-class ForgettingLayer(CacheLayerMixin):
+class ForgettingLayer(CacheLayerMixin):  # type: ignore[misc]
     """One layer of the cache, as `transformers` knows it. It counts tokens seen, not rows held."""
 
     is_compileable = False

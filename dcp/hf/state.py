@@ -89,6 +89,6 @@ def weights_hash(model: PreTrainedModel) -> str:
             found.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
         for gate in state.gates or ():
             for part in (gate.q_int, gate.k_int, gate.beta):
-                found.update(part.contiguous().numpy())
+                found.update(part.contiguous().numpy().tobytes())
         state.sha256 = found.hexdigest()
     return state.sha256

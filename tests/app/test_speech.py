@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -18,6 +19,7 @@ import dcp.ui.speech.study
 from dcp.stats import drop_table_with_controls
 from dcp.stats.pooled import HORIZONS, pool, to_json
 from dcp.ui.session import Session, Shown
+from dcp.ui.speech import source
 from dcp.ui.speech.source import Filters, Live
 from dcp.ui.speech.study import Saved
 from tests.app.conftest import plain_words
@@ -182,9 +184,11 @@ def few(tokens: int = 150) -> list[Any]:
     return [random_sample(i, layers=2, tokens=tokens, prompt=tokens - 40) for i in range(3)]
 
 
-def test_a_saved_study_gives_the_tables_of_its_traces() -> None:
+def test_a_saved_study_gives_the_tables_of_its_traces(monkeypatch: pytest.MonkeyPatch) -> None:
     from dcp.stats.pooled import from_json
 
+    # The tables themselves: their cache belongs to a session, and here is none.
+    monkeypatch.setattr(source, "_live", inspect.unwrap(source._live))
     samples = few()
     saved = Saved("s", from_json(to_json(pool(samples, n_boot=50))))
     live = Live("l", samples)
