@@ -71,7 +71,7 @@ class OpenModel:
 def list_models() -> list[ModelInfo]:
     """The bundled models, the default first. Raises ModelError for a damaged folder.
 
-    The default is an adapter whose base is here; without one, a model that is whole.
+    The default is a model that is whole; adapters follow, those whose base is here first.
     Reads no weights and imports no torch.
 
     >>> "dcp-mini" in [model.name for model in dcp.list_models()]
@@ -196,12 +196,16 @@ def _marked(info: ModelInfo) -> ModelInfo:
 
 
 def _bundled() -> list[Path]:
-    """Adapters that are ready, then whole models, then adapters without their base."""
+    """Whole models, then adapters that are ready, then adapters without their base.
+
+    Gates of an adapter here are a first milestone: a model whose measurements are shipped comes
+    before them.
+    """
     folders = sorted(path.parent for path in BUNDLED.glob("*/dcp_config.json"))
 
     def rank(folder: Path) -> int:
         base = status_of(folder)
-        return 1 if base is None else 0 if base.ready else 2
+        return 0 if base is None else 1 if base.ready else 2
 
     return sorted(folders, key=rank)
 

@@ -282,12 +282,12 @@ def test_the_list_and_the_default_know_whether_the_base_is_here(
     assert "\n" not in hint
     monkeypatch.setenv("DCP_BASE", str(base.parent))
     ready = registry.list_models()
-    assert [info.name for info in ready] == ["a-small", "z-small", "whole"]
+    assert [info.name for info in ready] == ["whole", "a-small", "z-small"]
     assert [info.default for info in ready] == [True, False, False]
-    assert ready[0].base is not None
-    assert ready[0].base.ready
+    assert ready[1].base is not None
+    assert ready[1].base.ready
     assert registry.missing_base_hint() is None
-    assert registry.find() == home / "a-small"
+    assert registry.find() == home / "whole"
     # All that is said without the base is what is said with it.
     for name in ("architecture", "layers", "parameters", "context", "vocab", "calibration"):
-        assert getattr(without[1], name) == getattr(ready[0], name), name
+        assert getattr(without[1], name) == getattr(ready[1], name), name
