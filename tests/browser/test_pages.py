@@ -106,7 +106,7 @@ def test_a_run_goes_on_while_another_page_is_open(window: Open, app_address: str
     box.press("Enter")
     page.get_by_text("beside 200 new ones").wait_for()
     page.get_by_role("button", name="Generate", exact=True).click()
-    page.get_by_text(re.compile("^Writing:")).wait_for()
+    page.locator(".st-key-line").get_by_text(re.compile("^Writing:")).wait_for()
     page.get_by_role("link", name="Cost").first.click()
     page.get_by_text("A run is on.").wait_for()
     page.get_by_text("A run is on.").wait_for(state="detached")

@@ -18,7 +18,7 @@ __all__ = ["controls"]
 
 _HINTS = {
     "text": "type some, or choose an example",
-    "truncate": "the button above uses the last tokens",
+    "truncate": "use the last tokens (the button above), or ask for fewer new ones",
 }
 
 
