@@ -37,7 +37,7 @@ def open_app(window: Callable[..., Page], app_address: str) -> Open:
 def write(page: Page, text: str) -> None:
     page.get_by_role("textbox", name="Your text").fill(text)
     page.get_by_role("textbox", name="Your text").press("Control+Enter")
-    # The listener reports a moment after the typing; a click that falls into its rerun was lost once.
+    # The listener reports a moment after the typing; a click during its rerun was lost once.
     page.wait_for_timeout(1000)
 
 
