@@ -18,7 +18,7 @@ from torch import Tensor
 from dcp.deaths import GATE, ForcedDeaths
 from dcp.errors import DeviceError
 from dcp.kernels.api import Kernels
-from dcp.model.attend import Gates
+from dcp.kernels.gates import Gates
 from dcp.model.config import ModelConfig
 from dcp.model.sequence_cache import CacheBytes, Drops
 

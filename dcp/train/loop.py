@@ -1,15 +1,16 @@
 """The resumable trainer: one loop, three stages (pretrain, prune, dense), on 🤗 accelerate.
 
-A run folder holds ``last/`` (weights as a checkpoint folder, optimiser state, step; replaced
-atomically), ``log.csv`` and, at the end, ``final/``. Windows depend on (seed, step) alone, so a
-resumed run sees the same data as an unbroken one. ``init`` starts from weights alone: the warm-up
-then serves as the re-warm-up. Evaluation is not done here: it always uses the hard gate
-(`dcp.evaluate.perplexity`).
+A run folder holds ``run.json`` (its settings, and the kernels it attends with), ``last/`` (weights
+as a checkpoint folder, optimiser state, step; replaced atomically), ``log.csv`` and, at the end,
+``final/``. Windows depend on (seed, step) alone, so a resumed run sees the same data as an unbroken
+one. ``init`` starts from weights alone: the warm-up then serves as the re-warm-up. Evaluation is
+not done here: it always uses the hard gate (`dcp.evaluate.perplexity`).
 """
 
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,15 +20,24 @@ from typing import Any
 import torch
 
 from dcp.errors import DataError, RequestError
+from dcp.kernels.training.api import Heads
 from dcp.model.config import ModelConfig
 from dcp.resources import needs
 from dcp.train.build import build, read_teacher, split_parameters
 from dcp.train.build import optimizers as make_optimizers
 from dcp.train.data import Shards
-from dcp.train.run_folder import Log, check_disk, checkpoint, find_last, restore, save_model
+from dcp.train.run_folder import (
+    Log,
+    check_disk,
+    checkpoint,
+    find_last,
+    restore,
+    save_model,
+    write_run,
+)
 from dcp.train.schedule import learning_rate_at
 from dcp.train.settings import TrainSettings
-from dcp.train.step import accumulate
+from dcp.train.step import accumulate, choose_ways
 
 __all__ = ["train"]
 
@@ -76,6 +86,9 @@ def train(
         settings, tokenizer, last if resume else init, None if resume else gates_of
     )
     _check_data(data, transformer.config)
+    element = 2 if settings.precision == "bf16" else 4
+    heads = Heads(transformer.config.head_dim, element, accelerator.device.type)
+    ways = choose_ways(settings, heads)
     check_disk(out, transformer)
     optimizers = make_optimizers(settings, transformer)
     model, *optimizers = accelerator.prepare(transformer, *optimizers)
@@ -90,6 +103,9 @@ def train(
     gate, language = split_parameters(transformer)
     peak = [[group["lr"] for group in o.param_groups] for o in optimizers]
     main = accelerator.is_main_process
+    if main:
+        write_run(out, settings, str(ways))
+        tqdm.write(str(ways), file=sys.stderr)
     bar = tqdm(total=settings.steps, initial=first, disable=not main, unit="step", mininterval=5)
     with Log(out / "log.csv", transformer.config.layers, first, enabled=main) as log:
         for step in range(first, settings.steps):
@@ -99,7 +115,7 @@ def train(
             for optimizer, rates in zip(optimizers, peak, strict=True):
                 for group, lr in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = lr * rate
-            done = accumulate(settings, data, forward, known, accelerator, step)
+            done = accumulate(settings, data, forward, known, ways, accelerator, step)
             norm = accelerator.clip_grad_norm_(language, settings.clip)
             accelerator.clip_grad_norm_(gate, settings.clip)
             if not math.isfinite(done.loss) or not math.isfinite(float(norm)):

@@ -50,6 +50,7 @@ class TrainSettings:
             0 those that drop most, whose losses are the largest, outvote the rest
     distill  share of a teacher's distribution in what is to be predicted (needs a teacher;
             the stage ``dense`` without one is trained on the text alone, from the same file)
+    impl    the kernels of attention (`dcp.kernels.training.api`): auto, reference, cpu or triton
     policy  the stage ``dense`` under an untrained eviction (local, strided, sink): the baseline
             that knows what it will be given; each step draws one of ``windows``
     """
@@ -97,6 +98,7 @@ class TrainSettings:
     seed: int = 0
     save_every: int = 100
     precision: Literal["no", "bf16"] = "bf16"
+    impl: str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("layers", "width", "heads", "steps", "batch", "micro", "length", "save_every"):

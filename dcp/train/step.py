@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dcp.kernels.training.api import Attention, Heads, Way, attention
 from dcp.kernels.training.chunked_head import frozen_head_loss
 from dcp.policies.windows import policy_deaths
 from dcp.train.data import Shards
@@ -27,7 +28,26 @@ from dcp.train.objective import (
 from dcp.train.schedule import alpha_at, shifts_at
 from dcp.train.settings import TrainSettings
 
-__all__ = ["Accumulated", "accumulate", "window_weights"]
+__all__ = ["Accumulated", "Ways", "accumulate", "choose_ways", "window_weights"]
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How the model attends, and how its teacher does, if it has one."""
+
+    own: Attention
+    teacher: Attention | None = None
+
+    def __str__(self) -> str:
+        said = str(self.own)
+        return said if self.teacher is None else f"{said}; teacher, {self.teacher}"
+
+
+def choose_ways(s: TrainSettings, heads: Heads) -> Ways:
+    """The kernels of a run, chosen once; raises DeviceError for a named one that cannot do it."""
+    way: Way = s.gates if s.stage == "prune" else "causal"
+    own = attention(way, s.impl, heads)
+    return Ways(own, attention("causal", s.impl, heads) if s.distill else None)
 
 
 @dataclass(frozen=True)
@@ -44,13 +64,14 @@ def accumulate(
     data: Shards,
     forward: Any,
     teacher: Any,
+    ways: Ways,
     accelerator: Any,
     step: int,
 ) -> Accumulated:
     """Leaves the gradients of ``step`` in the model's parameters.
 
     forward and teacher: (ids, positions, attend) -> logits; a teacher is read where
-    ``settings.distill`` asks for it.
+    ``settings.distill`` asks for it. Both attend by ``ways``.
     """
     s, device = settings, accelerator.device
     alpha = alpha_at(step, s.alpha_steps or s.steps, s.alpha_first, s.alpha_last)
@@ -65,14 +86,15 @@ def accumulate(
     micros = list(zip(torch.split(windows, s.micro), torch.split(shifts, s.micro), strict=True))
     of_layer = torch.tensor(s.gamma_layers or (1.0,), device=device)
     loss_sum, shares = 0.0, list[Tensor]()
+    taught = None if ways.teacher is None else _Teacher(teacher, ways.teacher)
     for padded, shift in micros:
         # What no window of them reaches would be read for nothing.
         micro = padded[:, : max(2, int((padded >= 0).sum(1).max()))]
         ids = micro[:, :-1]
         positions = torch.arange(ids.shape[1], device=device).expand_as(ids)
-        attend = _attend(s, alpha, ids, shift, step)
+        attend = _attend(s, ways.own, alpha, ids, shift, step)
         of_head = _whole_head if s.tune == "all" else _frozen_head
-        loss, total = of_head(s, accelerator, forward, teacher, micro, positions, attend, shift)
+        loss, total = of_head(s, accelerator, forward, taught, micro, positions, attend, shift)
         if isinstance(attend, SoftGateAttend):
             shares.append(torch.stack(attend.kept))
             total = total + gamma * (shares[-1] * of_layer).mean()
@@ -95,11 +117,21 @@ def window_weights(s: TrainSettings, shift: Tensor) -> Tensor:
     return torch.exp(s.level * shift) / mean
 
 
+@dataclass(frozen=True)
+class _Teacher:
+    model: Any
+    way: Attention
+
+    def read(self, ids: Tensor, positions: Tensor, **how: bool) -> Tensor:
+        with torch.no_grad():
+            return _run(self.model, ids, positions, CausalAttend(self.way.compute), **how)
+
+
 def _whole_head(
     s: TrainSettings,
     accelerator: Any,
     forward: Any,
-    teacher: Any,
+    teacher: _Teacher | None,
     windows: Tensor,
     positions: Tensor,
     attend: Any,
@@ -110,10 +142,10 @@ def _whole_head(
     with accelerator.autocast():
         logits = _run(forward, ids, positions, attend)
     loss = language_model_loss(logits, targets)
-    if not s.distill:
+    if teacher is None:
         return loss, loss
-    with torch.no_grad(), accelerator.autocast():
-        taught = _run(teacher, ids, positions, CausalAttend())
+    with accelerator.autocast():
+        taught = teacher.read(ids, positions)
     return loss, distilled_loss(logits, targets, taught, s.distill)
 
 
@@ -121,7 +153,7 @@ def _frozen_head(
     s: TrainSettings,
     accelerator: Any,
     forward: Any,
-    teacher: Any,
+    teacher: _Teacher | None,
     windows: Tensor,
     positions: Tensor,
     attend: Any,
@@ -133,17 +165,13 @@ def _frozen_head(
     alone = slice(None, None, s.copies)
     taught = None
     with accelerator.autocast():
-        if s.distill:
-            with torch.no_grad():
-                way = CausalAttend()
-                taught = _run(
-                    teacher, ids[alone], positions[alone], way, headless=True, gated=False
-                )
+        if teacher is not None:
+            taught = teacher.read(ids[alone], positions[alone], headless=True, gated=False)
         hidden = _run(forward, ids, positions, attend, headless=True)
     kind = torch.bfloat16 if accelerator.mixed_precision == "bf16" else hidden.dtype
     weight, *others = (
         accelerator.unwrap_model(model).unembed.weight.detach().to(kind)
-        for model in ((forward, teacher) if s.distill else (forward,))
+        for model in ((forward,) if teacher is None else (forward, teacher.model))
     )
     losses, texts = [], []
     for i, of_window in enumerate(torch.split(hidden.to(kind), s.copies)):
@@ -160,13 +188,15 @@ def _run(model: Any, ids: Tensor, positions: Tensor, attend: Any, **how: bool) -
     return model(ids.clamp(min=0), positions, hook, **how)  # type: ignore[no-any-return]
 
 
-def _attend(s: TrainSettings, alpha: float, ids: Tensor, shift: Tensor, step: int) -> Any:
-    if s.stage == "prune":
-        if s.gates == "hard":
-            return HardGateAttend(ids >= 0, shift, depth=s.depth or math.inf)
-        return SoftGateAttend(alpha, ids >= 0)
+def _attend(
+    s: TrainSettings, way: Attention, alpha: float, ids: Tensor, shift: Tensor, step: int
+) -> Any:
+    if way.way == "hard":
+        return HardGateAttend(way.compute, ids >= 0, shift, s.depth or math.inf)
+    if way.way == "soft":
+        return SoftGateAttend(way.compute, alpha, ids >= 0)
     if not s.policy:
-        return CausalAttend()
+        return CausalAttend(way.compute)
     window = random.Random(f"{s.seed} {step}").choice(s.windows)
     death = torch.from_numpy(policy_deaths(s.policy, ids.shape[1], window)).long()
-    return CausalAttend(death.to(ids.device))
+    return CausalAttend(way.compute, death.to(ids.device))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from dcp.deaths import ALIVE
-from dcp.errors import DataError, RequestError
+from dcp.errors import DataError, DeviceError, RequestError
 from dcp.model.masked import MaskedAttend
 from dcp.model.transformer import Transformer
 from dcp.model.weights import load
@@ -65,6 +66,33 @@ def test_pruning_starts_from_weights_alone_and_logs_what_each_layer_keeps(
     assert kept[-1].mean() < 0.5
     assert load(final).gates is not None
     assert (final / "tokenizer.json").exists()
+
+
+def test_a_run_says_what_it_was_told_and_how_it_attends(
+    corpus: Path, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shards = [corpus / "shard.npy"]
+    settings = replace(TINY, stage="prune", gates="hard", steps=1, distill=0.5)
+    train(settings, shards, corpus, tmp_path / "run", init=base, teacher=base)
+    said = "hard attention: cpu; teacher, causal attention: cpu"
+    assert said in capsys.readouterr().err
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["attention"] == said
+    assert run["settings"]["distill"] == 0.5
+    wrong = replace(settings, impl="triton")
+    with pytest.raises(DeviceError, match="impl triton has no hard attention"):
+        train(wrong, shards, corpus, tmp_path / "none", init=base, teacher=base)
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_reference_trains_as_the_kernels_do(corpus: Path, base: Path, tmp_path: Path) -> None:
+    for way in ("soft", "hard"):
+        curves = []
+        for impl in ("reference", "cpu"):
+            settings = replace(TINY, stage="prune", gates=way, steps=3, gamma=1.0, impl=impl)
+            run = train(settings, [corpus / "shard.npy"], corpus, tmp_path / way / impl, init=base)
+            curves.append(losses(run.parent))
+        assert curves[0] == pytest.approx(curves[1], abs=1e-3)
 
 
 def test_the_dense_twin_has_no_gates(corpus: Path, base: Path, tmp_path: Path) -> None:
