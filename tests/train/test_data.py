@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from dcp.train import data
 from dcp.train.data import Shards, pack_file
 from dcp.train.loop import train
 from dcp.train.schedule import alpha_at, learning_rate_at
+from dcp.train.sections import GateSettings, Optimiser
 from dcp.train.settings import TrainSettings
 from dcp.train.tokenizer import train_tokenizer
 
@@ -138,7 +140,7 @@ def test_a_training_step_runs_from_xz_shards_as_from_plain_ones(
     packed: Path, tmp_path: Path
 ) -> None:
     pack_file(packed / "text.txt.xz", packed, tmp_path / "xz" / "shard.npy", seed=5, xz=True)
-    settings = TrainSettings(
+    settings = TrainSettings().change(
         layers=1, width=16, heads=1, kv_heads=1, ffn=16, context=31, length=31, batch=1,
         micro=1, steps=1, warmup=0, decay=0, precision="no",
     )  # fmt: skip
@@ -178,25 +180,31 @@ def test_documents_end_with_the_eos_token_that_the_tokenizer_folder_names(
         pack_file(packed / "text.txt.xz", tmp_path / "none", tmp_path / "shard.npy")
 
 
+RATES = Optimiser(warmup=10, decay=20)
+
+
 def test_learning_rate_rises_stays_and_falls_to_nothing() -> None:
-    rates = [learning_rate_at(s, 100, 10, 20) for s in range(101)]
+    rates = [learning_rate_at(s, 100, RATES) for s in range(101)]
     assert rates[:11] == sorted(rates[:11])
     assert set(rates[10:79]) == {1.0}
     assert rates[80:] == sorted(rates[80:], reverse=True)
     assert rates[100] == 0.0
-    half = [learning_rate_at(s, 100, 10, 20, 0.5) for s in range(101)]
+    half = [learning_rate_at(s, 100, replace(RATES, rate_last=0.5)) for s in range(101)]
     assert half[:80] == rates[:80]
     assert half[80:] == pytest.approx([0.5 + rate / 2 for rate in rates[80:]])
 
 
 def test_a_longer_run_has_the_same_beginning() -> None:
-    short = [learning_rate_at(s, 100, 10, 20) for s in range(80)]
-    assert short == [learning_rate_at(s, 500, 10, 20) for s in range(80)]
+    short = [learning_rate_at(s, 100, RATES) for s in range(80)]
+    assert short == [learning_rate_at(s, 500, RATES) for s in range(80)]
 
 
 def test_alpha_runs_from_first_to_last_and_never_back() -> None:
-    alphas = [alpha_at(s, 50) for s in range(51)]
+    alphas = [alpha_at(s, 50, GateSettings()) for s in range(51)]
     assert alphas == sorted(alphas)
     assert alphas[0] == pytest.approx(1.0)
     assert alphas[25] == pytest.approx(4.5)
     assert alphas[-1] == pytest.approx(8.0)
+    early = [alpha_at(s, 50, GateSettings(alpha_steps=25)) for s in range(51)]
+    assert early[:26] == pytest.approx(alphas[::2])
+    assert set(early[25:]) == {8.0}
