@@ -37,7 +37,9 @@ def build(
     wants = stage == "prune"
     if start is None:
         if stage != "pretrain":
-            raise RequestError(f"the stage {stage} starts from a base model: name one")
+            raise RequestError(
+                f"the stage {stage} starts from a base model: give one", remedy="base"
+            )
         length, context = settings.data.length, settings.model.context
         if length > context:
             raise RequestError(f"length {length} is longer than the context {context}")

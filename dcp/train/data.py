@@ -142,7 +142,9 @@ class Shards:
             starts.append(_read(_starts_of(path)))
             sound = tokens[-1].dtype in (np.uint16, np.uint32) and tokens[-1].ndim == 1
             if not (sound and _start_documents(starts[-1], len(tokens[-1]))):
-                raise DataError(f"{path} is not a packed shard; make it with train pack")
+                raise DataError(
+                    f"{path} is not a packed shard: pack the text first", remedy="shards"
+                )
         if not tokens:
             raise DataError("no shards given")
         return cls(tuple(tokens), tuple(starts))

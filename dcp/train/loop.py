@@ -77,12 +77,16 @@ def train(
     # A base whose gates alone learn is at hand: gates off, it is its own teacher.
     own_teacher = optimiser.tune == "gates" and teacher in (None, init) and distill > 0
     if bool(distill) != (own_teacher or teacher is not None):
-        raise RequestError("a teacher and the setting distill need each other")
+        raise RequestError(
+            "a teacher and the setting distill need each other: give both or none", remedy="teacher"
+        )
     last = find_last(out)
     if resume and not last.is_dir():
         raise RequestError(f"{out} has no run to resume: start one")
     if last.is_dir() and not resume:
-        raise RequestError(f"{out} already holds a run: resume it, or choose another folder")
+        raise RequestError(
+            f"{out} already holds a run: resume it, or choose another folder", remedy="resume"
+        )
     transformer, hf_config, gates = build(
         settings, tokenizer, last if resume else init, None if resume else gates_of
     )
