@@ -71,6 +71,8 @@ def train(
     accelerator = Accelerator(mixed_precision=run.precision, cpu=cpu)
     set_seed(run.seed)
     data = Shards.open(shards)
+    check = data.check_packed if run.stage == "pretrain" else data.check_single
+    check(settings.data.length)
     if run.stage == "dense" and teacher is None:
         settings = settings.change(distill=0.0)
     distill, optimiser = settings.teacher.distill, settings.optimiser

@@ -88,6 +88,47 @@ def test_windows_depend_on_seed_and_step_alone(packed: Path) -> None:
         assert not np.array_equal(deal(3, 17, 1, 4), deal(3, 17, 2, 4))
 
 
+def shards_of(*sizes: int) -> Shards:
+    """One shard of documents of ``sizes`` tokens; each token is the number of its document."""
+    tokens = np.repeat(np.arange(len(sizes), dtype=np.uint16), sizes)
+    return Shards((tokens,), (np.cumsum([0, *sizes[:-1]], dtype=np.int64),))
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 7, 8, 9, 64, 100])
+def test_documents_that_are_all_too_short_are_refused_and_one_that_is_not_is_dealt(length) -> None:
+    least = max(2, length // 4)
+    short = shards_of(*[least - 1] * 50)
+    with pytest.raises(DataError, match=f"documents of {least} or more, and the longest here has"):
+        short.single(1, length, 0, 0)
+    rows = shards_of(*[least - 1] * 50, least).single(8, length, 0, 0)
+    assert ((rows >= 0).sum(1) >= 2).all()  # there is always something to predict
+
+
+def test_training_on_documents_that_are_too_short_stops_before_any_work(
+    packed: Path, tmp_path: Path
+) -> None:
+    settings = TrainSettings().change(stage="dense", length=4000, context=4000)
+    with pytest.raises(DataError, match="use a smaller length, or longer documents"):
+        train(settings, [packed / "shard.npy"], packed, tmp_path / "run", init=packed)
+    long = settings.change(stage="pretrain", length=10**6, context=10**6)
+    with pytest.raises(DataError, match="shorter than one window"):
+        train(long, [packed / "shard.npy"], packed, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_few_long_documents_are_not_read_in_the_place_of_all_short_ones() -> None:
+    """Length 64: the chance is the length, times (tokens - 1) / 16 for those under 16 tokens."""
+    sizes = np.asarray([64, 300, *[8] * 50, *[1] * 30])
+    worth = sizes * np.where(sizes < 16, (sizes - 1) / 16, 1.0)
+    chance, n = worth / worth.sum(), 4000
+    drawn = shards_of(*sizes).single(n, 64, 1, 0)[:, 0]
+    found = np.bincount(drawn, minlength=len(sizes)) / n
+    assert (found[52:] == 0).all()  # nothing to predict in one token
+    for group in (slice(0, 1), slice(1, 2), slice(2, 52)):
+        wanted = chance[group].sum()
+        assert found[group].sum() == pytest.approx(wanted, abs=4 * (wanted / n) ** 0.5)
+
+
 def test_damaged_data_is_refused_in_one_line(tmp_path: Path, packed: Path) -> None:
     (tmp_path / "bad.npy").write_bytes(b"\x93NUMPY nonsense")
     (tmp_path / "bad.xz").write_bytes(b"not xz")
