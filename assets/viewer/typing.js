@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 5d926af8d09ae94c.
+// Built from web/ by "make web"; sources 31a495b7025071b8.
 
 // typing/typing.js
 var PAUSE = 350;

@@ -19,6 +19,7 @@ from dcp.engine.request import Memory
 from dcp.model.config import Sampling
 from dcp.model.registry import OpenModel
 from dcp.policies.rule import Eviction
+from dcp.runs.machine import machine
 from dcp.runs.meter import Meter
 from dcp.trace import meta as kept
 
@@ -61,6 +62,7 @@ def meta_of_recording(
         memory=_memory(model, meter.memory),
         context=model.info.context,
         threads=torch.get_num_threads(),
+        machine=machine(engine.device),
         truncated=truncated,
         interrupted=interrupted,
         policy=None if eviction is None else eviction.policy,
@@ -98,6 +100,7 @@ def meta_of_replay(
         prompt_seconds=None,
         time_to_first_token_s=None,
         tokens_per_second=None,
+        machine=None,
         policy=None,
         budget=None,
         policy_settings=None,

@@ -101,6 +101,7 @@ class Meta:
     gate_shift     everything added to the checkpoint's own β
     offsets        the unit of the trace's offsets
     truncated      which end of the text was cut off to make it fit
+    machine        name of the processor or GPU that the seconds were measured on
     interrupted    whether the run was stopped before its end
     *_seconds, *_s, tokens_per_second   seconds, and tokens a second; None where nothing was timed
     replayed       where the tokens came from, of a run that read them again
@@ -127,6 +128,7 @@ class Meta:
     memory: Memory
     context: int | None = None
     threads: int | None = None
+    machine: str | None = None
     offsets: str = "code points"
     truncated: Literal["left", "right"] | None = None
     interrupted: bool = False

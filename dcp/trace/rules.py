@@ -149,6 +149,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "memory": _a("Memory"),
         "context": _optional(_count(1)),
         "threads": _optional(_count(1)),
+        "machine": _optional(_NAME),
         "offsets": _one_of("code points"),
         "truncated": _optional(_one_of("left", "right")),
         "interrupted": _FLAG,
