@@ -128,6 +128,8 @@ def _perplexity(
     for name in names:
         if not policy_of(name).budgeted or name == "gates":
             raise RequestError(f"{name} is no rival of the gates: eval scores it by itself")
+        if policy_of(name).instructed == "must":
+            raise RequestError(f"{name} answers an instruction, and a corpus asks nothing")
     policies = [
         Rival(name, "equal" if layers == "equal" else "as gates")
         for name in names

@@ -12,6 +12,7 @@ from dcp.errors import RequestError
 
 if TYPE_CHECKING:
     from dcp.model.registry import OpenModel
+    from dcp.policies.rule import Value
     from dcp.trace import Trace
 
 __all__ = ["add_arguments", "run", "summary"]
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="gates",
         metavar="P",
         help="who drops: gates (default), none, window, strided, sink, h2o, tova, snapkv, keynorm, "
-        "citrus, random, oldest; all but gates run on any model",
+        "citrus, citrus-shared, citrus-individual, random, oldest; all but gates run on any model",
     )
     parser.add_argument(
         "--budget", type=count, metavar="N", help="entries that a layer may hold after each step"
@@ -54,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="KEY=VALUE",
         help="the rule's own knobs, as window=32 for snapkv",
+    )
+    parser.add_argument(
+        "--instruction",
+        metavar="TEXT",
+        help="the question that citrus, citrus-shared or citrus-individual keeps the text for",
     )
     parser.add_argument(
         "--impl",
@@ -100,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         stop_at_eos=args.stop_at_eos,
         policy=args.policy,
         budget=args.budget,
-        policy_settings=_settings(args.policy_setting),
+        policy_settings=_settings(args.policy_setting, args.instruction),
     )
     trace = Recorder.begin(request).finish()
     if args.gates_off:
@@ -117,8 +123,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(given: list[str]) -> dict[str, str | float | int]:
-    found: dict[str, str | float | int] = {}
+def _settings(given: list[str], instruction: str | None) -> dict[str, Value]:
+    found: dict[str, Value] = {} if instruction is None else {"instruction": instruction}
     for each in given:
         key, equals, value = each.partition("=")
         if not (key and equals and value):
