@@ -12,11 +12,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dcp.cli.budgets import SHOWN
 from dcp.cli.parser import add_json, add_model, count, number
 from dcp.cli.terminal import notes, print_json, print_table
 from dcp.errors import RequestError
 
 if TYPE_CHECKING:
+    from dcp.evaluate.windows import Windows
     from dcp.model.registry import OpenModel
 
 __all__ = ["add_arguments", "run"]
@@ -67,6 +69,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the policies: the same for all layers, or each what the gates held there",
     )
     parser.add_argument(
+        "--budget",
+        type=count,
+        nargs="+",
+        metavar="N",
+        help="in place of the dial: gates and policies, N entries a layer each, at equal entries",
+    )
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="of --budget: what is measured; goes on there"
+    )
+    parser.add_argument(
         "--packed", action="store_true", help="let windows cross documents: free sparsity"
     )
     parser.add_argument(
@@ -91,7 +103,11 @@ def run(args: argparse.Namespace) -> int:
         raise RequestError("give --file for perplexity or --task for zero-shot, one of them")
     if args.task and args.data is None:
         raise RequestError("give --data, the folder that holds the tasks' files")
-    model = open_model(args.model, base=args.base)
+    if args.budget and (args.task or args.gate_shift or args.sparsity):
+        raise RequestError("--budget is for --file, without --gate-shift or --sparsity")
+    if args.keep is not None and not args.budget:
+        raise RequestError("--keep is for --budget")
+    model = open_model(args.model, gates=_gated(args), base=args.base)
     baseline = None
     if args.baseline:
         baseline = open_model(args.baseline, gates=False)
@@ -107,6 +123,8 @@ def run(args: argparse.Namespace) -> int:
     rows = (_tasks if args.task else _perplexity)(args, model, baseline, shifts)
     if args.json:
         print_json(rows)
+    elif args.budget:
+        print_table([{name: row[name] for name in SHOWN} for row in rows])
     elif args.task:
         print_table([{k: v for k, v in row.items() if k != "weights_sha256"} for row in rows])
     else:
@@ -121,9 +139,16 @@ def run(args: argparse.Namespace) -> int:
 def _perplexity(
     args: argparse.Namespace, model: OpenModel, baseline: OpenModel | None, shifts: list[float]
 ) -> list[dict[str, Any]]:
-    from dcp.evaluate.perplexity import Rival, Windows, evaluate, read_windows
+    from dcp.evaluate.perplexity import Rival, evaluate
     from dcp.policies.registry import policy_of
 
+    if args.budget:
+        from dcp.cli.budgets import rows
+
+        return [
+            {**row, **_named(model), "baseline": baseline.info.name if baseline else None}
+            for row in rows(args, model, baseline, *_windows(args, model))
+        ]
     names = () if args.policies is None else args.policies or ("window", "strided", "sink")
     for name in names:
         if not policy_of(name).budgeted or name == "gates":
@@ -135,6 +160,34 @@ def _perplexity(
         for name in names
         for layers in args.layer_budgets
     ]
+    windows, contexts = _windows(args, model)
+    named = {**_named(model), "baseline": baseline.info.name if baseline else None}
+    return [
+        {**asdict(result), **named}
+        for context in contexts
+        for result in evaluate(
+            model.loaded,
+            windows.cut(context),
+            shifts,
+            baseline.loaded if baseline else None,
+            policies=policies,
+            progress=notes("eval"),
+        )
+    ]
+
+
+def _gated(args: argparse.Namespace) -> bool:
+    """Whether the model's gates are wanted; policies under a budget need none."""
+    from dcp.model.checkpoint import Checkpoint
+    from dcp.model.registry import find
+
+    return not args.budget or Checkpoint.read(find(args.model), args.base).gates is not None
+
+
+def _windows(args: argparse.Namespace, model: OpenModel) -> tuple[Windows, list[int]]:
+    """Windows of the longest context, and the contexts that they are to be cut to."""
+    from dcp.evaluate.windows import Windows, read_windows
+
     contexts = args.context or [model.info.context]
     if max(contexts) > model.info.context:
         raise RequestError(
@@ -149,19 +202,7 @@ def _perplexity(
             for file in args.file
         ]
     )
-    named = {**_named(model), "baseline": baseline.info.name if baseline else None}
-    return [
-        {**asdict(result), **named}
-        for context in contexts
-        for result in evaluate(
-            model.loaded,
-            windows.cut(context),
-            shifts,
-            baseline.loaded if baseline else None,
-            policies=policies,
-            progress=notes("eval"),
-        )
-    ]
+    return windows, contexts
 
 
 def _tasks(

@@ -104,6 +104,7 @@ def meta_of_replay(
         control=None,
         control_seed=None,
         lost_attention_on_token_0=None,
+        exit_threshold=None,
         replayed=kept.Replayed(
             model=source.model,
             weights_sha256=source.weights_sha256,

@@ -109,6 +109,7 @@ class Meta:
     budget         entries that a layer could hold after each step, None without a limit
     control        the rule that made the deaths, where no gate did, and its seed
     lost_attention_on_token_0  [L] share, of a run that looked at it
+    exit_threshold the λ of the trace's ``exits``
     other          keys that this version does not know, as they were
     """
 
@@ -141,6 +142,7 @@ class Meta:
     control: str | None = None
     control_seed: int | None = None
     lost_attention_on_token_0: tuple[float, ...] | None = None
+    exit_threshold: float | None = None
     other: Other = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from dcp.figures.paper.results import Results
 from dcp.stats.lives import Sample
 from dcp.trace import Trace
 
-__all__ = ["BENCH", "EVAL", "RESULTS", "TASKS", "draw_kind", "with_costs"]
+__all__ = ["AGREE", "BENCH", "EVAL", "RESULTS", "TASKS", "draw_kind", "with_costs"]
 
 
 def _evaluated(context: int, shift: float, sparsity: float) -> dict[str, Any]:
@@ -80,7 +80,24 @@ BENCH = Results(
         for arm, ms in (("transformers SDPA", 10.0), ("dense", 8.0), ("80% dropped", 6.0))
     ),
 )
-RESULTS = {"perplexity": EVAL, "tasks": TASKS, "throughput": BENCH}
+AGREE = Results(
+    "agree.json",
+    tuple(
+        {
+            "a": a,
+            "b": b,
+            "layer": layer,
+            "first": first,
+            "last": first + 31,
+            "jaccard": 0.2 + 0.15 * layer + first / 400,
+            "chance": 0.2,
+        }
+        for a, b in (("gates", "tova"), ("gates", "h2o 64"), ("tova", "h2o 64"), ("all", "all"))
+        for layer in range(4)
+        for first in (0, 32, 64)
+    ),
+)
+RESULTS = {"perplexity": EVAL, "tasks": TASKS, "throughput": BENCH, "agreement": AGREE}
 
 
 def with_costs(trace: Trace, seed: int = 0) -> Trace:

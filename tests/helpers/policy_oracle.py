@@ -27,11 +27,11 @@ TIE = 2e-5
 class Eager:
     """A `transformers` model whose attention masks are given for each layer."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **options: Any) -> None:
         from transformers import AutoModelForCausalLM
 
         self.model = AutoModelForCausalLM.from_pretrained(
-            folder, attn_implementation="eager", dtype=torch.float32
+            folder, attn_implementation="eager", dtype=torch.float32, **options
         )
         self.masks: list[torch.Tensor] = []
         inner = self.model.model if hasattr(self.model, "model") else self.model.transformer

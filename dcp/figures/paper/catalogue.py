@@ -96,12 +96,14 @@ KINDS = {
         "perplexity against entries held", "quality", options=("axis",), reads="results"
     ),
     "tasks": Kind("zero-shot accuracy against sparsity", "quality", reads="results"),
+    "agreement": Kind("entries that policies hold alike", "agreement", reads="results"),
 }
 
 
 _MADE = {
     "perplexity": "what eval wrote of a text",
     "tasks": "what eval wrote of tasks",
+    "agreement": "what agree wrote as JSON",
 }
 
 
