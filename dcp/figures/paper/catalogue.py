@@ -96,6 +96,7 @@ KINDS = {
         "perplexity against entries held", "quality", options=("axis",), reads="results"
     ),
     "tasks": Kind("zero-shot accuracy against sparsity", "quality", reads="results"),
+    "policies": Kind("policies and gates at equal budgets", "policies", reads="results"),
     "agreement": Kind("entries that policies hold alike", "agreement", reads="results"),
 }
 
@@ -103,6 +104,7 @@ KINDS = {
 _MADE = {
     "perplexity": "what eval wrote of a text",
     "tasks": "what eval wrote of tasks",
+    "policies": "what eval wrote under --budget",
     "agreement": "what agree wrote as JSON",
 }
 
