@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from dcp.cli.parser import add_json, add_model, count, number
 from dcp.cli.terminal import note, notes, print_json, print_table
+from dcp.errors import RequestError
 
 if TYPE_CHECKING:
     from dcp.trace import Trace
 
 __all__ = ["add_arguments", "run"]
+
+_SHOWN = ("group", "tokens", "at_risk", "events", "horizon", "drop_rate", "ci_low", "ci_high")
+_DIFFERENCES = {
+    "early_less_late": "drop rate of the first group less that of the last",
+    "early_less_late_at_equal_position": "the same at equal position",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +59,6 @@ def run(args: argparse.Namespace) -> int:
         if args.save:
             trace.save(path)
         found.append(trace)
-    table = settling(found, horizon=args.horizon, source=args.source, seed=args.seed)
     report: dict[str, Any] = {
         "traces": len(found),
         "threshold": args.threshold,
@@ -61,26 +67,35 @@ def run(args: argparse.Namespace) -> int:
             name: _mean([trace.exits[i] for trace in found if trace.exits is not None])
             for i, name in enumerate(MEASURES)
         },
-        "rates": to_records(table.rates),
-        "early_less_late": _plain(asdict(table.raw)),
-        "early_less_late_at_equal_position": _plain(asdict(table.at_position)),
-        "interval": table.interval,
+        "rates": [],
+        **dict.fromkeys(_DIFFERENCES),
+        "interval": "",
     }
+    try:
+        table = settling(found, horizon=args.horizon, source=args.source, seed=args.seed)
+    except RequestError as nothing:
+        # The layers are still worth telling.
+        note(str(nothing))
+    else:
+        differences = (_plain(asdict(each)) for each in (table.raw, table.at_position))
+        report |= dict(zip(_DIFFERENCES, differences, strict=True))
+        report |= {"rates": to_records(table.rates), "interval": table.interval}
     if args.json:
         print_json(report)
-        return 0
-    shown = ("group", "tokens", "at_risk", "events", "horizon", "drop_rate", "ci_low", "ci_high")
-    print_table([{name: row[name] for name in shown} for row in report["rates"]])
-    for name, words in (
-        ("early_less_late", "drop rate of the first group less that of the last"),
-        ("early_less_late_at_equal_position", "the same at equal position"),
-    ):
-        print(f"{words}: {_interval(report[name], table.interval)}")
-    exits = ", ".join(f"{name} {layer:.1f}" for name, layer in report["mean_exit_layer"].items())
-    note(
-        f"mean layer: settled {report['mean_settled_layer']:.1f}; left at {args.threshold}: {exits}"
-    )
+    else:
+        _show(report)
     return 0
+
+
+def _show(report: dict[str, Any]) -> None:
+    if report["rates"]:
+        print_table([{name: row[name] for name in _SHOWN} for row in report["rates"]])
+    for name, words in _DIFFERENCES.items():
+        if report[name] is not None:
+            print(f"{words}: {_interval(report[name], report['interval'])}")
+    exits = ", ".join(f"{name} {layer:.1f}" for name, layer in report["mean_exit_layer"].items())
+    settled = f"{report['mean_settled_layer']:.1f}"
+    note(f"mean layer: settled {settled}; left at {report['threshold']:g}: {exits}")
 
 
 def _model(args: argparse.Namespace, trace: Trace) -> Any:

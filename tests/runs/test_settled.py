@@ -171,24 +171,40 @@ def test_the_difference_at_equal_position_is_not_fooled_by_position() -> None:
 
 
 def test_the_command_line_reports_and_saves(
-    tiny_checkpoint: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder, run = str(tiny_checkpoint("llama", drop=0.4)), tmp_path / "run.safetensors"
-    words = ["trace", "--model", folder, "--text", TEXT, "--new-tokens", "3", "--out", str(run)]
+    run = tmp_path / "run.safetensors"
+    words = ["trace", "--model", "dcp-mini", "--text", TEXT * 4, "--new-tokens", "3"]
+    words += ["--out", str(run)]
     assert main(words) == 0
     capsys.readouterr()
-    calm = ["calm", str(run), "--model", folder]
+    calm = ["calm", str(run), "--model", "dcp-mini"]
     before = run.read_bytes()
     assert main([*calm, "--json", "--horizon", "8"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert 0 <= found["mean_settled_layer"] <= 2
+    assert 0 < found["mean_settled_layer"] < 7
     assert set(found["mean_exit_layer"]) == {"softmax_max", "softmax_diff", "state"}
     assert {row["horizon"] for row in found["rates"]} == {8}
+    assert -1 <= found["early_less_late"]["value"] <= 1
     assert run.read_bytes() == before
     assert main([*calm, "--save", "--threshold", "0.2"]) == 0
-    assert "early" in capsys.readouterr().out or Trace.load(run).meta.exit_threshold == 0.2
+    said = capsys.readouterr()
+    assert "less that of the last" in said.out
+    assert "left at 0.2" in said.err
+    assert Trace.load(run).meta.exit_threshold == 0.2
     assert main([*calm, "--threshold", "1.2"]) == 2
     assert "from 0 to 1" in capsys.readouterr().err
-    # A policy's run has no gates: its weights are those of the base.
+
+
+def test_a_policys_run_and_one_that_settles_nowhere_are_told_of(
+    tiny_checkpoint: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A policy's run has no gates: its weights are those of the base."""
+    folder, run = str(tiny_checkpoint("llama", drop=0.4)), tmp_path / "run.safetensors"
+    words = ["trace", "--model", folder, "--text", TEXT, "--new-tokens", "3", "--out", str(run)]
     assert main([*words, "--policy", "tova", "--budget", "20"]) == 0
-    assert main(calm) == 0
+    capsys.readouterr()
+    assert main(["calm", str(run), "--model", folder, "--json", "--source", "generated"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["rates"] == []
+    assert "at one layer" in said.err or "no token of source" in said.err
