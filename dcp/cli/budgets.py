@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from dcp.evaluate.windows import Windows
     from dcp.model.registry import OpenModel
 
-__all__ = ["SHOWN", "rows"]
+__all__ = ["SHOWN", "gated", "rows_of", "windows_of"]
 
 SHOWN = (
     *("context", "budget", "policy", "held", "held_ratio", "step_gap", "matched", "ppl"),
@@ -32,12 +31,37 @@ SHOWN = (
 _UNGATED = ("window", "strided", "sink", "h2o", "tova", "snapkv", "keynorm", "citrus", "random")
 
 
-def rows(
-    args: argparse.Namespace,
-    model: OpenModel,
-    baseline: OpenModel | None,
-    windows: Windows,
-    contexts: Sequence[int],
+def gated(args: argparse.Namespace) -> bool:
+    """Whether the model's gates are wanted; policies under a budget need none."""
+    from dcp.model.checkpoint import Checkpoint
+    from dcp.model.registry import find
+
+    return not args.budget or Checkpoint.read(find(args.model), args.base).gates is not None
+
+
+def windows_of(args: argparse.Namespace, model: OpenModel) -> tuple[Windows, list[int]]:
+    """Windows of the longest context, and the contexts that they are to be cut to."""
+    from dcp.evaluate.windows import Windows, read_windows
+
+    contexts = args.context or [model.info.context]
+    if max(contexts) > model.info.context:
+        raise RequestError(
+            f"context {max(contexts)} is longer than the model's {model.info.context}; "
+            "lower --context"
+        )
+    windows = Windows.join(
+        [
+            read_windows(
+                file, model.tokenizer, max(contexts), packed=args.packed, limit=args.windows
+            )
+            for file in args.file
+        ]
+    )
+    return windows, contexts
+
+
+def rows_of(
+    args: argparse.Namespace, model: OpenModel, baseline: OpenModel | None
 ) -> list[dict[str, Any]]:
     """One object for each context, budget and policy. Raises RequestError."""
     from dcp.evaluate.budgets import SHIFTED, measure
@@ -49,6 +73,7 @@ def rows(
     for name in names:
         if name != SHIFTED:
             policy_of(name)
+    windows, contexts = windows_of(args, model)
     cut = {context: windows.cut(context) for context in contexts}
     asked = [(c, n, name) for c in contexts for n in args.budget if n < c for name in names]
     if not asked:

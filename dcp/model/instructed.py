@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dcp.model.attend import Gates
+from dcp.kernels.gates import Gates
 from dcp.model.cache import Slots, bits
 from dcp.model.cached import Rows
 from dcp.model.evicting import EvictingAttention, attend_rows

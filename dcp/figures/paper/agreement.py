@@ -24,7 +24,7 @@ def agreement(subject: Subject, options: Options, page: Page) -> Drawing:
         subject.results,
         ("layer", "first", "last", "jaccard", "chance"),
         "agreement",
-        "what agree wrote as JSON",
+        "what policies agreed on",
     )
     data = data[["file", "a", "b", "layer", "first", "last", "jaccard", "chance"]]
     every = data[data["a"] == "all"]

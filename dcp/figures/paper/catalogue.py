@@ -102,10 +102,10 @@ KINDS = {
 
 
 _MADE = {
-    "perplexity": "what eval wrote of a text",
-    "tasks": "what eval wrote of tasks",
-    "policies": "what eval wrote under --budget",
-    "agreement": "what agree wrote as JSON",
+    "perplexity": "those of an evaluation on a text",
+    "tasks": "those of an evaluation on tasks",
+    "policies": "those of an evaluation at budgets",
+    "agreement": "what policies agreed on",
 }
 
 

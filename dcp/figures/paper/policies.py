@@ -39,7 +39,7 @@ def policies(subject: Subject, options: Options, page: Page) -> Drawing:
         subject.results,
         ("context", "budget", "held", "held_ratio", *(name for name, _ in _PANELS)),
         "policies",
-        "what eval wrote under --budget",
+        "those of an evaluation at budgets",
     )
     if "policy" not in data or not data["policy"].map(lambda name: isinstance(name, str)).all():
         raise RequestError("policies needs the name of a policy in every row", remedy="results")
