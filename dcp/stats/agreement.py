@@ -3,7 +3,8 @@
     J = |held by both| / |held by either|, of the tokens before the step's own
 
 Sets of a given size agree by chance too, the more the larger they are: beside each figure stands
-what sets drawn at random, as large as those held, would agree in. Traces of one text, read up to
+what sets as large as those held would agree in, each drawn evenly from the tokens read so far.
+That all keep recent tokens is agreement above it. Traces of one text, read up to
 where their tokens part. Numpy and pandas; knows no model, no words.
 """
 
