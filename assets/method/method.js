@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 413b7c64bcea6ad5.
+// Built from web/ by "make web"; sources 5819bacbb6430ac6.
 
 // shared/legible.js
 var HIDING = (

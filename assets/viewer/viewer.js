@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 413b7c64bcea6ad5.
+// Built from web/ by "make web"; sources 5819bacbb6430ac6.
 
 // viewer/pixels.js
 var parse = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
@@ -2239,7 +2239,7 @@ function layout(view) {
   geo.life = arcs ? geo.arc + geo.arcH + 44 : geo.pos + geo.posH + 40;
   geo.lifeH = geo.grid ? geo.grid.height : narrow ? 170 : 220;
   geo.mem = geo.life + geo.lifeH + 42;
-  geo.H = geo.mem + geo.memH + 10;
+  geo.H = view.options.embed ? geo.pos + geo.posH + 4 : geo.mem + geo.memH + 10;
   view.geo = geo;
   const w = Math.round(W * ratio), h = Math.round(geo.H * ratio);
   if (view.canvas.width !== w || view.canvas.height !== h) {
