@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 31a495b7025071b8.
+// Built from web/ by "make web"; sources 8ee8df0c4badb398.
 
 // typing/typing.js
 var PAUSE = 350;
