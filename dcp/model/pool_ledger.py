@@ -39,8 +39,8 @@ class PoolLedger:
         """B."""
         return int(self._counts.shape[1])
 
-    def expect_news(self) -> None:
-        """A forward pass is to come: what is known now will be old after it."""
+    def mark_stale(self) -> None:
+        """The next forward pass makes what is known here out of date; `refresh` asks again."""
         self._stale = True
 
     def refresh(self) -> None:

@@ -67,12 +67,13 @@ def train(
     from tqdm import tqdm
 
     run = settings.run
-    cpu = not torch.cuda.is_available()
-    accelerator = Accelerator(mixed_precision=run.precision, cpu=cpu)
-    set_seed(run.seed)
     data = Shards.open(shards)
     check = data.check_packed if run.stage == "pretrain" else data.check_single
     check(settings.data.length)
+    cpu = not torch.cuda.is_available()
+    accelerator = Accelerator(mixed_precision=run.precision, cpu=cpu)
+    settings.data.share(accelerator.num_processes)
+    set_seed(run.seed)
     if run.stage == "dense" and teacher is None:
         settings = settings.change(distill=0.0)
     distill, optimiser = settings.teacher.distill, settings.optimiser

@@ -14,6 +14,7 @@ from dcp.errors import RequestError
 from dcp.figures.paper import KINDS, Options, Results, draw, page, read_results
 from dcp.policies.windows import held_entries
 from dcp.train.schedule import alpha_at
+from dcp.train.sections import GateSettings
 from tests.helpers.figures_data import BENCH, BUDGETS, EVAL, TASKS, draw_kind, with_costs
 from tests.helpers.traces import design_trace, make_trace, random_trace
 
@@ -83,7 +84,7 @@ def test_the_gates_solve_their_equation_and_the_schedule_is_that_of_training() -
         if a:
             assert set(p[np.abs(z) > 1 / a]) <= {0.0, 1.0}
     schedule = data[data["panel"] == "schedule"]
-    expected = [alpha_at(round(share * 200), 200) for share in schedule["x"]]
+    expected = [alpha_at(round(share * 200), 200, GateSettings()) for share in schedule["x"]]
     assert schedule["y"].tolist() == pytest.approx(expected)
 
 
