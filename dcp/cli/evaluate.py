@@ -67,6 +67,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the policies: the same for all layers, or each what the gates held there",
     )
     parser.add_argument(
+        "--equal",
+        nargs="+",
+        choices=("entries", "bytes", "bytes16"),
+        default=["entries"],
+        help="what the policies hold as much of: entries, or bytes, gate keys counted (bytes16: "
+        "keys and values in 16 bits, gate keys in 32)",
+    )
+    parser.add_argument(
         "--packed", action="store_true", help="let windows cross documents: free sparsity"
     )
     parser.add_argument(
@@ -129,7 +137,8 @@ def _perplexity(
         if not policy_of(name).budgeted or name == "gates":
             raise RequestError(f"{name} is no rival of the gates: eval scores it by itself")
     policies = [
-        Rival(name, "equal" if layers == "equal" else "as gates")
+        Rival(name, "equal" if layers == "equal" else "as gates", equal)
+        for equal in args.equal
         for name in names
         for layers in args.layer_budgets
     ]
