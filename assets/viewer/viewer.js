@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 413b7c64bcea6ad5.
+// Built from web/ by "make web"; sources 5d926af8d09ae94c.
 
 // viewer/pixels.js
 var parse = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));

@@ -80,8 +80,8 @@ def from_json(text: str) -> Study:
         data = json.loads(text)
         if data["format"] != FORMAT:
             raise TraceError(
-                f"a study of format {data['format']!r} cannot be read: it takes {FORMAT}; make it "
-                "again with python -m dcp study"
+                f"a study of format {data['format']!r} cannot be read: it takes {FORMAT}",
+                remedy="study",
             )
         tables = {name: pd.DataFrame(dict(data[name])) for name in TABLES}
         about = dict(data["about"])
@@ -93,7 +93,7 @@ def from_json(text: str) -> Study:
     except TraceError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise TraceError("this is not a study: make one with python -m dcp study") from error
+        raise TraceError("this is not a study: it lacks tables", remedy="study") from error
     return Study(about=about, **tables)
 
 
