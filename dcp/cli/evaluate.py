@@ -83,6 +83,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep", type=Path, metavar="DIR", help="of --budget: what is measured; goes on there"
     )
     parser.add_argument(
+        "--equal",
+        nargs="+",
+        choices=("entries", "bytes", "bytes16"),
+        default=["entries"],
+        help="what the policies hold as much of: entries, or bytes, gate keys counted (bytes16: "
+        "keys and values in 16 bits, gate keys in 32)",
+    )
+    parser.add_argument(
         "--packed", action="store_true", help="let windows cross documents: free sparsity"
     )
     parser.add_argument(
@@ -165,7 +173,8 @@ def _perplexity(
         if policy_of(name).instructed == "must":
             raise RequestError(f"{name} answers an instruction, and a corpus asks nothing")
     policies = [
-        Rival(name, "equal" if layers == "equal" else "as gates")
+        Rival(name, "equal" if layers == "equal" else "as gates", equal)
+        for equal in args.equal
         for name in names
         for layers in args.layer_budgets
     ]
