@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 081bfab186794e7e.
+// Built from web/ by "make web"; sources 464b72fcedf49f9e.
 
 // shared/legible.js
 var HIDING = (

@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 081bfab186794e7e.
+// Built from web/ by "make web"; sources 464b72fcedf49f9e.
 
 // put_back/words.js
 var shown = /* @__PURE__ */ new WeakMap();
