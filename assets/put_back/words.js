@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 464b72fcedf49f9e.
+// Built from web/ by "make web"; sources 4f71e5c231d75a9c.
 
 // put_back/words.js
 var shown = /* @__PURE__ */ new WeakMap();

@@ -19,7 +19,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 from dcp.deaths import ALIVE
 from dcp.errors import RequestError
-from dcp.model.attend import Gates
+from dcp.kernels.gates import Gates
 from dcp.model.cached import CachedAttention
 
 __all__ = ["ForgettingLayer", "Rows", "forgetting_cache", "rows_of"]

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dcp.model.attend import Attend, Gates
+from dcp.kernels.gates import Gates
+from dcp.model.attend import Attend
 from dcp.model.config import ModelConfig
 from dcp.model.linear import Linear, product
 from dcp.model.rotary import rotate, tables

@@ -201,7 +201,7 @@ def test_results_are_drawn_at_the_width_of_the_venue(kind: str, venue: str) -> N
 @pytest.mark.parametrize(
     ("kind", "traces", "results", "message"),
     [
-        ("perplexity", 0, (), "give what eval wrote of a text"),
+        ("perplexity", 0, (), "give those of an evaluation on a text"),
         ("perplexity", 0, (TASKS,), "needs context, held_entries"),
         ("tasks", 0, (EVAL,), "which eval.json lacks"),
         ("tasks", 1, (TASKS,), "reads no trace"),

@@ -100,8 +100,8 @@ KINDS = {
 
 
 _MADE = {
-    "perplexity": "what eval wrote of a text",
-    "tasks": "what eval wrote of tasks",
+    "perplexity": "those of an evaluation on a text",
+    "tasks": "those of an evaluation on tasks",
 }
 
 
