@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 4f71e5c231d75a9c.
+// Built from web/ by "make web"; sources 30f114619074c803.
 
 // typing/typing.js
 var PAUSE = 350;

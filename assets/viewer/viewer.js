@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 4f71e5c231d75a9c.
+// Built from web/ by "make web"; sources 30f114619074c803.
 
 // viewer/hello.js
 var RUN = "dcp run";
@@ -2761,7 +2761,7 @@ function layout(view) {
   geo.life = arcs ? geo.arc + geo.arcH + 44 : geo.pos + geo.posH + 40;
   geo.lifeH = geo.grid ? geo.grid.height : narrow ? 170 : 220;
   geo.mem = geo.life + geo.lifeH + 42;
-  geo.H = geo.mem + geo.memH + 10;
+  geo.H = view.options.embed ? geo.pos + geo.posH + 4 : geo.mem + geo.memH + 10;
   view.geo = geo;
   const w = Math.round(W * ratio), h = Math.round(geo.H * ratio);
   if (view.canvas.width !== w || view.canvas.height !== h) {
