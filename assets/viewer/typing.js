@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 8ee8df0c4badb398.
+// Built from web/ by "make web"; sources 30f114619074c803.
 
 // typing/typing.js
 var PAUSE = 350;

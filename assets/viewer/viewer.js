@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 8ee8df0c4badb398.
+// Built from web/ by "make web"; sources 30f114619074c803.
 
 // viewer/hello.js
 var RUN = "dcp run";
@@ -13,7 +13,7 @@ function hello(data, tell2) {
   if (data?.toured) stored(() => localStorage.setItem(TOUR, "1"));
   if (data?.link?.text)
     stored(() => sessionStorage.setItem(RUN, new URLSearchParams(data.link).toString()));
-  else if (data?.link) stored(() => sessionStorage.removeItem(RUN));
+  else if (data && !data.running && !data.dimmed) stored(() => sessionStorage.removeItem(RUN));
 }
 function stored(act) {
   try {
@@ -359,8 +359,9 @@ function showFindings(view) {
     ...found.map(({ parts, step, layer }) => {
       const b = node("button", "finding");
       b.type = "button";
-      for (const part of parts) b.append(Array.isArray(part) ? node("b", "", part[0]) : part);
-      b.append(" ", node("span", "to", `step ${step}`));
+      const [[claim], ...rest] = parts;
+      b.append(node("b", "", claim), " ", node("span", "to", `step ${step}`), " ", ...rest);
+      b.title = `${claim}${rest.join("")}`;
       b.onclick = () => {
         view.stop();
         if (layer !== void 0) view.setLayer(layer);
@@ -479,6 +480,7 @@ function unpack(p) {
     words: array(p.words, Int32Array),
     wordPos: array(p.word_pos, Uint8Array)
   };
+  run.ran = run.death;
   const off = run.dial?.settings.find(({ shift, death }) => shift === null && death);
   run.full = off ? array(off.logprob, Float32Array) : null;
   run.wordOf = new Int32Array(T).fill(-1);
@@ -647,7 +649,9 @@ function buildLine(view) {
 }
 function drawLine(view) {
   const { run, state } = view;
-  write(view.line, run.running && run.Q ? counted(run, state) : run.line);
+  const says2 = run.running && run.Q ? counted(run, state) : run.line;
+  write(view.line, says2);
+  if (view.line.title !== says2) view.line.title = says2;
 }
 function counted({ prompt, domain, T, Q, line }, { step, follow }) {
   if (Q < prompt)
@@ -711,12 +715,11 @@ function heading({ run, css, sans, whole }, ctx, step) {
   ctx.textAlign = "left";
 }
 function words({ run, css, text }, ctx, step) {
-  ctx.font = fontOf("normal");
   const laid = lay(run, text.units, ctx), now = laid.find(({ unit }) => last(unit) >= step)?.line ?? 0, lines = laid.length ? laid[laid.length - 1].line + 1 : 0, from = Math.max(0, Math.min(now - LINES + 3, lines - LINES));
   for (const { unit, x, line, width } of laid) {
     if (line < from || line >= from + LINES) continue;
     const y = TOP + (line - from + 1) * LINE2 - 10, first = unit.parts[0].first, read = first <= step, share2 = read ? heldOf(run, unit, step) : 0, current = first <= step && last(unit) >= step;
-    ctx.font = fontOf(first >= run.prompt ? "italic" : "normal");
+    ctx.font = fontFor(run, unit);
     if (current) {
       ctx.fillStyle = css.ink;
       ctx.fillRect(x - 3, y - 24, width + 6, 32);
@@ -738,12 +741,13 @@ function words({ run, css, text }, ctx, step) {
     }
   }
 }
-var fontOf = (style) => `${style} 400 ${FONT}px "Source Serif", Georgia, serif`;
+var fontFor = (run, { parts }) => `${parts[0].first >= run.prompt ? "italic" : "normal"} 400 ${FONT}px "Source Serif", Georgia, serif`;
 var last = (unit) => unit.parts[unit.parts.length - 1].last;
 function lay(run, units, ctx) {
   const [W] = SIZE, out = [];
   let x = EDGE, line = 0, from = 0;
   for (const unit of units) {
+    ctx.font = fontFor(run, unit);
     const gap = run.text.slice(unit.gap, unit.start), width = Math.min(ctx.measureText(run.text.slice(unit.start, unit.end)).width, W - 2 * EDGE);
     if (gap.includes("\n") || x + width > W - EDGE) {
       x = EDGE;
@@ -1112,7 +1116,7 @@ function heldTexts({ run, state }, j) {
   box.setAttribute("aria-label", "The text as each layer held it");
   for (let l = 0; l < run.L; l++) {
     const held = [];
-    for (let i = 0; i <= s; i++) if (run.death[l * run.T + i] > s) held.push(i);
+    for (let i = 0; i <= s; i++) if (run.ran[l * run.T + i] > s) held.push(i);
     const shown = held.slice(-MOST), words2 = node("span", "held");
     let before = shown.length < held.length ? shown[0] - 1 : -1;
     let text = shown.length < held.length ? "… " : "";
@@ -1155,17 +1159,16 @@ function lists({ run, options }, j) {
   found.rows.forEach(([text, pruned, full], i) => {
     const name = node("th", i === found.drawn ? "drawn" : "");
     name.scope = "row";
-    name.append(node("bdi", "", legibly(text)));
+    name.append(node("bdi", "", legible(text)));
     table.append(node("tr", "", name, bar(pruned, top, ""), bar(full, top, "full")));
   });
   box.append(table, node("p", "quiet", verdict(run, found, j)));
   return box;
 }
-var legibly = (text) => text.replace(/\n/g, "⏎").replace(/^ (?=.)/, "") || "␣";
 function bar(share2, top, kind) {
   const fill2 = node("i", kind);
   fill2.style.width = `${(100 * share2 / top).toFixed(1)}%`;
-  return node("td", "", node("span", "bar", fill2), node("span", "n", percent(share2, 1)));
+  return node("td", "", node("span", "share-bar", fill2), node("span", "n", percent(share2, 1)));
 }
 function verdict(run, { ranks, kl }, j) {
   const place2 = (n) => n ? `number ${(n + 1).toLocaleString("en")}` : "the likeliest";
@@ -1753,7 +1756,7 @@ function build(view) {
   for (const [key, does] of KEYS2) hints.append(node("kbd", "", key), ` ${does}  `);
   box.append(
     ...[view.notice, view.summary, view.spoken, view.line, above(view), view.text.box, view.keys],
-    ...[view.story, view.written, tiles(view), view.stage, view.findings, filters(view)],
+    ...[view.findings, view.story, view.written, tiles(view), view.stage, filters(view)],
     node("div", "foot", view.label, hints)
   );
   view.root.append(box);
@@ -1943,6 +1946,7 @@ function take(view, payload) {
   place(view, payload.at);
   if (fresh && !(payload.at?.step >= 0)) playOnce(view);
   view.box.toggleAttribute("data-dimmed", run.dimmed);
+  view.box.toggleAttribute("data-busy", run.dimmed || run.running);
   view.stale = true;
   view.draw();
 }

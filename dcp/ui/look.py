@@ -18,7 +18,7 @@ _PAGES = root() / "pages"
 _CSS = """
 <style>
 .stMainBlockContainer { max-width: 1240px; padding: 2.6rem clamp(0.9rem, 3vw, 2.2rem) 1.2rem; }
-.stAppHeader { background: var(--st-background-color, Canvas); height: 2.3rem; min-height: 0;
+.stAppHeader { height: 2.3rem; min-height: 0;
   border-bottom: 1px solid var(--st-border-color, rgba(120, 130, 143, 0.3)); }
 [data-testid="stMain"] { scroll-padding-top: 3rem; }
 [data-testid="stLayoutWrapper"]:has(> .st-key-ear-box) { display: none; }

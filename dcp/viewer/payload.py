@@ -17,7 +17,7 @@ import numpy.typing as npt
 from dcp.speech.tagger import GROUPS, UPOS, group_of
 from dcp.trace import Trace
 
-__all__ = ["NEAR_TIE", "VERSION", "Speed", "WordSpan", "pack", "payload"]
+__all__ = ["NEAR_TIE", "VERSION", "Speed", "WordSpan", "machine_of", "pack", "payload"]
 
 VERSION = 1
 """The form of the payload. A view that reads another one says so instead of drawing it."""
@@ -138,7 +138,7 @@ def payload(
             "process": speed.process,
         },
         "label": _label(trace),
-        "machine": _machine(trace),
+        "machine": machine_of(trace),
         "line": line,
         "dial": dict(dial or {}),
         "written": dict(written or {}),
@@ -192,7 +192,7 @@ def _positive(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and value > 0 else None
 
 
-def _machine(trace: Trace) -> str:
+def machine_of(trace: Trace) -> str:
     """What the speed was measured on, as far as the trace tells: "AMD EPYC, 2 threads"."""
     meta = trace.meta
     device = {"cpu": "a CPU", "cuda": "a GPU"}.get(meta.device, meta.device)
@@ -212,6 +212,6 @@ def _label(trace: Trace) -> str:
         "gates off" if meta.gates_off else shift,
         f"seed {meta.seed}",
         f"temperature {meta.sampling.temperature or 0:g}",
-        f"{_KERNELS.get(meta.impl, meta.impl)} on {_machine(trace)}",
+        f"{_KERNELS.get(meta.impl, meta.impl)} on {machine_of(trace)}",
     ]
     return " · ".join(parts)

@@ -58,7 +58,6 @@ function heading({ run, css, sans, whole }, ctx, step) {
 
 /** The lines of the text around the step, each word with the share of layers that hold it. */
 function words({ run, css, text }, ctx, step) {
-  ctx.font = fontOf("normal");
   const laid = lay(run, text.units, ctx),
     now = laid.find(({ unit }) => last(unit) >= step)?.line ?? 0,
     lines = laid.length ? laid[laid.length - 1].line + 1 : 0,
@@ -70,7 +69,7 @@ function words({ run, css, text }, ctx, step) {
       read = first <= step,
       share = read ? heldOf(run, unit, step) : 0,
       current = first <= step && last(unit) >= step;
-    ctx.font = fontOf(first >= run.prompt ? "italic" : "normal");
+    ctx.font = fontFor(run, unit);
     if (current) {
       ctx.fillStyle = css.ink;
       ctx.fillRect(x - 3, y - 24, width + 6, 32);
@@ -93,7 +92,9 @@ function words({ run, css, text }, ctx, step) {
   }
 }
 
-const fontOf = (style) => `${style} 400 ${FONT}px "Source Serif", Georgia, serif`;
+/** What the model wrote is in italics, here as on the page. */
+const fontFor = (run, { parts }) =>
+  `${parts[0].first >= run.prompt ? "italic" : "normal"} 400 ${FONT}px "Source Serif", Georgia, serif`;
 const last = (unit) => unit.parts[unit.parts.length - 1].last;
 
 function lay(run, units, ctx) {
@@ -103,6 +104,7 @@ function lay(run, units, ctx) {
     line = 0,
     from = 0;
   for (const unit of units) {
+    ctx.font = fontFor(run, unit);
     const gap = run.text.slice(unit.gap, unit.start),
       width = Math.min(ctx.measureText(run.text.slice(unit.start, unit.end)).width, W - 2 * EDGE);
     if (gap.includes("\n") || x + width > W - EDGE) {

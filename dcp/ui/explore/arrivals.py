@@ -14,6 +14,7 @@ import streamlit as st
 
 from dcp.trace import Trace
 from dcp.ui.explore.count_line import named
+from dcp.ui.explore.earlier import shown_name
 from dcp.ui.links import PLACE, number, point
 from dcp.ui.services import models
 from dcp.ui.session import Session
@@ -24,13 +25,16 @@ __all__ = ["arrive", "go_to_place", "link_of"]
 _PLACE = "link place"
 
 
-def link_of(session: Session, trace: Trace) -> dict[str, str]:
-    """What a link to the run on screen says; empty where an address cannot name it.
+def link_of(session: Session, trace: Trace) -> dict[str, str] | None:
+    """What a link to the run on screen says; None where an address cannot make it again.
 
-    A bundled sample needs no text: its link names the place alone.
+    A bundled run needs no text, only its name.
     """
+    if session.shown.origin == "sample":
+        name = shown_name(session)
+        return {"run": name} if name else {}
     if session.shown.origin != "run" or trace.meta.policy is not None:
-        return {}
+        return None
     meta = trace.meta
     return {
         "text": trace.text[: int(trace.offsets[trace.prompt_tokens - 1, 1])],

@@ -8,6 +8,7 @@ from dcp.errors import DcpError, RequestError
 from dcp.model.registry import ModelInfo, list_models
 from dcp.runs.request import TextRequest
 from dcp.ui.explore.count_line import LABEL, count_line, named, token_count
+from dcp.ui.explore.earlier import earlier
 from dcp.ui.explore.examples import EXAMPLES
 from dcp.ui.explore.run_settings import run_settings, summary
 from dcp.ui.look import problem, worded
@@ -41,6 +42,7 @@ def controls(session: Session, limits: Settings) -> None:
     with st.container(horizontal=True, key="ask", vertical_alignment="top", gap="xsmall"):
         with st.expander("**Try your own text**", key=FOLD, on_change="rerun"):
             _form(session, limits, models)
+        earlier(session)
         st.button(
             "Stop",
             key="stop",

@@ -13,6 +13,7 @@ from dcp.ui.explore.arrivals import arrive, go_to_place, link_of
 from dcp.ui.explore.asks import answers, ask_dial, ask_written, waiting
 from dcp.ui.explore.component import linked_view
 from dcp.ui.explore.controls import generate
+from dcp.ui.explore.earlier import note_run
 from dcp.ui.explore.plain_view import plain_view
 from dcp.ui.follow import follow_run
 from dcp.ui.links import point
@@ -21,7 +22,7 @@ from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 from dcp.ui.tour import may_begin, toured
 from dcp.ui.worker import Status
-from dcp.viewer.payload import Speed, payload
+from dcp.viewer.payload import Speed, machine_of, payload
 
 __all__ = ["EVERY", "progress", "watch"]
 
@@ -59,6 +60,7 @@ def _settled(session: Session, limits: Settings) -> None:
         return
     if shown.origin == "run":
         go_to_place(session)
+        note_run(session)
     found = answers(session, shown.trace)
     data = payload(
         shown.trace,
@@ -127,14 +129,17 @@ def _greet(session: Session, limits: Settings, said: Mapping[str, Any]) -> None:
 
 
 def _about(session: Session, trace: Trace) -> str:
-    """The line over a settled run: what it is, and why a small model writes what it writes."""
+    """The line over a settled run: what it is, where it was timed, why a small model babbles."""
+    parts = [session.shown.note]
+    if session.shown.origin != "run" and trace.meta.tokens_per_second:
+        parts.append(f"Its speeds were recorded on {machine_of(trace)}.")
     size = next((m.parameters for m in models() if m.name == trace.meta.model), None)
-    if size is None or size >= _SMALL or trace.prompt_tokens == trace.tokens:
-        return session.shown.note
-    return (
-        f"{session.shown.note} It writes grammar without sense: {trace.meta.model} has "
-        f"{size / 1e6:.1f} million parameters, a thousandth of a chat model's."
-    )
+    if size is not None and size < _SMALL and trace.prompt_tokens < trace.tokens:
+        parts.append(
+            f"It writes grammar without sense: {trace.meta.model} has {size / 1e6:.1f} million "
+            "parameters, a thousandth of a chat model's."
+        )
+    return " ".join(parts)
 
 
 def _went(session: Session, place: Mapping[str, int | None]) -> None:
