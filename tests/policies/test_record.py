@@ -103,3 +103,9 @@ def test_a_sparsity_means_the_same_share_for_every_length() -> None:
         TextRequest("x", policy="sink", sparsity=0.7).eviction(40)
     with pytest.raises(RequestError, match="one of them"):
         TextRequest("x", policy="h2o", budget=4, sparsity=0.5)
+
+
+def test_the_help_names_every_policy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.split()).replace("- ", "-")
+    assert all(f"{name}," in said or f"{name} (" in said for name in POLICIES)
