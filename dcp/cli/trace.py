@@ -124,7 +124,10 @@ def run(args: argparse.Namespace) -> int:
         from dcp.model.registry import open_model
         from dcp.runs.rescore import gates_off
 
-        trace = gates_off(open_model(args.model, args.dtype, base=args.base), trace)
+        # A policy's run had no gates, and its weights go by another name.
+        gated = args.policy == "gates"
+        model = open_model(args.model, args.dtype, gates=gated, base=args.base)
+        trace = gates_off(model, trace)
     if args.out is not None:
         trace.save(args.out)
     if args.json:
