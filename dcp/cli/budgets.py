@@ -28,7 +28,6 @@ SHOWN = (
     *("ppl_over_dense", "kl", "agreement", "gates_over_policy"),
     *("gates_over_policy_low", "gates_over_policy_high"),
 )
-_UNGATED = ("window", "strided", "sink", "h2o", "tova", "snapkv", "keynorm", "citrus", "random")
 
 
 def gated(args: argparse.Namespace) -> bool:
@@ -66,10 +65,16 @@ def rows_of(
     """One object for each context, budget and policy. Raises RequestError."""
     from dcp.evaluate.budgets import SHIFTED, measure
     from dcp.evaluate.side_by_side import compare
-    from dcp.policies.registry import policy_of
+    from dcp.policies.registry import POLICIES, policy_of
 
     own = ("gates", SHIFTED) if model.loaded.gates is not None else ()
-    names = args.policies or (*own, *_UNGATED)
+    # Oldest first is the window by another name.
+    others = [
+        name
+        for name, policy in POLICIES.items()
+        if policy.budgeted and policy.instructed != "must" and name not in ("gates", "oldest")
+    ]
+    names = args.policies or (*own, *others)
     for name in names:
         if name != SHIFTED:
             policy_of(name)

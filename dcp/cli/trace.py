@@ -32,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--top-k", type=count, default=0, metavar="K", help="default 0: off")
     parser.add_argument("--top-p", type=number, default=1.0, metavar="P", help="default 1: off")
+    from dcp.policies.registry import POLICIES
+
     dial = parser.add_mutually_exclusive_group()
     dial.add_argument(
         "--gate-shift", type=number, default=0.0, metavar="δ", help="below 0 drops more"
@@ -43,8 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy",
         default="gates",
         metavar="P",
-        help="who drops: gates (default), none, window, strided, sink, h2o, tova, snapkv, keynorm, "
-        "citrus, citrus-shared, citrus-individual, random, oldest; all but gates run on any model",
+        help=f"who drops: {', '.join(POLICIES)} (default: gates); all but gates run on any model",
     )
     parser.add_argument(
         "--budget", type=count, metavar="N", help="entries that a layer may hold after each step"
@@ -123,7 +124,10 @@ def run(args: argparse.Namespace) -> int:
         from dcp.model.registry import open_model
         from dcp.runs.rescore import gates_off
 
-        trace = gates_off(open_model(args.model, args.dtype, base=args.base), trace)
+        # A policy's run had no gates, and its weights go by another name.
+        gated = args.policy == "gates"
+        model = open_model(args.model, args.dtype, gates=gated, base=args.base)
+        trace = gates_off(model, trace)
     if args.out is not None:
         trace.save(args.out)
     if args.json:

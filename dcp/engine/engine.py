@@ -63,6 +63,7 @@ class Engine:
         Raises DeviceError when ``impl`` cannot run here, RequestError for ``cache_bytes`` with an
         implementation that keeps its rows on the host. A GPU gets a copy of the weights.
         """
+        self._asked = impl
         if impl == "auto":
             impl = _best_for(model.transformer)
         device = api.device_of(impl)
@@ -182,10 +183,10 @@ class Engine:
 
     def _evicting(self, request: Request, eviction: Eviction) -> EvictingAttention:
         config, policy = self.model.config, policy_of(eviction.policy)
-        if self.kernels.pool is not None:
+        if self.kernels.pool is not None or self._asked == "native":
             raise RequestError(
-                f"policy {policy.name} is carried out on the host, not by impl {self.impl}; "
-                "use impl cpu or reference"
+                f"policy {policy.name} is carried out row by row on the host, not by impl "
+                f"{self.impl}; use impl cpu or reference"
             )
         gates = self.model.gates if "margin" in policy.needs and request.prune else None
         if "margin" in policy.needs and gates is None:

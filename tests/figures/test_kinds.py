@@ -299,3 +299,13 @@ def test_policies_are_drawn_at_what_they_held_and_the_caption_names_who_held_les
     nameless = Results("x.json", ({**BUDGETS.rows[0], "policy": 3},))
     with pytest.raises(RequestError, match="name of a policy"):
         draw("policies", [], PAGE, results=[nameless])
+
+
+def test_a_policy_that_no_figure_names_is_drawn_by_its_title() -> None:
+    row = {**EVAL.rows[0], "policies": [{"policy": "oldest", "held_entries": 900, "ppl": 21.0}]}
+    row["policies"].append({"policy": "citrus-shared", "held_entries": 900, "ppl": 22.0})
+    row["policies"].append({"policy": "of tomorrow", "held_entries": 900, "ppl": 23.0})
+    drawing = draw("perplexity", [], PAGE, results=[Results("one.json", (row,))])
+    labels = drawing.figure.axes[0].get_legend_handles_labels()[1]
+    assert {"oldest first", "CItruS, shared cache"} <= set(labels)
+    assert "of tomorrow" not in set(drawing.data["series"])
