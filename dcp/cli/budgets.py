@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dcp.cli.parser import count
 from dcp.cli.terminal import note, notes
 from dcp.errors import RequestError
 
@@ -21,13 +22,43 @@ if TYPE_CHECKING:
     from dcp.evaluate.windows import Windows
     from dcp.model.registry import OpenModel
 
-__all__ = ["SHOWN", "gated", "rows_of", "windows_of"]
+__all__ = ["SHOWN", "add_budget", "check_budget", "gated", "rows_of", "windows_of"]
 
 SHOWN = (
     *("context", "budget", "policy", "held", "held_ratio", "step_gap", "matched", "ppl"),
     *("ppl_over_dense", "kl", "agreement", "gates_over_policy"),
     *("gates_over_policy_low", "gates_over_policy_high"),
 )
+
+
+def add_budget(parser: argparse.ArgumentParser) -> None:
+    """``--budget`` and ``--keep``."""
+    parser.add_argument(
+        "--budget",
+        type=count,
+        nargs="+",
+        metavar="N",
+        help="in place of the dial: gates and policies, N entries a layer each, at equal entries",
+    )
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="of --budget: what is measured; goes on there"
+    )
+    parser.add_argument(
+        "--equal",
+        nargs="+",
+        choices=("entries", "bytes", "bytes16"),
+        default=["entries"],
+        help="what the policies hold as much of: entries, or bytes, gate keys counted (bytes16: "
+        "keys and values in 16 bits, gate keys in 32)",
+    )
+
+
+def check_budget(args: argparse.Namespace) -> None:
+    """Raise RequestError where ``--budget`` does not go with what else is asked."""
+    if args.budget and (args.task or args.gate_shift or args.sparsity):
+        raise RequestError("--budget is for --file, without --gate-shift or --sparsity")
+    if args.keep is not None and not args.budget:
+        raise RequestError("--keep is for --budget")
 
 
 def gated(args: argparse.Namespace) -> bool:
