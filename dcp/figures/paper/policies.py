@@ -21,8 +21,8 @@ from dcp.policies.registry import POLICIES
 __all__ = ["policies"]
 
 _PANELS = (
-    ("ppl_over_dense", "perplexity, over dense"),
-    ("kl", "KL to dense (nats)"),
+    ("ppl_over_dense", "perplexity ratio"),
+    ("kl", "KL (nats)"),
     ("agreement", "same top token"),
 )
 _MARKS = "osD^vP<>Xhd*p"
@@ -60,7 +60,8 @@ def policies(subject: Subject, options: Options, page: Page) -> Drawing:
             part = data[data["context"] == context]
             for axes, (name, label) in zip(row, _PANELS, strict=True):
                 _panel(axes, part, name, looks)
-                axes.set_title(label, loc="left")
+                if context == contexts[0]:
+                    axes.set_title(label, loc="left")
                 if name == "agreement":
                     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
             row[0].set_ylabel(f"context {context:,}")
@@ -112,8 +113,14 @@ def _panel(axes: Axes, data: pd.DataFrame, name: str, looks: dict[str, Any]) -> 
 
 
 def _ticks(held: np.ndarray) -> list[float]:
-    low, high = np.floor(np.log2(held.min())), np.ceil(np.log2(held.max()))
-    return [float(2**n) for n in np.arange(low, high + 1)]
+    """Powers of two, or the ends where fewer than two of them are within."""
+    powers = 2.0 ** np.arange(1, 24)
+    within = powers[(powers >= held.min() * 0.98) & (powers <= held.max() * 1.02)]
+    return (
+        [*within]
+        if len(within) > 1
+        else sorted({round(float(x)) for x in (held.min(), held.max())})
+    )
 
 
 def _legend(grid: np.ndarray) -> tuple[list[Any], list[str]]:
