@@ -43,7 +43,7 @@ SHIFTED = "gates-shift"
 # Above what any gate's logit falls to: none closes by itself, their order stays.
 _LIFT = 64.0
 # Windows that a shift is looked for on, and the shifts looked at.
-_LOOKED_AT, _SHIFTS, _HALVINGS = 2, (-12.0, 12.0), 10
+_LOOKED_AT, _SHIFTS, _HALVINGS = 2, (-12.0, 12.0), 13
 
 Floats = npt.NDArray[np.float64]
 

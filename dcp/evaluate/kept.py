@@ -23,7 +23,7 @@ from dcp.progress import Progress
 __all__ = ["Bench"]
 
 # Tokens that are measured before they are kept, and how often a shift is aimed anew.
-_PART_TOKENS, _AIMS = 4096, 3
+_PART_TOKENS, _AIMS = 4096, 4
 
 
 @dataclass

@@ -13,13 +13,15 @@ import torch
 
 from dcp.cli.main import main
 from dcp.errors import RequestError
-from dcp.evaluate.budgets import SHIFTED, Piece, find_shift, measure, wanted_of
+from dcp.evaluate.budgets import SHIFTED, Piece, measure, wanted_of
+from dcp.evaluate.kept import Bench
 from dcp.evaluate.side_by_side import compare
 from dcp.evaluate.windows import Windows
 from dcp.model.ruled import RuledAttend
 from dcp.model.weights import LoadedModel, load
 from dcp.policies.registry import policy_of
 from dcp.policies.rule import Setup, uniform_budget
+from dcp.progress import silent
 
 CONTEXT, BUDGET = 63, 24
 
@@ -37,11 +39,9 @@ def windows() -> Windows:
 
 @pytest.fixture(scope="module")
 def pieces(model: LoadedModel, windows: Windows) -> dict[str, Piece]:
+    bench = Bench(model, None, None, silent, print)
     names = ("gates", SHIFTED, "window", "tova", "citrus", "strided")
-    shift = find_shift(model, windows, BUDGET)
-    held = measure(model, windows, SHIFTED, BUDGET, shift=shift).held.mean()
-    shift = find_shift(model, windows, BUDGET, float(wanted_of(BUDGET, CONTEXT).mean() / held))
-    return {name: measure(model, windows, name, BUDGET, shift=shift) for name in names}
+    return {name: bench.whole(windows, BUDGET, name, 0) for name in names}
 
 
 def test_what_is_held_is_matched_or_said_not_to_be(
@@ -125,6 +125,7 @@ def test_a_piece_keeps_and_joins_and_its_pairs_are_the_same(
         ("none", 20, "keeps everything"),
         ("citrus-shared", 20, "asks nothing"),
         ("best", 20, "unknown policy"),
+        (SHIFTED, 20, "needs the shift"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(
