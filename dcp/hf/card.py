@@ -108,18 +108,24 @@ def _body(name: str, gates: GateConfig) -> str:
 
 def _use(gates: GateConfig, hub_id: str | None) -> str:
     here = hub_id or "FOLDER_OR_REPOSITORY"
-    model = here if gates.base is None else gates.base.hub or gates.base.name
-    dial = sorted(point.sparsity for point in gates.calibration)
-    setting = f", sparsity={dial[len(dial) // 2]:.2f}" if dial else ""
+    base = gates.base
+    model = f'"{here}"' if base is None else f'"{base.hub or base.name}"'
+    if base is not None and base.file.endswith(".gguf"):
+        model += f', gguf_file="{base.file}"'
+    dial = [point.sparsity for point in gates.calibration]
+    setting = ""
+    # A number of two digits that the calibration surely covers.
+    if dial and max(dial) - min(dial) > 0.02:
+        setting = f", sparsity={(min(dial) + max(dial)) / 2:.2f}"
     return f"""## In transformers
 
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-model = AutoModelForCausalLM.from_pretrained("{model}")
-tokenizer = AutoTokenizer.from_pretrained("{model}")
+model = AutoModelForCausalLM.from_pretrained({model})
+tokenizer = AutoTokenizer.from_pretrained({model})
 inputs = tokenizer("The museum opened in 1901.", return_tensors="pt")
-model.generate(**inputs, custom_generate="{here}", trust_remote_code=True{setting})
+out = model.generate(**inputs, custom_generate="{here}", trust_remote_code=True{setting})
 ```
 
 The recipe needs the package `dcp`. With it, `dcp.hf.prune(model, "{here}")` does the same to every
