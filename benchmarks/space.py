@@ -5,12 +5,12 @@
 
 Builds the Space and serves it here. Speeds: the times of a first and of a second visit (an empty
 browser, then what it kept), then tokens a second of runs of 512 new tokens with WebAssembly and of
-128 in plain JavaScript. Parity drives the page through fragments: each document of the file (a blank
-line ends one; cut to a random length of 80 to 1500 characters, seeded) with 32 new tokens, by turns
-at temperature 0 and 0.8, at four places of the dial. Every token and every death is compared with
-`dcp.record`; a difference that begins where the engine's own gate logit is within `NEAR_TIE` of 0
-is counted as a near tie. Drawn tokens may differ where the uniform falls within float rounding of
-the edge between two.
+128 in plain JavaScript. Parity drives the page through fragments: each document of the file (a
+blank line ends one; cut to a random length of 80 to 1500 characters, seeded) with 32 new tokens, by
+turns at temperature 0 and 0.8, at four places of the dial. Every token and every death is compared
+with `dcp.record`; a difference that begins where the engine's own gate logit is within `NEAR_TIE`
+of 0 is counted as a near tie. Drawn tokens may differ where the uniform falls within float rounding
+of the edge between two.
 """
 
 from __future__ import annotations
