@@ -1,6 +1,8 @@
 """Record the bundled samples again, after the bundled model has changed.
 
     python -m benchmarks.bundle            # assets/traces/*.safetensors, words and gate logits
+    python -m benchmarks.bundle --dial     # assets/traces/dial alone: the first sample at each
+                                           # setting of the model's dial
 
 The texts, seeds and numbers of new tokens are those of the traces that are there. Traces that knew
 what dropping cost know it again.
@@ -8,15 +10,17 @@ what dropping cost know it again.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from benchmarks.sample_gates import SAMPLE
 from benchmarks.sample_gates import main as write_gates
-from dcp.model.registry import open_model
+from dcp.model.registry import OpenModel, open_model
 from dcp.runs.recorder import record
+from dcp.runs.replay import replay
 from dcp.runs.rescore import gates_off
 from dcp.trace import Trace
-from dcp.ui.samples import FOLDER, write_words
+from dcp.ui.samples import DIAL, FOLDER, load_sample, sample_names, write_words
 
 
 def again(path: Path) -> Trace:
@@ -34,11 +38,29 @@ def again(path: Path) -> Trace:
     return new if old.kl is None else gates_off(model, new)
 
 
+def write_dial(model: OpenModel) -> None:
+    """The first sample's tokens read with the gates off, and at every measured gate shift."""
+    trace, _ = load_sample(sample_names()[0])
+    DIAL.mkdir(exist_ok=True)
+    for path in DIAL.glob("*.safetensors"):
+        path.unlink()
+    points = sorted(model.info.calibration, key=lambda point: point.sparsity)
+    for i, shift in enumerate([None, *dict.fromkeys(point.delta for point in points)]):
+        if shift == trace.meta.gate_shift:
+            continue
+        read = replay(model, trace, gate_shift=shift or 0.0, prune=shift is not None)
+        read.save(DIAL / f"{i:02}.safetensors")
+
+
 def main() -> None:
+    if "--dial" in sys.argv[1:]:
+        write_dial(open_model("dcp-mini"))
+        return
     for path in sorted(FOLDER.glob("*.safetensors")):
         again(path).save(path)
         print(write_words(path))
     write_gates(SAMPLE)
+    write_dial(open_model("dcp-mini"))
 
 
 if __name__ == "__main__":

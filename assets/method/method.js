@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 5819bacbb6430ac6.
+// Built from web/ by "make web"; sources 8ee8df0c4badb398.
 
 // shared/legible.js
 var HIDING = (

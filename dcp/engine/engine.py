@@ -33,12 +33,14 @@ from dcp.model.blocks import BlockLinear
 from dcp.model.cached import CachedAttention
 from dcp.model.config import Sampling
 from dcp.model.evicting import EvictingAttention
+from dcp.model.instructed import InstructedAttention, TwoCaches
 from dcp.model.int8 import Int8Linear
 from dcp.model.native import NativeCache, NativeModel, why_not
 from dcp.model.paged import PagedAttention
 from dcp.model.sequence_cache import SequenceCache
 from dcp.model.transformer import Transformer
 from dcp.model.weights import LoadedModel
+from dcp.policies.citrus import Individual
 from dcp.policies.registry import policy_of
 from dcp.policies.rule import Eviction, Setup, uniform_budget
 from dcp.progress import Cancel
@@ -140,6 +142,9 @@ class Engine:
         request.check(self.model.config)
         if self.kernels.pool is None or request.eviction is not None:
             rows = self._host_cache(request)
+            if isinstance(rows, InstructedAttention):
+                # An instruction is read between two passes, where a chunk of the rule begins.
+                request = dataclasses.replace(request, chunk=rows.chunk)
             decode = rows.decode if isinstance(rows, NativeCache) else None
             return Run(self.model, rows, request, self.device, decode=decode)
         cache = self._paged_cache(request)
@@ -198,11 +203,21 @@ class Engine:
             )
             for prompt, length in zip(request.prompts, request.lengths, strict=True)
         ]  # fmt: skip
-        return EvictingAttention(
-            config, self.kernels, self.model.dtype, request.lengths,
-            interaction=gates.interaction if gates else 0, gate_shift=request.gate_shift,
-            deaths=request.deaths, policy=policy, rules=rules,
-        )  # fmt: skip
+        given = (config, self.kernels, self.model.dtype, request.lengths)
+        options: dict[str, Any] = {
+            "interaction": gates.interaction if gates else 0,
+            "gate_shift": request.gate_shift,
+            "deaths": request.deaths,
+            "policy": policy,
+            "rules": rules,
+        }
+        if not policy.hears(eviction.settings):
+            return EvictingAttention(*given, **options)
+        if not eviction.instruction:
+            raise RequestError(f"policy {policy.name} needs the token ids of its instruction")
+        options |= {"transformer": self.model.transformer, "instruction": eviction.instruction}
+        kind = TwoCaches if isinstance(rules[0], Individual) else InstructedAttention
+        return kind(*given, **options)
 
 
 def _best_for(transformer: Transformer) -> str:

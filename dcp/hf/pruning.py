@@ -66,6 +66,8 @@ def prune(
     config = ModelConfig.from_hf(model.config.to_dict())
     rule = policy_of(policy)
     settings = rule.with_settings(policy_settings or {})
+    if rule.hears(settings):
+        raise RequestError(f"policy {policy} reads an instruction in our engine only: dcp.record")
     gates, name, shift = None, model.config.model_type, gate_shift or 0.0
     if policy == "gates":
         if checkpoint is None:

@@ -227,7 +227,7 @@ def from_json(text: str) -> Study:
     except TraceError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise TraceError("this is not a study: make one with python -m dcp study") from error
+        raise TraceError("this is not a study: it lacks tables", remedy="study") from error
     return Study(about=about, **tables)
 
 

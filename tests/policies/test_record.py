@@ -27,6 +27,8 @@ def test_a_run_under_a_policy_is_a_trace(
     folder = tiny_checkpoint("llama", drop=0.1)
     budget = 16 if POLICIES[name].budgeted else None
     settings = {"window": 3} if name == "snapkv" else {}
+    if POLICIES[name].instructed != "no":
+        settings = {"instruction": "When did it open?"}
     options = {"new_tokens": 6, "policy": name, "budget": budget, "policy_settings": settings}
     run = record(TEXT, model=folder, **options)
     run.save(tmp_path / "run.safetensors")
