@@ -83,6 +83,11 @@ COMMANDS = {
         "list the bundled models, get the base of one",
         "dcp models --json",
     ),
+    "export": (
+        "dcp.cli.export",
+        "write a pruned model as a repository for the Hub",
+        "dcp export hub --model smollm2-135m --out hub",
+    ),
     "space": (
         "dcp.cli.space",
         "write the demo that runs in the visitor's browser",
