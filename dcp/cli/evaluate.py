@@ -16,6 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from dcp.cli.budgets import SHOWN, gated, rows_of, windows_of
 from dcp.cli.parser import add_json, add_model, count, number
 from dcp.cli.terminal import notes, print_json, print_table
 from dcp.errors import RequestError
@@ -72,6 +73,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the policies: the same for all layers, or each what the gates held there",
     )
     parser.add_argument(
+        "--budget",
+        type=count,
+        nargs="+",
+        metavar="N",
+        help="in place of the dial: gates and policies, N entries a layer each, at equal entries",
+    )
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="of --budget: what is measured; goes on there"
+    )
+    parser.add_argument(
+        "--equal",
+        nargs="+",
+        choices=("entries", "bytes", "bytes16"),
+        default=["entries"],
+        help="what the policies hold as much of: entries, or bytes, gate keys counted (bytes16: "
+        "keys and values in 16 bits, gate keys in 32)",
+    )
+    parser.add_argument(
         "--packed", action="store_true", help="let windows cross documents: free sparsity"
     )
     parser.add_argument(
@@ -103,7 +122,11 @@ def run(args: argparse.Namespace) -> int:
         raise RequestError("give --file for perplexity or --task for zero-shot, one of them")
     if args.task and args.data is None and set(args.task) != {"passkey"}:
         raise RequestError("give --data, the folder that holds the tasks' files")
-    model = open_model(args.model, base=args.base)
+    if args.budget and (args.task or args.gate_shift or args.sparsity):
+        raise RequestError("--budget is for --file, without --gate-shift or --sparsity")
+    if args.keep is not None and not args.budget:
+        raise RequestError("--keep is for --budget")
+    model = open_model(args.model, gates=gated(args), base=args.base)
     baseline = None
     if args.baseline:
         baseline = open_model(args.baseline, gates=False)
@@ -119,6 +142,8 @@ def run(args: argparse.Namespace) -> int:
     rows = (_tasks if args.task else _perplexity)(args, model, baseline, shifts)
     if args.json:
         print_json(rows)
+    elif args.budget:
+        print_table([{name: row[name] for name in SHOWN} for row in rows])
     elif args.task:
         shown = [{k: v for k, v in row.items() if k != "weights_sha256"} for row in rows]
         for _, alike in groupby(shown, key=list):
@@ -135,32 +160,25 @@ def run(args: argparse.Namespace) -> int:
 def _perplexity(
     args: argparse.Namespace, model: OpenModel, baseline: OpenModel | None, shifts: list[float]
 ) -> list[dict[str, Any]]:
-    from dcp.evaluate.perplexity import Rival, Windows, evaluate, read_windows
+    from dcp.evaluate.perplexity import Rival, evaluate
     from dcp.policies.registry import policy_of
 
+    if args.budget:
+        given = {**_named(model), "baseline": baseline.info.name if baseline else None}
+        return [{**row, **given} for row in rows_of(args, model, baseline)]
     names = () if args.policies is None else args.policies or ("window", "strided", "sink")
     for name in names:
         if not policy_of(name).budgeted or name == "gates":
             raise RequestError(f"{name} is no rival of the gates: eval scores it by itself")
+        if policy_of(name).instructed == "must":
+            raise RequestError(f"{name} answers an instruction, and a corpus asks nothing")
     policies = [
-        Rival(name, "equal" if layers == "equal" else "as gates")
+        Rival(name, "equal" if layers == "equal" else "as gates", equal)
+        for equal in args.equal
         for name in names
         for layers in args.layer_budgets
     ]
-    contexts = args.context or [model.info.context]
-    if max(contexts) > model.info.context:
-        raise RequestError(
-            f"context {max(contexts)} is longer than the model's {model.info.context}; "
-            "lower --context"
-        )
-    windows = Windows.join(
-        [
-            read_windows(
-                file, model.tokenizer, max(contexts), packed=args.packed, limit=args.windows
-            )
-            for file in args.file
-        ]
-    )
+    windows, contexts = windows_of(args, model)
     named = {**_named(model), "baseline": baseline.info.name if baseline else None}
     return [
         {**asdict(result), **named}
