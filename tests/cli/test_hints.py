@@ -8,7 +8,7 @@ import pytest
 
 import dcp
 from dcp.cli.hints import worded
-from dcp.cli.main import main
+from dcp.cli.main import COMMANDS, main
 from dcp.errors import RequestError
 
 PACKAGE = Path(dcp.__file__).parent
@@ -40,8 +40,7 @@ def test_a_command_prints_the_hint(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-COMMANDS = "train|trace|eval|study|bench|figure|view|models|pack|compare|cost|tag"
-OPTION = re.compile(rf"(^|\s)--[a-z]|python -m dcp|\bdcp ({COMMANDS})\b")
+OPTION = re.compile(rf"(^|\s)--[a-z]|python -m dcp|\bdcp ({'|'.join(COMMANDS)})\b")
 
 
 def commands_in_errors(source: str) -> list[str]:
