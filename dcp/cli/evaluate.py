@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dcp.cli.budgets import SHOWN, gated, rows_of, windows_of
 from dcp.cli.parser import add_json, add_model, count, number
-from dcp.cli.tasks import results_of
+from dcp.cli.tasks import named, rows_of_tasks
 from dcp.cli.terminal import notes, print_json, print_table
 from dcp.errors import RequestError
 
@@ -137,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
     for opened in (model, baseline):
         if opened is not None:
             to_device(opened.loaded, args.device)
-    rows = (_of_tasks if args.task else _perplexity)(args, model, baseline, shifts)
+    rows = (rows_of_tasks if args.task else _perplexity)(args, model, baseline, shifts)
     if args.json:
         print_json(rows)
     elif args.budget:
@@ -162,7 +162,7 @@ def _perplexity(
     from dcp.policies.registry import policy_of
 
     if args.budget:
-        given = {**_named(model), "baseline": baseline.info.name if baseline else None}
+        given = {**named(model), "baseline": baseline.info.name if baseline else None}
         return [{**row, **given} for row in rows_of(args, model, baseline)]
     names = () if args.policies is None else args.policies or ("window", "strided", "sink")
     for name in names:
@@ -177,9 +177,9 @@ def _perplexity(
         for layers in args.layer_budgets
     ]
     windows, contexts = windows_of(args, model)
-    named = {**_named(model), "baseline": baseline.info.name if baseline else None}
+    given = {**named(model), "baseline": baseline.info.name if baseline else None}
     return [
-        {**asdict(result), **named}
+        {**asdict(result), **given}
         for context in contexts
         for result in evaluate(
             model.loaded,
@@ -190,16 +190,3 @@ def _perplexity(
             progress=notes("eval"),
         )
     ]
-
-
-def _of_tasks(
-    args: argparse.Namespace, model: OpenModel, baseline: OpenModel | None, shifts: list[float]
-) -> list[dict[str, Any]]:
-    arms: list[tuple[OpenModel, list[float | None]]] = [(model, [*shifts])]
-    if baseline is not None:
-        arms.append((baseline, [None]))
-    return [{**asdict(result), **_named(arm)} for arm, result in results_of(args, arms)]
-
-
-def _named(opened: OpenModel) -> dict[str, Any]:
-    return {"model": opened.info.name, "weights_sha256": opened.loaded.weights_sha256}

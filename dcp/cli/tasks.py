@@ -1,9 +1,10 @@
-"""What ``dcp eval --task`` scores: the zero-shot tasks, WikiText-2, passkey retrieval."""
+"""What ``dcp eval --task`` computes: zero-shot choices, retrieval of a key, word perplexity."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,24 +15,29 @@ if TYPE_CHECKING:
     from dcp.evaluate.tasks import Task
     from dcp.model.registry import OpenModel
 
-__all__ = ["results_of"]
+__all__ = ["named", "rows_of_tasks"]
 
 
-def results_of(
-    args: argparse.Namespace, arms: Sequence[tuple[OpenModel, list[float | None]]]
-) -> Iterator[tuple[OpenModel, Any]]:
-    """Each task's results on each arm, a model and its gate shifts (None: without gates)."""
+def rows_of_tasks(
+    args: argparse.Namespace, model: OpenModel, baseline: OpenModel | None, shifts: list[float]
+) -> list[dict[str, Any]]:
+    """The rows of ``args.task``: each task and gate shift, then the baseline's."""
     from dcp.evaluate.tasks import read_task
 
-    # All files of choices are read before the first is scored.
+    # All files are read before the first is scored.
     tasks: list[_Task] = [
         _OTHERS.get(name) or partial(_choices, read_task(name, args.data, args.limit))
         for name in args.task
     ]
-    for of_task in tasks:
-        for arm, settings in arms:
-            for result in of_task(args, arm, settings):
-                yield arm, result
+    arms: list[tuple[OpenModel, list[float | None]]] = [(model, [*shifts])]
+    if baseline is not None:
+        arms.append((baseline, [None]))
+    return [
+        {**asdict(result), **named(arm)}
+        for of_task in tasks
+        for arm, settings in arms
+        for result in of_task(args, arm, settings)
+    ]
 
 
 def _choices(
@@ -71,3 +77,8 @@ def _first(folder: Path, name: str) -> Path:
 
 _Task: TypeAlias = "Callable[[argparse.Namespace, OpenModel, list[float | None]], list[Any]]"
 _OTHERS: dict[str, _Task] = {"passkey": _passkey, "wikitext2": _wikitext}
+
+
+def named(opened: OpenModel) -> dict[str, Any]:
+    """Whose results a row has."""
+    return {"model": opened.info.name, "weights_sha256": opened.loaded.weights_sha256}
