@@ -226,5 +226,5 @@ def test_no_cache_of_the_process_holds_a_text() -> None:
     }
     assert found == {
         *("picture", "_component", "settings", "_thread", "_samples", "worker", "warm"),
-        *("_set_apart_once", "open_study", "_sample", "_view", "_ear"),
+        *("_departures", "open_study", "_sample", "_view", "_ear"),
     }

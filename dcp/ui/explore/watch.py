@@ -10,23 +10,20 @@ import streamlit as st
 
 from dcp.ui.explore.component import linked_view
 from dcp.ui.explore.plain_view import plain_view
-from dcp.ui.follow import follow_run
+from dcp.ui.follow import every, follow_run
 from dcp.ui.links import point
 from dcp.ui.session import Session
 from dcp.ui.worker import Status
 from dcp.viewer.payload import Speed, payload
 
-__all__ = ["EVERY", "progress", "watch"]
+__all__ = ["progress", "watch"]
 
 _ASKED, _KNOWN = "view asked", "view known"
 
-EVERY = 0.25
-"""Seconds between two looks at a run."""
-
 
 def watch(session: Session) -> None:
-    """Show the trace; while a run is on, update it every ``EVERY`` seconds."""
-    st.fragment(_look, run_every=EVERY if session.work.job is not None else None)(session)
+    """Show the trace; while a run is on, look at it again and again."""
+    st.fragment(_look, run_every=every(session))(session)
 
 
 def _look(session: Session) -> None:
