@@ -33,6 +33,7 @@ from dcp.text.documents import documents_of
 from dcp.text.table import to_csv
 from dcp.text.tokens import Tokenizer
 from dcp.trace import Trace
+from dcp.trace.file import create, drop_stale, write
 
 __all__ = [
     "StudyPlan",
@@ -79,12 +80,19 @@ def cut(documents: Sequence[str], tokenizer: Tokenizer, room: int, limit: int = 
     windows = []
     for number, document in enumerate(documents):
         offsets = tokenizer.encode(document).offsets
+        # What the tokenizer puts around a text is put around each window anew.
+        offsets = offsets[offsets[:, 0] < offsets[:, 1]]
         begin = 0
         while begin < len(offsets):
-            end = min(begin + room, len(offsets))
-            if end < len(offsets):
-                end = _between_words(document, offsets, begin, end)
-            text = document[int(offsets[begin, 0]) : int(offsets[end - 1, 1])]
+            end, excess = begin + room, 0
+            while True:
+                end = max(min(end - excess, len(offsets)), begin + 1)
+                if end < len(offsets):
+                    end = _between_words(document, offsets, begin, end)
+                text = document[int(offsets[begin, 0]) : int(offsets[end - 1, 1])]
+                excess = len(tokenizer.encode(text).offsets) - room
+                if excess <= 0 or end == begin + 1:
+                    break
             if text.strip():
                 windows.append((number, text))
             begin = end
@@ -252,24 +260,26 @@ def _files(folder: Path, number: int) -> tuple[Path, Path]:
 
 
 def _claim(folder: Path, plan: StudyPlan) -> None:
-    """Make the folder this plan's; refuse one that is another's."""
-    (folder / "windows").mkdir(parents=True, exist_ok=True)
-    mine = json.dumps(asdict(plan), indent=2) + "\n"
+    """Make the folder this plan's; refuse one that is another's.
+
+    Raises RequestError where it cannot be made or read, too.
+    """
+    path, mine = folder / "plan.json", json.dumps(asdict(plan), indent=2) + "\n"
     try:
-        with (folder / "plan.json").open("x", encoding="utf-8") as file:
-            file.write(mine)
-        return
-    except FileExistsError:
-        pass
-    end = time.monotonic() + 5
-    while (found := (folder / "plan.json").read_text(encoding="utf-8")) != mine:
-        # Another process may have made the file and not yet filled it.
-        if found or time.monotonic() > end:
-            raise RequestError(f"{folder} holds another study (plan.json): name a new folder")
-        time.sleep(0.05)
+        (folder / "windows").mkdir(parents=True, exist_ok=True)
+        if path.is_file() and path.stat().st_size == 0:
+            # Left by a process that was killed: it claims nothing.
+            path.unlink()
+        create(path, mine.encode())
+        for kept in (folder, folder / "windows", folder / "tables"):
+            drop_stale(kept.glob("*.part"))
+        found = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as wrong:
+        reason = wrong.strerror if isinstance(wrong, OSError) else "it is not text"
+        raise RequestError(f"cannot use {folder} for a study: {reason}") from None
+    if found != mine:
+        raise RequestError(f"{folder} holds another study (plan.json): name a new folder")
 
 
 def _write(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    write(path, text.encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dcp.cli.parser import add_json
+from dcp.cli.parser import add_json, folder
 from dcp.cli.terminal import note, print_json
 
 __all__ = ["add_arguments", "run"]
@@ -15,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "kind", choices=("static",), help="static: the model in the page, no server"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write it")
+    parser.add_argument(
+        "--out", type=folder, required=True, metavar="DIR", help="where to write it"
+    )
     parser.add_argument("--model", metavar="M", help="a bundled name or a checkpoint folder")
     parser.add_argument(
         "--hub-model", metavar="OWNER/NAME", help="the model's page on the hub, for the README"

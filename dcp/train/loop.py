@@ -24,7 +24,7 @@ from dcp.resources import needs
 from dcp.train.build import build, read_teacher, split_parameters
 from dcp.train.build import optimizers as make_optimizers
 from dcp.train.data import Shards
-from dcp.train.run_folder import Log, check_disk, checkpoint, find_last, restore, save_model
+from dcp.train.run_folder import Log, check_disk, checkpoint, find_last, restore, save_model, swap
 from dcp.train.schedule import learning_rate_at
 from dcp.train.settings import TrainSettings
 from dcp.train.step import accumulate
@@ -119,7 +119,8 @@ def train(
     bar.close()
     final = out / "final"
     if main:
-        save_model(final, transformer, hf_config, gates, tokenizer, torch.bfloat16)
+        bf16 = torch.bfloat16
+        swap(final, lambda at: save_model(at, transformer, hf_config, gates, tokenizer, bf16))
     return final
 
 
