@@ -1,4 +1,4 @@
-"""A text that grows by tokens, with the span of each. Knows the bytes of tokens and nothing else."""
+"""A text that grows by tokens, with the span of each. Knows the bytes of tokens alone."""
 
 from __future__ import annotations
 

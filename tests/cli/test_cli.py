@@ -302,8 +302,7 @@ def test_a_place_that_cannot_be_written_is_one_line_before_the_work(
 def test_a_closed_stream_is_refused_or_does_without(closed: int, status: int) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "dcp", "models", "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         preexec_fn=lambda: os.close(closed),
         text=True,
         timeout=60,
