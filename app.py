@@ -12,6 +12,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 import streamlit as st
 
 from dcp.errors import DcpError
+from dcp.ui.explore.earlier import open_named
+from dcp.ui.footer import footer
 from dcp.ui.guard import guard
 from dcp.ui.links import open_link
 from dcp.ui.look import problem, style
@@ -51,6 +53,8 @@ guard(settings())
 enter()
 session = current()
 session.page = page.title
+st.session_state.setdefault("first page", page.title)
+open_named(session)
 open_link(session)
 sidebar(session)
 if page.title == PAGES_IN_ORDER["explore"]:
@@ -60,6 +64,7 @@ try:
     page.run()
 except DcpError as error:
     problem(str(error))
+footer(session)
 warm()
 # What a page imports comes with its first visit.
 set_apart(f"page {page.title}")

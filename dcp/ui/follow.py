@@ -11,10 +11,11 @@ from dcp.ui.session import Session, current
 from dcp.ui.task import Task, TaskStatus
 from dcp.ui.worker import Status
 
-__all__ = ["every", "follow_run", "follow_task"]
+__all__ = ["WATCHING", "every", "follow_run", "follow_task"]
 
 T = TypeVar("T")
-_WATCHING, _WAITING = 0.25, 1.0
+WATCHING, _WAITING = 0.25, 1.0
+"""Seconds between two looks at what is on, and at what waits."""
 
 
 def every(session: Session) -> float | None:
@@ -26,7 +27,7 @@ def every(session: Session) -> float | None:
     session.work.waiting = job is not None and job.status().state == "queued"
     if job is None:
         return None
-    return _WAITING if session.work.waiting else _WATCHING
+    return _WAITING if session.work.waiting else WATCHING
 
 
 def follow_run(session: Session) -> Status:
@@ -53,7 +54,7 @@ def follow_task(task: Task[T], key: str) -> T | None:
     status = task.status()
     if status.active:
         waits = status.state == "waiting"
-        st.fragment(_look, run_every=_WAITING if waits else _WATCHING)(task, key, waits)
+        st.fragment(_look, run_every=_WAITING if waits else WATCHING)(task, key, waits)
         return None
     if status.state == "failed":
         problem(status.message)
