@@ -7,6 +7,7 @@ no more. Knows what the app's first page says, and nothing of how it is served.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
 from collections.abc import Callable
@@ -22,7 +23,9 @@ __all__ = ["Ended", "Window"]
 
 _WAITING = re.compile(r"Waiting in line: (\d+) runs? before yours\.|You are next\.")
 _ENDED = re.compile(r"Done:|Stopped|The line is full|\d+ runs are waiting")
-_TOLD = re.compile(rf"{_WAITING.pattern}|{_ENDED.pattern}|Writing:|Loading the model")
+_IN_VIEW = re.compile(r'"line": ("(?:[^"\\]|\\.)*")')
+_BEGUN = ("Loading the model", "Reading your text", "Writing:")
+_TOLD = re.compile("|".join([_WAITING.pattern, _ENDED.pattern, *_BEGUN]))
 
 
 @dataclass
@@ -32,7 +35,7 @@ class Ended:
     note     the last line
     seconds  from the press to the end
     places   (moment, runs said to be ahead), whenever it was said
-    begun    when its first token was seen, None if it never was
+    begun    when it was first seen at work, None if it never was
     """
 
     note: str
@@ -112,7 +115,7 @@ class Window:
             before = self._line
             if said := _WAITING.search(before):
                 places.append((time.monotonic(), int(said[1] or 0)))
-            elif begun is None and before.startswith("Writing:"):
+            elif begun is None and before.startswith(_BEGUN):
                 begun = time.monotonic()
         return Ended(self._line, time.monotonic() - start, places, begun)
 
@@ -154,7 +157,7 @@ class Window:
 
     def _hear(self, message: ForwardMsg) -> None:
         kind = message.WhichOneof("type")
-        if kind == "new_session" and not message.new_session.fragment_ids_this_run:
+        if kind == "new_session" and not message.metadata.run.fragment_ids:
             # A page drawn anew asks anew for what it wants polled.
             self._stop_timers()
         elif kind == "navigation":
@@ -180,6 +183,8 @@ class Window:
             self._take(element.markdown.body)
         elif kind == "text":
             self._take(element.text.body)
+        elif found := _IN_VIEW.search(element.bidi_component.json):
+            self._take(str(json.loads(found[1])))
 
     def _take(self, text: str) -> None:
         """Keep what tells of the run."""
