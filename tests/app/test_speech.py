@@ -242,4 +242,7 @@ def test_live_words_are_tagged_once(open_page: Open) -> None:
     run = session(page)
     run.show(random_sample(3)[0], (), "upload", "")
     at_speech(page)
+    end = time.monotonic() + 20
+    while not run.shown.words and time.monotonic() < end:
+        page.run()
     assert run.shown.words == plain_words(run.shown.trace)

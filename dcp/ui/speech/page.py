@@ -12,8 +12,8 @@ import streamlit as st
 from dcp.errors import DcpError
 from dcp.stats.groups import By
 from dcp.stats.lives import Phase, Pieces
-from dcp.ui import services
 from dcp.ui.look import empty, problem
+from dcp.ui.naming import named
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 from dcp.ui.speech.batch import batch
@@ -67,9 +67,7 @@ def _this_text(session: Session) -> Live | None:
         empty("There is no text to count yet.", "Generate a run, or open a saved trace.")
     elif trace.n_queries < 2:
         empty("This text is a single token.", "Nothing came after it, so nothing was dropped.")
-    else:
-        if not session.shown.words:
-            session.name_words(services.tag(trace))
+    elif named(session, trace):
         if any(word.complete for word in session.shown.words):
             return Live(session.shown.key, [(trace, session.shown.words)])
         empty("There is no whole word in this text.", "Take one with words in it.")
