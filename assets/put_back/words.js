@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 30f114619074c803.
+// Built from web/ by "make web"; sources f635e1af96c1429a.
 
 // put_back/words.js
 var shown = /* @__PURE__ */ new WeakMap();

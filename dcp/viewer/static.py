@@ -74,7 +74,9 @@ def html(trace: Trace, words: Sequence[WordSpan] = ()) -> str:
     """One HTML document showing ``trace``; ``words`` add parts of speech and whole-word strikes."""
     data = _json(payload(trace, words))
     data = "".join(_ESCAPES.get(c, c) for c in data)
-    return _document(_BOOT, _PAGE_CSS, f'<script type="application/json" id="trace">{data}</script>')
+    return _document(
+        _BOOT, _PAGE_CSS, f'<script type="application/json" id="trace">{data}</script>'
+    )
 
 
 def embed(trace: Trace, words: Sequence[WordSpan] = ()) -> str:

@@ -34,12 +34,22 @@ def open_app(window: Callable[..., Page], app_address: str) -> Open:
     return open_one
 
 
+def open_form(page: Page) -> None:
+    """Unfold the form, where it is folded."""
+    box = page.get_by_role("textbox", name="Your text")
+    if not box.is_visible():
+        page.get_by_text("Try your own text").first.click()
+    box.wait_for()
+
+
 def write(page: Page, text: str) -> None:
+    open_form(page)
     page.get_by_role("textbox", name="Your text").fill(text)
     page.get_by_role("textbox", name="Your text").press("Control+Enter")
 
 
 def generate(page: Page) -> None:
+    open_form(page)
     page.get_by_role("button", name="Generate", exact=True).click()
 
 
@@ -54,15 +64,19 @@ def stream(page: Page, text: str = "Some words about the sea and a boat.") -> No
 
 def ask_for(page: Page, tokens: int) -> None:
     """Set the number of new tokens."""
+    open_form(page)
+    page.get_by_role("button", name="Settings").click()
     box = page.get_by_role("spinbutton", name="New tokens")
     box.fill(str(tokens))
     box.press("Enter")
     page.get_by_text(f"beside {tokens} new ones").wait_for()
+    page.keyboard.press("Escape")
+    box.wait_for(state="hidden")
 
 
 def note(page: Page, starts: str) -> str:
     """The line above the view, once it starts as wanted."""
-    line = page.locator(".st-key-line").get_by_text(re.compile(f"^{re.escape(starts)}"))
+    line = page.locator(".dcp .line").get_by_text(re.compile(f"^{re.escape(starts)}"))
     line.wait_for()
     return str(line.inner_text())
 
@@ -95,6 +109,7 @@ def test_the_first_paint_shows_the_sample(window: Callable[..., Page], app_addre
 
 def test_the_token_count_follows_the_typing(open_app: Open) -> None:
     page = open_app()
+    open_form(page)
     box = page.get_by_role("textbox", name="Your text")
     box.fill("")
     box.press_sequentially("one two three", delay=15)
@@ -139,7 +154,7 @@ def test_a_run_streams_in_and_stays(open_app: Open) -> None:
     stream(page, "Rivers rose for three days before anyone in the village moved.")
     first = step(page)
     until(page, f"{STEP} > value", first)
-    assert "tok/s" in page.locator(".tile").nth(2).inner_text()
+    assert "tok/s" in page.locator(".tile").nth(3).inner_text()
     note(page, "Done:")
     # The same view all along: nothing was taken down and built anew.
     assert page.evaluate(f"() => {VIEW}.querySelector('.dcp').mark") == 1
@@ -152,7 +167,7 @@ def test_nothing_moves_while_a_run_streams_in(open_app: Open) -> None:
     page = open_app(height=1600)
     stream(page)
     tops = set()
-    while page.locator(".st-key-line").get_by_text(re.compile("^Writing:")).count():
+    while page.locator(".dcp .line").get_by_text(re.compile("^Writing:")).count():
         tops.add(round(page.locator(".dcp .stage").bounding_box()["y"]))
         page.wait_for_timeout(40)
     note(page, "Done:")
@@ -168,10 +183,8 @@ def test_sliding_back_during_a_run_is_respected(open_app: Open) -> None:
     page.locator(".scrub").focus()
     page.keyboard.press("Home")
     until(page, f"{STEP} === value", 0)
-    line = page.locator(".st-key-line").inner_text()
-    page.wait_for_function(
-        "(line) => document.querySelector('.st-key-line').innerText !== line", arg=line
-    )
+    line = page.locator(".dcp .line").inner_text()
+    page.wait_for_function(f"(line) => {VIEW}.querySelector('.line').innerText !== line", arg=line)
     assert step(page) == 0
     page.get_by_role("button", name="newest").click()
     until(page, f"{STEP} > value", 0)
