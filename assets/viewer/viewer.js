@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources f635e1af96c1429a.
+// Built from web/ by "make web"; sources 499951a56aa2f8c2.
 
 // viewer/hello.js
 var RUN = "dcp run";
@@ -359,9 +359,11 @@ function showFindings(view) {
     ...found.map(({ parts, step, layer }) => {
       const b = node("button", "finding");
       b.type = "button";
-      const [[claim], ...rest] = parts;
-      b.append(node("b", "", claim), " ", node("span", "to", `step ${step}`), " ", ...rest);
-      b.title = `${claim}${rest.join("")}`;
+      const sentence = node("span", "sentence");
+      for (const part of parts)
+        sentence.append(Array.isArray(part) ? node("b", "", part[0]) : part);
+      b.append(sentence, node("span", "to", `step ${step}`));
+      b.title = sentence.textContent;
       b.onclick = () => {
         view.stop();
         if (layer !== void 0) view.setLayer(layer);

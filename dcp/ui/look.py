@@ -44,8 +44,8 @@ _CSS = """
 .st-key-head { flex-direction: row; flex-wrap: wrap; align-items: baseline; gap: 0 1.1rem; }
 .st-key-head > * { width: auto !important; flex: 0 1 auto; }
 .st-key-head h1 { font-size: 1.5rem; padding: 0; }
-.st-key-ask [data-testid="stExpander"] summary { padding-block: 0.3rem; min-height: 0; }
-.st-key-stop:has(button:disabled) { visibility: hidden; }
+.st-key-ask [data-testid="stExpander"] summary { padding-block: 0.42rem; min-height: 0; }
+.st-key-stop:has(button:disabled) { display: none; }
 .st-key-footer { border-top: 1px solid var(--st-border-color, rgba(120, 130, 143, 0.3));
   padding-top: 0.5rem; margin-top: 1rem; }
 .st-key-footer p { font-size: 0.85rem; }
@@ -55,7 +55,6 @@ _CSS = """
 @media (max-width: 640px) {
   .st-key-head h1 { font-size: 1.25rem; }
   .st-key-head [data-testid="stCaptionContainer"] { display: none; }
-  .st-key-stop:has(button:disabled) { display: none; }
 }
 </style>
 """

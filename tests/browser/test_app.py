@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from dcp.trace import Trace
+from tests.browser.static_view import serious
 from tests.helpers.traces import DESIGN
 
 Page = Any
@@ -94,8 +95,10 @@ STEP = "Number(r.querySelector('.grip').textContent)"
 UNREAD = "r.querySelectorAll('.u.fut').length"
 
 
-def test_the_first_paint_shows_the_sample(window: Callable[..., Page], app_address: str) -> None:
-    page = window()
+def test_the_first_screen_is_a_film_that_plays_by_itself(
+    window: Callable[..., Page], app_address: str
+) -> None:
+    page = window(width=1440, height=900, motion=True)
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
@@ -103,8 +106,54 @@ def test_the_first_paint_shows_the_sample(window: Callable[..., Page], app_addre
         page.locator(".dcp canvas").wait_for()
         seconds.append(time.perf_counter() - start)
     print(f"first paint after {min(seconds):.2f} s (best of 3)")
+    until(page, f"{STEP} > value && {STEP} < 150", 5)
+    assert page.get_by_role("button", name="Pause").is_visible()
     assert page.locator(".tile").count() == 4
-    assert page.locator(".u.out, .u.k1, .u.k2, .u.k3").count() > 0
+    # Title, text, handle and eight layers of the heatmap: the first 330 pixels of the canvas.
+    assert page.locator(".dcp canvas").bounding_box()["y"] + 330 <= 900
+    assert not page.get_by_role("textbox", name="Your text").is_visible()
+    narrow = window(width=400, height=860)
+    narrow.goto(app_address)
+    narrow.locator(".dcp canvas").wait_for()
+    assert narrow.locator(".dcp canvas").bounding_box()["y"] + 330 <= 860
+    assert serious(narrow) == []
+
+
+def test_a_link_makes_the_run_again_and_a_reload_keeps_it(open_app: Open, app_address: str) -> None:
+    page = open_app()
+    stream(page, "Lanterns hung over the harbour & all was quiet.")
+    note(page, "Done:")
+    page.get_by_text("share", exact=True).click()
+    page.get_by_role("button", name="Copy link").click()
+    box = page.get_by_role("textbox", name="The link, to copy by hand")
+    said = page.get_by_text("Copied. The link holds")
+    box.or_(said).wait_for()
+    link = box.input_value() if box.count() else page.evaluate("navigator.clipboard.readText()")
+    assert link.startswith(f"{app_address}/#text=Lanterns+hung+over+the+harbour+%26")
+    text = page.locator(".dcp .text").inner_text()
+    other = open_app()
+    other.goto("about:blank")
+    other.goto(link)
+    note(other, "Done:")
+    assert other.locator(".dcp .text").inner_text() == text
+    page.reload()
+    note(page, "Done:")
+    assert page.locator(".dcp .text").inner_text() == text
+
+
+def test_a_hostile_link_runs_its_text_and_nothing_else_of_it(
+    open_app: Open, app_address: str
+) -> None:
+    page = open_app()
+    page.goto("about:blank")
+    page.goto(
+        f"{app_address}/#text=%3Cimg%20src=x%20onerror=%22window.pwned=1%22%3E%20words"
+        "&model=/etc/passwd&new=99999999&seed=-1&shift=77&temperature=nan&step=1e9&layer=x"
+    )
+    note(page, "Done:")
+    page.get_by_text("cannot be used here").wait_for()
+    assert page.locator(".dcp .text").inner_text().startswith("<img src=x")
+    assert page.evaluate("window.pwned") is None
 
 
 def test_the_token_count_follows_the_typing(open_app: Open) -> None:
@@ -311,6 +360,9 @@ def test_narrow_windows_do_not_scroll_sideways(open_app: Open, dark: bool) -> No
     assert main.evaluate("(e) => e.scrollWidth - e.clientWidth") <= 0
     theme = page.locator(".dcp").get_attribute("data-theme")
     assert theme == ("dark" if dark else "light")
+    open_form(page)
+    assert main.evaluate("(e) => e.scrollWidth - e.clientWidth") <= 0
+    assert serious(page) == []
 
 
 def test_nothing_of_streamlits_own_clutter_is_there(open_app: Open) -> None:

@@ -27,6 +27,9 @@ def run_settings(models: list[ModelInfo], limits: Settings) -> None:
         if limits.public
         else "A bundled model; or type a checkpoint folder or a Hugging Face Hub id.",
     )
+    # Not as defaults of the widgets: a link sets them too.
+    state.setdefault("temperature", 0.8)
+    state.setdefault("seed", 0)
     info = named(models, model) if model else None
     chat_choice(info)
     most = min(limits.new_tokens, info.context - 1 if info else limits.new_tokens)
@@ -46,8 +49,7 @@ def run_settings(models: list[ModelInfo], limits: Settings) -> None:
         "Temperature",
         0.0,
         1.5,
-        0.8,
-        0.05,
+        step=0.05,
         key="temperature",
         persist_state="session",
         help="How freely the next token is drawn; 0 always takes the most likely one.",
@@ -56,7 +58,6 @@ def run_settings(models: list[ModelInfo], limits: Settings) -> None:
         "Seed",
         0,
         2**31 - 1,
-        0,
         key="seed",
         persist_state="session",
         help="The same seed draws the same tokens again.",
