@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 30f114619074c803.
+// Built from web/ by "make web"; sources 499951a56aa2f8c2.
 
 // typing/typing.js
 var PAUSE = 350;
