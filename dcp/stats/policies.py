@@ -134,7 +134,13 @@ def rates_of_policies(beside: Beside, words: Sequence[Word], horizon: int = 32) 
         if name == "none":
             continue
         table = drop_table(
-            [(trace, words)], "group", horizon=horizon, source="both", pieces="all", n_boot=200
+            [(trace, words)],
+            "group",
+            horizon=horizon,
+            source="both",
+            pieces="all",
+            least=1,
+            n_boot=1,
         )
         parts.append(table.assign(policy=name))
     found = pd.concat(parts, ignore_index=True)

@@ -24,6 +24,7 @@ from dcp.stats.policies import overlap, policy_table, word_table
 from dcp.trace import ALIVE, Trace
 from dcp.ui.compare.ready import CHOICES, ready
 from dcp.ui.compare.verdict import policies_verdict
+from dcp.ui.compare.writing import NEW_TOKENS
 from dcp.ui.samples import load_sample, sample_names
 from tests.app.rooms import TEXT, bundle, charts, press, said, session, settle
 from tests.helpers.traces import make_trace, random_trace, with_meta
@@ -110,6 +111,23 @@ def test_other_policies_on_the_same_tokens(show: Show) -> None:
     assert table.set_index("policy").loc["none", "kl"] == pytest.approx(0, abs=1e-6)
     # What it was matched to, and what was held, are both said.
     assert f"{first.held().mean():.1f} entries a layer" in policies_verdict(table)
+
+
+def test_dense_and_pruned_write_side_by_side(show: Show) -> None:
+    page = show()
+    page.selectbox(key="compare-b").set_value("both written on, live").run()
+    page = settle(press(page, "writing-go"), "writing-asked")
+    assert not page.exception
+    found = page.session_state["writing-asked"].task.status().result
+    assert found.b.sparsity_mean_steps() == 0 < found.a.sparsity_mean_steps()
+    given = session(page).shown.trace.prompt_tokens
+    assert found.a.token_ids[:given].tolist() == found.b.token_ids[:given].tolist()
+    assert found.a.tokens == found.b.tokens == given + NEW_TOKENS
+    pruned, dense = page.session_state["writing-race"].look()
+    assert (pruned.tokens, dense.tokens) == (NEW_TOKENS, NEW_TOKENS)
+    assert 0 < pruned.live < dense.live
+    # What was typed is shown as text, never in markup.
+    assert not any("pwned" in str(getattr(e, "value", "")) for e in page.get("html"))
 
 
 def test_two_sparsities_of_the_same_tokens(show: Show) -> None:

@@ -34,6 +34,10 @@ def policies_shown(beside: Beside, words: Sequence[Word], key: str) -> None:
     """Everything about one text under several policies; ``key`` is unique to it."""
     table = _table(key, beside)
     st.markdown(f"**{policies_verdict(table)}**")
+    st.caption(
+        "One text, and weights that were trained with these gates and not with the other rules: "
+        "the tables of many texts are in the figure “perplexity”."
+    )
     _tiles(table)
     if beside.left_out:
         st.text("\n".join(f"{title_of(n)}: {why}" for n, why in beside.left_out.items()))
@@ -50,7 +54,7 @@ def policies_shown(beside: Beside, words: Sequence[Word], key: str) -> None:
                         config=_CONFIG)  # fmt: skip
         st.caption(
             "Share of words dropped within 32 steps in a layer taken at random (Kaplan–Meier); "
-            "words of any length, of prompt and continuation. Blank: fewer than 20 words."
+            "words of any length, of prompt and continuation. Under 20 words a share may be chance."
         )
     _details(beside, table)
 

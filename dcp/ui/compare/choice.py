@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["Choice", "first", "other"]
 
 THIS, UPLOAD = "this run", "a saved trace"
-OFF, POLICY, DIAL, MODEL, TEXT = (
+OFF, POLICY, WRITE, DIAL, MODEL, TEXT = (
     "A's tokens, gates off",
     "A's tokens, other policies",
+    "both written on, live",
     "A's tokens, another sparsity",
     "A's text, another model",
     "another text, same model",
@@ -47,6 +48,7 @@ class Choice:
 
     name      as the page says it; ``key`` is unique
     policies  those that A's tokens are to be read under, where that is what B is
+    written   A's given text is written on twice, with the gates and with nothing dropped
     """
 
     name: str
@@ -55,6 +57,7 @@ class Choice:
     read: Read | None = None
     model: str | None = None
     policies: tuple[str, ...] = ()
+    written: bool = False
 
 
 def first(session: Session, limits: Settings) -> tuple[str, Trace] | None:
@@ -94,6 +97,7 @@ def other(session: Session, limits: Settings, a: Trace) -> Choice | None:
     options = [
         OFF,
         POLICY,
+        WRITE,
         DIAL,
         TEXT,
         *([MODEL] if len(models()) > 1 or not limits.public else []),
@@ -103,6 +107,8 @@ def other(session: Session, limits: Settings, a: Trace) -> Choice | None:
         return Choice("A's tokens, gates off", "off", read=_replayed(None))
     if chosen == POLICY:
         return _policies(a)
+    if chosen == WRITE:
+        return Choice("nothing dropped", "write", written=True)
     if chosen == DIAL:
         return _dial(session, a)
     if chosen == TEXT:

@@ -22,6 +22,7 @@ from dcp.ui.compare.choice import Choice, first, other
 from dcp.ui.compare.ready import ready
 from dcp.ui.compare.verdict import gates_off_is
 from dcp.ui.compare.view import compared
+from dcp.ui.compare.writing import NEW_TOKENS, race, watched
 from dcp.ui.follow import follow_task
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
@@ -46,7 +47,9 @@ def compare(session: Session, limits: Settings) -> None:
     if b is None:
         return
     key = (f"{name_a} {id(a)}", b.key)
-    if b.policies:
+    if b.written:
+        _written(session, limits, a, key)
+    elif b.policies:
         _under_policies(session, limits, a, b, key)
     else:
         _two_runs(session, limits, (name_a, a), b, key)
@@ -77,6 +80,26 @@ def _two_runs(
         )
     elif asked is None:
         st.caption(f"The model reads A's text again, token by token as it stands: {_takes(a, 2)}.")
+
+
+def _written(session: Session, limits: Settings, a: Trace, key: tuple[str, str]) -> None:
+    asked: Asked[Pair] | None = last_asked("writing", key)
+    if st.button("Write", type="primary", key="writing-go"):
+        found, work = race(a)
+        asked = ask(session, limits, "writing", key, work, services.maker_of(session, a).name)
+        st.session_state["writing-race"] = found
+    if asked is None:
+        takes = _takes(a, 3 * NEW_TOKENS / max(a.tokens, 1))
+        st.caption(
+            f"A's given text, written on by {NEW_TOKENS} tokens twice at once: with its gates, and "
+            f"with nothing dropped: {takes}."
+        )
+        return
+    watched(st.session_state["writing-race"], asked.task)
+    pair = follow_task(asked.task, "writing")
+    if pair is not None:
+        names = ("with its gates", "nothing dropped")
+        compared(pair, names, "|".join(key), gates_off_is(_base(session, a)))
 
 
 def _under_policies(

@@ -194,4 +194,6 @@ def _model_of(about: Mapping[str, Any]) -> str:
             meta = Trace.load(path).meta
             if meta.weights_sha256 == weights:
                 return f"Model {meta.model}, weights {weights[:8]}"
-    return f"Weights {weights[:8]}"
+    # A study may have been made from a folder that is called "model".
+    name = str(about["model"])
+    return f"Weights {weights[:8]}" if name == "model" else f"Model {name}, weights {weights[:8]}"
