@@ -65,7 +65,6 @@ def _run(subject: Subject, page: Page) -> Drawing:
         left.plot(
             context[timed], middle, color=page.palette.ink, lw=1.1, label=f"median of {_WINDOW}"
         )
-        left.set_xlim(0, trace.n_queries * 1.02)
         left.set_ylim(0, float(np.quantile(rate, 0.98)) * 1.15)
         left.legend(loc="lower left")
         right.plot(
