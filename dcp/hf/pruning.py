@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from dcp.arguments import real, whole
 from dcp.errors import ModelError, RequestError
 from dcp.hf.gates import read_gates
-from dcp.hf.rows import forgetting_cache, rows_of
-from dcp.hf.state import MARK, Pruning, pruning_of
+from dcp.hf.layers import forgetting_cache, rows_of
+from dcp.hf.refusals import refuse_call, refuse_model
+from dcp.hf.rows import Rows
+from dcp.hf.state import MARK, Call, Pruning, pruning_of
 from dcp.model.config import ModelConfig
 from dcp.policies.budget import budget_for_sparsity
 from dcp.policies.registry import policy_of
@@ -52,21 +56,17 @@ def prune(
     `cache` can be given and used again over turns. Raises RequestError or ModelError in one line,
     for a compiled model among others.
     """
-    if pruning_of(model) is not None:
-        restore(model)
-    plain = isinstance(model, nn.Module) and not hasattr(model, "_orig_mod")
-    if not plain or not hasattr(model, "set_attn_implementation"):
-        raise RequestError("give the transformers model itself, not a compiled or wrapped one")
-    parameter = next(model.parameters())
-    if parameter.device.type != "cpu":
-        raise RequestError(
-            f"the model is on {parameter.device}: pruning inside transformers runs on the CPU; "
-            "use model.to('cpu'), or the engine (dcp.record) for a GPU"
-        )
+    refuse_model(model)
     config = ModelConfig.from_hf(model.config.to_dict())
     rule = policy_of(policy)
     settings = rule.with_settings(policy_settings or {})
-    gates, name, shift = None, model.config.model_type, gate_shift or 0.0
+    if rule.hears(settings):
+        raise RequestError(f"policy {policy} reads an instruction in our engine only: dcp.record")
+    budget = None if budget is None else whole("budget", budget)
+    if budget is not None and budget < 1:
+        raise RequestError(f"budget must be 1 entry a layer or more, not {budget}")
+    gates, name = None, model.config.model_type
+    shift = 0.0 if gate_shift is None else real("gate shift", gate_shift)
     if policy == "gates":
         if checkpoint is None:
             raise RequestError("policy gates needs a checkpoint: name one whose gates decide")
@@ -75,29 +75,36 @@ def prune(
         if sparsity is not None:
             if gate_shift is not None:
                 raise RequestError("give a gate shift or a sparsity, not both")
-            shift = found.shift_for(sparsity)
+            shift = found.shift_for(real("sparsity", sparsity))
     else:
         if gate_shift is not None:
             raise RequestError(f"policy {policy} has no gates to shift: give a budget")
         if rule.budgeted and (budget is None) == (sparsity is None):
             raise RequestError(f"policy {policy} needs a budget or a sparsity, one of them")
         if sparsity is not None and rule.budgeted:
-            budget = budget_for_sparsity(policy, sparsity, config.context, settings)
+            share = real("sparsity", sparsity)
+            budget = budget_for_sparsity(policy, share, config.context, settings)
+    before = pruning_of(model)
     state = Pruning(
         config, gates, shift, policy, budget, settings,
-        model.config._attn_implementation, name, parameter.dtype,
+        before.attention if before else model.config._attn_implementation, name,
     )  # fmt: skip
-    state.empty_cache(1)  # what cannot be kept is refused here, not in the first call
+    state.home.make([1], model.dtype)  # what cannot be kept is refused here, not in the first call
+    layers = _attentions(model, config)
+    restore(model)
+    _attach(model, state, layers)
+    return model
+
+
+def _attach(model: Any, state: Pruning, layers: list[nn.Module]) -> None:
     _register()
     model.set_attn_implementation(_NAME)
     setattr(model, MARK, state)
-    layers = _attentions(model, config)
     for index, attention in enumerate(layers):
         attention._dcp = (state, index)  # type: ignore[assignment]
         state.hooks.append(attention.register_forward_pre_hook(_before_attention, with_kwargs=True))
     state.hooks.append(model.register_forward_pre_hook(_before_model, with_kwargs=True))
-    state.hooks.append(model.register_forward_hook(_after_model))
-    return model
+    state.hooks.append(model.register_forward_hook(_after_model, always_call=True))
 
 
 def restore(model: PreTrainedModel) -> PreTrainedModel:
@@ -107,6 +114,7 @@ def restore(model: PreTrainedModel) -> PreTrainedModel:
         return model
     for hook in state.hooks:
         hook.remove()
+    state.hooks.clear()
     for attention in _attentions(model, state.config):
         del attention._dcp
     delattr(model, MARK)
@@ -116,12 +124,16 @@ def restore(model: PreTrainedModel) -> PreTrainedModel:
 
 @contextmanager
 def pruned(model: PreTrainedModel, checkpoint: Any = None, **options: Any) -> Iterator[Any]:
-    """`prune` for the length of a ``with`` block."""
+    """`prune` for the length of a ``with`` block; afterwards the model is as it was, pruned in
+    another way too."""
+    before = pruning_of(model)
     prune(model, checkpoint, **options)
     try:
         yield model
     finally:
         restore(model)
+        if before is not None:
+            _attach(model, before, _attentions(model, before.config))
 
 
 def cache(model: PreTrainedModel) -> Cache:
@@ -129,7 +141,7 @@ def cache(model: PreTrainedModel) -> Cache:
     state = pruning_of(model)
     if state is None:
         raise RequestError("this model is not pruned: call dcp.hf.prune first")
-    return forgetting_cache(state.new_rows(), state.config.layers)
+    return forgetting_cache(Rows(state.home))
 
 
 def _attentions(model: Any, config: ModelConfig) -> list[nn.Module]:
@@ -161,17 +173,11 @@ def _padding(*args: Any, attention_mask: Tensor | None = None, **kwargs: Any) ->
 
 def _before_model(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     state: Pruning = getattr(model, MARK)
-    ids = kwargs.get("input_ids", args[0] if args else None)
-    if ids is None:
-        raise RequestError("a pruned model is given token ids, not embeddings")
+    ids = refuse_call(model, args, kwargs)
     given = kwargs.get("past_key_values")
     rows = rows_of(given)
     if rows is None:
-        if given is not None and given.get_seq_length():
-            raise RequestError(
-                "this cache was filled by another model: make one with dcp.hf.cache(model)"
-            )
-        ours = forgetting_cache(state.new_rows(), state.config.layers)
+        ours = forgetting_cache(Rows(state.home))
         rows = rows_of(ours)
         if given is None:
             kwargs["past_key_values"] = ours
@@ -179,34 +185,65 @@ def _before_model(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
             # generate() keeps the object that it made: its layers become ours.
             given.layers = ours.layers
             given.layer_class_to_replicate = None
+    elif rows.home is not state.home:
+        raise RequestError(
+            "this cache was made by another model, or under other settings: make one with "
+            "dcp.hf.cache(model)"
+        )
     assert rows is not None
-    state.rows = rows
-    rows.begin(ids, kwargs.get("attention_mask"))
+    rows.begin(ids, kwargs.get("attention_mask"), model.dtype)
+    state.rows, state.calls[get_ident()] = rows, Call(rows)
     return args, kwargs
 
 
 def _after_model(model: Any, args: tuple[Any, ...], output: Any) -> None:
-    state: Pruning = getattr(model, MARK)
-    assert state.rows is not None
-    state.rows.end()
+    """Also after a forward that failed: there is no output then, and its rows stay in between."""
+    call = getattr(model, MARK).calls.pop(get_ident(), None)
+    if output is None or call is None:
+        return
+    call.rows.end()
     logits = getattr(output, "logits", None)
-    if logits is not None:
-        state.rows.told(logits.detach())
+    if logits is not None and logits.ndim == 3:
+        call.rows.told(logits.detach())
+
+
+def _call_of(state: Pruning) -> Call:
+    call = state.calls.get(get_ident())
+    if call is None:
+        raise RequestError(
+            "call the model that was given to dcp.hf.prune, not a part or a wrapper of it"
+        )
+    return call
 
 
 def _before_attention(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     state, index = module._dcp
     if state.gates is not None:
         hidden = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
-        state.ready[index] = state.gates[index](hidden)
+        _call_of(state).gates[index] = state.gates[index](hidden)
 
 
 def _attend(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
 ) -> tuple[Tensor, None]:
     state, index = module._dcp
-    assert state.rows is not None
+    call = _call_of(state)
     q, k, v = (x.transpose(1, 2).detach() for x in (query, key, value))
-    with torch.inference_mode():
-        out = state.rows.attend(index, q, k, v, state.ready.pop(index, None))
-    return out.clone(), None
+    # Mixed precision would round what decides.
+    with torch.inference_mode(), torch.autocast(call.rows.home.device.type, enabled=False):
+        out = call.rows.attend(index, q, k, v, call.gates.pop(index, None))
+    return _Untrained.apply(out.clone(), query), None  # type: ignore[no-untyped-call]
+
+
+class _Untrained(torch.autograd.Function):
+    """Rows that were dropped have no gradient, so a backward pass is refused rather than wrong."""
+
+    @staticmethod
+    def forward(ctx: Any, out: Tensor, query: Tensor) -> Tensor:
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        raise RequestError(
+            "a pruned model cannot be trained: call dcp.hf.restore(model) first, or use dcp train"
+        )

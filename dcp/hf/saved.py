@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from dcp.errors import RequestError
-from dcp.hf.rows import forgetting_cache, rows_of
+from dcp.hf.layers import forgetting_cache, rows_of
+from dcp.hf.rows import Rows
 from dcp.hf.state import pruning_of, weights_hash
 from dcp.trace.file import write
 
@@ -90,9 +91,9 @@ def load_cache(model: PreTrainedModel, path: str | os.PathLike[str]) -> Cache:
         raise RequestError(
             f"{path} was made at gate shift {meta.get('gate_shift')}, not {state.gate_shift}"
         )
-    rows = state.new_rows()
+    rows = Rows(state.home)
     try:
-        rows.begin(torch.zeros((batch, 0), dtype=torch.int64), None)
+        rows.start([len(found[f"{row}.ids"]) for row in range(batch)], model.dtype)
         for row in range(batch):
             rows.ids[row] = found[f"{row}.ids"].tolist()
             rows.scores[row] = found[f"{row}.scores"].tolist()
@@ -107,7 +108,7 @@ def load_cache(model: PreTrainedModel, path: str | os.PathLike[str]) -> Cache:
     except (KeyError, TypeError, ValueError, IndexError) as wrong:
         raise RequestError(f"{path} is damaged: {wrong}") from None
     rows.last = found.get("last")
-    return forgetting_cache(rows, state.config.layers)
+    return forgetting_cache(rows)
 
 
 def _check(slots: Any, k: Any, v: Any, k_int: Any, positions: Any, margins: Any, seen: int) -> None:

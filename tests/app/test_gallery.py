@@ -82,7 +82,7 @@ def test_the_gallery_draws_what_it_can_of_the_sample_and_says_that_it_was_typed(
     assert buttons(page) == {"held", "alpha-sigmoid"}
     # One line for each figure that this text cannot give, and the others go on.
     assert "cost: needs a trace with a gates-off run" in texts
-    assert "perplexity: is drawn from results: give what eval wrote of a text" in texts
+    assert "perplexity: is drawn from results: give those of an evaluation on a text" in texts
     assert "(results above)." in texts
     assert "--results" not in texts
     assert "Choice of text: the bundled sample, typed for the app." in texts
@@ -299,15 +299,15 @@ def test_the_same_tokens_under_several_policies_are_one_figure() -> None:
     trace = random_trace(0)
     other = replace(random_trace(0), meta=replace(trace.meta, policy="h2o", budget=9))
     figures = FigureSet(trace, name="a.safetensors", beside={"h2o": other})
-    drawing = figures.draw("policies")
+    drawing = figures.draw("policy-maps")
     assert drawing.data["policy"].tolist() == ["gates", "h2o"]
     assert drawing.caption.count("1 text") == 1
-    assert command(figures.order("policies"), "x.pdf").count(".safetensors") == 2
+    assert command(figures.order("policy-maps"), "x.pdf").count(".safetensors") == 2
     with pytest.raises(RequestError, match="two policies or more"):
-        FigureSet(trace).draw("policies")
+        FigureSet(trace).draw("policy-maps")
     # No other kind pools what different rules dropped.
     with pytest.raises(RequestError, match="one policy"):
         draw("depth", [(trace, ()), (other, ())], figures.page)
     elsewhere = replace(random_trace(1), meta=replace(random_trace(1).meta, policy="h2o"))
     with pytest.raises(RequestError, match="same tokens"):
-        FigureSet(trace, beside={"h2o": elsewhere}).draw("policies")
+        FigureSet(trace, beside={"h2o": elsewhere}).draw("policy-maps")

@@ -43,9 +43,9 @@ KINDS = {
     "overview": Kind("layers by tokens at a step, above the memory", "states", options=("step",)),
     "heatmap": Kind("layers by tokens at a step", "states", options=("step", "span")),
     "figure-1": Kind("thirty tokens by name, layer by layer", "states", options=("step",)),
-    "policies": Kind(
+    "policy-maps": Kind(
         "one text under several policies, layers by tokens",
-        "policies",
+        "policy_maps",
         many=True,
         options=("step",),
     ),
@@ -103,12 +103,16 @@ KINDS = {
         "perplexity against entries held", "quality", options=("axis",), reads="results"
     ),
     "tasks": Kind("zero-shot accuracy against sparsity", "quality", reads="results"),
+    "policies": Kind("policies and gates at equal budgets", "policies", reads="results"),
+    "agreement": Kind("entries that policies hold alike", "agreement", reads="results"),
 }
 
 
 _MADE = {
-    "perplexity": "what eval wrote of a text",
-    "tasks": "what eval wrote of tasks",
+    "perplexity": "those of an evaluation on a text",
+    "tasks": "those of an evaluation on tasks",
+    "policies": "those of an evaluation at budgets",
+    "agreement": "what policies agreed on",
 }
 
 
@@ -137,8 +141,8 @@ def draw(
         if changed and field.name not in entry.options:
             readers = ", ".join(name for name, each in KINDS.items() if field.name in each.options)
             raise RequestError(f"{kind} has no {field.name} to set; it is for {readers}")
-    if kind != "policies" and len({t.meta.policy or "gates" for t, _ in samples}) > 1:
-        raise RequestError(f"{kind} shows one policy; policies shows several of one text")
+    if kind != "policy-maps" and len({t.meta.policy or "gates" for t, _ in samples}) > 1:
+        raise RequestError(f"{kind} shows one policy; policy-maps shows several of one text")
     if len(samples) > 1 and not entry.many:
         pooled = ", ".join(name for name, each in KINDS.items() if each.many)
         raise RequestError(f"{kind} shows one trace; {pooled} pool several")

@@ -138,7 +138,7 @@ class FigureSet:
         return found
 
     def _others(self, kind: str) -> Mapping[str, Trace]:
-        return self.beside if kind == "policies" else {}
+        return self.beside if kind == "policy-maps" else {}
 
     def _sources(self, kind: str) -> tuple[list[Trace], Sequence[Results]]:
         """The traces and results that ``kind`` is drawn from."""

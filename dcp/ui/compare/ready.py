@@ -25,8 +25,13 @@ __all__ = ["CHOICES", "ready"]
 
 _FOLDER = asset("compare")
 
-CHOICES = tuple(name for name in POLICIES if name not in ("gates", "none", "oldest"))
-"""The policies that a text can be read under; oldest-first holds what the local window holds."""
+CHOICES = tuple(
+    name
+    for name, policy in POLICIES.items()
+    if name not in ("gates", "none", "oldest") and policy.instructed != "must"
+)
+"""The policies that a text can be read under as it stands. Oldest-first holds what the local window
+holds; some forms of CItruS need an instruction."""
 
 
 def ready(trace: Trace) -> Beside | None:
