@@ -15,10 +15,16 @@ from dcp.errors import RequestError
 from dcp.stats.estimate import by_cluster, cluster_kind, intervals, median_life, survival
 from dcp.stats.lives import Lives, Phase
 
-__all__ = ["MIN_WORDS", "check_boot", "check_horizon", "rates", "rates_by_layer", "wilson"]
+__all__ = [
+    *("INDEPENDENT", "MIN_WORDS"),
+    *("check_boot", "check_horizon", "rates", "rates_by_layer", "wilson"),
+]
 
 MIN_WORDS = 20
 """Groups with fewer words stay blank."""
+
+INDEPENDENT = "independent words"
+"""An interval that takes words for independent: too narrow where they are not."""
 
 COLUMNS = {
     "group": object,
@@ -50,9 +56,10 @@ def rates(
     """One row per group that occurs and horizon; the columns are those of `drop_table`.
 
     ``source`` is what the lives were observed with; it is named in the table. Groups of fewer than
-    ``least`` words are blank. Those of fewer than 20 that are not have no bootstrap interval, which
-    so few words make too narrow, but Wilson's of as many independent words: "few words". Raises
-    RequestError for a horizon below 1 or without resamples.
+    ``least`` words are blank. With ``least`` below 20, groups of fewer than 20 words, of which
+    resamples would be too narrow, and those that cannot be resampled have Wilson's interval of as
+    many independent words: "independent words". Raises RequestError for a horizon below 1 or
+    without resamples.
     """
     check_boot(n_boot)
     for horizon in horizons:
@@ -82,8 +89,8 @@ def rates(
             seen = at_risk > 0 or curve[g, horizon] == 0
             interval = label if seen and not blank and np.isfinite(low[g, horizon]) else ""
             bounds = float(low[g, horizon]), float(high[g, horizon])
-            if few and seen and not blank:
-                interval, bounds = "few words", wilson(1 - curve[g, horizon], len(words))
+            if least < MIN_WORDS and seen and not blank and (few or not interval):
+                interval, bounds = INDEPENDENT, wilson(1 - curve[g, horizon], len(words))
             rows.append(
                 {
                     **whole,

@@ -23,7 +23,7 @@ from dcp.speech.english import looks_english
 from dcp.stats import drop_table_with_controls
 from dcp.stats.groups import group_names
 from dcp.stats.pooled import HORIZONS, pool, to_json
-from dcp.stats.rates import MIN_WORDS, wilson
+from dcp.stats.rates import INDEPENDENT, MIN_WORDS, wilson
 from dcp.ui.session import Session, Shown
 from dcp.ui.speech import source
 from dcp.ui.speech.finding import finding
@@ -67,7 +67,7 @@ def test_the_page_tells_the_sample_s_statistics(open_page: Open) -> None:
     )
     pd.testing.assert_frame_equal(shown(page), wanted, check_dtype=False)
     assert set(shown(page).arm) == {"gates", "random", "oldest"}
-    assert "within this text" in captions(page)
+    assert "as if words were independent" in captions(page)
     assert "Words of the text given and of what the model wrote, one text" in captions(page)
     # The result comes first, in a sentence.
     assert " go first, " in captions(page)
@@ -282,7 +282,7 @@ def test_a_group_of_few_words_has_the_interval_of_as_many_independent_ones() -> 
     table = drop_table_with_controls([sample], "pos", least=1, source="both", pieces="all")
     scarce = table[(table.words < MIN_WORDS) & table.drop_rate.notna()]
     assert len(scarce)
-    assert set(scarce.interval) == {"few words"}
+    assert set(scarce.interval) == {INDEPENDENT}
     for row in scarce.itertuples():
         assert (row.ci_low, row.ci_high) == wilson(row.drop_rate, row.words)
         assert row.ci_low <= row.drop_rate <= row.ci_high
@@ -304,7 +304,7 @@ def test_the_first_sentence_says_what_the_intervals_allow(
     table = pd.DataFrame(
         {
             "arm": "gates", "group": ["naming", "function"], "words": words,
-            "drop_rate": rate, "ci_low": rate - 0.1, "ci_high": rate + 0.1,
+            "drop_rate": rate, "ci_low": rate - 0.1, "ci_high": rate + 0.1, "interval": "texts",
         }
     )  # fmt: skip
     assert said in finding(table, group_names("group"), 32)

@@ -156,7 +156,8 @@ def what(tables: Tables, filters: Filters) -> str:
     """One line that says what every panel below shows."""
     of = "one text" if tables.texts == 1 else f"{tables.texts:,} texts"
     by = (
-        "95 % intervals within this text (blocks of 64 steps, resampled)"
+        "95 % intervals of drop rates as if words were independent, where the text is too short to "
+        "resample its blocks of 64 steps"
         if tables.texts == 1
         else "95 % intervals over texts (resampled whole, all layers together)"
     )
