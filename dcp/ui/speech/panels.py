@@ -14,7 +14,9 @@ from dcp.figures.screen.speech_behind import hazard_chart, noise_chart, trigger_
 from dcp.stats.groups import group_label, group_names
 from dcp.stats.noise import tagger_accuracy
 from dcp.text.table import to_csv
+from dcp.ui.speech.finding import finding
 from dcp.ui.speech.source import Filters, Live, Tables
+from dcp.ui.speech.study import reference
 
 __all__ = ["panels"]
 
@@ -28,14 +30,23 @@ def panels(tables: Tables, filters: Filters) -> None:
     if table.empty:
         st.caption("No words here: choose another source, length or horizon.")
         return
+    st.markdown(f"**{finding(table, names, filters.horizon)}**")
     left, right = st.columns([3, 2], gap="large")
     with left:
         st.subheader("How soon each kind of word is dropped")
-        chosen = _pick(rate_chart(table, names, filters.horizon, tables.key), "speech-rates")
+        behind = reference(tables.weights, filters) if isinstance(tables, Live) else None
+        chart = rate_chart(table, names, filters.horizon, tables.key, behind)
+        chosen = _pick(chart, "speech-rates")
         st.caption(
-            "Bars: what the gates dropped. Hollow marks: random and oldest-first eviction that "
-            "drop as many entries per layer and step, so hold the same memory; where they stand "
-            "apart from the bar, the gates chose by more than age and number."
+            "Bars: what the gates dropped; hollow where there are fewer than 20 words, with "
+            "the interval of so few independent words. Hollow marks: random and oldest-first "
+            "eviction that drop as many entries per layer and step, so hold the same memory; where "
+            "they stand apart from the bar, the gates chose by more than age and number."
+            + (
+                " Grey strokes: the same rates over the texts of the validation study, as read."
+                if behind is not None
+                else ""
+            )
         )
     with right:
         st.subheader("The words behind it")
@@ -106,13 +117,13 @@ def _survival(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
     st.subheader("Survival")
     curves = tables.curves(filters)
     if curves.empty:
-        st.caption("No group has the twenty words that a curve needs: try “any length”.")
+        st.caption("No group has the five words that a curve needs.")
         return
     st.plotly_chart(survival_chart(curves, names, tables.key), key="speech-curves", config=_PLAIN)
     st.caption(
         "Kaplan–Meier: the share of words still in reach so many steps after they were read, for "
         "a layer taken at random. Words alive at the end are censored there. Bands are intervals, "
-        "for up to six groups."
+        "for up to six groups of 20 words or more; pale lines with open marks are of fewer."
     )
 
 
