@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dcp.cli.budgets import SHOWN, gated, rows_of, windows_of
+from dcp.cli.budgets import SHOWN, add_budget, check_budget, gated, rows_of, windows_of
 from dcp.cli.parser import add_json, add_model, count, number
 from dcp.cli.tasks import named, rows_of_tasks
 from dcp.cli.terminal import notes, print_json, print_table
@@ -70,24 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=["equal"],
         help="of the policies: the same for all layers, or each what the gates held there",
     )
-    parser.add_argument(
-        "--budget",
-        type=count,
-        nargs="+",
-        metavar="N",
-        help="in place of the dial: gates and policies, N entries a layer each, at equal entries",
-    )
-    parser.add_argument(
-        "--keep", type=Path, metavar="DIR", help="of --budget: what is measured; goes on there"
-    )
-    parser.add_argument(
-        "--equal",
-        nargs="+",
-        choices=("entries", "bytes", "bytes16"),
-        default=["entries"],
-        help="what the policies hold as much of: entries, or bytes, gate keys counted (bytes16: "
-        "keys and values in 16 bits, gate keys in 32)",
-    )
+    add_budget(parser)
     parser.add_argument(
         "--packed", action="store_true", help="let windows cross documents: free sparsity"
     )
@@ -120,10 +103,7 @@ def run(args: argparse.Namespace) -> int:
         raise RequestError("give --file for perplexity or --task for zero-shot, one of them")
     if args.task and args.data is None and set(args.task) != {"passkey"}:
         raise RequestError("give --data, the folder that holds the tasks' files")
-    if args.budget and (args.task or args.gate_shift or args.sparsity):
-        raise RequestError("--budget is for --file, without --gate-shift or --sparsity")
-    if args.keep is not None and not args.budget:
-        raise RequestError("--keep is for --budget")
+    check_budget(args)
     model = open_model(args.model, gates=gated(args), base=args.base)
     baseline = None
     if args.baseline:

@@ -294,9 +294,14 @@ def test_policies_are_drawn_at_what_they_held_and_the_caption_names_who_held_les
     assert lines["H2O"].get_ydata() == pytest.approx([1 + 40 / n for n in (64, 128, 256, 512)])
     assert "Strided at 64" in drawing.caption
     assert "H2O at" not in drawing.caption
-    two = Results("two.json", ({**BUDGETS.rows[0], "model": "other"}, BUDGETS.rows[1]))
-    with pytest.raises(RequestError, match="one model"):
-        draw("policies", [], PAGE, results=[two])
+    other = Results("two.json", tuple({**row, "model": "other"} for row in BUDGETS.rows))
+    both = draw("policies", [], PAGE, results=[BUDGETS, other]).figure.axes
+    # Of several models the longest context of each.
+    assert [axes.get_ylabel() for axes in both if axes.get_ylabel()] == [
+        "other, 1,024",
+        "tiny, 1,024",
+    ]
+    assert len(both) == 6
     nameless = Results("x.json", ({**BUDGETS.rows[0], "policy": 3},))
     with pytest.raises(RequestError, match="name of a policy"):
         draw("policies", [], PAGE, results=[nameless])
