@@ -12,6 +12,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 import streamlit as st
 
 from dcp.errors import DcpError
+from dcp.ui.explore.earlier import open_named
+from dcp.ui.footer import footer
 from dcp.ui.links import open_link
 from dcp.ui.look import problem, style
 from dcp.ui.running import running
@@ -49,6 +51,8 @@ page = st.navigation(
 enter()
 session = current()
 session.page = page.title
+st.session_state.setdefault("first page", page.title)
+open_named(session)
 open_link(session)
 sidebar(session)
 if page.title == PAGES_IN_ORDER["explore"]:
@@ -58,4 +62,5 @@ try:
     page.run()
 except DcpError as error:
     problem(str(error))
+footer(session)
 warm()

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from dcp.deaths import ALIVE
+from dcp.kernels.gates import Gates
 from dcp.method import GateLogits
-from dcp.model.attend import Gates
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import open_model
 from dcp.trace import Trace

@@ -13,9 +13,7 @@ import json
 import math
 import time
 import tomllib
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -41,6 +39,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=Path("configs/trials.toml"))
     args = parser.parse_args()
     found = tomllib.loads(args.config.read_text(encoding="utf-8"))
+    start = TrainSettings().merged(found["start"], str(args.config))
     for name, size in _VOCABULARIES.items():
         if not (args.work / name / "shard.npy").exists():
             train_tokenizer([args.text], size, args.work / name)
@@ -48,15 +47,16 @@ def main() -> None:
     for name, changes in found["arm"].items():
         done = args.work / f"{name}.json"
         if not done.exists():
-            settings = found["start"] | changes
-            done.write_text(json.dumps(_run(name, settings, args)))
+            data = changes.pop("shards", "8k")
+            settings = start.merged(changes, f"{args.config}, arm {name}")
+            done.write_text(json.dumps(_run(name, settings, data, args)))
         print(name, *(f"{k} {v}" for k, v in json.loads(done.read_text()).items()), sep="\t")
 
 
-def _run(name: str, wanted: dict[str, Any], args: argparse.Namespace) -> dict[str, float]:
-    data = wanted.pop("data", "8k")
-    settings = replace(TrainSettings(), **wanted)
-    tokens = settings.steps * settings.batch * settings.length
+def _run(
+    name: str, settings: TrainSettings, data: str, args: argparse.Namespace
+) -> dict[str, float]:
+    tokens = settings.run.steps * settings.data.batch * settings.data.length
     folder = args.work / ("16k" if data == "16k" else "8k")
     shard = folder / "shard.npy"
     if data == "quarter":

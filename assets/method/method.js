@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 413b7c64bcea6ad5.
+// Built from web/ by "make web"; sources 30f114619074c803.
 
 // shared/legible.js
 var HIDING = (

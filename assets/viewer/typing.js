@@ -1,10 +1,11 @@
-// Built from web/ by "make web"; sources 413b7c64bcea6ad5.
+// Built from web/ by "make web"; sources 30f114619074c803.
 
 // typing/typing.js
 var PAUSE = 350;
 var watched = /* @__PURE__ */ new WeakMap();
+var HEARD = { input: "wait", focus: "enter", blur: "commit", keydown: "key" };
 function ear() {
-  const self = { timer: 0, area: null, sent: null, set: null };
+  const self = { timer: 0, area: null, sent: null, kept: null, set: null };
   self.tell = () => {
     const { value } = self.area;
     if (value === self.sent) return;
@@ -15,20 +16,34 @@ function ear() {
     clearTimeout(self.timer);
     self.timer = setTimeout(self.tell, PAUSE);
   };
+  self.enter = () => {
+    self.kept = self.area.value;
+  };
+  self.commit = () => {
+    clearTimeout(self.timer);
+    const { value } = self.area;
+    if (value === self.kept) self.tell();
+    else self.sent = self.kept = value;
+  };
+  self.key = (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) self.commit();
+  };
   self.listen = (label) => {
     const area = document.querySelector(`textarea[aria-label="${label}"]`);
     if (!area || area === self.area) return;
     self.leave();
     self.area = area;
-    self.sent = area.value;
-    area.addEventListener("input", self.wait);
+    self.sent = self.kept = area.value;
+    for (const [name, heard] of Object.entries(HEARD)) area.addEventListener(name, self[heard]);
     if (area !== document.activeElement) return;
-    self.sent = null;
+    self.sent = self.kept = null;
     self.wait();
   };
   self.leave = () => {
     clearTimeout(self.timer);
-    self.area?.removeEventListener("input", self.wait);
+    for (const [name, heard] of Object.entries(HEARD)) {
+      self.area?.removeEventListener(name, self[heard]);
+    }
     self.area = null;
   };
   return self;

@@ -14,14 +14,17 @@ import torch
 
 from benchmarks.gpu import common, models
 from benchmarks.gpu.common import DEVICE, HALF, Report, sized
-from dcp.kernels.training.gated_attention import gated_attention as written_out
-from dcp.kernels.triton.training import gated_attention as fused
+from dcp.kernels.gates import Gates
+from dcp.kernels.training import cpu, reference, triton
 from dcp.model.transformer import Transformer
 from dcp.train.objective import SoftGateAttend, language_model_loss
-from dcp.train.objective import plain_gated_attention as autograd
 
 Attention = Callable[..., Any]
-ARMS: dict[str, Attention] = {"fused": fused, "written out": written_out, "autograd": autograd}
+ARMS: dict[str, Attention] = {
+    "fused": triton.soft_attention,
+    "written out": cpu.soft_attention,
+    "autograd": reference.soft_attention,
+}
 
 
 def layer(
@@ -36,7 +39,7 @@ def layer(
     inputs = [x.requires_grad_() for x in (q, k, v, q_int, k_int, beta)]
 
     def run() -> None:
-        out, kept = attention(*inputs, pairs, alpha)
+        out, kept = attention(*inputs[:3], Gates(*inputs[3:]), pairs, alpha)
         torch.autograd.backward([out, kept], [grad, torch.ones_like(kept)])
         for x in inputs:
             x.grad = None
@@ -56,7 +59,7 @@ def whole(attention: Attention, batch: int, length: int, alpha: float) -> dict[s
     real = torch.ones(batch, length, dtype=torch.bool, device=DEVICE)
 
     def run() -> None:
-        attend = SoftGateAttend(alpha, real, attention)
+        attend = SoftGateAttend(attention, alpha, real)
         with torch.autocast(DEVICE.type, dtype=torch.bfloat16, enabled=torch.bfloat16 == HALF):
             logits = model(ids, positions, attend)
         loss = language_model_loss(logits, ids) + 0.1 * torch.stack(attend.kept).mean()

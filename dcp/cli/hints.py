@@ -21,8 +21,15 @@ _HINTS: Mapping[str, str] = {
     "span": "--span FIRST LAST",
     "width": "--width",
     "source": "--source both",
-    "results": "--results FILE, from python -m dcp eval or bench with --json",
-    "gates_off": "python -m dcp trace --gates-off",
+    "results": "--results FILE, from dcp eval or bench with --json",
+    "gates_off": "dcp trace --gates-off",
+    "gates": "dcp train prune --base",
+    "base": "--base",
+    "teacher": "--teacher, and distill in the settings",
+    "resume": "--resume",
+    "shards": "dcp train pack",
+    "heads": "--heads",
+    "study": "dcp study",
 }
 
 

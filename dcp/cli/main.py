@@ -47,6 +47,16 @@ COMMANDS = {
         "draw a figure for a paper or a screen",
         "dcp figure run.safetensors --kind overview --style neurips --out fig.pdf",
     ),
+    "calm": (
+        "dcp.cli.calm",
+        "the layer at which predictions settled, beside what is dropped",
+        "dcp calm run.safetensors --threshold 0.9 --save",
+    ),
+    "agree": (
+        "dcp.cli.agree",
+        "which entries several policies hold alike, by layer and step",
+        "dcp agree gates.safetensors tova.safetensors h2o.safetensors --every 32",
+    ),
     "view": (
         "dcp.cli.view",
         "write the linked view as one HTML file that works offline",

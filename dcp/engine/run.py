@@ -15,9 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dcp.deaths import ALIVE
 from dcp.engine.ahead import Ahead
-from dcp.engine.request import Finish, Memory, Reading, Request, RowStep, Start, Step
+from dcp.engine.request import Finish, Reading, Request, Start, Step
+from dcp.engine.row import Row
 from dcp.engine.sampling import log_probabilities, sample
 from dcp.kernels.row_bytes import entry_bytes
 from dcp.model.sequence_cache import SequenceCache
@@ -49,14 +49,13 @@ class Run(Iterator[Step]):
         self.request, self._ahead, self._decode_call = request, ahead, decode
         self.interrupted = False
         self._transformer, self._cache, self._device = model.transformer, cache, device
-        config, dtype = model.config, model.dtype
-        entry = entry_bytes(config.kv_heads, config.head_dim, dtype)
-        self._dense_token_bytes = config.layers * entry
-        self._tokens = [list(prompt) for prompt in request.prompts]
-        self._read = [0] * len(request.prompts)
-        shapes = [(config.layers, length) for length in request.lengths]
-        self._death = [np.full(shape, ALIVE, dtype=np.int32) for shape in shapes]
-        self._margin = [np.full(shape, np.nan, dtype=np.float32) for shape in shapes]
+        config = model.config
+        entry = entry_bytes(config.kv_heads, config.head_dim, model.dtype)
+        asked = zip(request.prompts, request.lengths, strict=True)
+        self._rows = [
+            Row(row, prompt, length, config.layers, entry, cache)
+            for row, (prompt, length) in enumerate(asked)
+        ]
         self._steps = self._go()
 
     def __next__(self) -> Step:
@@ -68,24 +67,12 @@ class Run(Iterator[Step]):
         margin is the gate logit at death, or the smallest so far; nan where no gate spoke. On a
         GPU the margins of the living may know of the few steps that are already under way.
         """
-        self._cache.margins(row, self._margin[row])
-        # Nothing has asked about the token read last, nor read the one after it.
-        self._margin[row][:, max(0, self._read[row] - 1) :] = np.nan
-        seen = self._joined(row)
-        death = self._death[row][:, :seen].copy()
-        # A policy frees an entry one step before the first that does not see it has been read.
-        death[death >= self._read[row]] = ALIVE
-        return death, self._margin[row][:, :seen].copy()
-
-    def _joined(self, row: int) -> int:
-        """Tokens of the row so far: of its prompt those that were read, then all."""
-        prompt, read = len(self.request.prompts[row]), self._read[row]
-        return read if read < prompt else len(self._tokens[row])
+        return self._rows[row].lives()
 
     def _go(self) -> Iterator[Step]:
-        carried = [math.nan] * len(self._read)
+        carried = [math.nan] * len(self._rows)
         newest: dict[int, Tensor] = {}
-        while unread := [r for r, p in enumerate(self.request.prompts) if self._read[r] < len(p)]:
+        while unread := [row.index for row in self._rows if row.read < len(row.prompt)]:
             if self._cancelled():
                 return
             yield self._read_prompts(unread, carried, newest)
@@ -110,12 +97,12 @@ class Run(Iterator[Step]):
         if not rows:
             return
         asked = self.request
-        wanted = [0] * len(self._read)
+        wanted = [0] * len(self._rows)
         for row in rows:
-            wanted[row] = asked.lengths[row] - len(self._tokens[row])
+            wanted[row] = asked.lengths[row] - len(self._rows[row].tokens)
         start = Start(
-            tokens=[tokens[-1] for tokens in self._tokens],
-            positions=[len(tokens) - 1 for tokens in self._tokens],
+            tokens=[row.tokens[-1] for row in self._rows],
+            positions=[len(row.tokens) - 1 for row in self._rows],
             wanted=wanted,
             # The first continued token has been taken already.
             continuations=[ids[1:] for ids in asked.continuations],
@@ -129,17 +116,17 @@ class Run(Iterator[Step]):
     @torch.inference_mode()
     def _step_of(self, reading: Reading) -> Step:
         parts = []
-        for row, token, score, ended in zip(
+        for index, token, score, ended in zip(
             reading.rows, reading.tokens, reading.scores, reading.ended, strict=True
         ):
-            made = len(self._tokens[row]) - len(self.request.prompts[row])
-            drawn = made >= len(self.request.continuations[row])
-            self._read[row] += 1
-            self._tokens[row].append(token)
+            row = self._rows[index]
+            drawn = row.made >= len(self.request.continuations[index])
+            row.read += 1
+            row.tokens.append(token)
             finish: Finish | None = None
             if ended:
                 finish = "stop" if drawn and token in self.request.stop_ids else "length"
-            parts.append(self._report(row, [token], [score], finish))
+            parts.append(row.report([token], [score], finish))
         return Step("generate", tuple(parts), reading.seconds)
 
     @torch.inference_mode()
@@ -153,7 +140,11 @@ class Run(Iterator[Step]):
         """
         start = time.perf_counter()
         prompts, chunk = self.request.prompts, self.request.chunk
-        spans = [(r, self._read[r], min(self._read[r] + chunk, len(prompts[r]))) for r in rows]
+        reads = [self._rows[row].read for row in rows]
+        spans = [
+            (row, first, min(first + chunk, len(prompts[row])))
+            for row, first in zip(rows, reads, strict=True)
+        ]
         pieces = torch.split(self._hidden(spans), [stop - first for _, first, stop in spans])
         parts = []
         for (row, first, stop), hidden in zip(spans, pieces, strict=True):
@@ -164,7 +155,8 @@ class Run(Iterator[Step]):
             if stop == len(prompts[row]):
                 newest[row] = hidden[-1]
                 ended = None if self.request.new_tokens[row] else "length"
-            parts.append(self._report(row, prompts[row][first:stop], scores[: stop - first], ended))
+            new = prompts[row][first:stop]
+            parts.append(self._rows[row].report(new, scores[: stop - first], ended))
         return Step("prompt", tuple(parts), time.perf_counter() - start)
 
     @torch.inference_mode()
@@ -176,47 +168,47 @@ class Run(Iterator[Step]):
             newest.clear()
         else:
             logits = self._decode(rows)
-        at = [len(self._tokens[row]) for row in rows]
+        at = [len(self._rows[row].tokens) for row in rows]
         streams = [self.request.streams[row] for row in rows]
         tokens = sample(logits, self.request.sampling, streams, at).tolist()
         drawn = [True] * len(rows)
         for i, row in enumerate(rows):
-            made = at[i] - len(self.request.prompts[row])
-            if made < len(self.request.continuations[row]):
-                tokens[i], drawn[i] = self.request.continuations[row][made], False
+            continuation, made = self.request.continuations[row], self._rows[row].made
+            if made < len(continuation):
+                tokens[i], drawn[i] = continuation[made], False
         scores = log_probabilities(logits, self._ids(tokens)).tolist()
         parts = []
         for i, row in enumerate(rows):
-            self._tokens[row].append(tokens[i])
+            self._rows[row].tokens.append(tokens[i])
             ended: Finish | None = None
             if drawn[i] and tokens[i] in self.request.stop_ids:
                 ended = "stop"
             elif at[i] + 1 == self.request.lengths[row]:
                 ended = "length"
-            parts.append(self._report(row, [tokens[i]], [scores[i]], ended))
+            parts.append(self._rows[row].report([tokens[i]], [scores[i]], ended))
         return Step("generate", tuple(parts), time.perf_counter() - start)
 
     def _decode(self, rows: Sequence[int]) -> Tensor:
         """Read the token drawn last of each row -> logits [B, V]."""
-        at = [self._read[row] for row in rows]
+        at = [self._rows[row].read for row in rows]
         if self._decode_call is None:
             spans = [(row, first, first + 1) for row, first in zip(rows, at, strict=True)]
             return self._transformer.head(self._hidden(spans))
-        logits = self._decode_call(rows, [self._tokens[row][-1] for row in rows], at)
+        logits = self._decode_call(rows, [self._rows[row].tokens[-1] for row in rows], at)
         for row in rows:
-            self._read[row] += 1
+            self._rows[row].read += 1
         return logits
 
     def _hidden(self, spans: Sequence[tuple[int, int, int]]) -> Tensor:
         """Read positions first … stop - 1 of each (row, first, stop) -> hidden [N, D], flat."""
-        ids = [token for row, first, stop in spans for token in self._tokens[row][first:stop]]
+        ids = [token for row, first, stop in spans for token in self._rows[row].tokens[first:stop]]
         positions = [p for _, first, stop in spans for p in range(first, stop)]
         self._cache.begin(spans)
         hidden = self._transformer.hidden(
             self._ids(ids)[None], self._ids(positions)[None], self._cache, self._cache.gated
         )
         for row, _, stop in spans:
-            self._read[row] = stop
+            self._rows[row].read = stop
         return hidden[0]
 
     def _ids(self, numbers: Sequence[int]) -> Tensor:
@@ -232,24 +224,3 @@ class Run(Iterator[Step]):
             logits = self._transformer.head(hidden[start : start + len(wanted)])
             scores += log_probabilities(logits, wanted).tolist()
         return scores
-
-    def _report(
-        self, row: int, tokens: Sequence[int], scores: Sequence[float], ended: Finish | None
-    ) -> RowStep:
-        drops = self._cache.take_drops(row)
-        if len(drops.step):
-            self._death[row][drops.layer, drops.position] = drops.step
-            self._margin[row][drops.layer, drops.position] = drops.margin
-        held = self._cache.memory(row)
-        if ended is not None:
-            self._cache.margins(row, self._margin[row])
-            self._cache.release(row)
-        return RowStep(
-            row=row,
-            tokens=np.asarray(tokens, dtype=np.int32),
-            logprobs=np.asarray(scores, dtype=np.float32),
-            drops=drops,
-            memory=Memory(**vars(held), dense=self._joined(row) * self._dense_token_bytes),
-            queries=self._read[row],
-            finished=ended,
-        )

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dcp.errors import ModelError
-from dcp.model.attend import Gates
+from dcp.kernels.gates import Gates
 from dcp.model.checkpoint import GATES, gates_of
 from dcp.model.config import ModelConfig
 from dcp.model.files import stamp_of

@@ -60,6 +60,13 @@ def prune(
     config = ModelConfig.from_hf(model.config.to_dict())
     rule = policy_of(policy)
     settings = rule.with_settings(policy_settings or {})
+    if rule.hears(settings):
+        raise RequestError(f"policy {policy} reads an instruction in our engine only: dcp.record")
+    if rule.instructed == "must" or settings.get("instruction"):
+        raise RequestError(
+            f"policy {policy} reads an instruction between two passes of the model, which cannot be "
+            "done inside transformers: use dcp.record, or dcp trace --instruction"
+        )
     budget = None if budget is None else whole("budget", budget)
     if budget is not None and budget < 1:
         raise RequestError(f"budget must be 1 entry a layer or more, not {budget}")

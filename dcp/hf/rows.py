@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dcp.deaths import ALIVE
 from dcp.errors import RequestError
-from dcp.model.attend import Gates
+from dcp.kernels.gates import Gates
 from dcp.model.sequence_cache import SequenceCache
 
 __all__ = ["CopiedCache", "Home", "Rows"]

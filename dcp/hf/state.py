@@ -13,7 +13,7 @@ from dcp.errors import RequestError
 from dcp.hf.gates import LayerGates
 from dcp.hf.rows import CopiedCache, Home, Rows
 from dcp.kernels import api
-from dcp.model.attend import Gates
+from dcp.kernels.gates import Gates
 from dcp.model.cached import CachedAttention
 from dcp.model.config import ModelConfig
 from dcp.model.evicting import EvictingAttention

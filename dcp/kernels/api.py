@@ -17,7 +17,15 @@ from torch import Tensor
 
 from dcp.errors import DeviceError
 
-__all__ = ["IMPLEMENTATIONS", "Kernels", "device_of", "kernels", "native_missing", "resolve"]
+__all__ = [
+    "IMPLEMENTATIONS",
+    "Kernels",
+    "device_of",
+    "kernels",
+    "native_missing",
+    "resolve",
+    "triton_runs",
+]
 
 IMPLEMENTATIONS = ("reference", "cpu", "native", "triton")
 
@@ -55,7 +63,7 @@ def resolve(impl: str = "auto", device: str = "cpu") -> str:
             f"implementation {impl!r} is unknown; use auto, {', '.join(IMPLEMENTATIONS)}"
         )
     if impl == "triton":
-        if not _triton_runs(device):
+        if not triton_runs(device):
             raise DeviceError("impl triton needs a GPU or TRITON_INTERPRET=1; use cpu or reference")
     elif device != "cpu":
         raise DeviceError(f"impl {impl} runs on cpu, not on {device}")
@@ -81,7 +89,7 @@ def device_of(impl: str) -> str:
     return "cuda" if impl == "triton" or importlib.util.find_spec("triton") else "cpu"
 
 
-def _triton_runs(device: str) -> bool:
+def triton_runs(device: str) -> bool:
     """On a GPU, or on CPU tensors where the variable was set before triton was first imported."""
     if device != "cpu":
         return torch.cuda.is_available()

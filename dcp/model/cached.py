@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dcp.deaths import ALIVE, GATE, ForcedDeaths
 from dcp.kernels.api import Kernels
-from dcp.model.attend import Gates
+from dcp.kernels.gates import Gates
 from dcp.model.cache import Bits, HeldBytes, Slots, bits
 from dcp.model.config import ModelConfig
 from dcp.model.sequence_cache import CacheBytes, Drops

@@ -92,8 +92,8 @@ class Checkpoint:
         for name in ("dcp_config.json", GATES):
             if not self._has(name):
                 raise ModelError(
-                    f"{self.folder} has no {name}, so no gates; make them with: "
-                    f"dcp train prune --base {self.folder}"
+                    f"{self.folder} has no {name}, so no gates: train them, with this as the base",
+                    remedy="gates",
                 )
         return gates_of(self.folder, self.stamp)
 

@@ -127,7 +127,8 @@ def _heads(settings: Path, given: int | None) -> int:
         if given is None:
             raise ModelError(
                 f"{settings} is missing: put the run's config.json beside the checkpoint, or give "
-                "--heads if it was trained without propagate_in_depth"
+                "its number of heads if it was trained without propagate_in_depth",
+                remedy="heads",
             )
         return given
     try:
@@ -146,7 +147,9 @@ def _heads(settings: Path, given: int | None) -> int:
     if given is not None:
         return given
     if base is not None and base not in _HEADS:
-        raise ModelError(f"{settings} names base {str(base)[:60]!r}; give --heads")
+        raise ModelError(
+            f"{settings} names base {str(base)[:60]!r}: give its number of heads", remedy="heads"
+        )
     return _HEADS[base or "gpt2"]
 
 
@@ -168,7 +171,10 @@ def _config(state: Mapping[str, Tensor], heads: int) -> dict[str, Any]:
         default=-1,
     )
     if heads < 1 or width % heads:
-        raise ModelError(f"a width of {width} does not divide into {heads} heads; give --heads")
+        raise ModelError(
+            f"a width of {width} does not divide into {heads} heads: give their number",
+            remedy="heads",
+        )
     inner = state.get("transformer.h.0.mlp.c_fc.weight")
     return {
         "architectures": ["GPT2LMHeadModel"],

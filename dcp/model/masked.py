@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dcp.deaths import ALIVE
-from dcp.model.attend import Gates
+from dcp.kernels.gates import Gates
 
 __all__ = ["MaskedAttend", "first_closed"]
 

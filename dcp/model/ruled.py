@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dcp.deaths import ALIVE
-from dcp.model.attend import Gates
+from dcp.kernels.gates import Gates
 from dcp.model.masked import MaskedAttend
 from dcp.policies.rule import Policy, Rule, Seen
 

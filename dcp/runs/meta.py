@@ -19,6 +19,7 @@ from dcp.engine.request import Memory
 from dcp.model.config import Sampling
 from dcp.model.registry import OpenModel
 from dcp.policies.rule import Eviction
+from dcp.runs.machine import machine
 from dcp.runs.meter import Meter
 from dcp.trace import meta as kept
 
@@ -61,11 +62,13 @@ def meta_of_recording(
         memory=_memory(model, meter.memory),
         context=model.info.context,
         threads=torch.get_num_threads(),
+        machine=machine(engine.device),
         truncated=truncated,
         interrupted=interrupted,
         policy=None if eviction is None else eviction.policy,
         budget=None if eviction is None else eviction.budget,
         policy_settings=None if eviction is None else dict(eviction.settings),
+        vocabulary=None if model.vocabulary is None else model.vocabulary.to_json(),
         prompt_seconds=meter.prompt_seconds,
         time_to_first_token_s=meter.time_to_first_token_s,
         tokens_per_second=meter.tokens_per_second(),
@@ -98,12 +101,15 @@ def meta_of_replay(
         prompt_seconds=None,
         time_to_first_token_s=None,
         tokens_per_second=None,
+        machine=None,
         policy=None,
         budget=None,
         policy_settings=None,
+        vocabulary=None,
         control=None,
         control_seed=None,
         lost_attention_on_token_0=None,
+        exit_threshold=None,
         replayed=kept.Replayed(
             model=source.model,
             weights_sha256=source.weights_sha256,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dcp.engine.engine import Engine
 from dcp.engine.sampling import log_probabilities
-from dcp.model.attend import Gates
+from dcp.kernels.gates import Gates
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel
 from dcp.progress import Progress, silent

@@ -36,6 +36,8 @@ def replay(
     ``step_seconds`` is nan, ``meta.replayed`` names where the tokens came from. Raises
     RequestError where the model's tokens are other ones.
     """
+    if model.vocabulary is not None:
+        raise RequestError("a model with the rows of seen tokens alone cannot read a trace again")
     ids = trace.token_ids.tolist()
     if max(ids) >= model.loaded.config.vocab or model.tokenizer.decode(ids) != trace.text:
         raise RequestError(

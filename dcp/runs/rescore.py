@@ -33,6 +33,10 @@ Floats = npt.NDArray[np.float32]
 
 def check(model: OpenModel, trace: Trace) -> None:
     """Raise RequestError in one line unless ``trace`` was made by these weights."""
+    if model.vocabulary is not None:
+        raise RequestError(
+            "this model has the rows of seen tokens alone: read the trace again with all of them"
+        )
     made, here = trace.meta.weights_sha256, model.loaded.weights_sha256
     if made != here:
         raise RequestError(

@@ -46,14 +46,15 @@ def drop_table(
 ) -> pd.DataFrame:
     """One row per group that occurs: how many of its words are dropped within ``horizon`` steps.
 
-    group, source, words, tokens, texts     what was observed (words and tokens counted once,
-                                            whatever the number of layers)
+    group, source, words, tokens, texts     what was observed; a word counts once, whatever the
+                                            number of layers, and of traces that repeat its text
     at_risk       word-layers alive and under observation just before the horizon
     events        word-layers dropped up to the horizon
     horizon       steps
     drop_rate     1 - S(horizon), Kaplan-Meier; nan where nothing was observed for so long
-    ci_low, ci_high   95 % percentile interval over ``n_boot`` cluster resamples
-    interval      "texts" | "within this text" | "" (fewer than two clusters: no interval)
+    ci_low, ci_high   95 % by `dcp.stats.intervals` over ``n_boot`` cluster resamples; each by
+                  itself, not all of a table together
+    interval      "texts" | "within this text" | "" (fewer than ten clusters: no interval)
     dropped_share raw share dropped by the end; it follows position, never compare groups by it
     median_life   age (steps) at which half is gone; nan where not reached or < 10 at risk
 

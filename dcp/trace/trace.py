@@ -24,7 +24,7 @@ from dcp.deaths import ALIVE
 from dcp.errors import RequestError, TraceError
 from dcp.text.spans import fragments_of, pieces_of
 from dcp.trace import file as trace_file
-from dcp.trace import late
+from dcp.trace import late, survivors
 from dcp.trace.check import check
 from dcp.trace.meta import Meta
 
@@ -55,6 +55,8 @@ class Trace:
 
     Optional, from a run with the gates off on the same tokens (else None):
     gates_off_logprob [T] f32, kl [T] f32 (nats), lost_attention [L, T] f32 (share, 0..1).
+    Optional, from `dcp.runs.settled` (else None): settled [T] int32, exits [3, T] int32, layers by
+    step, -1 where a token was no query.
 
     >>> run = dcp.record("The museum opened in 1901.", model="dcp-mini", new_tokens=4)
     >>> run.death.shape == (run.layers, run.tokens)
@@ -73,6 +75,8 @@ class Trace:
     gates_off_logprob: Floats | None = None
     kl: Floats | None = None
     lost_attention: Floats | None = None
+    settled: Ints | None = None
+    exits: Ints | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.meta, Meta):
@@ -150,20 +154,9 @@ class Trace:
 
         >>> # one layer, token 0 dropped at step 2 of 3: held() == [[1, 2, 2]]
         """
-        return np.arange(1, self.n_queries + 1) - np.cumsum(self._drops_per_step(), axis=1)
-
-    def _drops_per_step(self) -> npt.NDArray[np.int64]:
-        """[L, n_queries] int64: tokens dropped by each query."""
-        drops = np.zeros((self.layers, self.n_queries), np.int64)
-        layer, token = np.nonzero(self.death != ALIVE)
-        np.add.at(drops, (layer, self.death[layer, token]), 1)
-        return drops
+        return survivors.held(self.death, self.n_queries)
 
     # ---- four sparsities, each by its name
-
-    def _dropped(self) -> npt.NDArray[np.int64]:
-        """[L, n_queries - 1] int64: of the t tokens before step t >= 1, how many are gone."""
-        return np.cumsum(self._drops_per_step(), axis=1)[:, 1:]
 
     def sparsity_at(self, t: int) -> float:
         """Dropped share of the ``t`` previous tokens, mean over layers (1 <= t < n_queries)."""
@@ -183,15 +176,11 @@ class Trace:
 
     def sparsity_per_layer(self) -> npt.NDArray[np.float64]:
         """[L] float64: `sparsity_mean_steps` of each layer; 0 when there was only one query."""
-        if self.n_queries < 2:
-            return np.zeros(self.layers)
-        share = self._dropped() / np.arange(1, self.n_queries)
-        return np.asarray(share.mean(axis=1), np.float64)
+        return survivors.dropped_share(self.death, self.n_queries)
 
     def sparsity_pairs(self) -> float:
         """Dropped share of all pairs j < t, mean over layers: the training loss's view."""
-        pairs = self.n_queries * (self.n_queries - 1) // 2
-        return float(self._dropped().sum() / (pairs * self.layers)) if pairs else 0.0
+        return survivors.dropped_pairs(self.death, self.n_queries)
 
     # ---- the text of tokens
 

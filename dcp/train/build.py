@@ -20,6 +20,7 @@ from dcp.model.gate_config import Base, GateConfig
 from dcp.model.registry import describe
 from dcp.model.transformer import Transformer
 from dcp.model.weights import load
+from dcp.train.sections import Data, Model, Optimiser
 from dcp.train.settings import TrainSettings
 
 __all__ = ["build", "check_base", "optimizers", "read_teacher", "split_parameters"]
@@ -30,47 +31,53 @@ def build(
 ) -> tuple[Transformer, dict[str, Any], GateConfig | None]:
     """A fresh model, or one from weights alone; gates are added where the stage needs them.
 
-    What ``settings.tune`` freezes has no gradient, and is saved as the name of the base alone.
+    What ``tune`` freezes has no gradient, and is saved as the name of the base alone.
     """
-    wants = settings.stage == "prune"
+    stage, seed, tune = settings.run.stage, settings.run.seed, settings.optimiser.tune
+    wants = stage == "prune"
     if start is None:
-        if settings.stage != "pretrain":
-            raise RequestError(f"stage {settings.stage} starts from a base model: give --base")
-        hf_config = _llama_config(settings, tokenizer)
+        if stage != "pretrain":
+            raise RequestError(
+                f"the stage {stage} starts from a base model: give one", remedy="base"
+            )
+        length, context = settings.data.length, settings.model.context
+        if length > context:
+            raise RequestError(f"length {length} is longer than the context {context}")
+        hf_config = _llama_config(settings.model, tokenizer)
         transformer = Transformer(ModelConfig.from_hf(hf_config))
-        transformer.initialise(settings.seed)
+        transformer.initialise(seed)
         return transformer, hf_config, None
-    check_base(settings, start)
+    check_base(settings.data, start)
     opened = Checkpoint.read(start)
     loaded = load(opened, gates=wants and opened.has_gates)
     hf_config = dict(opened.hf_config)
     transformer, gates = loaded.transformer, loaded.gates
     if wants and gates is None:
         limit = loaded.config.kv_heads * loaded.config.head_dim // 4
-        gates = GateConfig(min(settings.interaction, limit))
+        gates = GateConfig(min(settings.gates.interaction, limit))
         bare = transformer
         transformer = Transformer(loaded.config, gates.interaction)
         transformer.load_state_dict(bare.state_dict(), strict=False)
-        transformer.initialise_gates(settings.seed, settings.beta)
+        transformer.initialise_gates(seed, settings.gates.beta)
     if gates is not None:
-        gates = replace(gates, base=_frozen_base(settings, opened))
+        gates = replace(gates, base=None if tune == "all" else _frozen_base(opened))
     layers = transformer.config.layers
-    if settings.gamma_layers and len(settings.gamma_layers) != layers:
+    if settings.gates.gamma_layers and len(settings.gates.gamma_layers) != layers:
         raise RequestError(f"gamma_layers needs {layers} numbers, one for each layer")
     if gates_of is not None:
         _take_gates(transformer, gates_of, wants)
     transformer.requires_grad_(True).train()
-    if settings.tune != "all":
-        norms = settings.tune == "norms"
+    if tune != "all":
+        norms = tune == "norms"
         for name, p in transformer.named_parameters():
             p.requires_grad_(is_gate(name) or (norms and "norm" in name))
     return transformer, hf_config, gates
 
 
-def _frozen_base(settings: TrainSettings, opened: Checkpoint) -> Base | None:
+def _frozen_base(opened: Checkpoint) -> Base | None:
     """What the run's checkpoints are to name instead of holding it, where it is not trained."""
     whole_and_pruned = opened.has_gates and opened.base is None
-    return None if settings.tune == "all" or whole_and_pruned else name_base(opened)
+    return None if whole_and_pruned else name_base(opened)
 
 
 def _take_gates(transformer: Transformer, folder: Path, wants: bool) -> None:
@@ -86,14 +93,14 @@ def _take_gates(transformer: Transformer, folder: Path, wants: bool) -> None:
             p.copy_(theirs[name])
 
 
-def check_base(settings: TrainSettings, start: Path) -> None:
+def check_base(data: Data, start: Path) -> None:
     """Refuse a base that the run could not use, before its weights or any text are read.
 
     Raises ModelError or RequestError.
     """
     context = describe(start, gates=False).context
-    if settings.length > context:
-        raise RequestError(f"length {settings.length} is longer than the base's context {context}")
+    if data.length > context:
+        raise RequestError(f"length {data.length} is longer than the base's context {context}")
 
 
 def read_teacher(folder: Path, student: ModelConfig) -> Transformer:
@@ -109,7 +116,7 @@ def read_teacher(folder: Path, student: ModelConfig) -> Transformer:
     return found.transformer.requires_grad_(False).eval()
 
 
-def _llama_config(s: TrainSettings, tokenizer: Path) -> dict[str, Any]:
+def _llama_config(s: Model, tokenizer: Path) -> dict[str, Any]:
     from tokenizers import Tokenizer
 
     from dcp.text.documents import END_OF_TEXT
@@ -153,7 +160,7 @@ def split_parameters(transformer: Transformer) -> tuple[list[Tensor], list[Tenso
     return gates, language
 
 
-def optimizers(s: TrainSettings, transformer: Transformer) -> list[torch.optim.Optimizer]:
+def optimizers(s: Optimiser, transformer: Transformer) -> list[torch.optim.Optimizer]:
     """Muon for the blocks' matrices unless its rate is 0, AdamW for all else.
 
     A group's ``scale`` is the unit of its rate, fixed when a run starts.

@@ -156,7 +156,7 @@ def run(args: argparse.Namespace) -> int:
         from dcp.train.build import check_base
 
         base = find(args.base)
-        check_base(settings, base)
+        check_base(settings.data, base)
     tokenizer = args.tokenizer or base
     if tokenizer is None:
         raise RequestError("give --tokenizer DIR, or --base DIR to use its tokenizer")

@@ -13,6 +13,7 @@ import io
 import lzma
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,9 @@ class Shards:
             starts.append(_read(_starts_of(path)))
             sound = tokens[-1].dtype in (np.uint16, np.uint32) and tokens[-1].ndim == 1
             if not (sound and _start_documents(starts[-1], len(tokens[-1]))):
-                raise DataError(f"{path} is not a packed shard; make it with train pack")
+                raise DataError(
+                    f"{path} is not a packed shard: pack the text first", remedy="shards"
+                )
         if not tokens:
             raise DataError("no shards given")
         return cls(tuple(tokens), tuple(starts))
@@ -151,11 +154,29 @@ class Shards:
     def total(self) -> int:
         return sum(len(t) for t in self.tokens)
 
-    def packed(self, batch: int, length: int, seed: int, step: int) -> NDArray[np.int64]:
-        """[batch, length + 1] int64: windows at uniform places, documents joined."""
-        rng = np.random.default_rng((seed, step))
+    def check_packed(self, length: int) -> None:
+        """Raises DataError where `packed` could deal no window."""
         if min(len(t) for t in self.tokens) < length + 1:
             raise DataError(f"a shard is shorter than one window of {length + 1} tokens")
+
+    def check_single(self, length: int) -> None:
+        """Raises DataError where `single` would find no document that is long enough."""
+        if self._longest < _least(length):
+            raise DataError(
+                f"windows of {length} tokens need documents of {_least(length)} or more, and the "
+                f"longest here has {self._longest}: use a smaller length, or longer documents"
+            )
+
+    @cached_property
+    def _longest(self) -> int:
+        """Tokens of the longest document, its end-of-text included."""
+        pairs = zip(self.starts, self.tokens, strict=True)
+        return max(int(np.diff(np.append(starts, len(t))).max()) for starts, t in pairs)
+
+    def packed(self, batch: int, length: int, seed: int, step: int) -> NDArray[np.int64]:
+        """[batch, length + 1] int64: windows at uniform places, documents joined."""
+        self.check_packed(length)
+        rng = np.random.default_rng((seed, step))
         sizes = np.asarray([len(t) for t in self.tokens])
         out = np.empty((batch, length + 1), dtype=np.int64)
         for row in range(batch):
@@ -167,14 +188,19 @@ class Shards:
     def single(self, batch: int, length: int, seed: int, step: int) -> NDArray[np.int64]:
         """[batch, length + 1] int64, each row from one document; the rest of a row is -1.
 
-        A document is drawn with the chance of its length; the window starts at a uniform place,
-        or at the document's start half of the time, as a user's text does.
+        A document is drawn with the chance of its length, times what is predicted in it over a
+        quarter of a window where that is less than 1: short documents teach little about long
+        contexts, but few long ones are not to be read over and over in their place. The window
+        starts at a uniform place, or at the document's start half of the time, as a user's text
+        does. Raises DataError where no document has a quarter of a window.
         """
+        self.check_single(length)
+        least = _least(length)
         rng = np.random.default_rng((seed, step))
         out = np.full((batch, length + 1), -1, dtype=np.int64)
         for row in range(batch):
-            window: NDArray[Any] = np.empty(0, dtype=np.uint16)
-            while len(window) < length // 4:  # short documents teach little about long contexts
+            window = self._draw(rng, length)
+            while len(window) < least and rng.random() >= (len(window) - 1) / least:
                 window = self._draw(rng, length)
             out[row, : len(window)] = window
         return out
@@ -190,6 +216,11 @@ class Shards:
         last = max(first, end - length - 1)
         begin = first if rng.random() < 0.5 else int(rng.integers(first, last + 1))
         return tokens[begin : min(end, begin + length + 1)]
+
+
+def _least(length: int) -> int:
+    """Tokens from which on a document is drawn by its length alone."""
+    return max(2, length // 4)
 
 
 def _read(path: Path) -> NDArray[Any]:

@@ -1,4 +1,5 @@
-"""A run's folder: ``last/`` (weights, optimiser state, step; replaced atomically) and ``log.csv``.
+"""A run's folder: ``run.json``, ``last/`` (weights, optimiser state, step; replaced atomically),
+``log.csv``.
 
 Knows nothing of how training goes.
 """
@@ -6,8 +7,10 @@ Knows nothing of how training goes.
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,10 @@ from dcp.errors import RequestError
 from dcp.model.gate_config import GateConfig
 from dcp.model.saving import save
 from dcp.model.transformer import Transformer
+from dcp.train.settings import TrainSettings
 from dcp.train.tokenizer import open_tokenizer
 
-__all__ = ["Log", "check_disk", "checkpoint", "find_last", "restore", "save_model"]
+__all__ = ["Log", "check_disk", "checkpoint", "find_last", "restore", "save_model", "write_run"]
 
 
 # What a model needs beside its weights: generation_config.json can name more ends of a text.
@@ -36,6 +40,12 @@ def check_disk(out: Path, transformer: Transformer) -> None:
     free = shutil.disk_usage(out).free
     if free < need:
         raise RequestError(f"{out} has {free >> 20} MiB free and a run needs {need >> 20} MiB")
+
+
+def write_run(out: Path, settings: TrainSettings, attention: str) -> None:
+    """``run.json``: what the run was told and which kernels it attends with. Nothing reads it."""
+    said = {"attention": attention, "settings": asdict(settings)}
+    (out / "run.json").write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
 
 
 def save_model(

@@ -18,6 +18,7 @@ from dcp.model.registry import ModelInfo, list_models
 from dcp.runs.request import TextRequest
 from dcp.speech.words import Word
 from dcp.trace import Trace
+from dcp.ui.presence import connected, visitor
 from dcp.ui.settings import Settings
 from dcp.ui.task import Report, Task
 from dcp.ui.worker import Recording, Worker
@@ -36,7 +37,14 @@ T = TypeVar("T")
 def worker(limits: Settings) -> Worker:
     """The server's one line of runs."""
     return Worker(
-        begin, tag, limits.workers, seconds=limits.seconds, idle_seconds=limits.idle_seconds
+        begin,
+        tag,
+        limits.workers,
+        seconds=limits.seconds,
+        idle_seconds=limits.idle_seconds,
+        waiting=limits.waiting,
+        present=connected,
+        visitor=visitor,
     )
 
 

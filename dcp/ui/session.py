@@ -18,6 +18,7 @@ from dcp.resources import root
 from dcp.runs.request import TextRequest
 from dcp.speech.words import Word
 from dcp.trace import Trace
+from dcp.ui.presence import window
 from dcp.ui.samples import load_sample, sample_names
 from dcp.ui.task import Task
 from dcp.ui.worker import Job, Status
@@ -81,12 +82,12 @@ class Work:
 class Session:
     """The state of one window.
 
-    owner  names it to the worker
+    owner  names it to the worker: the window's name
     page   the title of the page that is open
     error  one line about what went wrong last
     """
 
-    owner: str = field(default_factory=lambda: secrets.token_hex(8))
+    owner: str = field(default_factory=window)
     page: str = ""
     error: str = ""
     shown: Shown = field(default_factory=Shown)

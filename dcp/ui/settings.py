@@ -24,7 +24,8 @@ class Settings:
     characters    longest text that is looked at
     upload_mib    largest trace file taken (MiB)
     cells         most layers times tokens of a trace file
-    idle_seconds  a run whose page has not asked for it this long is stopped: its reader has left
+    idle_seconds  a run whose window has been gone this long is stopped
+    waiting       most runs in the line
     tour          a new window is shown around (``DCP_TOUR=0`` turns it off)
     """
 
@@ -36,6 +37,7 @@ class Settings:
     upload_mib: int = 64
     cells: int = 4_000_000
     idle_seconds: float = 90.0
+    waiting: int = 1000
     tour: bool = True
 
 
@@ -48,6 +50,7 @@ _PUBLIC = Settings(
     upload_mib=4,
     cells=262_144,
     idle_seconds=20.0,
+    waiting=32,
 )
 
 

@@ -7,7 +7,7 @@
         return table
 
     task = services.submit_task(session.owner, None, measure, limits)
-    task.status()                                        # poll it; what is not polled is stopped
+    task.status()                                        # its window gone, it is stopped
 
 Knows no streamlit and no model.
 """
@@ -76,8 +76,13 @@ class Report:
 class Task(Turn, Generic[T]):
     """One piece of work and how far it is. Made by `Worker.ask`."""
 
-    def __init__(self, do: Callable[[Report], T], ahead: Callable[[Turn], int]) -> None:
-        super().__init__(ahead)
+    def __init__(
+        self,
+        do: Callable[[Report], T],
+        ahead: Callable[[Turn], int],
+        present: Callable[[], bool],
+    ) -> None:
+        super().__init__(ahead, present)
         self._do = do
         self._status: TaskStatus[T] = TaskStatus("waiting")
 

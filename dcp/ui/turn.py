@@ -1,4 +1,4 @@
-"""A place in the worker's line: it can be cancelled, and notes when it was last polled.
+"""A place in the worker's line: it can be cancelled, and knows whether its reader is there.
 
 Knows nothing of what is done when the turn comes.
 """
@@ -13,10 +13,14 @@ __all__ = ["Leave", "Turn"]
 
 
 class Turn:
-    """One entry of the line; safe to use from any thread. ``ahead`` tells its place."""
+    """One entry of the line; safe to use from any thread.
 
-    def __init__(self, ahead: Callable[[Turn], int]) -> None:
-        self._ahead = ahead
+    ahead    tells its place
+    present  whether the window that it is for is there
+    """
+
+    def __init__(self, ahead: Callable[[Turn], int], present: Callable[[], bool]) -> None:
+        self._ahead, self._present = ahead, present
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._seen = time.monotonic()
@@ -31,9 +35,13 @@ class Turn:
         return self._stop.is_set()
 
     def unseen_for(self) -> float:
-        """Seconds since somebody asked for its status last."""
+        """Seconds since its window was there, or somebody asked for its status."""
+        present = self._present()
         with self._lock:
-            return time.monotonic() - self._seen
+            now = time.monotonic()
+            if present:
+                self._seen = now
+            return now - self._seen
 
     def work(self, leave: Leave) -> None:
         """Do what there is to do; called once, in a thread of the worker."""

@@ -1,8 +1,8 @@
-"""Runs jobs and tasks in threads of their own, in the order they came: the page only looks on.
+"""Runs jobs and tasks in threads of their own, visitors by turns: the page only looks on.
 
-A job is one run of one session, a task other work of a model for it; asking anew replaces the
-session's former job or task. Pages poll their status; what nobody polls any more is stopped,
-because its reader has left. Knows no streamlit, no model and no tagger: it is given what to call.
+A job is one run of one window, a task other work of a model for it; asking anew replaces the
+window's former job or task. Pages poll their status; what is for a window that has left is stopped.
+Knows no streamlit, no model and no tagger: it is given what to call.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
-from dcp.errors import DcpError
+from dcp.errors import DcpError, RequestError
 from dcp.runs.request import TextRequest
 from dcp.speech.words import Word
 from dcp.trace import Trace
+from dcp.ui.line import Line
 from dcp.ui.task import Report, Task
 from dcp.ui.turn import Leave, Turn
 
@@ -72,9 +74,14 @@ class Job(Turn):
     """One request and how far it is. Made by `Worker.submit`."""
 
     def __init__(
-        self, request: TextRequest, begin: Begin, words: TagLater, ahead: Callable[[Turn], int]
+        self,
+        request: TextRequest,
+        begin: Begin,
+        words: TagLater,
+        ahead: Callable[[Turn], int],
+        present: Callable[[], bool],
     ) -> None:
-        super().__init__(ahead)
+        super().__init__(ahead, present)
         self.request = request
         self._begin, self._words = begin, words
         self._status = Status("queued")
@@ -135,7 +142,10 @@ class Worker:
     tag           words of a trace; a failure leaves the words empty
     threads       turns at the same time
     seconds       longest a turn may take, None for no limit
-    idle_seconds  longest a turn may go unpolled
+    idle_seconds  longest a turn may go on without its window, polled or connected
+    waiting       most turns in the line
+    present       whether the window of a name is connected
+    visitor       whose a window is: visitors share the line by turns
     """
 
     begin: Begin
@@ -143,25 +153,30 @@ class Worker:
     threads: int = 1
     seconds: float | None = None
     idle_seconds: float = 90.0
-    _line: list[Turn] = field(default_factory=list, init=False)
+    waiting: int = 1000
+    present: Callable[[str], bool] = lambda window: False
+    visitor: Callable[[str], str] = lambda window: window
+    _line: Line = field(init=False)
     _of: dict[tuple[str, type[Turn]], Turn] = field(default_factory=dict, init=False)
     _change: threading.Condition = field(default_factory=threading.Condition, init=False)
     _closed: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
+        self._line = Line(self._gone, self.waiting)
         self._tagging = ThreadPoolExecutor(1, thread_name_prefix="tagger")
         for i in range(self.threads):
             threading.Thread(target=self._work, name=f"inference-{i}", daemon=True).start()
 
     def submit(self, owner: str, request: TextRequest) -> Job:
-        """Put a request in the line; the owner's former job, if any, is stopped."""
-        job = Job(request, self.begin, self._tag_later, self._place)
+        """Put a request in the line, or fail where it is full; the owner's former job is stopped."""
+        there = partial(self.present, owner)
+        job = Job(request, self.begin, self._tag_later, self._place, there)
         self._enter(owner, job)
         return job
 
     def ask(self, owner: str, do: Callable[[Report], T]) -> Task[T]:
         """Put a task in the same line; the owner's former task, if any, is stopped."""
-        task = Task(do, self._place)
+        task = Task(do, self._place, partial(self.present, owner))
         self._enter(owner, task)
         return task
 
@@ -169,7 +184,7 @@ class Worker:
         """Stop all turns and threads."""
         with self._change:
             self._closed = True
-            for turn in [*self._line, *self._of.values()]:
+            for turn in [*self._line.all(), *self._of.values()]:
                 turn.cancel()
             self._change.notify_all()
         self._tagging.shutdown(wait=False, cancel_futures=True)
@@ -179,14 +194,23 @@ class Worker:
             former = self._of.get((owner, type(turn)))
             if former is not None:
                 former.cancel()
+            try:
+                lost = self._line.add(self.visitor(owner), turn)
+            except RequestError as full:
+                turn.fail(str(full))
+                return
             self._of[owner, type(turn)] = turn
-            self._line.append(turn)
             self._change.notify()
+        if lost is not None:
+            lost.fail("The line is full, and others have waited longer; try again in a minute.")
 
     def _place(self, turn: Turn) -> int:
         with self._change:
-            waiting = [other for other in self._line if not other.cancelled]
+            waiting = self._line.order()
             return waiting.index(turn) if turn in waiting else 0
+
+    def _gone(self, turn: Turn) -> bool:
+        return turn.cancelled or turn.unseen_for() > self.idle_seconds
 
     def _work(self) -> None:
         while True:
@@ -195,13 +219,13 @@ class Worker:
                     self._change.wait()
                 if self._closed:
                     return
-                turn = self._line.pop(0)
+                turn = self._line.take()
             self._run(turn)
             with self._change:
                 self._of = {whose: other for whose, other in self._of.items() if other is not turn}
 
     def _run(self, turn: Turn) -> None:
-        if turn.cancelled or turn.unseen_for() > self.idle_seconds:
+        if self._gone(turn):
             turn.drop("Stopped before it began.")
             return
         try:

@@ -76,7 +76,7 @@ def test_the_gallery_draws_what_it_can_of_the_sample_and_says_that_it_was_typed(
     assert buttons(page) == {"held", "alpha-sigmoid"}
     # One line for each figure that this text cannot give, and the others go on.
     assert "cost: needs a trace with a gates-off run" in texts
-    assert "perplexity: is drawn from results: give what eval wrote of a text" in texts
+    assert "perplexity: is drawn from results: give those of an evaluation on a text" in texts
     assert "(results above)." in texts
     assert "--results" not in texts
     assert "Choice of text: the bundled sample, typed for the app." in texts

@@ -170,6 +170,51 @@ def test_a_run_that_nobody_looks_at_is_stopped() -> None:
     stage.worker.close()
 
 
+def test_a_window_that_is_connected_is_there_however_slowly_it_is_served() -> None:
+    connected = {"me"}
+    stage = Stage(idle_seconds=0.1, present=connected.__contains__)
+    job = stage.worker.submit("me", TextRequest("held"))
+    waiting = stage.worker.submit("you", TextRequest("fine"))
+    steps = until(lambda: stage.begun)[0]
+    time.sleep(0.3)
+    assert not steps.leave()
+    # Whoever is gone holds no place, and is told so before the turn comes.
+    assert stage.worker.submit("me2", TextRequest("fine")).status().ahead == 0
+    connected.clear()
+    until(lambda: steps.leave())
+    assert "nobody was looking" in settled(job).message
+    assert settled(waiting).state == "stopped"
+    stage.worker.close()
+
+
+def test_a_visitor_with_many_windows_has_one_place_in_each_round() -> None:
+    stage = Stage(visitor=lambda window: window.split("/")[0])
+    running = stage.worker.submit("greedy/0", TextRequest("held"))
+    until(lambda: stage.begun)
+    greedy = [stage.worker.submit(f"greedy/{i}", TextRequest("held")) for i in range(1, 6)]
+    late = stage.worker.submit("late/0", TextRequest("fine"))
+    assert late.status().ahead == 0
+    assert [job.status().ahead for job in greedy] == [1, 2, 3, 4, 5]
+    running.cancel()
+    assert settled(late).state == "done"
+    stage.worker.close()
+
+
+def test_a_full_line_refuses_the_greedy_and_takes_the_others() -> None:
+    stage = Stage(visitor=lambda window: window.split("/")[0], waiting=3)
+    stage.worker.submit("greedy/0", TextRequest("held"))
+    until(lambda: stage.begun)
+    greedy = [stage.worker.submit(f"greedy/{i}", TextRequest("held")) for i in range(1, 5)]
+    assert [job.status().state for job in greedy] == [*["queued"] * 3, "failed"]
+    assert "try again" in greedy[3].status().message
+    others = [stage.worker.submit(f"other{i}", TextRequest("held")) for i in range(3)]
+    assert [job.status().state for job in others] == ["queued", "queued", "failed"]
+    assert [job.status().state for job in greedy] == ["queued", "failed", "failed", "failed"]
+    task = stage.worker.ask("greedy/9", lambda report: 1)
+    assert (task.status().state, task.status().active) == ("failed", False)
+    stage.worker.close()
+
+
 def test_a_run_may_not_take_longer_than_the_server_allows() -> None:
     stage = Stage(seconds=0.1)
     job = stage.worker.submit("me", TextRequest("held"))

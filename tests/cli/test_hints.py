@@ -1,5 +1,6 @@
 """The library speaks of parameters; the command line adds its option behind what it says."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -37,3 +38,31 @@ def test_a_command_prints_the_hint(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == (
         "dcp: there is no text: give at least one word (--text or --file)\n"
     )
+
+
+COMMANDS = "train|trace|eval|study|bench|figure|view|models|pack|compare|cost|tag"
+OPTION = re.compile(rf"(^|\s)--[a-z]|python -m dcp|\bdcp ({COMMANDS})\b")
+
+
+def commands_in_errors(source: str) -> list[str]:
+    """The literal parts of raised messages that name an option or a command."""
+    return [
+        part.value
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "").endswith("Error")
+        for part in ast.walk(node)
+        if isinstance(part, ast.Constant)
+        and isinstance(part.value, str)
+        and OPTION.search(part.value)
+    ]
+
+
+def test_no_error_of_the_library_names_an_option_or_a_command() -> None:
+    wrong = "raise RequestError(f'no {x}; give --heads')\nprint('--heads')"
+    assert commands_in_errors(wrong) == ["; give --heads"]
+    for path in PACKAGE.rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        front_end = path.name == "cli.py" or path.parent.name == "cli"
+        # Parsing takes long; most files have no such word at all.
+        if not front_end and OPTION.search(source):
+            assert not commands_in_errors(source), path

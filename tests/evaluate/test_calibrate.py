@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from dcp.train.loop import train
 from dcp.train.settings import TrainSettings
 from dcp.train.tokenizer import train_tokenizer
 
-TINY = TrainSettings(
+TINY = TrainSettings().change(
     layers=2, width=32, heads=2, kv_heads=2, ffn=48, context=32, interaction=4, length=32,
     batch=2, micro=2, steps=2, warmup=1, decay=0, precision="no", beta=0.2,
 )  # fmt: skip
@@ -33,7 +32,7 @@ def test_the_dial_is_measured_and_written(tmp_path: Path) -> None:
     pack_file(text, tmp_path, tmp_path / "shard.npy")
     shards = [tmp_path / "shard.npy"]
     base = train(TINY, shards, tmp_path, tmp_path / "base")
-    pruned = train(replace(TINY, stage="prune"), shards, base, tmp_path / "pruned", init=base)
+    pruned = train(TINY.change(stage="prune"), shards, base, tmp_path / "pruned", init=base)
 
     report = calibrate(pruned, base, [text], 32, [-1.0, 2.0])
 

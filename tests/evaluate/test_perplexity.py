@@ -27,7 +27,7 @@ from dcp.train.loop import train
 from dcp.train.settings import TrainSettings
 from dcp.train.tokenizer import train_tokenizer
 
-TINY = TrainSettings(
+TINY = TrainSettings().change(
     layers=2, width=32, heads=2, kv_heads=1, ffn=48, context=48, interaction=4, length=32,
     batch=2, micro=2, steps=2, warmup=1, decay=0, precision="no",
 )  # fmt: skip
@@ -44,9 +44,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pack_file(folder / "text.txt", folder, folder / "shard.npy")
     shards = [folder / "shard.npy"]
     base = train(TINY, shards, folder, folder / "base")
-    import dataclasses
 
-    settings = dataclasses.replace(TINY, stage="prune", beta=0.2)
+    settings = TINY.change(stage="prune", beta=0.2)
     train(settings, shards, folder, folder / "pruned", init=base)
     return folder
 

@@ -14,7 +14,8 @@ from dcp.errors import RequestError
 from dcp.figures.paper import KINDS, Options, Results, draw, page, read_results
 from dcp.policies.windows import held_entries
 from dcp.train.schedule import alpha_at
-from tests.helpers.figures_data import BENCH, EVAL, TASKS, draw_kind, with_costs
+from dcp.train.sections import GateSettings
+from tests.helpers.figures_data import BENCH, BUDGETS, EVAL, TASKS, draw_kind, with_costs
 from tests.helpers.traces import design_trace, make_trace, random_trace
 
 PAGE = page("neurips")
@@ -83,7 +84,7 @@ def test_the_gates_solve_their_equation_and_the_schedule_is_that_of_training() -
         if a:
             assert set(p[np.abs(z) > 1 / a]) <= {0.0, 1.0}
     schedule = data[data["panel"] == "schedule"]
-    expected = [alpha_at(round(share * 200), 200) for share in schedule["x"]]
+    expected = [alpha_at(round(share * 200), 200, GateSettings()) for share in schedule["x"]]
     assert schedule["y"].tolist() == pytest.approx(expected)
 
 
@@ -201,7 +202,7 @@ def test_results_are_drawn_at_the_width_of_the_venue(kind: str, venue: str) -> N
 @pytest.mark.parametrize(
     ("kind", "traces", "results", "message"),
     [
-        ("perplexity", 0, (), "give what eval wrote of a text"),
+        ("perplexity", 0, (), "give those of an evaluation on a text"),
         ("perplexity", 0, (TASKS,), "needs context, held_entries"),
         ("tasks", 0, (EVAL,), "which eval.json lacks"),
         ("tasks", 1, (TASKS,), "reads no trace"),
@@ -273,3 +274,38 @@ def test_a_grey_palette_has_no_colour() -> None:
 def test_every_option_a_kind_names_exists() -> None:
     for kind in KINDS.values():
         replace(Options(), **{name: getattr(Options(), name) for name in kind.options})
+
+
+def test_policies_are_drawn_at_what_they_held_and_the_caption_names_who_held_less() -> None:
+    drawing = draw("policies", [], PAGE, results=[BUDGETS])
+    axes = drawing.figure.axes
+    assert len(axes) == 6
+    lines = {line.get_label(): line for line in axes[3].get_lines()}
+    assert list(lines) == [
+        "Learned gates",
+        "Gates, shifted",
+        "Local window",
+        "Strided",
+        "H2O",
+        "new",
+    ]
+    assert lines["Strided"].get_xdata() == pytest.approx([n * 0.8 for n in (64, 128, 256, 512)])
+    assert lines["H2O"].get_ydata() == pytest.approx([1 + 40 / n for n in (64, 128, 256, 512)])
+    assert "Strided at 64" in drawing.caption
+    assert "H2O at" not in drawing.caption
+    two = Results("two.json", ({**BUDGETS.rows[0], "model": "other"}, BUDGETS.rows[1]))
+    with pytest.raises(RequestError, match="one model"):
+        draw("policies", [], PAGE, results=[two])
+    nameless = Results("x.json", ({**BUDGETS.rows[0], "policy": 3},))
+    with pytest.raises(RequestError, match="name of a policy"):
+        draw("policies", [], PAGE, results=[nameless])
+
+
+def test_a_policy_that_no_figure_names_is_drawn_by_its_title() -> None:
+    row = {**EVAL.rows[0], "policies": [{"policy": "oldest", "held_entries": 900, "ppl": 21.0}]}
+    row["policies"].append({"policy": "citrus-shared", "held_entries": 900, "ppl": 22.0})
+    row["policies"].append({"policy": "of tomorrow", "held_entries": 900, "ppl": 23.0})
+    drawing = draw("perplexity", [], PAGE, results=[Results("one.json", (row,))])
+    labels = drawing.figure.axes[0].get_legend_handles_labels()[1]
+    assert {"oldest first", "CItruS, shared cache"} <= set(labels)
+    assert "of tomorrow" not in set(drawing.data["series"])

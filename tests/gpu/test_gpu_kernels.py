@@ -84,8 +84,8 @@ def test_attention_errs_at_most_twice_as_much_as_the_reference(heads, kv_heads, 
 @pytest.mark.parametrize("alpha", [1 + 1e-6, 1.3, 2.0, 8.0])
 @pytest.mark.parametrize("d", [24, 64, 128])
 def test_training_gradients_err_at_most_twice_as_much_as_the_plain_form(alpha, d, dtype):
-    from dcp.kernels.triton.training import gated_attention
-    from dcp.train.objective import plain_gated_attention
+    from dcp.kernels.gates import Gates
+    from dcp.kernels.training import reference, triton
 
     g = torch.Generator().manual_seed(d)
     q, k, v, grad = torch.randn(4, 2, 3, 333, d, generator=g).to(CUDA)
@@ -97,12 +97,12 @@ def test_training_gradients_err_at_most_twice_as_much_as_the_plain_form(alpha, d
         inputs = [x.to(kind).requires_grad_() for x in (q, k, v)]
         exact = torch.float64 if kind is torch.float64 else torch.float32
         inputs += [x.to(exact).requires_grad_() for x in (q_int, k_int, beta)]
-        out, kept = attention(*inputs, pairs.to(exact), alpha)
+        out, kept = attention(*inputs[:3], Gates(*inputs[3:]), pairs.to(exact), alpha)
         ((out * grad.to(kind)).sum().to(exact) + 0.7 * kept).backward()
         return [out.detach(), *(x.grad for x in inputs)]
 
-    wide = run(plain_gated_attention, torch.float64)
-    plain, fused = run(plain_gated_attention, dtype), run(gated_attention, dtype)
+    wide = run(reference.soft_attention, torch.float64)
+    plain, fused = run(reference.soft_attention, dtype), run(triton.soft_attention, dtype)
     for name, exact, one, other in zip(
         ("out", "dq", "dk", "dv", "dq_int", "dk_int", "dbeta"), wide, plain, fused, strict=True
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 import warnings
@@ -51,12 +52,21 @@ class Cycle:
         return spans
 
 
+_TEXTS = itertools.count()
+
+
 def sample_of(
-    death: np.ndarray, *, prompt: int | None = None, tags: tuple[str, ...] = ("NOUN",)
+    death: np.ndarray,
+    *,
+    prompt: int | None = None,
+    tags: tuple[str, ...] = ("NOUN",),
+    name: object = None,
 ) -> Sample:
-    """A text of one-token words "w0 w1 ..." with the given deaths (-1: never dropped)."""
+    """A text of one-token words "t0w0 w1 ..." with the given deaths (-1: never dropped); a text of
+    its own, or the one that ``name`` names."""
     tokens = np.shape(death)[1]
-    pieces = ["w0 "] + [f"w{i} " for i in range(1, tokens)]
+    name = next(_TEXTS) if name is None else name
+    pieces = [f"t{name}w0 "] + [f"w{i} " for i in range(1, tokens)]
     trace = make_trace(pieces, np.asarray(death), prompt_tokens=prompt)
     return trace, words_of(trace, Cycle(*tags))
 
@@ -68,7 +78,8 @@ def random_sample(
     prompt = tokens if prompt is None else prompt
     n_queries = tokens if prompt == tokens else tokens - 1
     death = random_deaths(rng, layers, n_queries, tokens)
-    return sample_of(death, prompt=prompt, tags=("NOUN", "VERB", "DET"))
+    name = f"{seed}-{layers}-{tokens}-{prompt}"
+    return sample_of(death, prompt=prompt, tags=("NOUN", "VERB", "DET"), name=name)
 
 
 def cut(sample: Sample, tokens: int) -> Sample:
@@ -107,8 +118,13 @@ def test_survival_of_two_layers_and_four_tokens_by_hand() -> None:
 
 
 def many(samples: list[Sample], function: Any, **options: Any) -> pd.DataFrame:
-    """The table of twenty copies, so that no cell is blank for want of words."""
-    return function(samples * 20, **options)
+    """The table of twenty texts alike, so that no cell is blank for want of words."""
+    copies = [
+        (with_meta(trace, document=f"copy {i} of {n}"), words)
+        for i in range(20)
+        for n, (trace, words) in enumerate(samples)
+    ]
+    return function(copies, **options)
 
 
 def test_a_horizon_beyond_all_observation_gives_null_not_a_guess() -> None:

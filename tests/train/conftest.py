@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,4 +28,4 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def base(corpus: Path) -> Path:
     shards = [corpus / "shard.npy"]
-    return train(replace(TINY, steps=30), shards, corpus, corpus / "base")
+    return train(TINY.change(steps=30), shards, corpus, corpus / "base")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from dcp.train import data
 from dcp.train.data import Shards, pack_file
 from dcp.train.loop import train
 from dcp.train.schedule import alpha_at, learning_rate_at
+from dcp.train.sections import GateSettings, Optimiser
 from dcp.train.settings import TrainSettings
 from dcp.train.tokenizer import train_tokenizer
 
@@ -86,6 +88,47 @@ def test_windows_depend_on_seed_and_step_alone(packed: Path) -> None:
         assert not np.array_equal(deal(3, 17, 1, 4), deal(3, 17, 2, 4))
 
 
+def shards_of(*sizes: int) -> Shards:
+    """One shard of documents of ``sizes`` tokens; each token is the number of its document."""
+    tokens = np.repeat(np.arange(len(sizes), dtype=np.uint16), sizes)
+    return Shards((tokens,), (np.cumsum([0, *sizes[:-1]], dtype=np.int64),))
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 7, 8, 9, 64, 100])
+def test_documents_that_are_all_too_short_are_refused_and_one_that_is_not_is_dealt(length) -> None:
+    least = max(2, length // 4)
+    short = shards_of(*[least - 1] * 50)
+    with pytest.raises(DataError, match=f"documents of {least} or more, and the longest here has"):
+        short.single(1, length, 0, 0)
+    rows = shards_of(*[least - 1] * 50, least).single(8, length, 0, 0)
+    assert ((rows >= 0).sum(1) >= 2).all()  # there is always something to predict
+
+
+def test_training_on_documents_that_are_too_short_stops_before_any_work(
+    packed: Path, tmp_path: Path
+) -> None:
+    settings = TrainSettings().change(stage="dense", length=4000, precision="no")
+    with pytest.raises(DataError, match="use a smaller length, or longer documents"):
+        train(settings, [packed / "shard.npy"], packed, tmp_path / "run", init=packed)
+    long = settings.change(stage="pretrain", length=10**6, context=10**6)
+    with pytest.raises(DataError, match="shorter than one window"):
+        train(long, [packed / "shard.npy"], packed, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_few_long_documents_are_not_read_in_the_place_of_all_short_ones() -> None:
+    """Length 64: the chance is the length, times (tokens - 1) / 16 for those under 16 tokens."""
+    sizes = np.asarray([64, 300, *[8] * 50, *[1] * 30])
+    worth = sizes * np.where(sizes < 16, (sizes - 1) / 16, 1.0)
+    chance, n = worth / worth.sum(), 4000
+    drawn = shards_of(*sizes).single(n, 64, 1, 0)[:, 0]
+    found = np.bincount(drawn, minlength=len(sizes)) / n
+    assert (found[52:] == 0).all()  # nothing to predict in one token
+    for group in (slice(0, 1), slice(1, 2), slice(2, 52)):
+        wanted = chance[group].sum()
+        assert found[group].sum() == pytest.approx(wanted, abs=4 * (wanted / n) ** 0.5)
+
+
 def test_damaged_data_is_refused_in_one_line(tmp_path: Path, packed: Path) -> None:
     (tmp_path / "bad.npy").write_bytes(b"\x93NUMPY nonsense")
     (tmp_path / "bad.xz").write_bytes(b"not xz")
@@ -138,7 +181,7 @@ def test_a_training_step_runs_from_xz_shards_as_from_plain_ones(
     packed: Path, tmp_path: Path
 ) -> None:
     pack_file(packed / "text.txt.xz", packed, tmp_path / "xz" / "shard.npy", seed=5, xz=True)
-    settings = TrainSettings(
+    settings = TrainSettings().change(
         layers=1, width=16, heads=1, kv_heads=1, ffn=16, context=31, length=31, batch=1,
         micro=1, steps=1, warmup=0, decay=0, precision="no",
     )  # fmt: skip
@@ -178,25 +221,31 @@ def test_documents_end_with_the_eos_token_that_the_tokenizer_folder_names(
         pack_file(packed / "text.txt.xz", tmp_path / "none", tmp_path / "shard.npy")
 
 
+RATES = Optimiser(warmup=10, decay=20)
+
+
 def test_learning_rate_rises_stays_and_falls_to_nothing() -> None:
-    rates = [learning_rate_at(s, 100, 10, 20) for s in range(101)]
+    rates = [learning_rate_at(s, 100, RATES) for s in range(101)]
     assert rates[:11] == sorted(rates[:11])
     assert set(rates[10:79]) == {1.0}
     assert rates[80:] == sorted(rates[80:], reverse=True)
     assert rates[100] == 0.0
-    half = [learning_rate_at(s, 100, 10, 20, 0.5) for s in range(101)]
+    half = [learning_rate_at(s, 100, replace(RATES, rate_last=0.5)) for s in range(101)]
     assert half[:80] == rates[:80]
     assert half[80:] == pytest.approx([0.5 + rate / 2 for rate in rates[80:]])
 
 
 def test_a_longer_run_has_the_same_beginning() -> None:
-    short = [learning_rate_at(s, 100, 10, 20) for s in range(80)]
-    assert short == [learning_rate_at(s, 500, 10, 20) for s in range(80)]
+    short = [learning_rate_at(s, 100, RATES) for s in range(80)]
+    assert short == [learning_rate_at(s, 500, RATES) for s in range(80)]
 
 
 def test_alpha_runs_from_first_to_last_and_never_back() -> None:
-    alphas = [alpha_at(s, 50) for s in range(51)]
+    alphas = [alpha_at(s, 50, GateSettings()) for s in range(51)]
     assert alphas == sorted(alphas)
     assert alphas[0] == pytest.approx(1.0)
     assert alphas[25] == pytest.approx(4.5)
     assert alphas[-1] == pytest.approx(8.0)
+    early = [alpha_at(s, 50, GateSettings(alpha_steps=25)) for s in range(51)]
+    assert early[:26] == pytest.approx(alphas[::2])
+    assert set(early[25:]) == {8.0}

@@ -12,15 +12,24 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 
+from dcp.kernels.training.api import Heads
 from dcp.model.weights import load
 from dcp.train.build import build, is_gate
 from dcp.train.data import Shards
 from dcp.train.loop import train
-from dcp.train.step import accumulate, window_weights
+from dcp.train.settings import TrainSettings
+from dcp.train.step import Accumulated, accumulate, choose_ways, window_weights
 from tests.helpers.training import TINY, losses
 
-CHEAP = replace(
-    TINY, stage="prune", gates="hard", tune="gates", lr=0.1, gate_lr=0.05, distill=1.0, spread=1.0,
+
+def one_step(settings: TrainSettings, data: Shards, model: Any, teacher: Any) -> Accumulated:
+    ways = choose_ways(settings, Heads(model.config.head_dim))
+    accelerator = Accelerator(mixed_precision="no", cpu=True)
+    return accumulate(settings, data, model, teacher, ways, accelerator, 0)
+
+
+CHEAP = TINY.change(
+    stage="prune", kind="hard", tune="gates", lr=0.1, gate_lr=0.05, distill=1.0, spread=1.0,
     copies=2,
 )  # fmt: skip
 
@@ -29,7 +38,7 @@ CHEAP = replace(
 def test_the_cheap_recipes_leave_the_rest_as_it_was(
     tune: Any, corpus: Path, base: Path, tmp_path: Path
 ) -> None:
-    settings, shards = replace(CHEAP, tune=tune), [corpus / "shard.npy"]
+    settings, shards = CHEAP.change(tune=tune), [corpus / "shard.npy"]
     final = train(settings, shards, corpus, tmp_path / "run", init=base, teacher=base)
     before = load(base, gates=False).transformer.state_dict()
     after = load(final).transformer.state_dict()
@@ -42,7 +51,7 @@ def test_a_checkpoint_holds_what_was_trained_and_goes_on_from_its_own_base(
 ) -> None:
     shards, runs = [corpus / "shard.npy"], (tmp_path / "whole", tmp_path / "parts")
     whole = train(CHEAP, shards, corpus, runs[0], init=base)
-    train(replace(CHEAP, steps=3, decay=0), shards, corpus, runs[1], init=base)
+    train(CHEAP.change(steps=3, decay=0), shards, corpus, runs[1], init=base)
     names = load_file(runs[1] / "last" / "dcp.safetensors").keys()
     assert len(names) == 2 * 3
     assert not list((runs[1] / "last").glob("model*.safetensors"))
@@ -57,15 +66,14 @@ def test_a_checkpoint_holds_what_was_trained_and_goes_on_from_its_own_base(
 def test_the_frozen_head_gives_the_gates_the_gradient_of_whole_logits(
     share: float, corpus: Path, base: Path
 ) -> None:
-    whole = replace(TINY, stage="prune", gates="hard", distill=share, spread=2.0, gamma=0.0)
+    whole = TINY.change(stage="prune", kind="hard", distill=share, spread=2.0, gamma=0.0)
     data = Shards.open([corpus / "shard.npy"])
-    accelerator = Accelerator(mixed_precision="no", cpu=True)
     gradients = []
-    for settings in (whole, replace(whole, tune="gates")):
+    for settings in (whole, whole.change(tune="gates")):
         model, _, _ = build(settings, corpus, base)
         # The teacher of the whole head must be the base without its gates.
-        teacher = load(base, gates=False).transformer if settings.tune == "all" else model
-        done = accumulate(settings, data, model, teacher, accelerator, 0)
+        teacher = load(base, gates=False).transformer if settings.optimiser.tune == "all" else model
+        done = one_step(settings, data, model, teacher)
         gradients.append([p.grad for n, p in model.named_parameters() if is_gate(n)])
     for expected, found in zip(*gradients, strict=True):
         assert torch.allclose(expected, found, atol=1e-6, rtol=1e-4)
@@ -75,29 +83,27 @@ def test_the_frozen_head_gives_the_gates_the_gradient_of_whole_logits(
 def test_levelled_windows_weigh_one_on_average_and_the_price_with_them(
     corpus: Path, base: Path
 ) -> None:
-    settings = replace(CHEAP, level=0.7, spread=3.0, centre=-1.0)
+    settings = CHEAP.change(level=0.7, spread=3.0, centre=-1.0)
     dial = torch.linspace(-4.0, 2.0, 6001)
-    assert float(window_weights(settings, dial).mean()) == pytest.approx(1.0, rel=1e-3)
+    assert float(window_weights(settings.dial, dial).mean()) == pytest.approx(1.0, rel=1e-3)
     # At one shift alone the weight is 1, whatever the level.
     data = Shards.open([corpus / "shard.npy"])
-    accelerator = Accelerator(mixed_precision="no", cpu=True)
     gradients = []
     for level in (0.0, 0.7):
         model, _, _ = build(CHEAP, corpus, base)
-        settings = replace(CHEAP, level=level, spread=0.0, centre=2.0)
-        accumulate(settings, data, model, model, accelerator, 0)
+        settings = CHEAP.change(level=level, spread=0.0, centre=2.0)
+        one_step(settings, data, model, model)
         gradients.append(model.blocks[0].q_int.weight.grad)
     assert torch.allclose(*gradients, rtol=1e-4)
 
 
 def test_copies_of_a_window_are_read_at_shifts_of_their_own(corpus: Path, base: Path) -> None:
     data = Shards.open([corpus / "shard.npy"])
-    accelerator = Accelerator(mixed_precision="no", cpu=True)
     seen: list[torch.Tensor] = []
 
     model, _, _ = build(CHEAP, corpus, base)
     model.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    accumulate(CHEAP, data, model, model, accelerator, 0)
+    one_step(CHEAP, data, model, model)
     assert [len(ids) for ids in seen] == [1, 2, 1, 2]  # the teacher reads a window once
     assert torch.equal(seen[1], seen[0].expand(2, -1))
     assert not torch.equal(seen[0], seen[2])
@@ -107,10 +113,10 @@ def test_what_no_window_fills_is_not_read(corpus: Path, base: Path) -> None:
     data = Shards.open([corpus / "shard.npy"])
     ends = np.append(data.starts[0][1:], len(data.tokens[0]))
     longest = int((ends - data.starts[0]).max())
-    settings = replace(CHEAP, context=4 * longest, length=2 * longest, batch=2, micro=2)
+    settings = CHEAP.change(context=4 * longest, length=2 * longest, batch=2, micro=2)
     read: list[int] = []
-    model, _, _ = build(replace(settings, length=32), corpus, base)
-    model.config = replace(model.config, context=settings.length)
+    model, _, _ = build(settings.change(length=32), corpus, base)
+    model.config = replace(model.config, context=settings.data.length)
     model.register_forward_pre_hook(lambda _, args: read.append(args[0].shape[1]))
-    accumulate(settings, data, model, model, Accelerator(mixed_precision="no", cpu=True), 0)
+    one_step(settings, data, model, model)
     assert longest // 2 < max(read) < longest

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dcp.kernels.training.gated_attention import gated_attention
+from dcp.kernels.gates import Gates
+from dcp.kernels.training import cpu, reference
 from dcp.model.config import ModelConfig
 from dcp.model.masked import MaskedAttend
 from dcp.model.transformer import Transformer
@@ -14,7 +15,6 @@ from dcp.train.objective import (
     CausalAttend,
     SoftGateAttend,
     language_model_loss,
-    plain_gated_attention,
 )
 
 
@@ -31,8 +31,8 @@ def test_fused_attention_equals_plain_autograd(alpha: float, length: int) -> Non
     args = inputs(length, alpha)
     pairs = torch.ones(length, length).tril(-1).expand(3, -1, -1)
     results = []
-    for attention in (plain_gated_attention, gated_attention):
-        out, kept = attention(*args, pairs, alpha)
+    for attention in (reference.soft_attention, cpu.soft_attention):
+        out, kept = attention(*args[:3], Gates(*args[3:]), pairs, alpha)
         probe = torch.linspace(-1, 1, out.numel()).view_as(out)
         grads = torch.autograd.grad((out * probe).sum() + 0.3 * kept, args)
         results.append((out.detach(), kept.detach(), *grads))
@@ -62,7 +62,7 @@ def test_saturated_soft_gates_equal_the_hard_gate() -> None:
         block.beta.data.fill_(0.5)
     ids = torch.randint(61, (3, 33), generator=torch.Generator().manual_seed(0))
     real = torch.ones(3, 33, dtype=torch.bool)
-    soft = forward(model, ids, SoftGateAttend(16.0, real))
+    soft = forward(model, ids, SoftGateAttend(cpu.soft_attention, 16.0, real))
     hard = MaskedAttend()
     logits = forward(model, ids, hard)
     assert (hard.deaths < 33).float().mean() > 0.3
@@ -74,9 +74,11 @@ def test_open_gates_equal_causal_attention_and_keep_everything() -> None:
     for block in model.blocks:
         block.beta.data.fill_(100.0)
     ids = torch.randint(61, (2, 31), generator=torch.Generator().manual_seed(0))
-    attend = SoftGateAttend(8.0, torch.ones(2, 31, dtype=torch.bool))
+    attend = SoftGateAttend(cpu.soft_attention, 8.0, torch.ones(2, 31, dtype=torch.bool))
     assert torch.allclose(
-        forward(model, ids, attend), forward(model, ids, CausalAttend()), atol=1e-5
+        forward(model, ids, attend),
+        forward(model, ids, CausalAttend(cpu.causal_attention)),
+        atol=1e-5,
     )
     assert torch.stack(attend.kept).tolist() == pytest.approx([1.0, 1.0])
 
@@ -88,7 +90,7 @@ def test_padding_changes_neither_loss_nor_kept_share() -> None:
     kept, losses = [], []
     for batch in (ids, padded):
         real = batch >= 0
-        attend = SoftGateAttend(2.0, real)
+        attend = SoftGateAttend(cpu.soft_attention, 2.0, real)
         logits = forward(model, batch.clamp(min=0), attend)[:, :-1]
         losses.append(float(language_model_loss(logits, batch[:, 1:]).detach()))
         kept.append(torch.stack(attend.kept).detach())
@@ -102,7 +104,7 @@ def test_the_sparsity_term_closes_gates() -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.02)
     shares = []
     for _ in range(12):
-        attend = SoftGateAttend(2.0, real)
+        attend = SoftGateAttend(cpu.soft_attention, 2.0, real)
         forward(model, ids, attend)
         kept = torch.stack(attend.kept).mean()
         shares.append(float(kept.detach()))

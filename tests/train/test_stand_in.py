@@ -18,15 +18,22 @@ from dcp.train.data import Shards
 from tests.helpers import checkpoints
 
 SETTINGS = """
+[run]
+steps = 2
+precision = "no"
+
+[data]
 length = 63
 batch = 2
 micro = 1
-steps = 2
+
+[optimiser]
 warmup = 1
 decay = 0
+
+[gates]
 interaction = 5
 beta = 0.3
-precision = "no"
 """
 
 

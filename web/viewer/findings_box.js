@@ -9,8 +9,10 @@ export function showFindings(view) {
     ...found.map(({ parts, step, layer }) => {
       const b = node("button", "finding");
       b.type = "button";
-      for (const part of parts) b.append(Array.isArray(part) ? node("b", "", part[0]) : part);
-      b.append(" ", node("span", "to", `step ${step}`));
+      // The step comes second: where there is no room the end of the sentence goes.
+      const [[claim], ...rest] = parts;
+      b.append(node("b", "", claim), " ", node("span", "to", `step ${step}`), " ", ...rest);
+      b.title = `${claim}${rest.join("")}`;
       b.onclick = () => {
         view.stop();
         if (layer !== undefined) view.setLayer(layer);

@@ -13,6 +13,7 @@
 //
 // component({ parentElement, data, setStateValue }), the default export, for Streamlit.
 
+import { hello } from "./hello.js";
 import { parse } from "./pixels.js";
 import { View } from "./view.js";
 
@@ -44,8 +45,9 @@ function streamlitTheme(parent) {
 /** Streamlit component: called again with every new payload; the view and its state stay.
 
 It sets the state "at" to { layer, step, token } when the hand has rested, and "broken" to true where
-the browser cannot draw. */
-export default function component({ parentElement, data, setStateValue }) {
+the browser cannot draw; "hello", once a page, is what the browser brings (hello.js). Triggers: "dial"
+{ shift } and "word" (a token) ask the model something. */
+export default function component({ parentElement, data, setStateValue, setTriggerValue }) {
   let view = views.get(parentElement);
   if (!view?.box.isConnected) {
     try {
@@ -58,12 +60,14 @@ export default function component({ parentElement, data, setStateValue }) {
     views.set(parentElement, view);
   }
   view.options.report = (at) => setStateValue("at", at);
+  view.options.ask = (what, about) => setTriggerValue(what, about);
   const theme = streamlitTheme(parentElement);
   if (theme !== view.options.theme) view.theme(theme);
   if (data && !alike(data, view.data)) {
     view.data = data;
     view.update(data);
   }
+  hello(data, (found) => setStateValue("hello", found));
   // Streamlit may run this clean-up for a call that a newer one has overtaken: only a view that has
   // left the page goes.
   return () =>

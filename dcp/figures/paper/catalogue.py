@@ -96,12 +96,16 @@ KINDS = {
         "perplexity against entries held", "quality", options=("axis",), reads="results"
     ),
     "tasks": Kind("zero-shot accuracy against sparsity", "quality", reads="results"),
+    "policies": Kind("policies and gates at equal budgets", "policies", reads="results"),
+    "agreement": Kind("entries that policies hold alike", "agreement", reads="results"),
 }
 
 
 _MADE = {
-    "perplexity": "what eval wrote of a text",
-    "tasks": "what eval wrote of tasks",
+    "perplexity": "those of an evaluation on a text",
+    "tasks": "those of an evaluation on tasks",
+    "policies": "those of an evaluation at budgets",
+    "agreement": "what policies agreed on",
 }
 
 

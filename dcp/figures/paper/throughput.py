@@ -46,7 +46,7 @@ def _run(subject: Subject, page: Page) -> Drawing:
     entry = trace.meta.memory.entry
     if len(timed) < 2:
         raise RequestError(
-            "throughput needs a trace with generated tokens, or the results of bench",
+            "throughput needs a trace with generated tokens, or the results of a benchmark",
             remedy="results",
         )
     if entry is None:
@@ -91,14 +91,14 @@ def _run(subject: Subject, page: Page) -> Drawing:
         "values in reach, computed from the deaths and the bytes of an entry, beside those of a "
         "run that drops nothing.",
         f"Device {trace.meta.device}, implementation {trace.meta.impl}. One run alone is no "
-        "comparison of speed: for that, draw it from the results of dcp bench.",
+        "comparison of speed: for that, draw it from the results of a benchmark.",
     )
     return Drawing("throughput", page, drawn, data, words)
 
 
 def _benchmark(subject: Subject, page: Page) -> Drawing:
     """Arms of a benchmark at the batch size that has most contexts."""
-    found = table(subject.results, _NEEDS, "throughput", "the output of python -m dcp bench --json")
+    found = table(subject.results, _NEEDS, "throughput", "those of a benchmark")
     groups = found.groupby(["model", "batch"])["context"].nunique()
     model, batch = groups.sort_values(kind="stable").index[-1]
     data = found[(found["model"] == model) & (found["batch"] == batch)].reset_index(drop=True)

@@ -1,1 +1,1 @@
-"""Attention under gates with a gradient, for training."""
+"""Attention of training and its gradients: one chooser (`api`), implementations beside it."""

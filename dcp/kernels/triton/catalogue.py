@@ -11,7 +11,8 @@ from functools import partial
 import torch
 
 from dcp.kernels import triton as ops
-from dcp.kernels.triton.training import gated_attention
+from dcp.kernels.gates import Gates
+from dcp.kernels.training.triton import soft_attention
 
 __all__ = ["CATALOGUE"]
 
@@ -72,9 +73,8 @@ def _training(heads: int, kv_heads: int, width: int, r: int, dtype: torch.dtype)
     for alpha in (1.0001, 4.0):
         q = torch.empty(2, heads, 128, width, dtype=dtype, requires_grad=True)
         q_int = torch.empty(2, 128, r, requires_grad=True)
-        out, kept = gated_attention(
-            q, q, q, q_int, q_int, torch.empty(1), torch.empty(2, 128, 128), alpha
-        )
+        gates = Gates(q_int, q_int, torch.empty(1))
+        out, kept = soft_attention(q, q, q, gates, torch.empty(2, 128, 128), alpha)
         (out.float().sum() + kept).backward()
 
 

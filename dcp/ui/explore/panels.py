@@ -99,7 +99,7 @@ def _open(session: Session, limits: Settings) -> None:
         "A trace file (.safetensors)",
         "upload",
         limits,
-        help="Made by this page, by `python -m dcp trace` or by dcp.record.",
+        help="Made by this page, by `dcp trace` or by `dcp.record`.",
     )
     if found is None or found.trace is None or st.session_state.get("opened") == found.file_id:
         return

@@ -25,7 +25,7 @@ _HINTS = {
     "results": "results above",
     "source": "“words of” above",
     "span": "“tokens” above",
-    "gates_off": "python -m dcp trace --gates-off makes such a trace",
+    "gates_off": "the command line makes one: dcp trace --gates-off",
 }
 _AGAIN = 0.6
 # White paper in the dark theme too; thumbnails keep their size while they are drawn.

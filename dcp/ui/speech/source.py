@@ -73,7 +73,7 @@ class Live:
 
     @property
     def texts(self) -> int:
-        from dcp.stats.lives import texts_of
+        from dcp.stats.repeats import texts_of
 
         return int(texts_of(self.samples).max()) + 1
 

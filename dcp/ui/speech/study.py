@@ -12,7 +12,8 @@ import streamlit as st
 from dcp.resources import asset
 from dcp.stats.groups import group_of_tag
 from dcp.stats.lives import Phase
-from dcp.stats.pooled import HORIZONS, Study, from_json
+from dcp.stats.pooled import HORIZONS
+from dcp.stats.study_file import Study, from_json
 from dcp.ui.speech.source import Filters
 
 __all__ = ["Saved", "open_study", "studies"]

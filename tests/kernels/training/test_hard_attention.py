@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dcp.kernels.training.causal_attention import causal_attention
-from dcp.kernels.training.hard_attention import hard_gated_attention
+from dcp.kernels.gates import Gates
+from dcp.kernels.training import cpu, reference
 from dcp.model.config import ModelConfig
 from dcp.model.masked import MaskedAttend
 from dcp.model.transformer import Transformer
@@ -20,7 +21,6 @@ from dcp.train.objective import (
     HardGateAttend,
     distilled_loss,
     language_model_loss,
-    plain_hard_gated_attention,
 )
 
 # Sums of at most 1000 float32 products of size one, in another order.
@@ -56,12 +56,14 @@ def test_causal_attention_equals_torchs_with_its_gradient(length: int, policy: s
         mask &= steps < death
     results = []
     for out in (
-        causal_attention(*args, death),
+        cpu.causal_attention(*args, death),
+        reference.causal_attention(*args, death),
         F.scaled_dot_product_attention(*args, attn_mask=mask),
     ):
         probe = torch.linspace(-1, 1, out.numel()).view_as(out)
         results.append((out.detach(), *torch.autograd.grad((out * probe).sum(), args)))
-    compare(*results)
+    compare(results[0], results[2])
+    compare(results[1], results[2])
 
 
 @pytest.mark.parametrize("queries", [2, 6])
@@ -71,8 +73,8 @@ def test_hard_gates_equal_straight_through_autograd(length: int, queries: int) -
     real = torch.ones(3, length, dtype=torch.bool)
     real[1, length // 2 :] = False
     results = []
-    for attention in (hard_gated_attention, plain_hard_gated_attention):
-        out, kept = attention(*args, real)
+    for attention in (cpu.hard_attention, reference.hard_attention):
+        out, kept = attention(*args[:3], Gates(*args[3:]), real)
         probe = torch.linspace(-1, 1, out.numel()).view_as(out)
         loss = (out * probe).sum() + (kept * torch.tensor([0.3, -0.2, 0.1])).sum()
         grads = torch.autograd.grad(loss, args)
@@ -82,12 +84,15 @@ def test_hard_gates_equal_straight_through_autograd(length: int, queries: int) -
         assert 0.05 < float(results[0][1].sum() / (2.25 * length**2 / 2)) < 0.95
 
 
-def test_a_depth_changes_no_result_and_spares_shallow_margins_their_gradient() -> None:
+@pytest.mark.parametrize("attention", [cpu.hard_attention, reference.hard_attention])
+def test_a_depth_changes_no_result_and_spares_shallow_margins_their_gradient(
+    attention: Any,
+) -> None:
     args, depth = [*heads(300, batch=1), *gates(300, batch=1)], 1.0
     real = torch.ones(1, 300, dtype=torch.bool)
 
     def at(depth: float) -> tuple[Tensor, Tensor]:
-        return hard_gated_attention(*args, real, depth=depth)
+        return attention(*args[:3], Gates(*args[3:]), real, depth=depth)
 
     whole, part = at(math.inf), at(depth)
     assert torch.allclose(whole[0], part[0], atol=CLOSE)
@@ -110,13 +115,14 @@ def test_a_depth_changes_no_result_and_spares_shallow_margins_their_gradient() -
 
 def test_bfloat16_loses_no_more_than_torchs_own_attention_does() -> None:
     exact = heads(300)
-    wide = [torch.full((3,), 1e3), torch.ones(3, 300, dtype=torch.bool)]
+    real = torch.ones(3, 300, dtype=torch.bool)
     truth = F.scaled_dot_product_attention(*exact, is_causal=True)
     q, k, v = (x.bfloat16() for x in exact)
     budget = 2 * (F.scaled_dot_product_attention(q, k, v, is_causal=True) - truth).abs().max()
     zeros = torch.zeros(3, 300, 8)
-    assert (causal_attention(q, k, v) - truth).abs().max() < budget
-    assert (hard_gated_attention(q, k, v, zeros, zeros, *wide)[0] - truth).abs().max() < budget
+    wide = Gates(zeros, zeros, torch.full((3,), 1e3))
+    assert (cpu.causal_attention(q, k, v) - truth).abs().max() < budget
+    assert (cpu.hard_attention(q, k, v, wide, real)[0] - truth).abs().max() < budget
 
 
 def tiny(qk_norm: bool = False) -> Transformer:
@@ -130,6 +136,14 @@ def tiny(qk_norm: bool = False) -> Transformer:
     return transformer
 
 
+def causal() -> CausalAttend:
+    return CausalAttend(cpu.causal_attention)
+
+
+def hard_gates(real: Tensor, shifts: Tensor) -> HardGateAttend:
+    return HardGateAttend(cpu.hard_attention, real, shifts)
+
+
 def forward(model: Transformer, ids: Tensor, attend: object) -> Tensor:
     positions = torch.arange(ids.shape[1]).expand_as(ids)
     return model(ids, positions, attend)  # type: ignore[no-any-return]
@@ -139,7 +153,9 @@ def forward(model: Transformer, ids: Tensor, attend: object) -> Tensor:
 def test_training_sees_what_is_in_use(shift: float) -> None:
     model = tiny()
     ids = torch.randint(61, (3, 47), generator=torch.Generator().manual_seed(0))
-    attend = HardGateAttend(torch.ones(3, 47, dtype=torch.bool), torch.full((3,), shift))
+    attend = HardGateAttend(
+        cpu.hard_attention, torch.ones(3, 47, dtype=torch.bool), torch.full((3,), shift)
+    )
     hard = MaskedAttend(shift)
     assert torch.allclose(forward(model, ids, attend), forward(model, ids, hard), atol=1e-5)
     life = hard.deaths.clamp(max=47) - torch.arange(1, 48)
@@ -153,14 +169,14 @@ def test_the_way_of_computing_can_be_chosen_and_changes_nothing() -> None:
     ids = torch.randint(61, (2, 20), generator=torch.Generator().manual_seed(0))
     asked = []
 
-    def plain(*args: Tensor) -> tuple[Tensor, Tensor]:
+    def plain(*args: Any) -> tuple[Tensor, Tensor]:
         asked.append(len(args))
-        return plain_hard_gated_attention(*args)
+        return reference.hard_attention(*args)
 
-    usual = forward(model, ids, HardGateAttend(real, torch.zeros(2)))
-    other = forward(model, ids, HardGateAttend(real, torch.zeros(2), plain))
+    usual = forward(model, ids, hard_gates(real, torch.zeros(2)))
+    other = forward(model, ids, HardGateAttend(plain, real, torch.zeros(2)))
     assert torch.allclose(usual, other, atol=1e-5)
-    assert asked == [7, 7]
+    assert asked == [6, 6]
 
 
 def test_each_window_has_its_own_shift_and_padding_counts_for_nothing() -> None:
@@ -168,10 +184,10 @@ def test_each_window_has_its_own_shift_and_padding_counts_for_nothing() -> None:
     ids = torch.randint(61, (2, 20), generator=torch.Generator().manual_seed(0))
     kept = []
     for batch in (ids, F.pad(ids, (0, 13), value=-1)):
-        attend = HardGateAttend(batch >= 0, torch.tensor([1e3, -1e3]))
+        attend = hard_gates(batch >= 0, torch.tensor([1e3, -1e3]))
         logits = forward(model, batch.clamp(min=0), attend)
         kept.append(torch.stack(attend.kept))
-        assert torch.allclose(logits[:1, :20], forward(model, ids[:1], CausalAttend()), atol=1e-5)
+        assert torch.allclose(logits[:1, :20], forward(model, ids[:1], causal()), atol=1e-5)
     assert torch.allclose(kept[0], kept[1])
     assert kept[0].detach().tolist() == [pytest.approx([0.5, 0.0])] * 2
 
@@ -181,7 +197,10 @@ def test_each_window_has_its_own_shift_and_padding_counts_for_nothing() -> None:
 def test_both_ways_of_attending_train_under_autocast(qk_norm: bool) -> None:
     model = tiny(qk_norm)
     ids = torch.randint(61, (2, 30), generator=torch.Generator().manual_seed(0))
-    attends = CausalAttend(), HardGateAttend(ids >= 0, torch.zeros(2))
+    attends = (
+        causal(),
+        hard_gates(ids >= 0, torch.zeros(2)),
+    )
     for attend in attends:
         model.zero_grad()
         with torch.autocast("cpu", torch.bfloat16):
@@ -198,7 +217,9 @@ def test_a_closed_layer_can_open_again() -> None:
     ids = torch.randint(61, (4, 31), generator=torch.Generator().manual_seed(0))
     optimizer = torch.optim.AdamW([b.beta for b in model.blocks], lr=0.5)
     for _ in range(40):
-        attend = HardGateAttend(torch.ones(4, 31, dtype=torch.bool), torch.zeros(4))
+        attend = HardGateAttend(
+            cpu.hard_attention, torch.ones(4, 31, dtype=torch.bool), torch.zeros(4)
+        )
         forward(model, ids, attend)
         kept = torch.stack(attend.kept).sum()
         optimizer.zero_grad()

@@ -6,18 +6,14 @@ import torch
 import triton
 import triton.language as tl
 
-from dcp.kernels.triton import training
+from dcp.errors import DeviceError
+from dcp.kernels.gates import Gates
+from dcp.kernels.training import reference
+from dcp.kernels.training import triton as fused
+from dcp.kernels.training.api import Heads, attention, resolve
 from dcp.kernels.triton.soft_gate import gate
-from dcp.kernels.triton.training import gated_attention
 from dcp.model.weights import load
-from dcp.train import objective
-from dcp.train.objective import (
-    SoftGateAttend,
-    attention_on,
-    fused_where_it_fits,
-    language_model_loss,
-    plain_gated_attention,
-)
+from dcp.train.objective import SoftGateAttend, language_model_loss
 
 
 @triton.jit
@@ -85,26 +81,35 @@ def test_output_and_gradients_equal_the_plain_form(alpha, length, loud):
     pairs = torch.ones(2, length, length).tril(-1)
     pairs[1, length // 2 :] = 0
     given = (q, k, v, q_int, k_int, beta)
-    wide = run(plain_gated_attention, torch.float64, alpha, given, pairs, grad)
-    plain = run(plain_gated_attention, torch.float32, alpha, given, pairs, grad)
-    fused = run(gated_attention, torch.float32, alpha, given, pairs, grad)
+    wide = run(reference.soft_attention, torch.float64, alpha, given, pairs, grad)
+    plain = run(reference.soft_attention, torch.float32, alpha, given, pairs, grad)
+    ours = run(fused.soft_attention, torch.float32, alpha, given, pairs, grad)
     for name in wide:
         scale = float(wide[name].abs().max()) + 1
         allowed = 2 * float((plain[name] - wide[name]).abs().max()) + 2e-5 * scale
-        found = float((fused[name].double() - wide[name]).abs().max())
+        found = float((ours[name].double() - wide[name]).abs().max())
         assert found <= allowed, (name, found, allowed)
 
 
-def test_the_trainer_takes_the_kernels_on_a_gpu_and_the_equations_for_wider_heads(monkeypatch):
-    assert attention_on("cuda") is fused_where_it_fits
-    asked = []
-    for name in ("gated_attention", "plain_gated_attention"):
-        owner = training if name == "gated_attention" else objective
-        monkeypatch.setattr(owner, name, lambda q, *_, name=name: asked.append(name) or (q, q))
-    for width in (64, 128, 160):
-        fused_where_it_fits(torch.zeros(1, 1, 2, width))
-    fused_where_it_fits(torch.zeros(1, 1, 2, 256, dtype=torch.bfloat16))
-    assert asked == ["gated_attention"] * 2 + ["plain_gated_attention", "gated_attention"]
+def test_triton_is_taken_where_it_has_a_tile_and_says_so_where_it_has_none():
+    for width, element, name in ((64, 4, "triton"), (128, 4, "triton"), (256, 2, "triton")):
+        assert resolve("soft", "triton", Heads(width, element)) == name
+    with pytest.raises(DeviceError, match="no tile for heads of 160 elements of 4 bytes"):
+        resolve("soft", "triton", Heads(160, 4))
+    with pytest.raises(DeviceError, match="has no hard attention"):
+        resolve("hard", "triton", Heads(64))
+    assert attention("soft", "triton", Heads(64)).compute is fused.soft_attention
+
+
+def test_on_a_gpu_auto_takes_triton_and_the_equations_for_wider_heads(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    chosen = {
+        (way, width): resolve(way, "auto", Heads(width, 4, "cuda"))
+        for way in ("soft", "hard", "causal")
+        for width in (64, 160)
+    }
+    assert chosen.pop(("soft", 64)) == "triton"
+    assert set(chosen.values()) == {"reference"}
 
 
 def test_a_model_trained_through_the_kernels_has_the_oracles_loss_and_gradients(tiny_checkpoint):
@@ -114,20 +119,21 @@ def test_a_model_trained_through_the_kernels_has_the_oracles_loss_and_gradients(
     real = torch.ones(2, 19, dtype=torch.bool)
     real[1, 12:] = False
     told = {}
-    for attention in (plain_gated_attention, fused_where_it_fits):
-        attend = SoftGateAttend(1.7, real, attention)
+    for name in ("reference", "triton"):
+        compute = attention("soft", name, Heads(model.config.head_dim)).compute
+        attend = SoftGateAttend(compute, 1.7, real)
         logits = model(ids, torch.arange(19).expand(2, -1), attend)
         loss = language_model_loss(logits, ids.masked_fill(~real, -1))
         (loss + 0.3 * torch.stack(attend.kept).mean()).backward()
-        told[attention] = [loss.detach(), *(p.grad for p in model.parameters())]
+        told[name] = [loss.detach(), *(p.grad for p in model.parameters())]
         model.zero_grad(set_to_none=True)
     for exact, found in zip(*told.values(), strict=True):
         torch.testing.assert_close(found, exact, rtol=1e-3, atol=1e-5)
 
 
-def run(attention, dtype, alpha, given, pairs, grad):
+def run(compute, dtype, alpha, given, pairs, grad):
     inputs = [x.to(dtype).requires_grad_() for x in given]
-    out, kept = attention(*inputs, pairs.to(dtype), alpha)
+    out, kept = compute(*inputs[:3], Gates(*inputs[3:]), pairs.to(dtype), alpha)
     ((out * grad.to(dtype)).sum() + 0.7 * kept).backward()
     names = ("dq", "dk", "dv", "dq_int", "dk_int", "dbeta")
     return {"out": out.detach(), "kept": kept.detach()} | {

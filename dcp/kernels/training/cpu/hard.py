@@ -23,39 +23,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dcp.kernels.training.causal_attention import blocks, causal_mask
+from dcp.kernels.gates import Gates
+from dcp.kernels.training.cpu.blocks import blocks, causal_mask
 
-__all__ = ["hard_gated_attention"]
+__all__ = ["hard_attention"]
 
 _OPEN = 1e4  # the gate of a pair that has none: the token itself, and the future
 _LEAST = 1e-30
 
 
-def hard_gated_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    q_int: Tensor,
-    k_int: Tensor,
-    beta: Tensor,
-    real: Tensor,
-    depth: float = math.inf,
+def hard_attention(
+    q: Tensor, k: Tensor, v: Tensor, gates: Gates, real: Tensor, depth: float = math.inf
 ) -> tuple[Tensor, Tensor]:
-    """Attention under hard gates, and how much was kept.
+    """As `dcp.kernels.training.reference.hard_attention`; q, k, v float32 or bfloat16.
 
-    q [B, H, T, d], k and v [B, H_kv, T, d] float32 or bfloat16, H a multiple of H_kv (queries that
-    share keys lie together); q_int, k_int [B, T, r] float32; beta [B] float32, a window's gate
-    shift included; real [B, T] bool, False where a query is padding.
-
-    A token whose margin is -``depth`` or less when a block of 128 queries begins is gone for good:
-    those queries do not look at it again, and it gets no gradient from them. The result is the
-    same at any depth (above 0); of the gradient are lost slopes below 1 / (2 (1 + depth)²).
-
-    Returns out [B, H, T, d] in v's dtype and kept [B] float32, each window's number of visible
-    pairs j < t, t real.
+    What ``depth`` leaves alone is not computed, so that it is also faster.
     """
-    return _HardGatedAttention.apply(  # type: ignore[no-any-return, no-untyped-call]
-        q, k, v, q_int, k_int, beta, real, depth
+    return _HardAttention.apply(  # type: ignore[no-any-return, no-untyped-call]
+        q, k, v, gates.q_int, gates.k_int, gates.beta, real, depth
     )
 
 
@@ -70,7 +55,7 @@ class _Block:
     ratio: Tensor
 
 
-class _HardGatedAttention(torch.autograd.Function):
+class _HardAttention(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,

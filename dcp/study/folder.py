@@ -1,139 +1,35 @@
-"""A file of texts -> a folder of traces -> one study: parts of speech over many texts at once.
+"""The folder of a study: a trace and its words for each window, and the tables of all.
 
-A blank line ends a document; a document is read in windows of at most the model's context, each a
-trace of its own, and windows of one document count as one text. Every window is a file, so a study
-goes on where it was stopped, and many processes can share it: each does its windows, and the first
-one gathers all from the files. The tables do not depend on how many there were.
+Every window is a file, so a study goes on where it was stopped, and many processes can share it:
+each does its windows, and the first one gathers all from the files. The tables do not depend on how
+many there were.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from dcp.errors import DataError, RequestError, TraceError
-from dcp.model.registry import OpenModel, shift_for
+from dcp.errors import RequestError, TraceError
+from dcp.model.registry import OpenModel
 from dcp.progress import Cancel, Progress, silent
 from dcp.runs.recorder import Recorder
 from dcp.runs.request import TextRequest
 from dcp.speech.words import TextTagger, from_json, words_of
 from dcp.speech.words import to_json as words_to_json
 from dcp.stats.lives import Sample
-from dcp.stats.pooled import TABLES, Study, pool, to_json
-from dcp.text.documents import documents_of
+from dcp.stats.pooled import pool
+from dcp.stats.study_file import TABLES, Study, to_json
+from dcp.study.plan import StudyPlan, Window
 from dcp.text.table import to_csv
-from dcp.text.tokens import Tokenizer
 from dcp.trace import Trace
 
-__all__ = [
-    "StudyPlan",
-    "Window",
-    "cut",
-    "gather",
-    "make_plan",
-    "record_share",
-    "record_window",
-    "share_of_process",
-    "write_study",
-]
-
-
-@dataclass(frozen=True)
-class Window:
-    """A stretch of one document."""
-
-    number: int
-    document: int
-    text: str
-
-
-@dataclass(frozen=True)
-class StudyPlan:
-    """What a study is of; a folder holds the windows of one plan only."""
-
-    file: str
-    text_sha256: str
-    model: str
-    weights_sha256: str
-    gate_shift: float
-    new_tokens: int
-    seed: int
-    context: int
-    windows: int
-
-
-def cut(documents: Sequence[str], tokenizer: Tokenizer, room: int, limit: int = 0) -> list[Window]:
-    """Windows of at most ``room`` tokens, cut between words; ``limit`` > 0 takes that many, evenly.
-
-    A word longer than the room is cut within. Raises DataError when there is no text.
-    """
-    windows = []
-    for number, document in enumerate(documents):
-        offsets = tokenizer.encode(document).offsets
-        begin = 0
-        while begin < len(offsets):
-            end = min(begin + room, len(offsets))
-            if end < len(offsets):
-                end = _between_words(document, offsets, begin, end)
-            text = document[int(offsets[begin, 0]) : int(offsets[end - 1, 1])]
-            if text.strip():
-                windows.append((number, text))
-            begin = end
-    if not windows:
-        raise DataError("there is no text in the file: give at least one line of it")
-    if 0 < limit < len(windows):
-        windows = [windows[int(i)] for i in np.linspace(0, len(windows) - 1, limit)]
-    return [Window(i, document, text) for i, (document, text) in enumerate(windows)]
-
-
-def _between_words(text: str, offsets: Any, begin: int, end: int) -> int:
-    """The last token in (begin, end] that a new word starts with; ``end`` where none does."""
-    for at in range(end, begin, -1):
-        start = int(offsets[at, 0])
-        if text[start].isspace() or text[start - 1].isspace():
-            return at
-    return end
-
-
-def make_plan(
-    file: Path,
-    text: str,
-    model: OpenModel,
-    *,
-    limit: int = 0,
-    new_tokens: int = 0,
-    gate_shift: float = 0.0,
-    sparsity: float | None = None,
-    seed: int = 0,
-) -> tuple[StudyPlan, list[Window]]:
-    """What is to be read. Raises DataError or RequestError."""
-    room = model.info.context - new_tokens
-    if room < 2:
-        raise RequestError(f"{new_tokens} new tokens leave no room for text; ask for fewer")
-    if sparsity is not None:
-        gate_shift = shift_for(model.info.calibration, sparsity)
-    windows = cut(documents_of(text), model.tokenizer, room, limit)
-    plan = StudyPlan(
-        file=file.name,
-        text_sha256=hashlib.sha256(text.encode()).hexdigest(),
-        model=model.info.name,
-        weights_sha256=model.loaded.weights_sha256,
-        gate_shift=gate_shift,
-        new_tokens=new_tokens,
-        seed=seed,
-        context=model.info.context,
-        windows=len(windows),
-    )
-    return plan, windows
+__all__ = ["gather", "record_share", "record_window", "share_of_process", "write_study"]
 
 
 def record_window(
@@ -153,8 +49,9 @@ def record_window(
         truncate="right",
     )
     trace = Recorder.begin(request, cancel).finish()
-    document = f"{plan.text_sha256[:16]}:{window.document}"
-    return dataclasses.replace(trace, meta=dataclasses.replace(trace.meta, document=document))
+    return dataclasses.replace(
+        trace, meta=dataclasses.replace(trace.meta, document=window.document)
+    )
 
 
 def share_of_process(environ: Mapping[str, str] = os.environ) -> tuple[int, int]:

@@ -1,9 +1,9 @@
-"""Soft-gated attention of training, forward and backward, without a T x T matrix per head.
+"""Soft-gated attention of training in Triton, forward and backward, no T x T matrix per head.
 
 out = softmax(Q K^T / sqrt(d) + log I) V (arXiv 2305.15805, equation 4). log I is one [B, T, T] for
 all heads, made again in the backward pass instead of kept, and there overwritten by the gate
-logits' gradient. Takes the place of `kernels.training.gated_attention.gated_attention`; its oracle
-is `dcp.train.objective.plain_gated_attention`. Knows nothing of layers, data or schedules.
+logits' gradient. Defined by `dcp.kernels.training.reference`. Knows nothing of layers, data or
+schedules.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import triton
 from torch import Tensor
 
 from dcp.errors import DeviceError
+from dcp.kernels.gates import Gates
 from dcp.kernels.triton.common import exact, padded
 from dcp.kernels.triton.soft_attention import (
     forward_kernel,
@@ -24,7 +25,7 @@ from dcp.kernels.triton.soft_attention import (
 )
 from dcp.kernels.triton.soft_gate import log_interaction_kernel
 
-__all__ = ["gated_attention", "supports"]
+__all__ = ["soft_attention", "supports"]
 
 
 def tile(kernel: str, width: int, element: int) -> dict[str, int]:
@@ -51,7 +52,7 @@ _FULL: dict[str, _Tiles] = {
 }
 
 
-class _GatedAttention(torch.autograd.Function):
+class _SoftAttention(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, q: Tensor, k: Tensor, v: Tensor, q_int: Tensor, k_int: Tensor, beta: Tensor,
@@ -125,15 +126,11 @@ def supports(width: int, element: int) -> bool:
     return width <= (256 if element == 2 else 128)
 
 
-def gated_attention(
-    q: Tensor, k: Tensor, v: Tensor, q_int: Tensor, k_int: Tensor, beta: Tensor, pairs: Tensor,
-    alpha: float,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Attention under soft gates, and how much was kept.
+def soft_attention(
+    q: Tensor, k: Tensor, v: Tensor, gates: Gates, pairs: Tensor, alpha: float
+) -> tuple[Tensor, Tensor]:
+    """As `dcp.kernels.training.reference.soft_attention`.
 
-    q, k, v [B, H, T, d] of one dtype; q_int, k_int [B, T, r] float32; beta [1] float32;
-    pairs [B, T, T] float32, 1 where a pair (t, j < t) counts, else 0; 1 <= alpha <= 16.
-    Returns out [B, H, T, d] in v's dtype and kept [] float32, the sum of I over counted pairs.
     Raises DeviceError where `supports` says no: such tiles do not fit the registers.
     """
     if not supports(q.shape[-1], q.element_size()):
@@ -141,4 +138,6 @@ def gated_attention(
             f"{q.dtype} heads of {q.shape[-1]} elements cannot be trained in Triton; "
             f"use bfloat16 and at most 256"
         )
-    return _GatedAttention.apply(q, k, v, q_int, k_int, beta, pairs, alpha)  # type: ignore[no-any-return]
+    return _SoftAttention.apply(  # type: ignore[no-any-return]
+        q, k, v, gates.q_int, gates.k_int, gates.beta, pairs, alpha
+    )

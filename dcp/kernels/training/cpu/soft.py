@@ -1,6 +1,7 @@
-"""Soft-gated attention with its gradient written out: the same result as the plain autograd form
-in `dcp.train.objective`. One window at a time and 128 queries at a time, so that intermediates stay
-in cache and the future, half of every [T, T], is not computed.
+"""Soft-gated attention, its gradient written out; defined by `dcp.kernels.training.reference`.
+
+One window at a time and 128 queries at a time, so that intermediates stay in cache and the future,
+half of every [T, T], is not computed.
 
 out = softmax(Q Kᵀ / sqrt(d) + log I) V,  log I[t, j] = sum over n = j+1 … t of log σ_α(z[n, j]),
 z = q_int k_intᵀ / sqrt(r) + β  (arXiv 2305.15805, equations 4-6).
@@ -9,12 +10,12 @@ Knows nothing of layers, data or schedules.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dcp.kernels.gates import Gates
 from dcp.kernels.training.alpha_sigmoid import (
     AlphaSigmoid,
     attention_bias,
@@ -22,33 +23,21 @@ from dcp.kernels.training.alpha_sigmoid import (
     log_gate_and_slope,
     sum_later,
 )
+from dcp.kernels.training.cpu.blocks import blocks
 
-__all__ = ["gated_attention"]
+__all__ = ["soft_attention"]
 
 
-def gated_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    q_int: Tensor,
-    k_int: Tensor,
-    beta: Tensor,
-    pairs: Tensor,
-    alpha: float,
+def soft_attention(
+    q: Tensor, k: Tensor, v: Tensor, gates: Gates, pairs: Tensor, alpha: float
 ) -> tuple[Tensor, Tensor]:
-    """Attention under soft gates, and how much was kept.
-
-    q, k, v [B, H, T, d] float32 or bfloat16; q_int, k_int [B, T, r] float32; beta [1] float32;
-    pairs [B, T, T] float32, 1 where a pair (t, j < t) counts, else 0.
-    Returns out [B, H, T, d] in v's dtype and kept [] float32, the sum of I over counted pairs.
-    """
-    return _GatedAttention.apply(q, k, v, q_int, k_int, beta, pairs, alpha)  # type: ignore[no-any-return, no-untyped-call]
+    """As `dcp.kernels.training.reference.soft_attention`; q, k, v float32 or bfloat16."""
+    return _SoftAttention.apply(  # type: ignore[no-any-return, no-untyped-call]
+        q, k, v, gates.q_int, gates.k_int, gates.beta, pairs, alpha
+    )
 
 
-_ROWS = 128
-
-
-class _GatedAttention(torch.autograd.Function):
+class _SoftAttention(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -64,14 +53,14 @@ class _GatedAttention(torch.autograd.Function):
         sigmoid = AlphaSigmoid.of(alpha)
         out, kept = torch.empty_like(v), torch.zeros((), device=q.device)
         scale, root = q.shape[-1] ** -0.5, q_int.shape[-1] ** -0.5
-        blocks = [
+        cut = [
             (rows, last, torch.ones(last - rows.start, last, device=q.device).tril(rows.start - 1))
-            for rows, last in _blocks(q.shape[2])
+            for rows, last in blocks(q.shape[2])
         ]
         saved = []
         for b in range(q.shape[0]):
             so_far = torch.zeros(q.shape[2], device=q.device)
-            for rows, last, past in blocks:
+            for rows, last, past in cut:
                 z = torch.addmm(beta, q_int[b, rows], k_int[b, :last].t(), alpha=root)
                 log_p, slope = log_gate_and_slope(z, sigmoid, past)
                 log_i = log_p.cumsum(dim=0).add_(so_far[:last])
@@ -94,10 +83,10 @@ class _GatedAttention(torch.autograd.Function):
         dq_int, dk_int = torch.empty_like(q_int), torch.zeros_like(k_int)
         dbeta = torch.zeros(1, device=q.device)
         grad = grad.to(v.dtype)
-        blocks, saved = list(_blocks(q.shape[2])), ctx.saved
+        cut, saved = list(blocks(q.shape[2])), ctx.saved
         for b in reversed(range(q.shape[0])):
             later = torch.zeros(q.shape[2], device=q.device)
-            for rows, last in reversed(blocks):
+            for rows, last in reversed(cut):
                 weights, slope, share = saved.pop()
                 above = grad[b, :, rows]
                 dv[b, :, :last] += weights.transpose(1, 2) @ above
@@ -125,10 +114,3 @@ class _GatedAttention(torch.autograd.Function):
             None,
             None,
         )
-
-
-def _blocks(length: int) -> Iterator[tuple[slice, int]]:
-    """Rows of queries, and how many keys they can reach."""
-    for first in range(0, length, _ROWS):
-        last = min(first + _ROWS, length)
-        yield slice(first, last), last

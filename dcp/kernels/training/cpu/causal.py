@@ -8,46 +8,24 @@ products over a few windows at once, in the type that they come in, and the futu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["BLOCK", "blocks", "causal_attention", "causal_mask", "groups"]
+from dcp.kernels.training.cpu.blocks import blocks, causal_mask, groups
 
-BLOCK = 128
-_HEADS = 16  # heads of a few windows at once: their scores stay in cache
+__all__ = ["causal_attention"]
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor, death: Tensor | None = None) -> Tensor:
     """softmax(Q Kᵀ / sqrt(d) + causal mask) V, in bfloat16 or float32.
 
     q, k, v [B, H, T, d] of one type -> [B, H, T, d] of that type. Scores and weights are held in
-    that type, sums inside the products and the softmax are float32. ``death`` [T] int64: token j
-    is visible at steps j <= t < death[j], to itself always.
+    that type, sums inside the products and the softmax are float32. ``death`` [T] int64,
+    death[j] > j: token j is visible at steps j <= t < death[j].
     """
     return _CausalAttention.apply(q, k, v, death)  # type: ignore[no-any-return, no-untyped-call]
-
-
-def blocks(length: int) -> Iterator[tuple[slice, int]]:
-    """Rows of queries, and how many keys they can reach."""
-    for first in range(0, length, BLOCK):
-        last = min(first + BLOCK, length)
-        yield slice(first, last), last
-
-
-def groups(batch: int, heads: int) -> Iterator[slice]:
-    """Windows that are worked on at once."""
-    size = max(1, _HEADS // heads)
-    for first in range(0, batch, size):
-        yield slice(first, min(first + size, batch))
-
-
-def causal_mask(rows: slice, like: Tensor) -> Tensor:
-    """[R, R] for R queries on their own tokens: 0 on and below the diagonal, -inf above."""
-    size = like.shape[-1] - rows.start
-    return torch.full((size, size), -torch.inf, dtype=like.dtype, device=like.device).triu(1)
 
 
 class _CausalAttention(torch.autograd.Function):
