@@ -180,6 +180,7 @@ class Rows:
         for row, places in enumerate(self._places):
             scores, ids = self.scores[row], self.ids[row]
             begun = len(ids) - len(places)
+            scores += [math.nan] * (begun - len(scores))
             # The first token just read was foretold by the call before, the others by this one.
             for at in range(len(scores), len(ids)):
                 before = int(places[at - begun - 1]) - (length - kept) if at > begun else None

@@ -43,6 +43,10 @@ def save_cache(model: PreTrainedModel, cache: Cache, path: str | os.PathLike[str
         raise RequestError("this is no cache of a pruned model: make one with dcp.hf.cache(model)")
     if state.policy != "gates" or state.budget is not None:
         raise RequestError("only a cache of the gates alone can be saved, not one of a policy")
+    if rows.reading:
+        raise RequestError(
+            "the last call on this cache was cut off in the middle: nothing is saved"
+        )
     tensors: dict[str, torch.Tensor] = {}
     for row, death in enumerate(rows.death):
         tensors[f"{row}.ids"] = torch.tensor(rows.ids[row], dtype=torch.int64)

@@ -191,6 +191,10 @@ def test_a_cut_off_call_leaves_no_cache_that_lies(model: Any, monkeypatch: Any) 
     monkeypatch.undo()
     with pytest.raises(RequestError, match="cut off"):
         model(IDS[:, 5:], past_key_values=made)
+    with pytest.raises(RequestError, match="cut off"):
+        dcp.hf.save_cache(model, made, "nowhere")
+    with pytest.raises(RequestError, match="cut off"):
+        dcp.hf.trace(model, None)
     assert model(IDS).logits.isfinite().all()
 
 
