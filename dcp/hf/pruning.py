@@ -18,6 +18,7 @@ from dcp.hf.layers import forgetting_cache
 from dcp.hf.refusals import refuse_model
 from dcp.hf.rows import Rows
 from dcp.hf.state import Pruning, pruning_of
+from dcp.kernels import api
 from dcp.model.config import ModelConfig
 from dcp.policies.budget import budget_for_sparsity
 from dcp.policies.registry import policy_of
@@ -38,6 +39,7 @@ def prune(
     policy: str = "gates",
     budget: int | None = None,
     policy_settings: Mapping[str, str | float | int] | None = None,
+    impl: str = "auto",
 ) -> PreTrainedModel:
     """Let ``model`` forget from now on; the same object comes back. `restore` undoes it.
 
@@ -45,6 +47,8 @@ def prune(
                  decide. Not needed for another ``policy``
     sparsity     the dropped share to aim at, by the checkpoint's calibration; or ``gate_shift``
     policy       "gates", or a rule of `dcp.policies.registry` with a ``budget`` of entries a layer
+    impl         whose kernels: auto, cpu, reference, or triton, whose rows lie on the GPU; those of
+                 the others lie in host memory, wherever the model is
 
     ``model.generate(...)`` then makes a cache of ours for each call that gives none; one made by
     `cache` can be given and used again over turns. Raises RequestError or ModelError in one line,
@@ -82,15 +86,30 @@ def prune(
             share = real("sparsity", sparsity)
             budget = budget_for_sparsity(policy, share, config.context, settings)
     before = pruning_of(model)
+    impl, device = _kernels_for(model, impl, evicts=policy != "gates" or budget is not None)
     state = Pruning(
         config, gates, shift, policy, budget, settings,
-        before.attention if before else model.config._attn_implementation, name,
+        before.attention if before else model.config._attn_implementation, name, impl, device,
     )  # fmt: skip
     state.home.make([1], model.dtype)  # what cannot be kept is refused here, not in the first call
     layers = attentions(model, config)
     restore(model)
     attach(model, state, layers)
     return model
+
+
+def _kernels_for(model: PreTrainedModel, impl: str, *, evicts: bool) -> tuple[str, str]:
+    """The implementation, and the device of its rows."""
+    here = str(model.device)
+    if impl == "auto":
+        fits = model.device.type == "cuda" and not evicts
+        impl = "triton" if fits and api.device_of("auto") == "cuda" else "cpu"
+    if impl == "triton" and evicts:
+        raise RequestError("a policy or a budget is carried out on the host: use impl cpu")
+    if impl == "native":
+        raise RequestError("impl native runs whole models of its own: use impl cpu")
+    device = here if impl == "triton" else "cpu"
+    return api.resolve(impl, device.partition(":")[0]), device
 
 
 def restore(model: PreTrainedModel) -> PreTrainedModel:
