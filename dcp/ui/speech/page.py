@@ -16,7 +16,6 @@ from dcp.speech.english import looks_english
 from dcp.stats.groups import By
 from dcp.stats.lives import Phase, Pieces
 from dcp.trace import Trace
-from dcp.ui import services
 from dcp.ui.look import empty, problem
 from dcp.ui.naming import named
 from dcp.ui.samples import FOLDER
