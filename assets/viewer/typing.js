@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 8ee8df0c4badb398.
+// Built from web/ by "make web"; sources a54b0aeefa9917e3.
 
 // typing/typing.js
 var PAUSE = 350;
