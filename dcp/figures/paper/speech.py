@@ -19,6 +19,7 @@ from dcp.figures.paper.style import GROUP_MARKERS, drawing, figure, group_colour
 from dcp.figures.paper.survival import too_few
 from dcp.speech.tagger import GROUPS, group_of
 from dcp.stats import drop_table, drop_table_with_controls
+from dcp.stats.groups import group_label
 from dcp.stats.survival import MIN_WORDS
 
 __all__ = ["pos", "pos_depth", "rows"]
@@ -120,7 +121,7 @@ def rows(axes: Axes, table: pd.DataFrame, value: str, page: Page, counts: str = 
         counts, (1, -0.6), xytext=(20, 3), textcoords="offset points", ha="right",
         fontsize=page.small, color=page.palette.soft, **{**place, "va": "bottom"},
     )  # fmt: skip
-    axes.set_yticks(range(len(table)), list(table["group"]))
+    axes.set_yticks(range(len(table)), [group_label(str(name)) for name in table["group"]])
     axes.set_ylim(len(table) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", lw=0.3, color="#dddddd")

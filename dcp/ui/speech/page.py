@@ -11,6 +11,7 @@ import streamlit as st
 
 from dcp.errors import DcpError
 from dcp.stats.groups import By
+from dcp.stats.intervals import MIN_CLUSTERS
 from dcp.stats.lives import Phase, Pieces
 from dcp.ui import services
 from dcp.ui.look import empty, problem
@@ -133,9 +134,11 @@ def what(tables: Tables, filters: Filters) -> str:
     """One line that says what every panel below shows."""
     of = "this one text" if tables.texts == 1 else f"{tables.texts:,} texts"
     by = (
-        "95 % intervals within this text (blocks of 64 steps, resampled)"
+        f"95 % intervals within this text (blocks of 64 steps, where there are {MIN_CLUSTERS})"
         if tables.texts == 1
-        else "95 % intervals over texts (resampled whole, all layers together)"
+        else "95 % intervals over texts (resampled whole, all layers together), each by itself"
+        if tables.texts >= MIN_CLUSTERS
+        else f"no intervals (they need {MIN_CLUSTERS} texts)"
     )
     layers = "all layers" if filters.layer is None else f"layer {filters.layer}"
     model = ""
