@@ -7,6 +7,7 @@ import pandas as pd
 from dcp.figures.paper.request import Options, Subject
 from dcp.figures.paper.results import Results
 from dcp.speech.tagger import BUNDLED
+from dcp.stats.intervals import MIN_CLUSTERS
 
 __all__ = ["caption", "counted", "intervals", "of_source", "tagged"]
 
@@ -72,11 +73,14 @@ def intervals(table: pd.DataFrame, options: Options) -> str:
     """How the intervals of ``table`` were made, from its column ``interval``."""
     kinds = set(table["interval"]) - {""}
     if not kinds:
-        return "No intervals: there are fewer than two texts or blocks of 64 steps to resample."
+        return (
+            f"No intervals: there are fewer than {MIN_CLUSTERS} texts, or blocks of 64 steps of "
+            "one text, to resample."
+        )
     over = "texts" if kinds == {"texts"} else "blocks of 64 steps, within this text only"
     return (
-        f"95 % intervals: cluster bootstrap over {over}, layers resampled together "
-        f"({options.n_boot:,} resamples, seed {options.seed})."
+        f"95 % intervals, each by itself: cluster bootstrap over {over}, layers resampled "
+        f"together, widened for few clusters ({options.n_boot:,} resamples, seed {options.seed})."
     )
 
 

@@ -25,7 +25,7 @@ _ENOUGH = 3
 
 
 def triggers(subject: Subject, options: Options, page: Page) -> Drawing:
-    """Drops per query over the mean query, by the part of speech read, with interval and null.
+    """Drops per query over the mean query, by what is read, with interval and null.
 
     Raises RequestError where no part of speech has enough queries or nothing is dropped.
     """
@@ -68,11 +68,11 @@ def triggers(subject: Subject, options: Options, page: Page) -> Drawing:
     layer = "mean of layers" if options.layer is None else f"layer {options.layer}"
     words = caption(
         subject,
-        f"Entries dropped when a token of a word is read, over those of the mean query ({layer}; "
-        f"queries {where}); 1 is an ordinary query. Bars: 95 % of the same when the labels are "
-        "shuffled among the queries of a text.",
+        f"Entries dropped when a token is read, over those of the mean of all queries ({layer}; "
+        f"queries {where}; every token counts, white space too); 1 is an ordinary query. Bars: "
+        "95 % of the same when the labels are shuffled among the queries of a text.",
         f"{counted(int(data['queries'].sum()), 'query').replace('querys', 'queries')}; "
-        f"{'groups of ' if coarse else ''}parts of speech with under {MIN_WORDS} queries stay "
+        f"{'groups of ' if coarse else ''}kinds of token with under {MIN_WORDS} queries stay "
         "blank. "
         + ("In groups: too few parts of speech have as many. " if coarse else "")
         + "A word dropped when another is read "

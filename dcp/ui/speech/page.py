@@ -14,6 +14,7 @@ import streamlit as st
 from dcp.errors import DcpError
 from dcp.speech.english import looks_english
 from dcp.stats.groups import By
+from dcp.stats.intervals import MIN_CLUSTERS
 from dcp.stats.lives import Phase, Pieces
 from dcp.trace import Trace
 from dcp.ui.look import empty, problem
@@ -154,10 +155,12 @@ def what(tables: Tables, filters: Filters) -> str:
     """One line that says what every panel below shows."""
     of = "one text" if tables.texts == 1 else f"{tables.texts:,} texts"
     by = (
-        "95 % intervals of drop rates as if words were independent, where the text is too short to "
-        "resample its blocks of 64 steps"
+        f"95 % intervals within this text (blocks of 64 steps, where there are {MIN_CLUSTERS}; "
+        "drop rates of a shorter one as if words were independent)"
         if tables.texts == 1
-        else "95 % intervals over texts (resampled whole, all layers together)"
+        else "95 % intervals over texts (resampled whole, all layers together), each by itself"
+        if tables.texts >= MIN_CLUSTERS
+        else f"no intervals (they need {MIN_CLUSTERS} texts)"
     )
     layers = "all layers" if filters.layer is None else f"layer {filters.layer}"
     model = ""

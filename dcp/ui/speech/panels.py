@@ -11,7 +11,7 @@ import streamlit as st
 
 from dcp.figures.screen.speech import heatmap, rate_chart, survival_chart
 from dcp.figures.screen.speech_behind import hazard_chart, noise_chart, trigger_chart
-from dcp.stats.groups import group_label, group_names
+from dcp.stats.groups import group_label, group_names, trigger_names
 from dcp.stats.noise import tagger_accuracy
 from dcp.text.table import to_csv
 from dcp.ui.speech.finding import finding
@@ -55,7 +55,7 @@ def panels(tables: Tables, filters: Filters) -> None:
     _survival(tables, filters, names)
     _layers(tables, filters, names)
     _kinds(tables, filters)
-    _triggers(tables, filters, names)
+    _triggers(tables, filters)
     _effects(tables, filters, names)
     _take(tables, filters, table)
 
@@ -168,17 +168,18 @@ def _kinds(tables: Tables, filters: Filters) -> None:
         )
 
 
-def _triggers(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
+def _triggers(tables: Tables, filters: Filters) -> None:
     st.subheader("What was read when words were dropped")
     table = tables.triggers(filters)
     if table.empty or not table.base_rate.iloc[0] > 0:
         st.caption("Nothing was dropped here.")
         return
+    names = trigger_names(filters.by)
     st.plotly_chart(trigger_chart(table, names, tables.key), key="speech-triggers", config=_PLAIN)
     st.caption(
-        f"Entries dropped when a word of this kind is read, over the mean query, which drops "
-        f"{float(table.base_rate.iloc[0]):.2f} per layer. Grey: 95 % of what shuffled labels "
-        "give. All words, whatever their length."
+        f"Entries dropped when a token of this kind is read, over the mean of all queries, which "
+        f"drop {float(table.base_rate.iloc[0]):.2f} per layer. Grey: 95 % of what shuffled labels "
+        "give. Every token counts, line breaks and other white space too."
     )
 
 
@@ -190,8 +191,9 @@ def _effects(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
         st.plotly_chart(hazard_chart(table, names, tables.key), key="speech-hazard", config=_PLAIN)
         told = (table["interval"] != "").any() if len(table) else False
         st.caption(
-            "Adjusted: a discrete-time hazard model evens out word frequency, place in the word, "
-            "age, step and layer; tokens of all words. Dotted: all groups together. "
+            "Adjusted: a discrete-time hazard model evens out word frequency (a class each half "
+            "decade), place in the word, age, step and layer; words with a letter, since what has "
+            "none has no frequency. Dotted: all groups together. Each interval is by itself. "
             + (
                 "Errors are robust to dependence within clusters."
                 if told
@@ -210,8 +212,9 @@ def _effects(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
         )
         scope = "" if isinstance(tables, Live) else " All layers, 32 steps."
         st.caption(
-            f"Tags redrawn 200 times by the tagger's own errors ({tagger_accuracy():.1%} right on "
-            f"UD English EWT, raw text): grey is 95 % of the rates that come out.{scope}"
+            f"The tagger is right on {tagger_accuracy():.1%} of UD English EWT, raw text. Hollow: "
+            "the rates with its errors there taken out, were they blind to what is dropped, and "
+            f"95 % over error tables as other text would give them.{scope}"
         )
 
 
