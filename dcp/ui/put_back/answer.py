@@ -9,7 +9,7 @@ import streamlit as st
 
 from dcp.figures.screen.put_back import change_chart, sums_chart
 from dcp.figures.screen.theme import quoted
-from dcp.runs.plans import Effect, Rewritten, ordinary
+from dcp.runs.effects import Effect, Rewritten, ordinary
 from dcp.text.table import to_csv
 from dcp.trace import Trace
 from dcp.ui.put_back.continuations import continuations

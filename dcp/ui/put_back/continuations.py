@@ -13,7 +13,8 @@ from typing import Any
 import streamlit as st
 
 from dcp.figures.screen.theme import quoted
-from dcp.runs.plans import Plan, Rewritten
+from dcp.runs.effects import Rewritten
+from dcp.runs.plans import Plan
 from dcp.trace import Trace
 
 __all__ = ["continuations", "marked", "to_here"]

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from dcp.resources import asset
-from dcp.runs.plans import Controls, Effect, Plan, Rewritten, put_back
+from dcp.runs.effects import Effect, Rewritten
+from dcp.runs.plans import Controls, Plan, put_back
 from dcp.trace import ALIVE, Trace
 from dcp.ui.samples import load_sample, sample_names
 
