@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 30f114619074c803.
+// Built from web/ by "make web"; sources 8a2e2959ca702da1.
 
 // viewer/hello.js
 var RUN = "dcp run";
@@ -359,9 +359,11 @@ function showFindings(view) {
     ...found.map(({ parts, step, layer }) => {
       const b = node("button", "finding");
       b.type = "button";
-      const [[claim], ...rest] = parts;
-      b.append(node("b", "", claim), " ", node("span", "to", `step ${step}`), " ", ...rest);
-      b.title = `${claim}${rest.join("")}`;
+      const sentence = node("span", "sentence");
+      for (const part of parts)
+        sentence.append(Array.isArray(part) ? node("b", "", part[0]) : part);
+      b.append(sentence, node("span", "to", `step ${step}`));
+      b.title = sentence.textContent;
       b.onclick = () => {
         view.stop();
         if (layer !== void 0) view.setLayer(layer);
@@ -860,7 +862,7 @@ function saveFilm(view) {
     view.recording = null;
     return;
   }
-  const canvas = sheet(), ctx = canvas.getContext("2d"), kind = kindOf(), stream = canvas.captureStream(30), recorder = new MediaRecorder(stream, { mimeType: kind, videoBitsPerSecond: 35e5 }), parts = [], mine = view.recording = {}, { run } = view;
+  const canvas = sheet(), ctx = canvas.getContext("2d"), kind = kindOf(), stream = canvas.captureStream(30), recorder = new MediaRecorder(stream, { mimeType: kind, videoBitsPerSecond: 35e5 }), parts = [], length = view.options.filmSeconds ?? SECONDS, mine = view.recording = {}, { run } = view;
   recorder.ondataavailable = ({ data }) => parts.push(data);
   recorder.onstop = () => {
     const done = view.recording === mine;
@@ -875,14 +877,14 @@ function saveFilm(view) {
   still(view, ctx, 0);
   recorder.start(500);
   const began = performance.now(), tick = () => {
-    const seconds = (performance.now() - began) / 1e3, part = Math.min(1, seconds / SECONDS);
-    if (view.recording !== mine || view.run !== run || seconds > SECONDS + LAST) {
+    const seconds = (performance.now() - began) / 1e3, part = Math.min(1, seconds / length);
+    if (view.recording !== mine || view.run !== run || seconds > length + LAST) {
       if (view.run !== run) view.recording = null;
       recorder.stop();
       return;
     }
     still(view, ctx, Math.round(part * (run.Q - 1)));
-    write(said2, `Filming: ${Math.round(100 * seconds / (SECONDS + LAST))} %`);
+    write(said2, `Filming: ${Math.round(100 * seconds / (length + LAST))} %`);
     setTimeout(tick, 50);
   };
   tick();

@@ -39,7 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--gate-shift", type=number, default=0.0, metavar="δ", help="below 0 drops more"
     )
     dial.add_argument(
-        "--sparsity", type=number, metavar="S", help="the dropped share to aim at, in place of δ"
+        "--sparsity",
+        type=number,
+        metavar="S",
+        help="in place of δ: the dropped share that a text of the calibrated length would have "
+        "(models --json); a shorter one drops less, and a line says how much",
     )
     parser.add_argument(
         "--policy",
@@ -130,11 +134,27 @@ def run(args: argparse.Namespace) -> int:
         trace = gates_off(model, trace)
     if args.out is not None:
         trace.save(args.out)
+    if args.sparsity is not None and args.policy == "gates":
+        _say_what_came(args.sparsity, trace)
     if args.json:
         print_json(summary(trace, args.out))
     else:
         _show(trace, args.out)
     return 0
+
+
+_NEAR = 0.05
+
+
+def _say_what_came(asked: float, trace: Trace) -> None:
+    """A line where a text dropped another share than the dial promises at its own length."""
+    found = trace.sparsity_mean_steps()
+    if abs(found - asked) > _NEAR:
+        note(
+            f"sparsity {asked:g} is gate shift {trace.meta.gate_shift:g} by the calibration, at "
+            f"its length; these {trace.n_queries:,} tokens dropped {found:.2f}: shorter texts drop "
+            "less, so ask for more or give --gate-shift"
+        )
 
 
 def _settings(given: list[str], instruction: str | None) -> dict[str, Value]:

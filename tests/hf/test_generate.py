@@ -191,6 +191,10 @@ def test_a_cut_off_call_leaves_no_cache_that_lies(model: Any, monkeypatch: Any) 
     monkeypatch.undo()
     with pytest.raises(RequestError, match="cut off"):
         model(IDS[:, 5:], past_key_values=made)
+    with pytest.raises(RequestError, match="cut off"):
+        dcp.hf.save_cache(model, made, "nowhere")
+    with pytest.raises(RequestError, match="cut off"):
+        dcp.hf.trace(model, None)
     assert model(IDS).logits.isfinite().all()
 
 
@@ -236,6 +240,7 @@ def test_what_cannot_work_is_refused_before_it_goes_wrong(folder: Path, model: A
         (RequestError, "1 entry", lambda: prune(plain, policy="tova", budget=0)),
         (RequestError, "whole number", lambda: prune(plain, policy="tova", budget="9")),
         (RequestError, "unknown policy", lambda: prune(plain, policy="best", budget=2)),
+        (RequestError, "instruction", lambda: prune(plain, policy="citrus-shared", budget=20)),
         (RequestError, "finite number", lambda: prune(plain, folder, gate_shift=float("nan"))),
         (RequestError, "finite number", lambda: prune(plain, folder, sparsity="most")),
         (RequestError, "not both", lambda: prune(plain, folder, sparsity=0.5, gate_shift=1.0)),

@@ -157,5 +157,5 @@ def test_a_page_to_embed_carries_the_same_payload_and_is_refused_when_heavy() ->
     assert policy is not None
     assert "default-src 'none'" in policy[1]
     assert not re.search(r"(?:src|href)=|https?://", page.split('<script type="module">')[0])
-    with pytest.raises(RequestError, match="without --embed"):
+    with pytest.raises(RequestError, match="make the whole view of this one"):
         static.embed(random_trace(1, layers=40, tokens=2000, prompt_tokens=5))

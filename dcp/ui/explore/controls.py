@@ -8,6 +8,7 @@ from dcp.errors import DcpError, RequestError
 from dcp.model.registry import ModelInfo, list_models
 from dcp.runs.request import TextRequest
 from dcp.ui.brought import brought
+from dcp.ui.explore.chat import as_asked, is_chat
 from dcp.ui.explore.count_line import LABEL, count_line, named, token_count
 from dcp.ui.explore.earlier import earlier
 from dcp.ui.explore.examples import EXAMPLES
@@ -131,6 +132,9 @@ def _check(limits: Settings) -> TextRequest:
     state = st.session_state
     text, model = str(state["text"]), state["model"]
     info = named(list_models(), model) if model else None
+    if not text.strip():
+        raise RequestError("there is no text: give at least one word", remedy="text")
+    text = as_asked(text, info)
     request = TextRequest(
         text,
         model=model,
@@ -138,6 +142,7 @@ def _check(limits: Settings) -> TextRequest:
         temperature=state["temperature"],
         seed=state["seed"],
         gate_shift=state.get("gate_shift", 0.0) if info is not None else 0.0,
+        stop_at_eos=is_chat(info),
     )
     if len(text) > limits.characters:
         raise RequestError(
