@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 499951a56aa2f8c2.
+// Built from web/ by "make web"; sources 8a2e2959ca702da1.
 
 // put_back/words.js
 var shown = /* @__PURE__ */ new WeakMap();

@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 499951a56aa2f8c2.
+// Built from web/ by "make web"; sources 8a2e2959ca702da1.
 
 // viewer/hello.js
 var RUN = "dcp run";

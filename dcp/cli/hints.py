@@ -30,6 +30,8 @@ _HINTS: Mapping[str, str] = {
     "shards": "dcp train pack",
     "heads": "--heads",
     "study": "dcp study",
+    "embed": "leave --embed out",
+    "settled": "dcp calm --save",
 }
 
 

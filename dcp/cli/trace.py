@@ -32,19 +32,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--top-k", type=count, default=0, metavar="K", help="default 0: off")
     parser.add_argument("--top-p", type=number, default=1.0, metavar="P", help="default 1: off")
+    from dcp.policies.registry import POLICIES
+
     dial = parser.add_mutually_exclusive_group()
     dial.add_argument(
         "--gate-shift", type=number, default=0.0, metavar="δ", help="below 0 drops more"
     )
     dial.add_argument(
-        "--sparsity", type=number, metavar="S", help="the dropped share to aim at, in place of δ"
+        "--sparsity",
+        type=number,
+        metavar="S",
+        help="in place of δ: the dropped share that a text of the calibrated length would have "
+        "(models --json); a shorter one drops less, and a line says how much",
     )
     parser.add_argument(
         "--policy",
         default="gates",
         metavar="P",
-        help="who drops: gates (default), none, window, strided, sink, h2o, tova, snapkv, keynorm, "
-        "citrus, citrus-shared, citrus-individual, random, oldest; all but gates run on any model",
+        help=f"who drops: {', '.join(POLICIES)} (default: gates); all but gates run on any model",
     )
     parser.add_argument(
         "--budget", type=count, metavar="N", help="entries that a layer may hold after each step"
@@ -123,14 +128,33 @@ def run(args: argparse.Namespace) -> int:
         from dcp.model.registry import open_model
         from dcp.runs.rescore import gates_off
 
-        trace = gates_off(open_model(args.model, args.dtype, base=args.base), trace)
+        # A policy's run had no gates, and its weights go by another name.
+        gated = args.policy == "gates"
+        model = open_model(args.model, args.dtype, gates=gated, base=args.base)
+        trace = gates_off(model, trace)
     if args.out is not None:
         trace.save(args.out)
+    if args.sparsity is not None and args.policy == "gates":
+        _say_what_came(args.sparsity, trace)
     if args.json:
         print_json(summary(trace, args.out))
     else:
         _show(trace, args.out)
     return 0
+
+
+_NEAR = 0.05
+
+
+def _say_what_came(asked: float, trace: Trace) -> None:
+    """A line where a text dropped another share than the dial promises at its own length."""
+    found = trace.sparsity_mean_steps()
+    if abs(found - asked) > _NEAR:
+        note(
+            f"sparsity {asked:g} is gate shift {trace.meta.gate_shift:g} by the calibration, at "
+            f"its length; these {trace.n_queries:,} tokens dropped {found:.2f}: shorter texts drop "
+            "less, so ask for more or give --gate-shift"
+        )
 
 
 def _settings(given: list[str], instruction: str | None) -> dict[str, Value]:

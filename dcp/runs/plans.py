@@ -22,7 +22,10 @@ from dcp.deaths import ALIVE, ForcedDeaths
 from dcp.errors import RequestError
 from dcp.trace import Trace
 
-__all__ = ["CONTROLS", "HORIZON", "Controls", "Effect", "Plan", "drop_now", "matched", "put_back"]
+__all__ = [
+    *("CONTROLS", "HORIZON", "Controls", "Effect", "Plan", "Rewritten"),
+    *("drop_now", "matched", "ordinary", "put_back"),
+]
 
 Kind = Literal["put back", "drop now"]
 Floats = npt.NDArray[np.float32]
@@ -183,6 +186,34 @@ class Effect:
             return nothing, nothing
         low, high = np.quantile(self.control_change, [(1 - share) / 2, (1 + share) / 2], axis=0)
         return low.astype(np.float32), high.astype(np.float32)
+
+
+def ordinary(effect: Effect, tokens: int) -> Floats:
+    """[T, 2] f32: between these a change is what matched random drops do to a token as long after
+    them (middle 90 %); past the horizon, what they do to any. nan without controls."""
+    found = np.full((tokens, 2), np.nan, np.float32)
+    if not len(effect.control_change) or effect.plan.first is None:
+        return found
+    found[:] = np.quantile(effect.control_change, [0.05, 0.95])
+    start = effect.plan.first + 1
+    low, high = effect.band()
+    found[start : start + len(low), 0], found[start : start + len(high), 1] = low, high
+    return found
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """One text written on twice from token ``start``, by one seed: pieces of text, a token each."""
+
+    start: int
+    as_was: tuple[str, ...]
+    changed: tuple[str, ...]
+
+    @property
+    def apart(self) -> int | None:
+        """How many tokens are the same before the first that differs; None: all are."""
+        pairs = zip(self.as_was, self.changed, strict=False)
+        return next((i for i, (one, two) in enumerate(pairs) if one != two), None)
 
 
 def _layers(trace: Trace, token: int, layer: int | None) -> Sequence[int]:

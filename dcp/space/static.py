@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import html
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +40,6 @@ __all__ = ["MAX_BYTES", "Space", "build", "write"]
 MAX_BYTES = 14 * 10**6
 """What a visitor may be asked to download (bytes), everything included."""
 
-# What the page itself imports; the rest is fetched by the worker.
-_FIRST = ("viewer", "after", "engine", "form", "link", "panels", "payload", "rates", "trace")
 # What a folder written before may hold.
 _OURS = (
     *("app-*/**/*", "app-*", "weights/*", "index.html", "sw.js", "README.md", "thumbnail.png"),
@@ -86,14 +85,14 @@ def build(model: OpenModel, *, hub_id: str | None = None, space_id: str | None =
     script, style = viewer_assets()
     source = asset("space")
     scripts = (path.name for path in sorted(source.glob("*.js")) if path.name != "sw.js")
-    names = (*scripts, *_KERNELS, "page.css")
+    names = (*scripts, *_KERNELS, "page.css", "after.css")
     app = {name: (source / name).read_bytes() for name in names}
     app |= {"viewer.js": script.encode(), "viewer.css": style.encode()}
     app |= {"manifest.json": as_json(manifest), "sample.json": as_json(_sample())}
     version = _digest(b"".join(name.encode() + app[name] for name in sorted(app)))[:8]
     home = f"app-{version}"
     files = {f"{home}/{name}": data for name, data in app.items()} | weights
-    files["index.html"] = _page(home, manifest["model"]).encode()
+    files["index.html"] = _page(home, manifest["model"], _imported(app, "page.js")).encode()
     files["sw.js"] = _fill(
         "sw.js",
         version=_digest(files["index.html"])[:8],
@@ -157,7 +156,15 @@ def _sample() -> dict[str, Any]:
     return payload(trace, words, run_id="sample") | {"token_ids": trace.token_ids.tolist()}
 
 
-def _page(home: str, spec: Mapping[str, Any]) -> str:
+def _imported(app: Mapping[str, bytes], name: str, known: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The scripts that ``name`` imports, those that they import, and so on."""
+    for found in re.findall(r'from "\./([^"]+)"', app[name].decode()):
+        if found not in known:
+            known = _imported(app, found, (*known, found))
+    return known
+
+
+def _page(home: str, spec: Mapping[str, Any], imported: tuple[str, ...]) -> str:
     chips = (
         f'<button type="button" data-example="{html.escape(text)}">{html.escape(name)}</button>'
         for name, text in _EXAMPLES.items()
@@ -165,7 +172,7 @@ def _page(home: str, spec: Mapping[str, Any]) -> str:
     return _fill(
         "index.html",
         app=home,
-        preloads="\n".join(f'<link rel="modulepreload" href="{home}/{n}.js">' for n in _FIRST),
+        preloads="\n".join(f'<link rel="modulepreload" href="{home}/{n}">' for n in imported),
         name=html.escape(spec["name"]),
         parameters=f"{spec['parameters'] / 1e6:.1f}",
         examples="".join(chips),

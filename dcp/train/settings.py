@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dcp.errors import RequestError
+from dcp.train.checks import typed
 from dcp.train.sections import (
     Data,
     Dial,
@@ -27,7 +28,6 @@ from dcp.train.sections import (
     Optimiser,
     Run,
     Teacher,
-    typed,
 )
 
 __all__ = ["SECTIONS", "TrainSettings", "section_of"]

@@ -184,7 +184,7 @@ def test_a_text_that_the_box_has_sent_is_not_reported_too(
     # sent yet of a page when a part of the page is asked for anew: the run would go unseen.
     page = window()
     sent: list[Any] = []
-    page.on("websocket", lambda socket: socket.on("framesent", sent.append))
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
     page.goto(app_address)
     page.locator(".dcp canvas").wait_for()
     box = page.get_by_role("textbox", name="Your text")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from dcp.errors import ModelError, RequestError
 from dcp.space import docker
 from dcp.space.pack import PART_BYTES
 from dcp.space.readme import docker_readme
+from tests.helpers.dockerfile import instructions
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,17 +22,6 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def files() -> dict[str, bytes]:
     return docker.build()
-
-
-def instructions(dockerfile: str) -> dict[str, list[str]]:
-    """Keyword -> arguments, continued lines joined."""
-    found: dict[str, list[str]] = {}
-    joined = re.sub(r"\\\n\s*", "", re.sub(r"^#.*\n", "", dockerfile, flags=re.M))
-    for line in joined.splitlines():
-        if line.strip():
-            word, _, rest = line.partition(" ")
-            found.setdefault(word, []).append(rest.strip())
-    return found
 
 
 def test_the_app_of_the_folder_starts_its_models_without_the_checkout(

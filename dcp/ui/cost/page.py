@@ -20,7 +20,7 @@ __all__ = ["cost"]
 
 _EVERY = 1.0
 _CHART = {"displayModeBar": False, "responsive": True}
-_CROSSING = "tokens of context from which a step is faster than dense"
+_CROSSING = "context from which it is faster"
 
 
 def cost(session: Session, limits: Settings) -> None:

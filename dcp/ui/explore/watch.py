@@ -14,7 +14,7 @@ from dcp.ui.explore.asks import answers, ask_dial, ask_written, waiting
 from dcp.ui.explore.component import linked_view
 from dcp.ui.explore.controls import generate
 from dcp.ui.explore.plain_view import plain_view
-from dcp.ui.follow import follow_run
+from dcp.ui.follow import WATCHING, every, follow_run
 from dcp.ui.links import point
 from dcp.ui.services import models
 from dcp.ui.session import Session
@@ -23,19 +23,18 @@ from dcp.ui.tour import may_begin, toured
 from dcp.ui.worker import Status
 from dcp.viewer.payload import Speed, machine_of, payload
 
-__all__ = ["EVERY", "progress", "watch"]
+__all__ = ["progress", "watch"]
 
 _ASKED, _KNOWN, _LAST, _GREETED = "view asked", "view known", "view shows", "view greeted"
 _SMALL = 5e7
 
-EVERY = 0.25
-"""Seconds between two looks at a run."""
-
 
 def watch(session: Session, limits: Settings) -> None:
-    """Show the trace; while a run or a question about it is on, look every ``EVERY`` seconds."""
+    """Show the trace; while a run or a question about it is on, look again and again."""
     busy = _busy(session)
-    st.fragment(_look, run_every=EVERY if busy else None)(session, limits, busy)
+    st.fragment(_look, run_every=(every(session) or WATCHING) if busy else None)(
+        session, limits, busy
+    )
 
 
 def _busy(session: Session) -> bool:
