@@ -42,14 +42,14 @@ def policies_shown(beside: Beside, words: Sequence[Word], key: str) -> None:
     if beside.left_out:
         st.text("\n".join(f"{title_of(n)}: {why}" for n, why in beside.left_out.items()))
     _maps(beside, words, key)
-    st.subheader("What it cost, token by token")
+    st.header("What it cost, token by token")
     st.plotly_chart(kl_chart(beside, table), key="policies-kl", config=_CONFIG)
     st.caption(
         "KL divergence of each prediction from the one with nothing dropped, same weights, same "
         "tokens; at the right the mean of the row. Full colour is the 99th percentile of all rows."
     )
     if words:
-        st.subheader("Which kinds of words each drops")
+        st.header("Which kinds of words each drops")
         st.plotly_chart(kinds_chart(_kinds(key, beside, words), 32), key="policies-kinds",
                         config=_CONFIG)  # fmt: skip
         st.caption(
@@ -98,7 +98,7 @@ def _maps(beside: Beside, words: Sequence[Word], key: str) -> None:
     )
     table = word_table(beside, words, step)
     if len(table):
-        st.subheader("What each kept of the words that mattered")
+        st.header("What each kept of the words that mattered")
         st.plotly_chart(words_chart(table), key="policies-words", config=_CONFIG)
         st.caption(
             "The words, in the order of the text, that later tokens attend to most when nothing is "

@@ -91,7 +91,7 @@ def _tiles(
 
 
 def _memory(session: Session, trace: Trace, found: Computed, measured: Measured | None) -> None:
-    st.subheader("Memory")
+    st.header("Memory")
     last = trace.n_queries - 1
     chosen = session.place.step
     step = chosen if chosen is not None and chosen <= last else last
