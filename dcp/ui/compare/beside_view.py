@@ -4,6 +4,7 @@ model."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -20,7 +21,7 @@ __all__ = ["policies_shown"]
 
 _CONFIG = {"displayModeBar": False}
 _HELD, _AGAINST = "what each holds", "where each differs from the gates"
-_COLUMNS = {
+_COLUMNS: dict[str, Any] = {
     "title": "policy",
     "held": st.column_config.NumberColumn("entries a layer", format="%.1f"),
     "kl": st.column_config.NumberColumn("KL, nats a token", format="%.3f"),
