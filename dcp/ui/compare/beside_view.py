@@ -15,7 +15,8 @@ from dcp.runs.policies import Beside
 from dcp.speech.words import Word
 from dcp.stats.policies import policy_table, rates_of_policies, title_of, word_table
 from dcp.text.table import to_csv
-from dcp.ui.compare.verdict import policies_verdict, tiles
+from dcp.ui.compare.verdict import policies_verdict
+from dcp.ui.tiles import tiles
 
 __all__ = ["policies_shown"]
 
@@ -77,7 +78,7 @@ def _tiles(table: pd.DataFrame) -> None:
                 "of the entries that either holds, both hold",
             )
         )
-    tiles(found)
+    tiles(found, "policies")
 
 
 @st.fragment
