@@ -131,8 +131,9 @@ def _details(beside: Beside, table: pd.DataFrame) -> None:
             if policy is None or name in ("none", "gates"):
                 continue
             budget = "" if trace.meta.budget is None else f" Budget {trace.meta.budget}."
+            paper = f" ({policy.paper})" if policy.paper else ""
             differs = f" Ours differs: {policy.differs}." if policy.differs else ""
-            lines.append(f"- **{policy.title}** ({policy.paper}): {policy.rule}.{budget}{differs}")
+            lines.append(f"- **{policy.title}**{paper}: {policy.rule}.{budget}{differs}")
         st.markdown("\n".join(lines))
         st.caption(
             "Each has the one budget, equal in all layers, whose entries come nearest to the "
