@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 8a2e2959ca702da1.
+// Built from web/ by "make web"; sources 3d9ee5d35e9f9cde.
 
 // shared/legible.js
 var HIDING = (

@@ -23,7 +23,7 @@ import psutil
 
 from benchmarks.load.window import Ended, Window
 
-__all__ = ["Health", "Server", "Trial", "served"]
+__all__ = ["Health", "Server", "Trial", "places", "served"]
 
 ROOT = Path(__file__).resolve().parents[2]
 TTL = 30
@@ -137,7 +137,7 @@ class Trial:
         before = self.server.mib()
         with Health(self.server) as health:
             ended = await self._stay(visitors, seconds)
-            many = await self._at_once(crowd)
+            many = await self.at_once(crowd)
         await self._left()
         told, wrong = places(many)
         times = [one.seconds for one in ended] or [float("nan")]
@@ -184,7 +184,8 @@ class Trial:
         all_seen = await asyncio.gather(*(visitor(number) for number in range(visitors)))
         return [one for seen in all_seen for one in seen]
 
-    async def _at_once(self, crowd: int) -> list[Ended]:
+    async def at_once(self, crowd: int) -> list[Ended]:
+        """``crowd`` windows that press "Generate" together."""
         async with AsyncExitStack() as stack:
             windows = [await stack.enter_async_context(self._window()) for _ in range(crowd)]
             asked = (window.generate(_TEXTS[0], self.new_tokens) for window in windows)

@@ -13,7 +13,8 @@ from dcp.figures.screen.compare_maps import lost_map, map_chart
 from dcp.stats.compare import Number, Pair
 from dcp.text.table import to_csv
 from dcp.trace import Trace
-from dcp.ui.compare.verdict import key_numbers, tiles, verdict
+from dcp.ui.compare.verdict import key_numbers, verdict
+from dcp.ui.tiles import tiles
 
 __all__ = ["compared"]
 
@@ -26,7 +27,7 @@ def compared(pair: Pair, names: tuple[str, str], key: str, note: str = "") -> No
     st.markdown(f"**{verdict(pair)}**")
     if note:
         st.caption(note)
-    tiles(key_numbers(pair))
+    tiles(key_numbers(pair), "pair")
     if not pair.same_tokens:
         st.caption(
             "The two runs read different tokens: they are compared as wholes, at a common length. "
