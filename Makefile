@@ -4,7 +4,7 @@
 # make check    lint, then test
 # make format   lay out the code and mend what ruff can
 # make web      bundle the scripts and styles of web/ into assets/ (needs node)
-# make lint-js  lint and format check of web/ (needs node)
+# make lint-js  lint and format check of web/ and assets/space (needs node)
 # make lint-ci  the workflows of .github (needs node)
 # make wheel    the package as one file, in dist/
 # make space    the demo that runs in the visitor's browser, in space/ (MODEL=, OUT=)

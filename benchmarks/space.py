@@ -1,20 +1,23 @@
-"""The static Space in a headless Chromium: does it say what the engine says, and how fast?
+"""The static Space in a headless Chromium: how fast, and does it say what the engine says?
 
-    python -m benchmarks.space --file texts.txt [--texts 200] [--plain] > space.json
+    python -m benchmarks.space                                   speeds, under three minutes
+    python -m benchmarks.space --file texts.txt [--texts 200]    speeds, then parity
 
-Builds the Space, serves it here, and drives its page through fragments: each document of the file
-(a blank line ends one; cut to a random length of 80 to 1500 characters, seeded) with 32 new tokens,
-by turns at temperature 0 and 0.8, at four places of the dial. Every token and every death is
-compared with `dcp.record`; a difference that begins where the engine's own gate logit is within
-`NEAR_TIE` of 0 is counted as a near tie. Drawn tokens may differ where the uniform falls within
-float rounding of the edge between two. Speeds are those of a 512-token run, and the times of a
-first and a second visit. ``--plain``: without WebAssembly.
+Builds the Space and serves it here. Speeds: the times of a first and of a second visit (an empty
+browser, then what it kept), then tokens a second of runs of 512 new tokens with WebAssembly and of
+128 in plain JavaScript. Parity drives the page through fragments: each document of the file (a
+blank line ends one; cut to a random length of 80 to 1500 characters, seeded) with 32 new tokens, by
+turns at temperature 0 and 0.8, at four places of the dial. Every token and every death is compared
+with `dcp.record`; a difference that begins where the engine's own gate logit is within `NEAR_TIE`
+of 0 is counted as a near tie. Drawn tokens may differ where the uniform falls within float rounding
+of the edge between two.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shutil
 import sys
@@ -55,30 +58,40 @@ def parity(page: Any, texts: list[str]) -> dict[str, int]:
 
 
 def visit(context: Any, address: str) -> dict[str, float]:
-    """Seconds of one opening of the page: to the sample on screen, to the model ready."""
+    """Seconds from opening the page to its first paint, the sample in sight, the model ready."""
     page = context.new_page()
     page.goto(address, wait_until="commit")
     page.wait_for_selector("#view canvas")
     ready = page.evaluate("window.dcp.ready.then(() => performance.now() / 1000)")
-    marks = page.evaluate(
+    paint, sample, downloaded = page.evaluate(
         "[performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? NaN, "
         "performance.getEntriesByName('sample')[0].startTime, "
         "performance.getEntriesByName('downloaded')[0].startTime].map((t) => t / 1000)"
     )
     page.close()
-    names = ("first_paint_s", "sample_painted_s", "downloaded_s")
-    return dict(zip(names, marks, strict=True)) | {"ready_s": ready}
+    return {
+        "first_paint_s": paint,
+        "sample_painted_s": sample,
+        "downloaded_s": downloaded,
+        "ready_s": ready,
+        "ready_after_download_s": ready - downloaded,
+    }
 
 
-def speed(page: Any) -> dict[str, Any]:
-    """Tokens per second of a 512-token run, three times."""
+def speed(context: Any, address: str, new: int) -> dict[str, Any]:
+    """Three runs of ``new`` tokens after a warm-up; tokens per second slowest to fastest."""
+    page = context.new_page()
+    page.goto(address + fragment("A warm-up.", new=64))
     text = "The city lies on the northern bank of the river, about forty kilometres from the sea."
     lines = []
     for seed in range(3):
-        ask(page, text, new=512, seed=seed, temperature=0.8)
+        ask(page, text, new=new, seed=seed, temperature=0.8)
         lines.append(page.evaluate("window.dcp.counters()"))
+    impl = page.evaluate("window.dcp.ready")
+    page.close()
     return {
-        "impl": page.evaluate("window.dcp.ready"),
+        "impl": impl,
+        "new_tokens": new,
         "tokens_per_second": sorted(line["mean"] for line in lines),
         "time_to_first_token_s": sorted(line["first"] for line in lines),
         "engine_bytes": lines[0]["engine"],
@@ -95,11 +108,9 @@ def main() -> int:
     from playwright.sync_api import sync_playwright
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--file", type=Path, required=True)
+    parser.add_argument("--file", type=Path, help="texts to compare with the engine")
     parser.add_argument("--texts", type=int, default=200)
-    parser.add_argument("--plain", action="store_true", help="without WebAssembly")
     args = parser.parse_args()
-    query = "?plain" if args.plain else ""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as play:
         space = static.build(open_model("dcp-mini"))
         static.write(space, Path(folder))
@@ -108,15 +119,23 @@ def main() -> int:
         )
         context = browser.new_context(viewport={"width": 1280, "height": 900})
         with served(Path(folder)) as address:
-            result: dict[str, Any] = {"download_bytes": space.download}
-            result["first_visit"] = visit(context, address + query)
-            result["second_visit"] = visit(context, address + query)
-            page = context.new_page()
-            page.goto(address + query + fragment("A warm-up.", new=64))
-            result["speed"] = speed(page)
-            start = time.perf_counter()
-            result["parity"] = parity(page, documents(args.file, args.texts))
-            result["parity_s"] = time.perf_counter() - start
+            result: dict[str, Any] = {
+                "browser": f"headless Chromium {browser.version}",
+                "load": os.getloadavg()[0],
+                "download_bytes": space.download,
+                "first_visit": visit(context, address),
+                "second_visit": visit(context, address),
+                "speed": [
+                    speed(context, address, 512),
+                    speed(context, address + "?plain", 128),
+                ],
+            }
+            if args.file is not None:
+                page = context.new_page()
+                page.goto(address)
+                start = time.perf_counter()
+                result["parity"] = parity(page, documents(args.file, args.texts))
+                result["parity_s"] = time.perf_counter() - start
         browser.close()
     print(json.dumps(result, indent=2))
     return 0

@@ -1,4 +1,4 @@
-"""The first page: type a text, watch what each layer of a pruned model drops."""
+"""The first page: the film of a run, and a text of your own; what each layer of a model drops."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from dcp.ui.settings import settings
 limits = settings()
 session = current()
 
-st.title("What a language model forgets")
-st.caption(
-    "A pruned language model reads your text and goes on writing. Each layer keeps its own context "
-    "and drops what it no longer needs: no later token in that layer can attend to it."
-)
+with st.container(key="head"):
+    st.title("What a language model forgets")
+    st.caption(
+        "It reads a text and writes on. Each layer keeps a context of its own and drops, for good, "
+        "what it no longer needs."
+    )
 controls(session, limits)
-watch(session)
+watch(session, limits)
 panels(session, limits)
 warm()

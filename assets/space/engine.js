@@ -1,7 +1,7 @@
 // The page's side of the worker: one model, one run at a time.
 
 export class Engine {
-  /** `hear` { progress(loaded, total), trace(trace, running, words), effect(answer), failed(what, message) }. */
+  /** `hear` { progress(loaded, total), trace(trace, running, words), effect(answer), failed(what, message, beginning) }. */
   constructor(hear) {
     this.hear = hear;
     this.impl = null;
@@ -53,7 +53,7 @@ export class Engine {
       this.#ready(data.impl);
     }
     if (data.type === "failed" && (data.what === "load" || data.id === this.run))
-      this.hear.failed(data.what, data.message);
+      this.hear.failed(data.what, data.message, data.beginning);
     if (data.type === "effect" && data.id === this.run) this.hear.effect(data);
     if (data.type === "trace" && data.id === this.run)
       this.hear.trace(data.trace, data.running, data.words);

@@ -80,9 +80,9 @@ export class Form {
     this.#dial();
   }
 
-  /** "waiting" for the model, "ready", or "running". */
+  /** "waiting" for the model, "broken" where it did not come, "ready", or "running". */
   state(name) {
-    $("run").disabled = name === "waiting";
+    $("run").disabled = name === "broken";
     $("stop").hidden = name !== "running";
     $("form").setAttribute("aria-busy", String(name === "running"));
   }

@@ -33,7 +33,9 @@ const [manifest, sample] = await Promise.all([
   fetched("sample.json"),
 ]).catch(() => {
   $("loading").hidden = true;
-  say("The page arrived in part only: the connection failed.", () => location.reload());
+  say("The page arrived in part only: the connection failed.", "Try again", () =>
+    location.reload(),
+  );
   return new Promise(() => {});
 });
 const spec = manifest.model;
@@ -51,10 +53,13 @@ let current = null;
 
 const engine = new Engine({ progress, trace, effect: (found) => after.effect(found), failed });
 const after = new After({ engine, sample, manifest, dcp });
+// What was asked for before the model was here.
+let waiting = asked.text !== null;
 engine.ready.then((impl) => {
   say("");
+  $("counts").textContent = "";
   form.state("ready");
-  if (asked.text !== null) run(form.request());
+  if (waiting) run(form.request());
   arrived(impl);
 });
 
@@ -68,8 +73,12 @@ function progress(loaded, total) {
 }
 
 function run(request) {
-  if (!engine.impl) return;
   dcp.done = false;
+  if (!engine.impl) {
+    waiting = true;
+    $("counts").textContent = "Runs as soon as the model is here.";
+    return;
+  }
   const { text, seed, newTokens, temperature, sparsity } = request;
   if (Number.isNaN(request.gateShift)) {
     const [low, high] = [spec.dial[0]?.[0], spec.dial.at(-1)?.[0]];
@@ -122,31 +131,34 @@ function count(c, found, running) {
   ].join(" · ");
 }
 
-function failed(what, message) {
-  say(
-    message,
-    what === "load"
-      ? () => {
-          say("");
-          engine.load();
-        }
-      : null,
-  );
+function failed(what, message, beginning = null) {
   if (what === "load") {
+    say(message, "Try again", () => {
+      say("");
+      form.state("waiting");
+      engine.load();
+    });
     $("loading").hidden = true;
-    form.state("waiting");
+    form.state("broken");
     return;
   }
+  if (beginning === null) say(message);
+  else
+    say(message, "Use its beginning", () => {
+      $("text").value = beginning;
+      run(form.request());
+    });
   form.state("ready");
   dcp.done = true;
 }
 
-/** One line that says what is wrong and how to mend it; `again` is what the button beside it does. */
-function say(message, again = null) {
+/** One line that says what is wrong and how to mend it; `act` is what the button beside it does. */
+function say(message, label = "", act = null) {
   $("problem").hidden = !message;
   $("problem-says").textContent = message;
-  $("again").hidden = !again;
-  $("again").onclick = again;
+  $("again").hidden = !act;
+  $("again").textContent = label;
+  $("again").onclick = act;
 }
 
 function shown(found) {

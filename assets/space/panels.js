@@ -1,6 +1,7 @@
 // Below the view: how soon each part of speech is dropped, and one token put back.
 
-import { HORIZON, rates } from "./rates.js";
+import { BLOCK, RESAMPLES } from "./intervals.js";
+import { FEWEST, HORIZON, rates } from "./rates.js";
 
 const $ = (id) => document.getElementById(id);
 const signed = (v) => (v < 0 ? "−" : "+") + Math.abs(v).toFixed(2);
@@ -15,25 +16,24 @@ function row(tag, cells) {
   return tr;
 }
 
+/** "45 % (38 to 52)": a drop rate and its interval, as far as there are any. */
+function share({ drop_rate, ci_low, ci_high }) {
+  if (drop_rate === null) return "–";
+  const [rate, low, high] = [drop_rate, ci_low, ci_high].map((v) => (100 * v).toFixed(0));
+  return ci_low === null ? `${rate} %` : `${rate} % (${low} to ${high})`;
+}
+
 /** The table of drop rates of a finished run, in the rows of `groups`: names, and the row of each tag. */
 export function showRates(trace, words, groups, source) {
   const rows = rates(trace, words, groups, source).sort(
     (a, b) => (b.drop_rate ?? -1) - (a.drop_rate ?? -1),
   );
   $("rates-body").replaceChildren(
-    ...rows.map((r) =>
-      row("td", [
-        r.group,
-        r.words,
-        r.drop_rate === null ? "–" : `${(100 * r.drop_rate).toFixed(0)} %`,
-        r.events,
-        r.at_risk,
-      ]),
-    ),
+    ...rows.map((r) => row("td", [r.group, r.words, share(r), r.events, r.at_risk])),
   );
   $("rates-none").hidden = rows.length > 0;
   $("rates-says").textContent =
-    `Share of words dropped within ${HORIZON} steps of being read, for a layer taken at random (Kaplan–Meier; words of one token). A dash: fewer than 20 words, or none watched for so long. One text: another text gives other numbers.`;
+    `Share of words dropped within ${HORIZON} steps of being read, for a layer taken at random (Kaplan–Meier; words of one token). In brackets a 95 % interval within this text, from ${RESAMPLES} resamples of its blocks of ${BLOCK} steps; a text of one block has none. A dash: fewer than ${FEWEST} words, or none watched for so long. Another text gives other numbers. The tags are those of a small tagger for English, right for 94 of 100 words of UD English EWT's dev set.`;
 }
 
 /** What the chosen token offers: `dropped` layers of it, in all and in `layer`. */

@@ -5,8 +5,15 @@ import { draw, logProbability, uniform } from "./sampling.js";
 import { TextStream } from "./tokenizer.js";
 import { lone } from "./utf8.js";
 
-/** What was asked for makes no sense or does not fit: the message is one line for the visitor. */
-export class RequestError extends Error {}
+/** What was asked for makes no sense or does not fit: the message is one line for the visitor.
+
+`beginning`: as much of a text that is too long as does fit, to its last whole word. */
+export class RequestError extends Error {
+  constructor(message, beginning = null) {
+    super(message);
+    this.beginning = beginning;
+  }
+}
 
 const RECENT = 16;
 
@@ -40,6 +47,7 @@ export class Run {
     if (prompt.ids.length > room) {
       throw new RequestError(
         `The text is ${prompt.ids.length} tokens, but with ${newTokens} new tokens the context of ${model.spec.context} has room for ${room}: shorten it, or ask for fewer new ones.`,
+        beginningOf(text, prompt.spans[2 * room]),
       );
     }
     this.stream = new TextStream(tokenizer, text, prompt);
@@ -155,6 +163,12 @@ export class Run {
       counters: this.counters(),
     };
   }
+}
+
+/** The first `length` code points of `text`, without the word that is cut through. */
+function beginningOf(text, length) {
+  const start = Array.from(text).slice(0, length).join("");
+  return /\s/u.test(text[start.length]) ? start : start.replace(/\s+\S*$/u, "") || start;
 }
 
 function check({ text, newTokens, temperature, topK, topP, gateShift, seed }) {

@@ -15,7 +15,11 @@ export function metaOf(trace, { request, spec, impl, version, browser }) {
     weights_sha256: spec.sha256,
     gate_shift: request.gateShift,
     seed: request.seed,
-    sampling: { temperature: request.temperature, top_k: request.topK ?? 0, top_p: request.topP ?? 1 },
+    sampling: {
+      temperature: request.temperature,
+      top_k: request.topK ?? 0,
+      top_p: request.topP ?? 1,
+    },
     dtype: "float32",
     device: "browser",
     impl,

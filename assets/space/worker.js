@@ -3,7 +3,7 @@
 //   in   { type: "load" }, { type: "run", id, request }, { type: "stop" }, { type: "back", id, token, layer }
 //   out  { type: "progress", loaded, total }, { type: "ready", impl }, { type: "trace", id, running, trace, words },
 //        { type: "effect", id, token, layer, change, totals, first },
-//        { type: "failed", what: "load" | "run", id, message }
+//        { type: "failed", what: "load" | "run", id, message, beginning }
 
 import { DownloadError, download, tidy } from "./download.js";
 import { compile } from "./memory.js";
@@ -133,6 +133,7 @@ function failed(what, id, error) {
     what,
     id,
     message: known ? error.message : `${LINE[what]}: ${error.message || error}`,
+    beginning: error.beginning ?? null,
   });
 }
 

@@ -1,4 +1,38 @@
-// Built from web/ by "make web"; sources 5d926af8d09ae94c.
+// Built from web/ by "make web"; sources 3d9ee5d35e9f9cde.
+
+// viewer/hello.js
+var RUN = "dcp run";
+var TOUR = "dcp tour";
+var KEYS = ["text", "model", "new", "temperature", "seed", "shift", "layer", "step", "token"];
+var said = false;
+function hello(data, tell2) {
+  if (!said) {
+    said = true;
+    tell2({ toured: !!stored(() => localStorage.getItem(TOUR)), link: asked() });
+  }
+  if (data?.toured) stored(() => localStorage.setItem(TOUR, "1"));
+  if (data?.link?.text)
+    stored(() => sessionStorage.setItem(RUN, new URLSearchParams(data.link).toString()));
+  else if (data && !data.running && !data.dimmed) stored(() => sessionStorage.removeItem(RUN));
+}
+function stored(act) {
+  try {
+    return act();
+  } catch {
+    return null;
+  }
+}
+function asked() {
+  const link2 = named(location.hash.slice(1));
+  if (link2) return link2;
+  const [way] = performance.getEntriesByType("navigation");
+  return way?.type === "reload" ? named(stored(() => sessionStorage.getItem(RUN))) : null;
+}
+function named(query) {
+  const found = new URLSearchParams(query || "");
+  if (!found.get("text")) return null;
+  return Object.fromEntries(KEYS.flatMap((key) => found.has(key) ? [[key, found.get(key)]] : []));
+}
 
 // viewer/pixels.js
 var parse = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
@@ -173,151 +207,6 @@ function filters(view) {
   return set;
 }
 
-// viewer/play_button.js
-function showPlay(view) {
-  const on = !!view.playing;
-  view.playPath.setAttribute("d", on ? "M1 0h3v10H1zM6 0h3v10H6z" : "M1.5 0 9.5 5 1.5 10z");
-  write(view.playLabel, on ? "Pause" : "Play");
-  view.playButton.setAttribute("aria-label", on ? "Pause" : "Play the run step by step");
-}
-
-// viewer/run.js
-var VERSION = 1;
-function refusal({ version }) {
-  if (version === VERSION) return "";
-  const found = Number.isInteger(version) ? `version ${version}` : "no version";
-  return version > VERSION ? `This run comes from a newer dcp (its data is ${found}, this view reads version ${VERSION}): update dcp, or open the run where it was made.` : `This run comes from an older dcp (its data has ${found}, this view reads version ${VERSION}): make the page again with “dcp view”, or reload the app.`;
-}
-function array(base64, Type) {
-  const raw = atob(base64 || "");
-  const bytes2 = new Uint8Array(raw.length);
-  for (let i = 0; i < raw.length; i++) bytes2[i] = raw.charCodeAt(i);
-  return new Type(bytes2.buffer);
-}
-function unpack(p) {
-  const T = p.tokens, L = p.layers, Q = p.queries;
-  const run = {
-    id: p.id,
-    T,
-    L,
-    Q,
-    prompt: p.prompt,
-    text: p.text,
-    running: !!p.running,
-    play: !!p.play,
-    dimmed: !!p.dimmed,
-    memory: p.memory || {},
-    speed: p.speed || {},
-    label: p.label || "",
-    machine: p.machine || "",
-    nearTie: p.near_tie,
-    names: p.names || {},
-    groupNames: p.group_names,
-    domain: Math.max(T, p.planned || 0),
-    spans: array(p.spans, Int32Array),
-    death: array(p.death, Int32Array),
-    margin: array(p.margin, Float32Array),
-    logprob: array(p.logprob, Float32Array),
-    posLabels: p.pos_labels,
-    posGroup: p.pos_group,
-    words: array(p.words, Int32Array),
-    wordPos: array(p.word_pos, Uint8Array)
-  };
-  run.wordOf = new Int32Array(T).fill(-1);
-  for (let w = 0; w < run.wordPos.length; w++) {
-    for (let j = run.words[4 * w + 2]; j <= run.words[4 * w + 3]; j++)
-      if (run.wordOf[j] < 0) run.wordOf[j] = w;
-  }
-  run.group = new Uint8Array(T);
-  for (let j = 0; j < T; j++)
-    run.group[j] = run.wordOf[j] < 0 ? 5 : run.posGroup[run.wordPos[run.wordOf[j]]];
-  run.first = new Int32Array(L * (Q + 1) + 1);
-  run.order = new Int32Array(L * T);
-  for (let l = 0, at = 0; l < L; l++) {
-    const count2 = new Int32Array(Q + 1);
-    for (let j = 0; j < T; j++) count2[Math.min(Q, run.death[l * T + j])]++;
-    for (let t = 0; t <= Q; t++) {
-      run.first[l * (Q + 1) + t] = at;
-      const n = count2[t];
-      count2[t] = at;
-      at += n;
-    }
-    for (let j = 0; j < T; j++) run.order[count2[Math.min(Q, run.death[l * T + j])]++] = j;
-  }
-  return run;
-}
-function dropped(run, l, t) {
-  const at = l * (run.Q + 1) + t;
-  return run.order.subarray(run.first[at], run.first[at + 1]);
-}
-function middling({ L, T, Q, death }) {
-  const held = Array.from({ length: L }, (_, l) => {
-    let n = 0;
-    for (let j = 0; j < Q; j++) n += death[l * T + j] >= Q;
-    return n;
-  });
-  const order = held.map((_, l) => l).sort((a, b) => held[a] - held[b] || a - b);
-  return order[L >> 1] || 0;
-}
-
-// viewer/dress.js
-var PARTS = 48;
-var MARKS = ["fut", "out", "hit", "now", "sel", "by", "gen", "dim", "vic"];
-var [FUTURE, OUT, HIT, NOW, CHOSEN, BY, WRITTEN, DIM, VICTIM] = MARKS.map((_, i) => 64 << i);
-function layersOf({ run, state }) {
-  return state.text === "share" ? Array.from({ length: run.L }, (_, l) => l) : [state.layer];
-}
-function markTokens({ run, state }, layers2, marks) {
-  const { T, Q, death } = run, s = state.step, chosen = state.token;
-  marks.fill(0);
-  if (chosen >= 0) marks[chosen] |= CHOSEN;
-  if (!Q) return;
-  marks[s] |= NOW;
-  for (const l of layers2) {
-    for (const j of dropped(run, l, s)) marks[j] |= HIT;
-    if (chosen < 0) continue;
-    if (death[l * T + chosen] <= s) marks[death[l * T + chosen]] |= BY;
-    if (chosen < Q && chosen <= s) for (const j of dropped(run, l, chosen)) marks[j] |= VICTIM;
-  }
-}
-function heldShare({ T, death }, unit, layers2, s) {
-  let n = 0, all = 0;
-  for (const { first, last } of unit.parts) {
-    for (let j = first; j <= last && j <= s; j++) {
-      for (const l of layers2) n += death[l * T + j] > s;
-      all += layers2.length;
-    }
-  }
-  return n / Math.max(1, all);
-}
-function unitState(view, unit, layers2, marks) {
-  const { run, state, shown } = view, first = unit.parts[0].first;
-  let code = first >= run.prompt ? WRITTEN : 0;
-  if (first > state.step) code |= FUTURE;
-  else {
-    const part = heldShare(run, unit, layers2, state.step);
-    const level = part > 0 && part < 1 ? Math.min(PARTS - 1, Math.max(1, Math.round(PARTS * part))) : PARTS * part;
-    code |= level | (part === 0 ? OUT : 0) | (shown[first] ? 0 : DIM);
-  }
-  return unit.parts.length > 1 ? code : code | marked(unit.parts[0], marks);
-}
-function partState(part, unit, s, marks) {
-  return marked(part, marks) | (part.first > s && unit.parts[0].first <= s ? FUTURE : 0);
-}
-function marked({ first, last }, marks) {
-  let code = 0;
-  for (let j = first; j <= last; j++) code |= marks[j];
-  return code;
-}
-function dress(thing, code, base) {
-  if (thing.code === code) return;
-  const level = code & 63;
-  if (base && !(code & FUTURE) && (thing.code < 0 || thing.code & FUTURE || (thing.code & 63) !== level))
-    thing.el.style.setProperty("--k", String(level / PARTS));
-  thing.code = code;
-  thing.el.className = [base, ...MARKS.filter((_, i) => code & 64 << i)].join(" ").trim();
-}
-
 // viewer/values.js
 var ALIVE = 2147483647;
 var clamp = (v, lo, hi) => Math.max(lo, Math.min(hi, v));
@@ -342,6 +231,791 @@ function search(n, key, value) {
     else hi = mid;
   }
   return lo;
+}
+
+// shared/legible.js
+var HIDING = (
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
+);
+function legible(text) {
+  const shown = text.replace(/\r?\n/g, "⏎").replace(/\t/g, "⇥").replace(HIDING, "�");
+  return shown.trim() || (shown ? "␣" : "·");
+}
+
+// viewer/words.js
+var piece = (run, j) => run.names[j] || legible(run.text.slice(run.spans[2 * j], run.spans[2 * j + 1]));
+var speech = (run, j) => run.wordOf[j] < 0 ? "not tagged" : run.posLabels[run.wordPos[run.wordOf[j]]];
+function quote(run, j) {
+  const b = node("b"), i = node("bdi");
+  i.textContent = piece(run, j);
+  b.append("“", i, "”");
+  return b;
+}
+function link(view, j) {
+  const b = button("", "tok", () => view.pick(j, true));
+  b.append(quote(view.run, j));
+  b.setAttribute("aria-label", `${piece(view.run, j)}: show this token's story`);
+  return b;
+}
+var list = (view, tokens, most) => tokens.slice(0, most).flatMap((j, i) => [i ? ", " : "", link(view, j)]).concat(tokens.length > most ? [` and ${tokens.length - most} more`] : []);
+
+// viewer/findings.js
+var FEW = 12;
+var STANDS_OUT = 1.5;
+var LINE = /\n/;
+var STOP = /^\s*[.!?…。！？]+["'”’)\]]*\s*$/u;
+var MARK = /^\s*\p{P}+\s*$/u;
+var KINDS = {
+  "Full stops": (text) => STOP.test(text),
+  "Line breaks": (text) => LINE.test(text),
+  "Commas and other marks": (text) => MARK.test(text) && !STOP.test(text)
+};
+function findings(run, whole) {
+  const all = whole.drops.reduce((a, b) => a + b, 0);
+  if (run.Q < FEW) return [];
+  if (!all)
+    return [
+      { parts: [["Nothing is dropped"], ": every layer holds the whole text."], step: run.Q - 1 }
+    ];
+  return [trigger(run, whole.drops, all), largest(run, whole.drops), layers(run, whole)];
+}
+function trigger(run, drops, all) {
+  const text = Array.from(
+    { length: run.Q },
+    (_, t) => run.text.slice(run.spans[2 * t], run.spans[2 * t + 1])
+  ), kind = (name2, is) => weigh(
+    name2,
+    text.flatMap((piece2, t) => is(piece2) ? [t] : []),
+    drops,
+    all
+  ), strong = Object.entries(KINDS).map(([name2, is]) => kind(name2, is)).filter(({ steps: steps2, times: times2 }) => steps2.length >= 2 && times2 >= STANDS_OUT).sort((a, b) => b.sum - a.sum);
+  if (!strong.length)
+    return {
+      parts: [
+        ["Drops come evenly"],
+        `: reading a mark drops no more than reading a word. The mean is ${(all / run.Q).toFixed(1)} entries a step.`
+      ],
+      step: drops.indexOf(Math.max(...drops))
+    };
+  const ends = strong.filter(({ name: name2 }) => name2 !== "Commas and other marks"), both = (piece2) => STOP.test(piece2) || LINE.test(piece2), { name, steps, sum, times } = ends.length === 2 ? kind("Full stops and line breaks", both) : strong[0], many = times > 50 ? "over 50" : times.toFixed(times < 10 ? 1 : 0);
+  return {
+    parts: [
+      [`${name} clear the memory`],
+      `: ${many} times the drops of another token; ${percent(steps.length / run.Q)} of the steps, ${percent(sum / all)} of the drops.`
+    ],
+    step: steps.reduce((a, b) => drops[b] > drops[a] ? b : a)
+  };
+}
+function weigh(name, steps, drops, all) {
+  const sum = steps.reduce((n, t) => n + drops[t], 0), rest = (all - sum) / Math.max(1, drops.length - steps.length);
+  return { name, steps, sum, times: sum / Math.max(1, steps.length) / Math.max(rest, 1e-9) };
+}
+function largest(run, drops) {
+  const step = drops.reduce((best, n, t) => n > drops[best] ? t : best, 0);
+  let inLayers = 0;
+  for (let l = 0; l < run.L; l++) {
+    const at = l * (run.Q + 1) + step;
+    inLayers += run.first[at + 1] > run.first[at];
+  }
+  return {
+    parts: [
+      [`The largest drop: ${plural(drops[step], "entry", "entries")}`],
+      ` at once, in ${inLayers} of ${run.L} layers, when “${piece(run, step)}” was read.`
+    ],
+    step
+  };
+}
+function layers(run, { held }) {
+  const last2 = run.Q - 1, kept = Array.from({ length: run.L }, (_, l) => held[l * run.Q + last2]), most = kept.indexOf(Math.max(...kept)), least = kept.indexOf(Math.min(...kept)), share2 = (l) => percent(kept[l] / run.Q);
+  if (run.L < 2)
+    return {
+      parts: [[`Layer ${most} holds ${share2(most)}`], " of what it has read."],
+      step: last2,
+      layer: most
+    };
+  if (kept[most] - kept[least] < run.Q / 10)
+    return {
+      parts: [
+        ["Layers are alike"],
+        `: each keeps ${share2(least)} to ${share2(most)} of what it has read.`
+      ],
+      step: last2
+    };
+  return {
+    parts: [
+      [`Layers differ: layer ${least} keeps ${share2(least)}`],
+      ` of what it has read, layer ${most} keeps ${share2(most)}.`
+    ],
+    step: last2,
+    layer: least
+  };
+}
+
+// viewer/findings_box.js
+function showFindings(view) {
+  const found = findings(view.run, view.whole);
+  view.findings.replaceChildren(
+    ...found.map(({ parts, step, layer }) => {
+      const b = node("button", "finding");
+      b.type = "button";
+      const sentence = node("span", "sentence");
+      for (const part of parts)
+        sentence.append(Array.isArray(part) ? node("b", "", part[0]) : part);
+      b.append(sentence, node("span", "to", `step ${step}`));
+      b.title = sentence.textContent;
+      b.onclick = () => {
+        view.stop();
+        if (layer !== void 0) view.setLayer(layer);
+        view.go(step);
+      };
+      return b;
+    })
+  );
+}
+
+// viewer/legend.js
+var RAMPS = {
+  age: ["--young", "--old", "held: newest to oldest"],
+  span: ["--short", "--long", "held for: few to many steps in all"],
+  close: [
+    "--safe",
+    "--close",
+    "held: far from to near a drop (smallest gate logit, ranked in its layer; deepest: dropped later)"
+  ]
+};
+function drawLegend(view) {
+  const { state, run } = view;
+  showChoices(view);
+  view.box.dataset.density = state.density;
+  view.chip.forEach(({ b, name }, g) => {
+    b.setAttribute("aria-pressed", String(!!(state.groups & 1 << g)));
+    if (run) name.textContent = run.groupNames[g];
+  });
+  view.keys.replaceChildren(...bars(state), ...cells(state));
+}
+function item(kind, background, label) {
+  const i = node("i", kind);
+  i.style.background = background;
+  return node("span", "", i, label);
+}
+function bars({ text, layer }) {
+  const all = text === "share", part = all ? "linear-gradient(90deg, var(--held) 60%, var(--empty) 0)" : "var(--held)";
+  return [
+    item("part", part, all ? "bar: layers that hold it" : `bar: layer ${layer} holds it`),
+    node(
+      "span",
+      "",
+      node("s", "", "word"),
+      all ? " dropped by all layers" : ` dropped by layer ${layer}`
+    ),
+    node("span", "", node("span", "bare", "word"), " no bar: not read yet")
+  ];
+}
+function cells({ colour }) {
+  const ramp2 = RAMPS[colour];
+  const held = ramp2 ? item("ramp", `linear-gradient(90deg, var(${ramp2[0]}), var(${ramp2[1]}))`, ramp2[2]) : item("", "var(--held)", "held");
+  return [
+    held,
+    item("notch", "var(--drop)", "dropped at this step"),
+    item("thin", "var(--gone)", "dropped earlier"),
+    item("edge", "none", "chosen one’s dropper"),
+    item("dash", "none", "chosen one’s drops")
+  ];
+}
+
+// viewer/run.js
+var VERSION = 1;
+function refusal({ version }) {
+  if (version === VERSION) return "";
+  const found = Number.isInteger(version) ? `version ${version}` : "no version";
+  return version > VERSION ? `This run comes from a newer dcp (its data is ${found}, this view reads version ${VERSION}): update dcp, or open the run where it was made.` : `This run comes from an older dcp (its data has ${found}, this view reads version ${VERSION}): make the page again with “dcp view”, or reload the app.`;
+}
+function array(base64, Type) {
+  const raw = atob(base64 || "");
+  const bytes2 = new Uint8Array(raw.length);
+  for (let i = 0; i < raw.length; i++) bytes2[i] = raw.charCodeAt(i);
+  return new Type(bytes2.buffer);
+}
+var withOwn = (p) => p.dial.settings.map(
+  (setting, i) => i === p.dial.at ? {
+    ...setting,
+    death: p.death,
+    margin: p.margin,
+    logprob: p.logprob,
+    allocated: p.memory.kv_bytes_held
+  } : setting
+);
+function unpack(p) {
+  const T = p.tokens, L = p.layers, Q = p.queries;
+  const run = {
+    id: p.id,
+    T,
+    L,
+    Q,
+    prompt: p.prompt,
+    text: p.text,
+    running: !!p.running,
+    play: !!p.play,
+    dimmed: !!p.dimmed,
+    memory: p.memory || {},
+    speed: p.speed || {},
+    allocated: p.memory?.kv_bytes_held,
+    line: p.line || "",
+    dial: p.dial?.settings ? { ...p.dial, settings: withOwn(p) } : null,
+    turned: p.dial?.at,
+    written: p.written || {},
+    link: p.link || null,
+    model: p.model || "",
+    label: p.label || "",
+    machine: p.machine || "",
+    nearTie: p.near_tie,
+    names: p.names || {},
+    groupNames: p.group_names,
+    domain: Math.max(T, p.planned || 0),
+    spans: array(p.spans, Int32Array),
+    death: array(p.death, Int32Array),
+    margin: array(p.margin, Float32Array),
+    logprob: array(p.logprob, Float32Array),
+    posLabels: p.pos_labels,
+    posGroup: p.pos_group,
+    words: array(p.words, Int32Array),
+    wordPos: array(p.word_pos, Uint8Array)
+  };
+  run.ran = run.death;
+  const off = run.dial?.settings.find(({ shift, death }) => shift === null && death);
+  run.full = off ? array(off.logprob, Float32Array) : null;
+  run.wordOf = new Int32Array(T).fill(-1);
+  for (let w = 0; w < run.wordPos.length; w++) {
+    for (let j = run.words[4 * w + 2]; j <= run.words[4 * w + 3]; j++)
+      if (run.wordOf[j] < 0) run.wordOf[j] = w;
+  }
+  run.group = new Uint8Array(T);
+  for (let j = 0; j < T; j++)
+    run.group[j] = run.wordOf[j] < 0 ? 5 : run.posGroup[run.wordPos[run.wordOf[j]]];
+  sortDrops(run);
+  return run;
+}
+function sortDrops(run) {
+  const { L, T, Q } = run;
+  run.first = new Int32Array(L * (Q + 1) + 1);
+  run.order = new Int32Array(L * T);
+  for (let l = 0, at = 0; l < L; l++) {
+    const count2 = new Int32Array(Q + 1);
+    for (let j = 0; j < T; j++) count2[Math.min(Q, run.death[l * T + j])]++;
+    for (let t = 0; t <= Q; t++) {
+      run.first[l * (Q + 1) + t] = at;
+      const n = count2[t];
+      count2[t] = at;
+      at += n;
+    }
+    for (let j = 0; j < T; j++) run.order[count2[Math.min(Q, run.death[l * T + j])]++] = j;
+  }
+}
+function reread(run, { death, margin, logprob, allocated }) {
+  run.death = array(death, Int32Array);
+  run.margin = array(margin, Float32Array);
+  run.logprob = array(logprob, Float32Array);
+  run.allocated = allocated;
+  sortDrops(run);
+}
+function dropped(run, l, t) {
+  const at = l * (run.Q + 1) + t;
+  return run.order.subarray(run.first[at], run.first[at + 1]);
+}
+function middling({ L, T, Q, death }) {
+  const held = Array.from({ length: L }, (_, l) => {
+    let n = 0;
+    for (let j = 0; j < Q; j++) n += death[l * T + j] >= Q;
+    return n;
+  });
+  const order = held.map((_, l) => l).sort((a, b) => held[a] - held[b] || a - b);
+  return order[L >> 1] || 0;
+}
+
+// viewer/telling.js
+var REST = 300;
+function whereIs({ layer, step, token }) {
+  return JSON.stringify({ layer, step, token: token < 0 ? null : token });
+}
+function settle(view) {
+  clearTimeout(view.resting);
+  if (view.playing || view.dragging) return;
+  view.resting = setTimeout(() => {
+    const { run, state } = view;
+    if (view.playing || view.dragging || !run?.Q || run.running) return;
+    view.canvas.setAttribute(
+      "aria-label",
+      `Layer by token heatmap, lifelines of layer ${state.layer} and entries held, at step ${state.step}. ${view.story.textContent}`
+    );
+    const here = whereIs(state);
+    if (here === view.reported) return;
+    view.reported = here;
+    write(
+      view.spoken,
+      `Layer ${state.layer} holds ${view.counts.held[state.layer * run.Q + state.step]} of ${view.counts.read[state.step]}. ${view.story.textContent}`
+    );
+    view.options.report?.(JSON.parse(here));
+  }, REST);
+}
+function summarise(view) {
+  const { run } = view;
+  let held = 0;
+  for (let l = 0; l < run.L; l++)
+    for (let j = 0; j < run.Q; j++) held += run.death[l * run.T + j] === ALIVE;
+  write(
+    view.summary,
+    run.Q ? `${run.T} tokens, ${run.prompt} of them written by you, ${run.L} layers. At the last step, ${run.Q - 1}, the layers together hold ${held} of ${run.L * run.Q} entries.` : "Nothing has been read yet."
+  );
+  write(view.label, run.label);
+}
+
+// viewer/dial.js
+function buildDial(view) {
+  const range = view.range = node("input");
+  range.type = "range";
+  range.min = range.step = "1";
+  range.setAttribute("aria-label", "How much is forgotten");
+  view.dialSays = node("span", "says");
+  view.dialBack = button("as it ran", "quietly back", () => {
+    turn(view, view.run.dial.at);
+    sync(view);
+  });
+  view.dialBack.title = "Back to the setting that the text was written with";
+  view.dial = node("div", "dial", node("label", "", "forgetting", range), view.dialSays);
+  view.dial.append(view.dialBack);
+  view.dial.hidden = true;
+  range.addEventListener("input", () => turn(view, Number(range.value)));
+  range.addEventListener("change", () => letGo(view));
+}
+function takeDial(view) {
+  const { run, state } = view;
+  view.dial.hidden = !run.dial;
+  if (!run.dial) return;
+  view.range.min = "0";
+  view.range.max = String(run.dial.settings.length - 1);
+  const left = run.dial.settings.findIndex(({ shift }) => shift === state.shift);
+  if (state.shift !== void 0 && left >= 0 && left !== run.dial.at) turn(view, left);
+  else sync(view);
+}
+function turn(view, i) {
+  const { run, state } = view, setting = run.dial.settings[i];
+  state.shift = setting.shift;
+  view.range.value = String(i);
+  if (setting.death && run.turned !== i) {
+    view.stop();
+    run.turned = i;
+    reread(run, setting);
+    view.ranks = [];
+    view.spans = [];
+    view.told = "";
+    view.recount();
+    drawLegend(view);
+    summarise(view);
+    showFindings(view);
+    view.stale = true;
+    view.draw();
+  }
+  sync(view);
+}
+function letGo(view) {
+  const { run, state } = view, setting = run.dial.settings[Number(view.range.value)];
+  if (!setting.death && view.options.ask && !run.dial.busy) {
+    run.dial.busy = true;
+    view.options.ask("dial", { shift: state.shift });
+    sync(view);
+  }
+}
+function sync(view) {
+  const { run } = view, { settings, at, busy } = run.dial, left = settings.findIndex(({ shift }) => shift === view.state.shift), i = view.state.shift === void 0 || left < 0 ? at : left, setting = settings[i];
+  view.range.value = String(i);
+  const text = says(view, setting, i === at, busy);
+  write(view.dialSays, text);
+  view.range.setAttribute("aria-valuetext", text);
+  view.dialBack.hidden = i === at;
+}
+function says({ run, whole }, setting, own, busy) {
+  if (setting.death && setting.shift === null) return "nothing is dropped";
+  if (setting.death || own) {
+    const last2 = run.Q - 1, gone = last2 > 0 ? 1 - (whole.total[last2] - run.L) / (run.L * last2) : 0;
+    return `${percent(gone, 1)} of this text dropped`;
+  }
+  if (busy) return "reading your text again …";
+  const about = setting.shift === null ? "nothing dropped" : setting.expected ? `about ${percent(setting.expected)} at ${setting.context.toLocaleString("en")} tokens` : "not measured";
+  return `${about}: let go to read it so`;
+}
+
+// viewer/line.js
+function buildLine(view) {
+  view.line = node("p", "line");
+}
+function drawLine(view) {
+  const { run, state } = view;
+  const says2 = run.running && run.Q ? counted(run, state) : run.line;
+  write(view.line, says2);
+  if (view.line.title !== says2) view.line.title = says2;
+}
+function counted({ prompt, domain, T, Q, line }, { step, follow }) {
+  if (Q < prompt)
+    return `Reading your text: ${(follow ? step + 1 : Q).toLocaleString("en")} of ${prompt.toLocaleString("en")} tokens.`;
+  const written = follow ? Math.max(0, Math.min(T, step + 2) - prompt) : T - prompt, planned = domain - prompt;
+  return written >= planned && line ? line : `Writing: ${written} of ${planned} tokens.`;
+}
+
+// viewer/play_button.js
+function showPlay(view) {
+  const on = !!view.playing;
+  view.playPath.setAttribute("d", on ? "M1 0h3v10H1zM6 0h3v10H6z" : "M1.5 0 9.5 5 1.5 10z");
+  write(view.playLabel, on ? "Pause" : "Play");
+  view.playButton.setAttribute("aria-label", on ? "Pause" : "Play the run step by step");
+}
+
+// viewer/units.js
+function cut(run, grain) {
+  const words2 = cutWords(run), named2 = (gap, start, end, parts) => ({
+    gap,
+    start,
+    end,
+    parts,
+    key: `${gap},${start},${end},${parts.map((q) => `${q.first}-${q.last}`)}`
+  });
+  if (grain === "token")
+    return words2.flatMap(
+      ({ gap, parts }) => parts.map((q, i) => named2(i ? parts[i - 1].end : gap, q.start, q.end, [q]))
+    );
+  if (grain === "word")
+    return words2.map(({ gap, start, end, parts }) => named2(gap, start, end, parts));
+  const out = [];
+  for (let from = 0, u = 0; u < words2.length; u++) {
+    const { end } = words2[u], next = words2[u + 1], gap = next ? run.text.slice(end, next.start) : "\n";
+    const stop2 = /[.!?…。！？]["'”’)\]]*$/u.test(
+      run.text.slice(Math.max(words2[from].start, end - 4), end)
+    );
+    const seam = next && words2[u].parts[0].first < run.prompt && next.parts[0].first >= run.prompt;
+    if (!/\n/.test(gap) && !(stop2 && /\s/.test(gap)) && !seam) continue;
+    const inside = words2.slice(from, u + 1);
+    out.push(
+      named2(
+        inside[0].gap,
+        inside[0].start,
+        end,
+        inside.flatMap((w) => w.parts)
+      )
+    );
+    from = u + 1;
+  }
+  return out;
+}
+function cutWords(run) {
+  const { text, spans: spans2, T, words: words2, wordPos } = run, units = [];
+  let at = 0, token = 0, gap = 0;
+  const unit = (start, end) => {
+    while (token < T - 1 && spans2[2 * token + 1] <= start) token++;
+    const parts = [];
+    for (let j = token; j < T && spans2[2 * j] < end; ) {
+      let k = j;
+      while (k + 1 < T && spans2[2 * k + 2] === spans2[2 * j] && spans2[2 * k + 3] === spans2[2 * j + 1])
+        k++;
+      const a = Math.max(start, spans2[2 * j]), b = Math.min(end, spans2[2 * j + 1]);
+      if (b > a) parts.push({ start: a, end: b, first: j, last: k });
+      j = k + 1;
+    }
+    if (!parts.length) return;
+    units.push({ gap, start, end, parts });
+    gap = end;
+  };
+  const loose = (start, end) => {
+    for (const m of text.slice(start, end).matchAll(/\S+/gu))
+      unit(start + m.index, start + m.index + m[0].length);
+  };
+  for (let w = 0; w < wordPos.length; w++) {
+    if (words2[4 * w] < at) continue;
+    loose(at, words2[4 * w]);
+    unit(words2[4 * w], words2[4 * w + 1]);
+    at = words2[4 * w + 1];
+  }
+  loose(at, text.length);
+  return units;
+}
+
+// viewer/frame.js
+var SIZE = [1200, 676];
+var EDGE = 48;
+var LINE2 = 40;
+var LINES = 7;
+var TOP = 128;
+var FONT = 25;
+var places = /* @__PURE__ */ new WeakMap();
+function still(view, ctx, step) {
+  const { css } = view, [W, H] = SIZE;
+  ctx.fillStyle = css.paper;
+  ctx.fillRect(0, 0, W, H);
+  ctx.textBaseline = "alphabetic";
+  ctx.textAlign = "left";
+  heading(view, ctx, step);
+  words(view, ctx, step);
+  cells2(view, ctx, step);
+}
+function heading({ run, css, sans, whole }, ctx, step) {
+  const [W, H] = SIZE, gone = step ? 1 - (whole.total[step] - run.L) / (run.L * step) : 0, entry = run.memory.kv_bytes_per_entry;
+  ctx.fillStyle = css.ink;
+  ctx.font = `650 30px ${sans}`;
+  ctx.fillText("What a language model forgets", EDGE, 66);
+  ctx.font = `400 18px ${sans}`;
+  ctx.fillStyle = css.soft;
+  ctx.fillText(`${run.model || "a pruned model"} · token ${step + 1} of ${run.Q}`, EDGE, 96);
+  ctx.textAlign = "right";
+  ctx.fillStyle = css.ink;
+  ctx.font = `650 30px ${sans}`;
+  ctx.fillText(`${percent(gone, 1)} dropped`, W - EDGE, 66);
+  ctx.font = `400 18px ${sans}`;
+  ctx.fillStyle = css.soft;
+  if (entry > 0)
+    ctx.fillText(
+      `${bytes(whole.total[step] * entry)} of ${bytes(run.L * (step + 1) * entry)} kept in memory`,
+      W - EDGE,
+      96
+    );
+  ctx.textAlign = "left";
+  ctx.font = `400 15px ${sans}`;
+  ctx.fillText(
+    "bar: layers that still hold the word · struck: no layer does · Dynamic Context Pruning, arXiv 2305.15805",
+    EDGE,
+    H - 20
+  );
+  ctx.textAlign = "left";
+}
+function words({ run, css }, ctx, step) {
+  if (!places.has(run)) places.set(run, lay(run, cut(run, "word"), ctx));
+  const laid = places.get(run), now = laid.find(({ unit }) => last(unit) >= step)?.line ?? 0, lines = laid.length ? laid[laid.length - 1].line + 1 : 0, from = Math.max(0, Math.min(now - LINES + 3, lines - LINES));
+  for (const { unit, x, line, width } of laid) {
+    if (line < from || line >= from + LINES) continue;
+    const y = TOP + (line - from + 1) * LINE2 - 10, first = unit.parts[0].first, read = first <= step, share2 = read ? heldOf(run, unit, step) : 0, current = first <= step && last(unit) >= step;
+    ctx.font = fontFor(run, unit);
+    if (current) {
+      ctx.fillStyle = css.ink;
+      ctx.fillRect(x - 3, y - 24, width + 6, 32);
+    }
+    ctx.globalAlpha = read ? 0.5 + 0.5 * share2 : 0.4;
+    ctx.fillStyle = current ? css.paper : css.ink;
+    ctx.fillText(run.text.slice(unit.start, unit.end), x, y, width + 2);
+    ctx.globalAlpha = 1;
+    if (!read) continue;
+    ctx.fillStyle = css["held-soft"];
+    ctx.globalAlpha = 0.35;
+    ctx.fillRect(x, y + 7, width, 4);
+    ctx.globalAlpha = 1;
+    ctx.fillStyle = css.held;
+    ctx.fillRect(x, y + 7, width * share2, 4);
+    if (share2 === 0 && !current) {
+      ctx.fillStyle = css.soft;
+      ctx.fillRect(x, y - 8, width, 2);
+    }
+  }
+}
+var fontFor = (run, { parts }) => `${parts[0].first >= run.prompt ? "italic" : "normal"} 400 ${FONT}px "Source Serif", Georgia, serif`;
+var last = (unit) => unit.parts[unit.parts.length - 1].last;
+function lay(run, units, ctx) {
+  const [W] = SIZE, out = [];
+  let x = EDGE, line = 0, from = 0;
+  for (const unit of units) {
+    ctx.font = fontFor(run, unit);
+    const gap = run.text.slice(unit.gap, unit.start), width = Math.min(ctx.measureText(run.text.slice(unit.start, unit.end)).width, W - 2 * EDGE);
+    if (gap.includes("\n") || x + width > W - EDGE) {
+      x = EDGE;
+      line += out.length > from ? 1 : 0;
+      from = out.length;
+    } else if (gap) x += ctx.measureText(" ").width;
+    out.push({ unit, x, line, width });
+    x += width;
+  }
+  return out;
+}
+function heldOf({ T, L, death }, { parts }, step) {
+  let n = 0, all = 0;
+  for (const { first, last: last2 } of parts)
+    for (let j = first; j <= last2 && j <= step; j++)
+      for (let l = 0; l < L; l++, all++) n += death[l * T + j] > step;
+  return n / Math.max(1, all);
+}
+function cells2({ run, css, sans }, ctx, step) {
+  const [W, H] = SIZE, top = TOP + LINES * LINE2 + 22, high = (H - 46 - top) / run.L, left = EDGE + 64, wide = (W - EDGE - left) / run.T;
+  ctx.font = `400 15px ${sans}`;
+  ctx.fillStyle = css.soft;
+  ctx.fillText("layer 0", EDGE, top + Math.min(high, 15));
+  ctx.fillText(`layer ${run.L - 1}`, EDGE, top + run.L * high - 3);
+  const cell = (j, y, colour, tall) => {
+    ctx.fillStyle = colour;
+    ctx.fillRect(
+      left + j * wide,
+      y + (1 - tall) * high / 2,
+      Math.max(0.7, wide - (wide > 4 ? 1 : 0)),
+      Math.max(0.7, high * tall - (high > 6 ? 1.5 : 0))
+    );
+  };
+  for (let l = 0; l < run.L; l++) {
+    const y = top + l * high;
+    for (let j = 0; j <= step; j++)
+      if (run.death[l * run.T + j] > step) cell(j, y, css.held, 1);
+      else cell(j, y, css.gone, 0.16);
+    for (const j of dropped(run, l, step)) cell(j, y, css.drop, 1);
+  }
+  ctx.fillStyle = css.ink;
+  ctx.fillRect(left + (step + 1) * wide, top - 4, 1.5, run.L * high + 6);
+}
+
+// viewer/share.js
+var SECONDS = 11;
+var LAST = 1.6;
+var KINDS2 = ["video/webm;codecs=vp9", "video/webm;codecs=vp8", "video/webm", "video/mp4"];
+function buildShare(view) {
+  const summary = node("summary", "", "share"), copy = button("Copy link", "quietly", () => copyLink(view)), film = button("Save film", "quietly", () => saveFilm(view)), card = button("Save picture", "quietly", () => saveCard(view)), said2 = node("p", "quiet");
+  said2.setAttribute("role", "status");
+  film.hidden = !globalThis.MediaRecorder || !kindOf();
+  view.sharing = { copy, film, said: said2 };
+  view.share = node("details", "display share", summary, node("div", "", copy, film, card, said2));
+  view.share.addEventListener("keydown", (e) => {
+    if (e.key === "Escape") view.share.open = false;
+  });
+  view.share.addEventListener("toggle", () => {
+    copy.hidden = !view.run?.link;
+    write(said2, copy.hidden ? "The film and the picture are made in this browser." : "");
+  });
+}
+function linkOf({ run, state }) {
+  const asked2 = new URLSearchParams(run.link), here = new URL(globalThis.location.href);
+  here.search = here.hash = "";
+  const place2 = { layer: state.layer, step: state.step, token: state.token };
+  for (const [name, value] of Object.entries(place2)) if (value >= 0) asked2.set(name, value);
+  here[run.link.text ? "hash" : "search"] = asked2.toString();
+  return here.href;
+}
+async function copyLink(view) {
+  const link2 = linkOf(view), { said: said2 } = view.sharing;
+  try {
+    await navigator.clipboard.writeText(link2);
+    write(said2, "Copied. The link holds the text itself; opening it makes the run again.");
+  } catch {
+    const box = node("input");
+    box.readOnly = true;
+    box.value = link2;
+    box.setAttribute("aria-label", "The link, to copy by hand");
+    said2.replaceChildren("This browser lets no page write to its clipboard: ", box);
+    box.select();
+  }
+}
+var nameOf = ({ run }, step) => {
+  const words2 = run.text.slice(0, 60).match(/[\p{L}\p{N}]+/gu) || ["run"], shown = words2.slice(0, 4).join("-").toLowerCase();
+  return [run.model || "run", shown, step].filter((x) => x !== void 0).join("_");
+};
+function save(blob, name) {
+  const a = node("a");
+  a.href = URL.createObjectURL(blob);
+  a.download = name;
+  a.click();
+  setTimeout(() => URL.revokeObjectURL(a.href), 6e4);
+}
+function sheet() {
+  const canvas = node("canvas");
+  [canvas.width, canvas.height] = SIZE;
+  return canvas;
+}
+function saveCard(view) {
+  const canvas = sheet();
+  still(view, canvas.getContext("2d"), view.state.step);
+  canvas.toBlob((blob) => save(blob, `${nameOf(view, `step${view.state.step}`)}.png`), "image/png");
+}
+var kindOf = () => KINDS2.find((kind) => MediaRecorder.isTypeSupported(kind));
+function saveFilm(view) {
+  const { film, said: said2 } = view.sharing;
+  if (view.recording) {
+    view.recording = null;
+    return;
+  }
+  const canvas = sheet(), ctx = canvas.getContext("2d"), kind = kindOf(), stream = canvas.captureStream(30), recorder = new MediaRecorder(stream, { mimeType: kind, videoBitsPerSecond: 35e5 }), parts = [], length = view.options.filmSeconds ?? SECONDS, mine = view.recording = {}, { run } = view;
+  recorder.ondataavailable = ({ data }) => parts.push(data);
+  recorder.onstop = () => {
+    const done = view.recording === mine;
+    view.recording = null;
+    write(film, "Save film");
+    write(said2, done ? "Saved." : "Stopped: nothing was saved.");
+    for (const track of stream.getTracks()) track.stop();
+    const ending = kind.includes("mp4") ? "mp4" : "webm";
+    if (done) save(new Blob(parts, { type: kind }), `${nameOf(view)}.${ending}`);
+  };
+  write(film, "Stop the film");
+  still(view, ctx, 0);
+  recorder.start(500);
+  const began = performance.now(), tick = () => {
+    const seconds = (performance.now() - began) / 1e3, part = Math.min(1, seconds / length);
+    if (view.recording !== mine || view.run !== run || seconds > length + LAST) {
+      if (view.run !== run) view.recording = null;
+      recorder.stop();
+      return;
+    }
+    still(view, ctx, Math.round(part * (run.Q - 1)));
+    write(said2, `Filming: ${Math.round(100 * seconds / (length + LAST))} %`);
+    setTimeout(tick, 50);
+  };
+  tick();
+}
+
+// viewer/dress.js
+var PARTS = 48;
+var MARKS = ["fut", "out", "hit", "now", "sel", "by", "gen", "dim", "vic"];
+var [FUTURE, OUT, HIT, NOW, CHOSEN, BY, WRITTEN, DIM, VICTIM] = MARKS.map((_, i) => 64 << i);
+function layersOf({ run, state }) {
+  return state.text === "share" ? Array.from({ length: run.L }, (_, l) => l) : [state.layer];
+}
+function markTokens({ run, state }, layers2, marks) {
+  const { T, Q, death } = run, s = state.step, chosen = state.token;
+  marks.fill(0);
+  if (chosen >= 0) marks[chosen] |= CHOSEN;
+  if (!Q) return;
+  marks[s] |= NOW;
+  for (const l of layers2) {
+    for (const j of dropped(run, l, s)) marks[j] |= HIT;
+    if (chosen < 0) continue;
+    if (death[l * T + chosen] <= s) marks[death[l * T + chosen]] |= BY;
+    if (chosen < Q && chosen <= s) for (const j of dropped(run, l, chosen)) marks[j] |= VICTIM;
+  }
+}
+function heldShare({ T, death }, unit, layers2, s) {
+  let n = 0, all = 0;
+  for (const { first, last: last2 } of unit.parts) {
+    for (let j = first; j <= last2 && j <= s; j++) {
+      for (const l of layers2) n += death[l * T + j] > s;
+      all += layers2.length;
+    }
+  }
+  return n / Math.max(1, all);
+}
+function unitState(view, unit, layers2, marks) {
+  const { run, state, shown } = view, first = unit.parts[0].first;
+  let code = first >= run.prompt ? WRITTEN : 0;
+  if (first > state.step) code |= FUTURE;
+  else {
+    const part = heldShare(run, unit, layers2, state.step);
+    const level = part > 0 && part < 1 ? Math.min(PARTS - 1, Math.max(1, Math.round(PARTS * part))) : PARTS * part;
+    code |= level | (part === 0 ? OUT : 0) | (shown[first] ? 0 : DIM);
+  }
+  return unit.parts.length > 1 ? code : code | marked(unit.parts[0], marks);
+}
+function partState(part, unit, s, marks) {
+  return marked(part, marks) | (part.first > s && unit.parts[0].first <= s ? FUTURE : 0);
+}
+function marked({ first, last: last2 }, marks) {
+  let code = 0;
+  for (let j = first; j <= last2; j++) code |= marks[j];
+  return code;
+}
+function dress(thing, code, base) {
+  if (thing.code === code) return;
+  const level = code & 63;
+  if (base && !(code & FUTURE) && (thing.code < 0 || thing.code & FUTURE || (thing.code & 63) !== level))
+    thing.el.style.setProperty("--k", String(level / PARTS));
+  thing.code = code;
+  thing.el.className = [base, ...MARKS.filter((_, i) => code & 64 << i)].join(" ").trim();
 }
 
 // viewer/every.js
@@ -389,8 +1063,8 @@ function paintPanel(view, l, pixels, w, h) {
       held[Math.min(h, y1) * w + x]--;
     }
   }
-  const last = at(Q, h) || h;
-  for (let y = 0; y < last; y++)
+  const last2 = at(Q, h) || h;
+  for (let y = 0; y < last2; y++)
     for (let x = 0; x < w; x++) {
       const i = y * w + x;
       if (y) {
@@ -476,6 +1150,102 @@ function rowAt({ top, height, total }, y) {
   let l = top.length - 1;
   while (l > 0 && y < top[l] - GAP2 / 2) l--;
   return y < top[l] + height[l] + GAP2 / 2 ? l : -1;
+}
+
+// viewer/written.js
+var MOST = 240;
+function buildWritten(view) {
+  view.written = node("section", "written");
+  view.written.setAttribute("aria-label", "When this word was written");
+  view.written.hidden = true;
+}
+var isWritten = (run, j) => j >= Math.max(1, run.prompt) && j < run.T && j <= run.Q;
+function openWritten(view, j) {
+  const { run, state } = view;
+  state.open = isWritten(run, j) ? j : -1;
+  if (state.open >= 0 && canAsk(run, j) && view.options.ask) {
+    run.written.busy = j;
+    view.options.ask("word", j);
+  }
+  showWritten(view);
+  view.draw();
+}
+var canAsk = ({ written, running }, j) => written.asks && !running && !written.found?.[j] && written.busy !== j;
+function showWritten(view) {
+  const { run, state } = view, j = state.open;
+  view.written.hidden = !(j >= 0) || !isWritten(run, j);
+  if (view.written.hidden) return;
+  const close = button("close", "quietly", () => openWritten(view, -1));
+  view.written.replaceChildren(
+    node("div", "head", node("strong", "", "When ", quote(run, j), " was written"), close),
+    node("div", "halves", heldTexts(view, j), lists(view, j))
+  );
+}
+function heldTexts({ run, state }, j) {
+  const box = node("div", "texts"), s = j - 1;
+  box.tabIndex = 0;
+  box.setAttribute("role", "region");
+  box.setAttribute("aria-label", "The text as each layer held it");
+  for (let l = 0; l < run.L; l++) {
+    const held = [];
+    for (let i = 0; i <= s; i++) if (run.ran[l * run.T + i] > s) held.push(i);
+    const shown = held.slice(-MOST), words2 = node("span", "held");
+    let before = shown.length < held.length ? shown[0] - 1 : -1;
+    let text = shown.length < held.length ? "… " : "";
+    for (const i of shown) {
+      if (i > before + 1) text += `${text && !text.endsWith(" ") ? " " : ""}· `;
+      text += run.text.slice(run.spans[2 * i], run.spans[2 * i + 1]).replace(/\s+/g, " ");
+      before = i;
+    }
+    if (before < s) text += " ·";
+    words2.textContent = text;
+    box.append(
+      node(
+        "p",
+        l === state.layer ? "on" : "",
+        node("b", "", `layer ${l}`),
+        ` ${held.length} of ${j} `,
+        words2
+      )
+    );
+  }
+  return box;
+}
+function lists({ run, options }, j) {
+  const { written } = run, found = written.found?.[j], box = node("div", "lists");
+  if (!found) {
+    const why = !written.asks ? options.ask ? "The model that wrote this is not here, so it cannot be asked what it would have said." : "Open this run in the app to see what the model would have said." : written.problem || "Asking the model what it would have said …";
+    box.append(node("p", "quiet", why));
+    return box;
+  }
+  const top = Math.max(...found.rows.flatMap(([, a, b]) => [a, b]), 1e-9), table = node("table");
+  table.append(
+    node(
+      "tr",
+      "",
+      node("th", "", "next"),
+      node("th", "", "with what it held"),
+      node("th", "", "had it forgotten nothing")
+    )
+  );
+  found.rows.forEach(([text, pruned, full], i) => {
+    const name = node("th", i === found.drawn ? "drawn" : "");
+    name.scope = "row";
+    name.append(node("bdi", "", legible(text)));
+    table.append(node("tr", "", name, bar(pruned, top, ""), bar(full, top, "full")));
+  });
+  box.append(table, node("p", "quiet", verdict(run, found, j)));
+  return box;
+}
+function bar(share2, top, kind) {
+  const fill2 = node("i", kind);
+  fill2.style.width = `${(100 * share2 / top).toFixed(1)}%`;
+  return node("td", "", node("span", "share-bar", fill2), node("span", "n", percent(share2, 1)));
+}
+function verdict(run, { ranks, kl }, j) {
+  const place2 = (n) => n ? `number ${(n + 1).toLocaleString("en")}` : "the likeliest";
+  const drawn = ranks ? `“${piece(run, j)}” was drawn: ${place2(ranks[0])} with what the layers held, ${place2(ranks[1])} without forgetting. ` : "";
+  return `${drawn}The two predictions differ by ${kl.toFixed(kl < 0.1 ? 3 : 2)} nats (KL); before temperature.`;
 }
 
 // viewer/hands.js
@@ -634,6 +1404,7 @@ function onKey(view, event) {
     Enter: () => view.pick(state.step),
     Escape: () => {
       view.hover = null;
+      openWritten(view, -1);
       view.pick(-1, true);
     },
     "+": () => view.zoom(1.5, centre),
@@ -645,74 +1416,6 @@ function onKey(view, event) {
   event.preventDefault();
   if (event.key === "ArrowLeft" || event.key === "ArrowRight") view.stop();
   act();
-}
-
-// viewer/units.js
-function cut(run, grain) {
-  const words = cutWords(run), named = (gap, start, end, parts) => ({
-    gap,
-    start,
-    end,
-    parts,
-    key: `${gap},${start},${end},${parts.map((q) => `${q.first}-${q.last}`)}`
-  });
-  if (grain === "token")
-    return words.flatMap(
-      ({ gap, parts }) => parts.map((q, i) => named(i ? parts[i - 1].end : gap, q.start, q.end, [q]))
-    );
-  if (grain === "word")
-    return words.map(({ gap, start, end, parts }) => named(gap, start, end, parts));
-  const out = [];
-  for (let from = 0, u = 0; u < words.length; u++) {
-    const { end } = words[u], next = words[u + 1], gap = next ? run.text.slice(end, next.start) : "\n";
-    const stop2 = /[.!?…。！？]["'”’)\]]*$/u.test(
-      run.text.slice(Math.max(words[from].start, end - 4), end)
-    );
-    const seam = next && words[u].parts[0].first < run.prompt && next.parts[0].first >= run.prompt;
-    if (!/\n/.test(gap) && !(stop2 && /\s/.test(gap)) && !seam) continue;
-    const inside = words.slice(from, u + 1);
-    out.push(
-      named(
-        inside[0].gap,
-        inside[0].start,
-        end,
-        inside.flatMap((w) => w.parts)
-      )
-    );
-    from = u + 1;
-  }
-  return out;
-}
-function cutWords(run) {
-  const { text, spans: spans2, T, words, wordPos } = run, units = [];
-  let at = 0, token = 0, gap = 0;
-  const unit = (start, end) => {
-    while (token < T - 1 && spans2[2 * token + 1] <= start) token++;
-    const parts = [];
-    for (let j = token; j < T && spans2[2 * j] < end; ) {
-      let k = j;
-      while (k + 1 < T && spans2[2 * k + 2] === spans2[2 * j] && spans2[2 * k + 3] === spans2[2 * j + 1])
-        k++;
-      const a = Math.max(start, spans2[2 * j]), b = Math.min(end, spans2[2 * j + 1]);
-      if (b > a) parts.push({ start: a, end: b, first: j, last: k });
-      j = k + 1;
-    }
-    if (!parts.length) return;
-    units.push({ gap, start, end, parts });
-    gap = end;
-  };
-  const loose = (start, end) => {
-    for (const m of text.slice(start, end).matchAll(/\S+/gu))
-      unit(start + m.index, start + m.index + m[0].length);
-  };
-  for (let w = 0; w < wordPos.length; w++) {
-    if (words[4 * w] < at) continue;
-    loose(at, words[4 * w]);
-    unit(words[4 * w], words[4 * w + 1]);
-    at = words[4 * w + 1];
-  }
-  loose(at, text.length);
-  return units;
 }
 
 // viewer/text.js
@@ -877,7 +1580,9 @@ var TextPanel = class {
     };
     box.addEventListener("click", (e) => {
       const j = word(e);
-      if (j >= 0) view.pick(j);
+      if (j < 0) return;
+      view.pick(j);
+      openWritten(view, view.state.token);
     });
     box.addEventListener("pointermove", (e) => {
       const j = word(e), r = view.stage.getBoundingClientRect();
@@ -914,20 +1619,21 @@ var TextPanel = class {
 // viewer/tiles.js
 var DEFINITIONS = {
   dropped: "Share of the tokens read before this one that can no longer be attended to, mean over layers; then the range from the layer that keeps most to the one that keeps least.",
-  "KV live, dense, allocated": "Live: keys and values that can still be attended to at this step. Dense: those of a model that forgets nothing. Allocated: what the cache holds for them, its own keys and spare rows included, known at the last step read.",
-  "tok/s": "Writing: tokens generated a second, as the run goes and in the mean. Reading: tokens of your text by the time to the first new token, with the model already loaded.",
-  "first token": "From beginning to read your text to the first new token; and the resident memory of the whole process where the run is live."
+  "memory of keys and values (KV)": "Live: what can still be attended to at this step. Dense: what a model that forgets nothing holds. Allocated: what the cache keeps for them, its own keys and spare rows included, known at the last step read. Process: the resident memory of the whole program, of a run that is live.",
+  perplexity: "Of your text up to this step (not of what the model wrote): the exponential of its mean surprise a token. Beside it, where the run was read with nothing dropped too, how many times that.",
+  speed: "Writing: tokens generated a second. Reading: tokens of your text by the seconds spent reading it. First token: from the begin of reading to the first new token, the model already loaded. Of a saved run: as it was recorded, on the machine that the last line names."
 };
+var ENOUGH = 8;
 function tiles(view) {
   const tile = (meter) => {
-    const value = node("b"), unit = node("span"), note = node("span", "more"), under = node("i", "under"), over = node("i"), bar = meter ? node("div", "meter", under, over) : node("div", "meter plain");
-    return { box: node("div", "tile", value, unit, bar, note), value, unit, note, over, under };
+    const value = node("b"), unit = node("span"), note = node("span", "more"), under = node("i", "under"), over = node("i"), bar2 = meter ? node("div", "meter", under, over) : node("div", "meter plain");
+    return { box: node("div", "tile", value, unit, bar2, note), value, unit, note, over, under };
   };
-  view.tile = { dropped: tile(true), memory: tile(true), speed: tile(), first: tile() };
+  view.tile = { dropped: tile(true), memory: tile(true), perplexity: tile(), speed: tile() };
   const what = node("summary", "", "?"), list2 = node("dl");
   what.setAttribute("aria-label", "What these counters mean");
-  for (const [name, says] of Object.entries(DEFINITIONS))
-    list2.append(node("dt", "", name), node("dd", "", says));
+  for (const [name, says2] of Object.entries(DEFINITIONS))
+    list2.append(node("dt", "", name), node("dd", "", says2));
   const boxes = Object.values(view.tile).map((t) => t.box);
   return node("div", "tiles", ...boxes, node("details", "defs", what, list2));
 }
@@ -945,20 +1651,46 @@ function drawTiles(view) {
   if (!run.Q) return;
   drawDropped(view);
   drawMemory(view);
-  const { now, mean, first, process } = run.speed, rate = (v) => v > 0 ? v >= 100 ? v.toFixed(0) : v.toFixed(1) : "–", reading = first > 0 && run.prompt ? `reading ${rate(run.prompt / first)} tok/s` : "", wrote = run.running && mean > 0 ? `mean ${rate(mean)}` : "";
-  const rated = run.running ? now : mean;
+  drawPerplexity(view);
+  drawSpeed(view);
+}
+var rate = (v) => v > 0 ? `${v >= 100 ? v.toFixed(0) : v.toFixed(1)} tok/s` : "–";
+var wait = (s) => s < 1 ? `${(1e3 * s).toFixed(0)} ms` : `${s.toFixed(2)} s`;
+function drawSpeed({ run, tile: { speed } }) {
+  const { now, mean, first, read } = run.speed, reading = read > 0 ? `reading ${rate(read)}` : "", toFirst = first > 0 ? `first token ${wait(first)}` : "";
+  if (run.running && run.Q < run.prompt)
+    put(speed, rate(read), read > 0 ? "reading now" : "not known yet", "not writing yet");
+  else if (run.running)
+    put(
+      speed,
+      rate(now),
+      now > 0 ? "writing now" : "not writing yet",
+      [mean > 0 ? `mean ${rate(mean)}` : "", reading, toFirst].filter(Boolean).join(" · ")
+    );
+  else
+    put(
+      speed,
+      rate(mean),
+      mean > 0 ? "writing" : "no speed recorded",
+      [reading, toFirst].filter(Boolean).join(" · ")
+    );
+}
+function perplexity(logprob, end) {
+  let sum = 0, n = 0;
+  for (let j = 1; j < end; j++)
+    if (!Number.isNaN(logprob[j])) {
+      sum -= logprob[j];
+      n++;
+    }
+  return n >= ENOUGH ? Math.exp(sum / n) : Number.NaN;
+}
+function drawPerplexity({ run, state: { step }, tile }) {
+  const end = Math.min(step + 1, run.prompt), here = perplexity(run.logprob, end), all = run.full ? perplexity(run.full, end) : Number.NaN, ratio = here / all;
   put(
-    view.tile.speed,
-    rated > 0 || run.running ? `${rate(rated)} tok/s` : "–",
-    rated > 0 ? run.running ? "writing now" : "writing" : run.running ? "not writing yet" : "no speed recorded",
-    [wrote, reading, run.running || !mean ? "" : run.machine && `on ${run.machine}`].filter(Boolean).join(" · ")
-  );
-  const wait = first < 1 ? `${(1e3 * first).toFixed(0)} ms` : `${(first || 0).toFixed(2)} s`;
-  put(
-    view.tile.first,
-    first > 0 ? wait : "–",
-    "to the first token",
-    process ? `${bytes(process)} whole process` : first > 0 && !run.running ? "as recorded" : ""
+    tile.perplexity,
+    here > 0 ? here.toFixed(here < 100 ? 1 : 0) : "–",
+    here > 0 ? "perplexity" : "perplexity: too few tokens yet",
+    ratio > 0 ? `${ratio.toFixed(2)} times that with nothing dropped` : "of your text so far"
   );
 }
 function drawDropped({ run: { L, Q }, state: { step }, whole, tile: { dropped: dropped2 } }) {
@@ -979,18 +1711,21 @@ function drawDropped({ run: { L, Q }, state: { step }, whole, tile: { dropped: d
   fill(dropped2, share2);
 }
 function drawMemory({ run, state: { step }, whole, tile: { memory } }) {
-  const { kv_bytes_per_entry: entry, kv_bytes_held: allocated } = run.memory, live = whole.total[step] * entry, dense = run.L * (step + 1) * entry, known = step === run.Q - 1 && allocated > 0;
+  const { kv_bytes_per_entry: entry } = run.memory, live = whole.total[step] * entry, dense = run.L * (step + 1) * entry, known = step === run.Q - 1 && run.allocated > 0;
   put(
     memory,
     bytes(live),
     `KV live of ${bytes(dense)} dense`,
-    known ? `${bytes(allocated)} allocated` : ""
+    [
+      known ? `${bytes(run.allocated)} allocated` : "",
+      run.speed.process ? `process ${bytes(run.speed.process)}` : ""
+    ].filter(Boolean).join(" · ")
   );
-  fill(memory, live / dense, known ? allocated / dense : 0);
+  fill(memory, live / dense, known ? run.allocated / dense : 0);
 }
 
 // viewer/controls.js
-var KEYS = [
+var KEYS2 = [
   ["← →", "step"],
   ["↑ ↓", "layer"],
   ["space", "play"],
@@ -1012,16 +1747,20 @@ function build(view) {
   view.spoken.setAttribute("role", "status");
   view.choices = {};
   view.text = new TextPanel(view);
+  buildLine(view);
+  buildDial(view);
+  buildWritten(view);
+  buildShare(view);
   view.story = node("div", "story");
   view.findings = group("group", "findings", "What happened in this run");
   view.keys = node("div", "keys");
   buildStage(view);
   view.label = node("span");
   const hints = node("span", "hints");
-  for (const [key, does] of KEYS) hints.append(node("kbd", "", key), ` ${does}  `);
+  for (const [key, does] of KEYS2) hints.append(node("kbd", "", key), ` ${does}  `);
   box.append(
-    ...[view.notice, view.summary, view.spoken, above(view), view.text.box, view.keys],
-    ...[view.findings, view.story, tiles(view), view.stage, filters(view)],
+    ...[view.notice, view.summary, view.spoken, view.line, above(view), view.text.box, view.keys],
+    ...[view.findings, view.story, view.written, tiles(view), view.stage, filters(view)],
     node("div", "foot", view.label, hints)
   );
   view.root.append(box);
@@ -1038,15 +1777,11 @@ function above(view) {
     else view.box.requestFullscreen();
   });
   view.full.hidden = !document.fullscreenEnabled;
-  const more = ["grain", "density", "arcs", "speed"].map((key) => choice(view, key)), panel = node("div", "", ...more), [text, colour, life] = ["text", "colour", "life"].map((key) => choice(view, key)), tools = node("div", "tools", text, colour, life, view.newest), display = node("details", "display", node("summary", "", "display"), panel);
-  view.fold = (narrow) => {
-    if (narrow) panel.prepend(colour, life);
-    else text.after(colour, life);
-  };
+  const keys = ["colour", "life", "grain", "density", "arcs", "speed"], panel = node("div", "", ...keys.map((key) => choice(view, key))), tools = node("div", "tools", choice(view, "text"), view.dial, view.newest), display = node("details", "display", node("summary", "", "display"), panel);
   display.addEventListener("keydown", (e) => {
     if (e.key === "Escape") display.open = false;
   });
-  return node("div", "bar", tools, node("div", "tools", display, view.full));
+  return node("div", "bar", tools, node("div", "tools", view.share, display, view.full));
 }
 function buildStage(view) {
   view.canvas = node("canvas");
@@ -1137,7 +1872,7 @@ function rank(run, l) {
 }
 
 // viewer/film.js
-var SECONDS = 14;
+var SECONDS2 = 14;
 function play(view) {
   if (view.playing) {
     stop(view);
@@ -1169,11 +1904,11 @@ function stop(view) {
   view.settle();
 }
 function advance(view, now) {
-  const { run, state } = view, last = run.Q - 1;
+  const { run, state } = view, last2 = run.Q - 1;
   if (view.playing) {
-    const seconds = (now - view.playing) / 1e3, passed = view.still.matches ? Math.floor(2 * seconds) / 2 : seconds, rate = clamp(run.Q / SECONDS, 8, 400) * state.speed, step = Math.max(view.playFrom, Math.floor(view.playFrom + passed * rate));
-    if (step >= last) {
-      view.go(last, true);
+    const seconds = (now - view.playing) / 1e3, passed = view.still.matches ? Math.floor(2 * seconds) / 2 : seconds, rate2 = clamp(run.Q / SECONDS2, 8, 400) * state.speed, step = Math.max(view.playFrom, Math.floor(view.playFrom + passed * rate2));
+    if (step >= last2) {
+      view.go(last2, true);
       stop(view);
     } else {
       state.step = step;
@@ -1181,235 +1916,10 @@ function advance(view, now) {
     }
     const v = view.window();
     if (view.view && (state.step < v[0] || state.step >= v[1] - 1)) view.pan(state.step - v[0] - 1);
-  } else if (run.running && state.follow && state.step < last) {
-    state.step = view.still.matches ? last : Math.min(last, state.step + Math.max(1, Math.ceil((last - state.step) / 9)));
+  } else if (run.running && state.follow && state.step < last2) {
+    state.step = view.still.matches ? last2 : Math.min(last2, state.step + Math.max(1, Math.ceil((last2 - state.step) / 9)));
     view.again();
   }
-}
-
-// shared/legible.js
-var HIDING = (
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
-);
-function legible(text) {
-  const shown = text.replace(/\r?\n/g, "⏎").replace(/\t/g, "⇥").replace(HIDING, "�");
-  return shown.trim() || (shown ? "␣" : "·");
-}
-
-// viewer/words.js
-var piece = (run, j) => run.names[j] || legible(run.text.slice(run.spans[2 * j], run.spans[2 * j + 1]));
-var speech = (run, j) => run.wordOf[j] < 0 ? "not tagged" : run.posLabels[run.wordPos[run.wordOf[j]]];
-function quote(run, j) {
-  const b = node("b"), i = node("bdi");
-  i.textContent = piece(run, j);
-  b.append("“", i, "”");
-  return b;
-}
-function link(view, j) {
-  const b = button("", "tok", () => view.pick(j, true));
-  b.append(quote(view.run, j));
-  b.setAttribute("aria-label", `${piece(view.run, j)}: show this token's story`);
-  return b;
-}
-var list = (view, tokens, most) => tokens.slice(0, most).flatMap((j, i) => [i ? ", " : "", link(view, j)]).concat(tokens.length > most ? [` and ${tokens.length - most} more`] : []);
-
-// viewer/findings.js
-var FEW = 12;
-var STANDS_OUT = 1.5;
-var LINE = /\n/;
-var STOP = /^\s*[.!?…。！？]+["'”’)\]]*\s*$/u;
-var MARK = /^\s*\p{P}+\s*$/u;
-var KINDS = {
-  "Full stops": (text) => STOP.test(text),
-  "Line breaks": (text) => LINE.test(text),
-  "Commas and other marks": (text) => MARK.test(text) && !STOP.test(text)
-};
-function findings(run, whole) {
-  const all = whole.drops.reduce((a, b) => a + b, 0);
-  if (run.Q < FEW) return [];
-  if (!all)
-    return [
-      { parts: [["Nothing is dropped"], ": every layer holds the whole text."], step: run.Q - 1 }
-    ];
-  return [trigger(run, whole.drops, all), largest(run, whole.drops), layers(run, whole)];
-}
-function trigger(run, drops, all) {
-  const text = Array.from(
-    { length: run.Q },
-    (_, t) => run.text.slice(run.spans[2 * t], run.spans[2 * t + 1])
-  ), kind = (name2, is) => weigh(
-    name2,
-    text.flatMap((piece2, t) => is(piece2) ? [t] : []),
-    drops,
-    all
-  ), strong = Object.entries(KINDS).map(([name2, is]) => kind(name2, is)).filter(({ steps: steps2, times: times2 }) => steps2.length >= 2 && times2 >= STANDS_OUT).sort((a, b) => b.sum - a.sum);
-  if (!strong.length)
-    return {
-      parts: [
-        ["Drops come evenly"],
-        `: reading a mark drops no more than reading a word. The mean is ${(all / run.Q).toFixed(1)} entries a step.`
-      ],
-      step: drops.indexOf(Math.max(...drops))
-    };
-  const ends = strong.filter(({ name: name2 }) => name2 !== "Commas and other marks"), both = (piece2) => STOP.test(piece2) || LINE.test(piece2), { name, steps, sum, times } = ends.length === 2 ? kind("Full stops and line breaks", both) : strong[0], many = times > 50 ? "over 50" : times.toFixed(times < 10 ? 1 : 0);
-  return {
-    parts: [
-      [`${name} clear the memory`],
-      `: ${many} times the drops of another token; ${percent(steps.length / run.Q)} of the steps, ${percent(sum / all)} of the drops.`
-    ],
-    step: steps.reduce((a, b) => drops[b] > drops[a] ? b : a)
-  };
-}
-function weigh(name, steps, drops, all) {
-  const sum = steps.reduce((n, t) => n + drops[t], 0), rest = (all - sum) / Math.max(1, drops.length - steps.length);
-  return { name, steps, sum, times: sum / Math.max(1, steps.length) / Math.max(rest, 1e-9) };
-}
-function largest(run, drops) {
-  const step = drops.reduce((best, n, t) => n > drops[best] ? t : best, 0);
-  let inLayers = 0;
-  for (let l = 0; l < run.L; l++) {
-    const at = l * (run.Q + 1) + step;
-    inLayers += run.first[at + 1] > run.first[at];
-  }
-  return {
-    parts: [
-      [`The largest drop: ${plural(drops[step], "entry", "entries")}`],
-      ` at once, in ${inLayers} of ${run.L} layers, when “${piece(run, step)}” was read.`
-    ],
-    step
-  };
-}
-function layers(run, { held }) {
-  const last = run.Q - 1, kept = Array.from({ length: run.L }, (_, l) => held[l * run.Q + last]), most = kept.indexOf(Math.max(...kept)), least = kept.indexOf(Math.min(...kept)), share2 = (l) => percent(kept[l] / run.Q);
-  if (run.L < 2)
-    return {
-      parts: [[`Layer ${most} holds ${share2(most)}`], " of what it has read."],
-      step: last,
-      layer: most
-    };
-  if (kept[most] - kept[least] < run.Q / 10)
-    return {
-      parts: [
-        ["Layers are alike"],
-        `: each keeps ${share2(least)} to ${share2(most)} of what it has read.`
-      ],
-      step: last
-    };
-  return {
-    parts: [
-      [`Layers differ: layer ${least} keeps ${share2(least)}`],
-      ` of what it has read, layer ${most} keeps ${share2(most)}.`
-    ],
-    step: last,
-    layer: least
-  };
-}
-
-// viewer/findings_box.js
-function showFindings(view) {
-  const found = findings(view.run, view.whole);
-  view.findings.replaceChildren(
-    ...found.map(({ parts, step, layer }) => {
-      const b = node("button", "finding");
-      b.type = "button";
-      for (const part of parts) b.append(Array.isArray(part) ? node("b", "", part[0]) : part);
-      b.append(" ", node("span", "to", `step ${step}`));
-      b.onclick = () => {
-        view.stop();
-        if (layer !== void 0) view.setLayer(layer);
-        view.go(step);
-      };
-      return b;
-    })
-  );
-}
-
-// viewer/legend.js
-var RAMPS = {
-  age: ["--young", "--old", "held: newest to oldest"],
-  span: ["--short", "--long", "held for: few to many steps in all"],
-  close: [
-    "--safe",
-    "--close",
-    "held: far from to near a drop (smallest gate logit, ranked in its layer; deepest: dropped later)"
-  ]
-};
-function drawLegend(view) {
-  const { state, run } = view;
-  showChoices(view);
-  view.box.dataset.density = state.density;
-  view.chip.forEach(({ b, name }, g) => {
-    b.setAttribute("aria-pressed", String(!!(state.groups & 1 << g)));
-    if (run) name.textContent = run.groupNames[g];
-  });
-  view.keys.replaceChildren(...bars(state), ...cells(state));
-}
-function item(kind, background, label) {
-  const i = node("i", kind);
-  i.style.background = background;
-  return node("span", "", i, label);
-}
-function bars({ text, layer }) {
-  const all = text === "share", part = all ? "linear-gradient(90deg, var(--held) 60%, var(--empty) 0)" : "var(--held)";
-  return [
-    item("part", part, all ? "bar: layers that hold it" : `bar: layer ${layer} holds it`),
-    node(
-      "span",
-      "",
-      node("s", "", "word"),
-      all ? " dropped by all layers" : ` dropped by layer ${layer}`
-    ),
-    node("span", "", node("span", "bare", "word"), " no bar: not read yet")
-  ];
-}
-function cells({ colour }) {
-  const ramp2 = RAMPS[colour];
-  const held = ramp2 ? item("ramp", `linear-gradient(90deg, var(${ramp2[0]}), var(${ramp2[1]}))`, ramp2[2]) : item("", "var(--held)", "held");
-  return [
-    held,
-    item("notch", "var(--drop)", "dropped at this step"),
-    item("thin", "var(--gone)", "dropped earlier"),
-    item("edge", "none", "chosen one’s dropper"),
-    item("dash", "none", "chosen one’s drops")
-  ];
-}
-
-// viewer/telling.js
-var REST = 300;
-function whereIs({ layer, step, token }) {
-  return JSON.stringify({ layer, step, token: token < 0 ? null : token });
-}
-function settle(view) {
-  clearTimeout(view.resting);
-  if (view.playing || view.dragging) return;
-  view.resting = setTimeout(() => {
-    const { run, state } = view;
-    if (view.playing || view.dragging || !run?.Q || run.running) return;
-    view.canvas.setAttribute(
-      "aria-label",
-      `Layer by token heatmap, lifelines of layer ${state.layer} and entries held, at step ${state.step}. ${view.story.textContent}`
-    );
-    const here = whereIs(state);
-    if (here === view.reported) return;
-    view.reported = here;
-    write(
-      view.spoken,
-      `Layer ${state.layer} holds ${view.counts.held[state.layer * run.Q + state.step]} of ${view.counts.read[state.step]}. ${view.story.textContent}`
-    );
-    view.options.report?.(JSON.parse(here));
-  }, REST);
-}
-function summarise(view) {
-  const { run } = view;
-  let held = 0;
-  for (let l = 0; l < run.L; l++)
-    for (let j = 0; j < run.Q; j++) held += run.death[l * run.T + j] === ALIVE;
-  write(
-    view.summary,
-    run.Q ? `${run.T} tokens, ${run.prompt} of them written by you, ${run.L} layers. At the last step, ${run.Q - 1}, the layers together hold ${held} of ${run.L * run.Q} entries.` : "Nothing has been read yet."
-  );
-  write(view.label, run.label);
 }
 
 // viewer/intake.js
@@ -1420,7 +1930,7 @@ function take(view, payload) {
   write(view.notice, problem);
   view.box.toggleAttribute("data-refused", !!problem);
   if (problem) return;
-  const fresh = view.run?.id !== payload.id, wasRunning = view.run?.running, run = view.run = unpack(payload);
+  const fresh = view.run?.id !== payload.id, wasRunning = view.run?.running, wasDimmed = view.run?.dimmed, run = view.run = unpack(payload);
   if (fresh) begun2(view);
   const { state } = view;
   state.step = clamp(state.step, 0, Math.max(0, run.Q - 1));
@@ -1433,16 +1943,32 @@ function take(view, payload) {
   drawLegend(view);
   summarise(view);
   showFindings(view);
+  takeDial(view);
+  showWritten(view);
+  if ((run.dimmed || run.running) && !(wasRunning || wasDimmed)) comeIntoSight(view);
   if (fresh || run.running || wasRunning) view.reported = view.where();
   place(view, payload.at);
   if (fresh && !(payload.at?.step >= 0)) playOnce(view);
   view.box.toggleAttribute("data-dimmed", run.dimmed);
+  view.box.toggleAttribute("data-busy", run.dimmed || run.running);
   view.stale = true;
   view.draw();
 }
+function comeIntoSight(view) {
+  const { top } = view.box.getBoundingClientRect();
+  if (top >= 0 && top < innerHeight / 3) return;
+  view.box.scrollIntoView({ block: "start", behavior: view.still.matches ? "auto" : "smooth" });
+}
 function begun2(view) {
   const { run } = view, state = view.state = { ...view.state };
-  Object.assign(state, { token: -1, follow: run.running, groups: 0, placed: null });
+  Object.assign(state, {
+    token: -1,
+    follow: run.running,
+    groups: 0,
+    placed: null,
+    open: -1,
+    shift: void 0
+  });
   state.step = run.running ? 0 : run.Q - 1;
   if (state.layer < 0 || state.layer >= run.L) state.layer = middling(run);
   Object.assign(state, remembered.get(run.id));
@@ -1809,8 +2335,8 @@ function paintAges(view, bars2, marks, h) {
       sumN += n;
       sumOf += of;
       if (sumN) {
-        const last = Math.max(x + 1, starts[t - from + 1]);
-        for (let i = x; i < last && i < Wd; i++) line[i] = share(c, sumN / sumOf);
+        const last2 = Math.max(x + 1, starts[t - from + 1]);
+        for (let i = x; i < last2 && i < Wd; i++) line[i] = share(c, sumN / sumOf);
       }
     }
     for (let y = Math.min(rows[young] - 1, rows[old]), y1 = rows[young]; y < y1; y++)
@@ -2239,7 +2765,7 @@ function layout(view) {
   geo.life = arcs ? geo.arc + geo.arcH + 44 : geo.pos + geo.posH + 40;
   geo.lifeH = geo.grid ? geo.grid.height : narrow ? 170 : 220;
   geo.mem = geo.life + geo.lifeH + 42;
-  geo.H = geo.mem + geo.memH + 10;
+  geo.H = view.options.embed ? geo.pos + geo.posH + 4 : geo.mem + geo.memH + 10;
   view.geo = geo;
   const w = Math.round(W * ratio), h = Math.round(geo.H * ratio);
   if (view.canvas.width !== w || view.canvas.height !== h) {
@@ -2300,7 +2826,7 @@ function drawScrub(view) {
 
 // viewer/story.js
 function drawStory(view) {
-  const { run, state } = view, key = `${run.id}|${run.T}|${state.step}|${state.layer}|${state.token}|${run.wordPos.length}`;
+  const { run, state } = view, key = `${run.id}|${run.T}|${state.step}|${state.layer}|${state.token}|${run.wordPos.length}|${state.open}`;
   if (key === view.told || !run.Q) return;
   view.told = key;
   view.story.replaceChildren(
@@ -2335,7 +2861,12 @@ function tokenStory(view, j) {
   if (gone.length > 3) out.push(`; and in ${gone.length - 3} more`);
   if (gone.length) out.push(". ");
   out.push(`At step ${s} held in ${L - gone.length} of ${L} layers. `);
-  return [...out, ...reverse(view, j)];
+  return [...out, ...reverse(view, j), ...howWritten(view, j)];
+}
+function howWritten(view, j) {
+  if (!isWritten(view.run, j) || view.state.open === j) return [];
+  const b = button("What did it know when it wrote this?", "tok", () => openWritten(view, j));
+  return [" ", b];
 }
 function reverse(view, j) {
   const { run, state } = view, { L } = run, l = state.layer, here = [...dropped(run, l, j)];
@@ -2501,7 +3032,9 @@ var FIRST = {
   speed: 1,
   groups: 0,
   follow: true,
-  placed: null
+  placed: null,
+  open: -1,
+  shift: void 0
 };
 var View = class {
   constructor(root, options = {}) {
@@ -2520,7 +3053,6 @@ var View = class {
     this.resize = new ResizeObserver(() => {
       this.width = this.canvas.clientWidth;
       const narrow = this.box.clientWidth < 640;
-      if (narrow !== this.box.hasAttribute("data-narrow")) this.fold(narrow);
       this.box.toggleAttribute("data-narrow", narrow);
       this.refit();
     });
@@ -2591,9 +3123,9 @@ var View = class {
     this.draw();
   }
   go(step, keepFollow = false) {
-    const last = this.run.Q - 1;
-    this.state.step = clamp(step, 0, Math.max(0, last));
-    if (!keepFollow) this.state.follow = this.run.running && this.state.step === last;
+    const last2 = this.run.Q - 1;
+    this.state.step = clamp(step, 0, Math.max(0, last2));
+    if (!keepFollow) this.state.follow = this.run.running && this.state.step === last2;
     const v = this.window();
     if (this.view && (this.state.step < v[0] || this.state.step >= v[1] - 1))
       this.zoom(1, this.state.step);
@@ -2671,6 +3203,7 @@ var View = class {
     if (this.stale) paint(this);
     this.stale = false;
     drawStage(this);
+    drawLine(this);
     drawTiles(this);
     this.text.draw();
     drawStory(this);
@@ -2701,7 +3234,7 @@ function streamlitTheme(parent) {
   const host = parent.host || parent, value = getComputedStyle(host).getPropertyValue("--st-background-color").trim(), hex = /^#([0-9a-f]{6})$/i.test(value);
   return hex && parse(value).reduce((a, b) => a + b, 0) < 384 ? "dark" : "light";
 }
-function component({ parentElement, data, setStateValue }) {
+function component({ parentElement, data, setStateValue, setTriggerValue }) {
   let view = views.get(parentElement);
   if (!view?.box.isConnected) {
     try {
@@ -2714,12 +3247,14 @@ function component({ parentElement, data, setStateValue }) {
     views.set(parentElement, view);
   }
   view.options.report = (at) => setStateValue("at", at);
+  view.options.ask = (what, about) => setTriggerValue(what, about);
   const theme = streamlitTheme(parentElement);
   if (theme !== view.options.theme) view.theme(theme);
   if (data && !alike(data, view.data)) {
     view.data = data;
     view.update(data);
   }
+  hello(data, (found) => setStateValue("hello", found));
   return () => setTimeout(() => {
     if (!view.box.isConnected) view.destroy();
   }, 1e3);

@@ -7,10 +7,8 @@ one whole reading; a first, shorter one warms up and is not counted. Knows no pa
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +22,7 @@ from dcp.kernels.row_bytes import entry_bytes, gate_key_bytes
 from dcp.model.config import Sampling
 from dcp.model.registry import OpenModel
 from dcp.progress import Cancel, Progress, silent
+from dcp.runs.machine import machine
 from dcp.stats.cost import ARMS, Measured
 from dcp.trace import Trace
 
@@ -161,7 +160,7 @@ class _Arms:
                 "model": loaded.name,
                 "weights_sha256": loaded.weights_sha256,
                 "gate_shift": self.trace.meta.gate_shift,
-                "hardware": _hardware(self.engine.device),
+                "hardware": machine(self.engine.device),
                 "impl": self.engine.impl,
                 "device": self.engine.device.type,
                 "dtype": str(loaded.dtype).removeprefix("torch."),
@@ -170,14 +169,3 @@ class _Arms:
                 "versions": {"dcp": __version__, "torch": str(torch.__version__)},
             },
         )
-
-
-def _hardware(device: torch.device) -> str:
-    if device.type == "cuda":
-        return str(torch.cuda.get_device_name(device))
-    listed = Path("/proc/cpuinfo")
-    if listed.exists():
-        for line in listed.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

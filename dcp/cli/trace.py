@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dcp.cli.parser import add_json, add_model, count, number, output, read_text
-from dcp.cli.terminal import note, print_json, printable
+from dcp.cli.summary import show, summary
+from dcp.cli.terminal import note, print_json
 from dcp.errors import RequestError
 
 if TYPE_CHECKING:
     from dcp.model.registry import OpenModel
+    from dcp.policies.rule import Value
     from dcp.trace import Trace
 
-__all__ = ["add_arguments", "run", "summary"]
+__all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--top-k", type=count, default=0, metavar="K", help="default 0: off")
     parser.add_argument("--top-p", type=number, default=1.0, metavar="P", help="default 1: off")
+    from dcp.policies.registry import POLICIES
+
     dial = parser.add_mutually_exclusive_group()
     dial.add_argument(
         "--gate-shift", type=number, default=0.0, metavar="δ", help="below 0 drops more"
@@ -46,8 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy",
         default="gates",
         metavar="P",
-        help="who drops: gates (default), none, window, strided, sink, h2o, tova, snapkv, keynorm, "
-        "citrus, random, oldest; all but gates run on any model",
+        help=f"who drops: {', '.join(POLICIES)} (default: gates); all but gates run on any model",
     )
     parser.add_argument(
         "--budget", type=count, metavar="N", help="entries that a layer may hold after each step"
@@ -60,6 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the rule's own knobs, as window=32 for snapkv",
     )
     parser.add_argument(
+        "--instruction",
+        metavar="TEXT",
+        help="the question that citrus, citrus-shared or citrus-individual keeps the text for",
+    )
+    parser.add_argument(
         "--impl",
         default="auto",
         metavar="I",
@@ -67,6 +75,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--dtype", default="float32", metavar="D", help="float32 (default), bfloat16, int8 or int4"
+    )
+    parser.add_argument(
+        "--vocabulary",
+        choices=("all", "seen"),
+        default="all",
+        help="seen: only the rows of embedding and head that the text, and --corpus, use",
+    )
+    parser.add_argument(
+        "--corpus", type=Path, nargs="+", metavar="F", help="UTF-8 files, of --vocabulary seen"
     )
     parser.add_argument(
         "--truncate", choices=("left", "right"), help="the end to cut from a text that is too long"
@@ -85,12 +102,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     text = args.text if args.file is None else read_text(args.file)
+    _check_vocabulary(args)
     from dcp.runs.recorder import Recorder
     from dcp.runs.request import TextRequest
 
     request = TextRequest(
         text,
-        model=_model(args),
+        model=_model(args, text),
         new_tokens=args.new_tokens,
         seed=args.seed,
         temperature=args.temperature,
@@ -104,14 +122,17 @@ def run(args: argparse.Namespace) -> int:
         stop_at_eos=args.stop_at_eos,
         policy=args.policy,
         budget=args.budget,
-        policy_settings=_settings(args.policy_setting),
+        policy_settings=_settings(args.policy_setting, args.instruction),
     )
     trace = Recorder.begin(request).finish()
     if args.gates_off:
         from dcp.model.registry import open_model
         from dcp.runs.rescore import gates_off
 
-        trace = gates_off(open_model(args.model, args.dtype, base=args.base), trace)
+        # A policy's run had no gates, and its weights go by another name.
+        gated = args.policy == "gates"
+        model = open_model(args.model, args.dtype, gates=gated, base=args.base)
+        trace = gates_off(model, trace)
     if args.out is not None:
         trace.save(args.out)
     if args.sparsity is not None and args.policy == "gates":
@@ -119,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(summary(trace, args.out))
     else:
-        _show(trace, args.out)
+        show(trace, args.out)
     return 0
 
 
@@ -137,8 +158,8 @@ def _say_what_came(asked: float, trace: Trace) -> None:
         )
 
 
-def _settings(given: list[str]) -> dict[str, str | float | int]:
-    found: dict[str, str | float | int] = {}
+def _settings(given: list[str], instruction: str | None) -> dict[str, Value]:
+    found: dict[str, Value] = {} if instruction is None else {"instruction": instruction}
     for each in given:
         key, equals, value = each.partition("=")
         if not (key and equals and value):
@@ -147,83 +168,25 @@ def _settings(given: list[str]) -> dict[str, str | float | int]:
     return found
 
 
-def _model(args: argparse.Namespace) -> str | OpenModel | None:
-    """The name, to be opened when all else is found well; opened at once where a base is given."""
+def _check_vocabulary(args: argparse.Namespace) -> None:
+    if args.corpus and args.vocabulary == "all":
+        raise RequestError("--corpus is for --vocabulary seen")
+    if args.vocabulary == "seen" and args.gates_off:
+        raise RequestError("--gates-off reads again with all rows: leave --vocabulary seen out")
+
+
+def _model(args: argparse.Namespace, text: str) -> str | OpenModel | None:
+    """The name, to be opened when all else is found well; opened at once where a base is given, or
+    where rows are left out."""
+    if args.vocabulary == "seen":
+        from dcp.model.vocabulary import open_seen
+
+        corpus = [text, args.instruction or "", *map(read_text, args.corpus or ())]
+        gated = args.policy == "gates"
+        return open_seen(args.model, corpus, args.dtype, gates=gated, base=args.base)
     if args.base is None:
         named: str | None = args.model
         return named
     from dcp.model.registry import open_model
 
     return open_model(args.model, args.dtype, base=args.base)
-
-
-def summary(trace: Trace, out: Path | None) -> dict[str, Any]:
-    """What ``--json`` prints: the numbers of a trace by the names that other tools rely on."""
-    meta, start = trace.meta, _start_of_continuation(trace)
-    return {
-        "tokens": trace.tokens,
-        "prompt_tokens": trace.prompt_tokens,
-        "new_tokens": trace.tokens - trace.prompt_tokens,
-        "layers": trace.layers,
-        "text": trace.text,
-        "prompt": trace.text[:start],
-        "continuation": trace.text[start:],
-        "sparsity": trace.sparsity_mean_steps(),
-        "sparsity_at_end": trace.sparsity_at_end(),
-        "sparsity_per_layer": trace.sparsity_per_layer(),
-        "tokens_per_second": meta.tokens_per_second,
-        "time_to_first_token_s": meta.time_to_first_token_s,
-        "prompt_seconds": meta.prompt_seconds,
-        **{name: n for name, n in meta.memory.to_json().items() if name.startswith("kv_bytes_")},
-        "gate_shift": meta.gate_shift,
-        "policy": meta.policy or "gates",
-        "budget": meta.budget,
-        "policy_settings": meta.policy_settings,
-        "held_per_layer": trace.held()[:, : trace.n_queries].mean(axis=1),
-        "seed": meta.seed,
-        "model": meta.model,
-        "dtype": meta.dtype,
-        "impl": meta.impl,
-        "device": meta.device,
-        "truncated": meta.truncated,
-        "gates_off": _gates_off(trace),
-        "out": None if out is None else str(out.resolve()),
-    }
-
-
-def _gates_off(trace: Trace) -> dict[str, Any] | None:
-    """Means over tokens of what ``--gates-off`` adds; None without it, or for a single token."""
-    if trace.kl is None or trace.gates_off_logprob is None or trace.lost_attention is None:
-        return None
-    if trace.tokens < 2:
-        return None
-    return {
-        "kl": float(trace.kl[1:].mean()),
-        "logprob_difference": float((trace.gates_off_logprob - trace.logprob)[1:].mean()),
-        "lost_attention_per_layer": trace.lost_attention[:, : trace.n_queries].mean(axis=1),
-    }
-
-
-def _start_of_continuation(trace: Trace) -> int:
-    if trace.tokens == trace.prompt_tokens:
-        return len(trace.text)
-    return int(trace.offsets[trace.prompt_tokens, 0])
-
-
-def _show(trace: Trace, out: Path | None) -> None:
-    found = summary(trace, out)
-    print(printable(trace.text))
-    rate = found["tokens_per_second"]
-    memory = trace.meta.memory
-    note(
-        f"{found['prompt_tokens']} + {found['new_tokens']} tokens"
-        + (f", {rate:.0f} tokens/s" if rate else "")
-        + f"; dropped {found['sparsity']:.0%} on average, {found['sparsity_at_end']:.0%} at the end"
-        f"; cache {memory.held / 1e6:.2f} MB held, "
-        f"{memory.dense / 1e6:.2f} MB if dense" + (f"; saved {out}" if out else "")
-    )
-    if off := found["gates_off"]:
-        note(
-            f"gates off, same tokens: KL {off['kl']:.4f} nats a token, the actual token "
-            f"{off['logprob_difference']:+.4f} nats likelier"
-        )

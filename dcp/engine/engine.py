@@ -33,12 +33,14 @@ from dcp.model.blocks import BlockLinear
 from dcp.model.cached import CachedAttention
 from dcp.model.config import Sampling
 from dcp.model.evicting import EvictingAttention
+from dcp.model.instructed import InstructedAttention, TwoCaches
 from dcp.model.int8 import Int8Linear
 from dcp.model.native import NativeCache, NativeModel, why_not
 from dcp.model.paged import PagedAttention
 from dcp.model.sequence_cache import SequenceCache
 from dcp.model.transformer import Transformer
 from dcp.model.weights import LoadedModel
+from dcp.policies.citrus import Individual
 from dcp.policies.registry import policy_of
 from dcp.policies.rule import Eviction, Setup, uniform_budget
 from dcp.progress import Cancel
@@ -61,6 +63,7 @@ class Engine:
         Raises DeviceError when ``impl`` cannot run here, RequestError for ``cache_bytes`` with an
         implementation that keeps its rows on the host. A GPU gets a copy of the weights.
         """
+        self._asked = impl
         if impl == "auto":
             impl = _best_for(model.transformer)
         device = api.device_of(impl)
@@ -140,6 +143,9 @@ class Engine:
         request.check(self.model.config)
         if self.kernels.pool is None or request.eviction is not None:
             rows = self._host_cache(request)
+            if isinstance(rows, InstructedAttention):
+                # An instruction is read between two passes, where a chunk of the rule begins.
+                request = dataclasses.replace(request, chunk=rows.chunk)
             decode = rows.decode if isinstance(rows, NativeCache) else None
             return Run(self.model, rows, request, self.device, decode=decode)
         cache = self._paged_cache(request)
@@ -177,10 +183,10 @@ class Engine:
 
     def _evicting(self, request: Request, eviction: Eviction) -> EvictingAttention:
         config, policy = self.model.config, policy_of(eviction.policy)
-        if self.kernels.pool is not None:
+        if self.kernels.pool is not None or self._asked == "native":
             raise RequestError(
-                f"policy {policy.name} is carried out on the host, not by impl {self.impl}; "
-                "use impl cpu or reference"
+                f"policy {policy.name} is carried out row by row on the host, not by impl "
+                f"{self.impl}; use impl cpu or reference"
             )
         gates = self.model.gates if "margin" in policy.needs and request.prune else None
         if "margin" in policy.needs and gates is None:
@@ -198,11 +204,21 @@ class Engine:
             )
             for prompt, length in zip(request.prompts, request.lengths, strict=True)
         ]  # fmt: skip
-        return EvictingAttention(
-            config, self.kernels, self.model.dtype, request.lengths,
-            interaction=gates.interaction if gates else 0, gate_shift=request.gate_shift,
-            deaths=request.deaths, policy=policy, rules=rules,
-        )  # fmt: skip
+        given = (config, self.kernels, self.model.dtype, request.lengths)
+        options: dict[str, Any] = {
+            "interaction": gates.interaction if gates else 0,
+            "gate_shift": request.gate_shift,
+            "deaths": request.deaths,
+            "policy": policy,
+            "rules": rules,
+        }
+        if not policy.hears(eviction.settings):
+            return EvictingAttention(*given, **options)
+        if not eviction.instruction:
+            raise RequestError(f"policy {policy.name} needs the token ids of its instruction")
+        options |= {"transformer": self.model.transformer, "instruction": eviction.instruction}
+        kind = TwoCaches if isinstance(rules[0], Individual) else InstructedAttention
+        return kind(*given, **options)
 
 
 def _best_for(transformer: Transformer) -> str:

@@ -61,6 +61,8 @@ class Request:
             _check_ids(config, ids)
         if self.eviction is not None and any(orders is not None for orders in self.deaths):
             raise RequestError("an eviction policy and forced deaths cannot share a run; give one")
+        if self.eviction is not None and self.eviction.instruction:
+            _check_instruction(config, self.eviction.instruction, max(self.lengths))
         for orders in self.deaths:
             if orders is not None and len(orders.death) != config.layers:
                 raise RequestError(
@@ -92,6 +94,16 @@ def _check_ids(config: ModelConfig, ids: Sequence[int]) -> None:
     if ids and not 0 <= min(ids) <= max(ids) < config.vocab:
         wrong = min(ids) if min(ids) < 0 else max(ids)
         raise RequestError(f"token id {wrong} is not in the model's vocabulary of {config.vocab}")
+
+
+def _check_instruction(config: ModelConfig, instruction: Sequence[int], length: int) -> None:
+    """The instruction is read where a chunk begins, at the latest after the last token."""
+    if length + len(instruction) > config.context:
+        raise RequestError(
+            f"an instruction of {len(instruction)} tokens after a text of {length} does not fit "
+            f"the model's context of {config.context}; shorten one of them"
+        )
+    _check_ids(config, instruction)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dcp.errors import RequestError
 from dcp.evaluate.score import Scored, held_per_step, ratio_interval
 from dcp.evaluate.windows import Windows
 from dcp.model.masked import MaskedAttend
@@ -211,6 +212,8 @@ class _Sums:
 def ruled(rival: Rival, budget: npt.NDArray[np.int64], seed: int = 0) -> Any:
     """batch size -> the attend of a window batch under ``rival``."""
     policy = policy_of(rival.policy)
+    if policy.hears(dict(rival.settings)):
+        raise RequestError(f"{policy.name} answers an instruction: whole windows have none")
     layers, tokens = budget.shape
 
     def attend(batch: int) -> RuledAttend:

@@ -22,7 +22,7 @@ from dcp.model.cache import Slots
 from dcp.model.cached import CachedAttention, Rows
 from dcp.policies.rule import Policy, Rule, Seen
 
-__all__ = ["EvictingAttention"]
+__all__ = ["EvictingAttention", "attend_rows"]
 
 
 class EvictingAttention(CachedAttention):
@@ -62,7 +62,7 @@ class EvictingAttention(CachedAttention):
         self, row: int, layer: int, first: int, q: Tensor, q_int: Tensor | None, beta: float,
         new: Rows,
     ) -> Tensor:  # fmt: skip
-        slots, rule = self._slots[row][layer], self._rules[row]
+        slots, rule = self._slots[row][layer], self._rule_of(row)
         if q_int is not None and slots.count:
             z = self.kernels.gate_scores(q_int, slots.k_int[: slots.count], beta)[0].numpy()
             dead = self._judge(row, layer, first, slots, z)
@@ -70,19 +70,28 @@ class EvictingAttention(CachedAttention):
                 slots.drop(dead)
         slots.append(*new, first)
         steps = np.arange(first, first + len(q))
-        out, weights = _attend(q, slots, steps)
+        n = slots.count
+        out, weights = attend_rows(q, slots.k[:n], slots.v[:n], slots.positions[:n], steps)
         for i, step in enumerate(steps.tolist()):
             attention = weights[i] if "attention" in self._needs else None
             drops = rule.after(layer, step, self._seen(slots, step, attention))[0]
             dead = np.flatnonzero(drops[np.minimum(slots.positions[: slots.count], step)])
             if len(dead):
                 assert step == steps[-1], "a rule drops only where it said that it decides"
-                self._log[row].append((
-                    layer, slots.positions[dead], np.int32(step + 1),
-                    np.full(len(dead), np.nan, dtype=np.float32),
-                ))  # fmt: skip
-                slots.drop(dead)
+                self._drop(row, layer, slots, dead, step + 1)
         return out
+
+    def _rule_of(self, row: int) -> Rule:
+        """The rule of the cache that reads the text."""
+        return self._rules[row]
+
+    def _drop(
+        self, row: int, layer: int, slots: Slots, dead: npt.NDArray[np.int64], step: int
+    ) -> None:
+        """Free the rows ``dead``: from ``step`` on nobody sees them."""
+        nothing = np.full(len(dead), np.nan, dtype=np.float32)
+        self._log[row].append((layer, slots.positions[dead], np.int32(step), nothing))
+        slots.drop(dead)
 
     def _seen(self, slots: Slots, step: int, attention: npt.NDArray[np.float32] | None) -> Seen:
         n = slots.count
@@ -104,18 +113,21 @@ class EvictingAttention(CachedAttention):
         return Seen(alive, spread, key, margin)
 
 
-def _attend(
-    q: Tensor, slots: Slots, steps: npt.NDArray[np.int64]
+def attend_rows(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    positions: npt.NDArray[np.int32],
+    steps: npt.NDArray[np.int64],
 ) -> tuple[Tensor, npt.NDArray[np.float32]]:
-    """q [C, H, d] over the rows of ``slots`` -> out [C, H, d], weights [C, N], mean over heads."""
+    """q [C, H, d] of ``steps`` [C] over k, v [N, H_kv, d] at ``positions`` [N] -> out [C, H, d] and
+    weights [C, N] float32, mean over heads."""
     count, heads, width = q.shape
-    k, v = slots.k[: slots.count], slots.v[: slots.count]
     kv_heads = k.shape[1]
     grouped = q.view(count, kv_heads, heads // kv_heads, width)
     scores = torch.einsum("cgid,ngd->gicn", grouped, k) / math.sqrt(width)
     if count > 1:
-        later = torch.from_numpy(slots.positions[: slots.count] > steps[:, None])
-        scores.masked_fill_(later, -math.inf)
+        scores.masked_fill_(torch.from_numpy(positions > steps[:, None]), -math.inf)
     weights = scores.float().softmax(dim=-1)
     out = torch.einsum("gicn,ngd->cgid", weights.to(v.dtype), v).reshape(count, heads, width)
     return out, weights.mean(dim=(0, 1)).numpy()

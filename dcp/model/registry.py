@@ -23,6 +23,7 @@ from dcp.model.info import ModelInfo, info_of, listed, status_of
 from dcp.resources import asset
 
 if TYPE_CHECKING:
+    from dcp.model.vocabulary import Vocabulary
     from dcp.model.weights import LoadedModel
     from dcp.text.tokens import Tokenizer
 
@@ -52,7 +53,8 @@ class OpenModel:
     """A model ready to read text: weights, tokenizer, and the ids that end a text.
 
     ``chat_template`` is the Jinja source by which the model was taught to chat, or None:
-    `dcp.text.chat.render` makes a text of it.
+    `dcp.text.chat.render` makes a text of it. ``vocabulary`` says which rows were kept, where not
+    all were (`dcp.model.vocabulary`).
 
     Made by `open_model`, handed to `record` and `gates_off`.
 
@@ -66,6 +68,7 @@ class OpenModel:
     stop_ids: tuple[int, ...]
     dtype: str
     chat_template: str | None = None
+    vocabulary: Vocabulary | None = None
 
 
 def list_models() -> list[ModelInfo]:

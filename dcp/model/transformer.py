@@ -10,6 +10,8 @@ Method: Anagnostidis et al., arXiv 2305.15805, section 3.1 (interaction projecti
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -65,6 +67,13 @@ class Transformer(nn.Module):
 
         ``gated=False`` spares the gate projections: ``attend`` is given None.
         """
+        (x,) = deque(self.states(ids, positions, attend, gated), maxlen=1)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+    def states(
+        self, ids: Tensor, positions: Tensor, attend: Attend, gated: bool = True
+    ) -> Iterator[Tensor]:
+        """What each layer hands on [B, T, D], one layer after another, before the final norm."""
         x = self.embed(ids)
         rotary = None
         if self.config.positions == "learned":
@@ -74,7 +83,7 @@ class Transformer(nn.Module):
             rotary = (cos[positions].unsqueeze(2), sin[positions].unsqueeze(2))
         for block in self.blocks:
             x = block(x, rotary, attend, gated)
-        return self.norm(x)  # type: ignore[no-any-return]
+            yield x
 
     def head(self, hidden: Tensor) -> Tensor:
         return self.unembed(hidden)  # type: ignore[no-any-return]

@@ -35,6 +35,8 @@ POLICIES: dict[str, Policy] = {
         snapkv.POLICY,
         keynorm.POLICY,
         citrus.POLICY,
+        citrus.SHARED,
+        citrus.INDIVIDUAL,
     )
 }
 

@@ -8,6 +8,7 @@ position, not by where the cache keeps a row. numpy only: knows no model, cache 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,13 +20,24 @@ import numpy.typing as npt
 
 from dcp.errors import RequestError
 
-__all__ = ["Eviction", "Need", "Policy", "Rule", "Seen", "Setup", "lowest", "uniform_budget"]
+__all__ = [
+    "Eviction",
+    "Need",
+    "Policy",
+    "Rule",
+    "Seen",
+    "Setup",
+    "Value",
+    "lowest",
+    "uniform_budget",
+]
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 Need = Literal["attention", "key", "margin"]
+Value = str | float | int
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +78,13 @@ class Seen:
 @dataclass(frozen=True)
 class Eviction:
     """What a run is asked to evict by: a policy's name, the entries that a layer may hold after
-    each step (None for a policy without a budget), and settings that differ from its defaults."""
+    each step (None for a policy without a budget), settings that differ from its defaults, and the
+    token ids of an instruction for a policy that hears one."""
 
     policy: str
     budget: int | None = None
-    settings: Mapping[str, str | float | int] = field(default_factory=dict)
+    settings: Mapping[str, Value] = field(default_factory=dict)
+    instruction: tuple[int, ...] = ()
 
 
 class Rule(ABC):
@@ -87,6 +101,19 @@ class Rule(ABC):
         """Whether ``after`` can drop anything at this step: queries between two such steps may be
         read at once."""
         return True
+
+    def asks(self, step: int) -> bool:
+        """Whether the instruction is to be read on what is held just before this step."""
+        return False
+
+    def told(self, layer: int, step: int, alive: Bools, votes: Floats) -> Bools:
+        """[B, t] bool: what the layer drops before step t, having read the instruction.
+
+        alive [B, t] bool      entries held while it was read
+        votes [B, t] float32   its attention to each, mean over its queries and over heads; the
+                               softmax is over the instruction's own entries too
+        """
+        return np.zeros_like(alive)
 
     def over(self, layer: int, step: int, alive: Bools) -> Ints:
         """[B]: how many entries more than the budget are held."""
@@ -105,11 +132,13 @@ class Policy:
     rule           what it keeps, in one line
     differs        where ours must differ from the published form, "" if nowhere
     settings       its knobs with the published defaults
+    limits         the smallest and the largest value of each that is a number
     needs          what a reading must show it
     make           setup, settings -> a `Rule`
     least          settings, tokens -> the smallest budget that the rule can keep
     variants       settings that spend a budget in ways of their own: a comparison takes the best
     budgeted       whether a budget means anything to it
+    instructed     whether an instruction "may" or "must" be given: the setting of that name
     """
 
     name: str
@@ -119,14 +148,16 @@ class Policy:
     make: Callable[[Setup, Mapping[str, Any]], Rule]
     needs: frozenset[Need] = frozenset()
     differs: str = ""
-    settings: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
+    settings: Mapping[str, Value] = field(default_factory=lambda: MappingProxyType({}))
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=lambda: MappingProxyType({}))
     least: Callable[[Mapping[str, Any], int], int] = lambda settings, tokens: 1
     budgeted: bool = True
-    variants: tuple[Mapping[str, float | int], ...] = (MappingProxyType({}),)
+    variants: tuple[Mapping[str, Value], ...] = (MappingProxyType({}),)
+    instructed: Literal["no", "may", "must"] = "no"
 
     HEADS: ClassVar[str] = "the mean over heads decides, the same entries for all heads of a layer"
 
-    def with_settings(self, given: Mapping[str, str | float | int]) -> dict[str, float | int]:
+    def with_settings(self, given: Mapping[str, Value]) -> dict[str, Value]:
         """The defaults with ``given`` in their place; RequestError names what is unknown."""
         found = dict(self.settings)
         for key, value in given.items():
@@ -135,16 +166,35 @@ class Policy:
                 raise RequestError(f"{self.name} has no setting {key!r}; its settings: {known}")
             kind = type(found[key])
             try:
+                if kind is str and not isinstance(value, str):
+                    raise TypeError
                 found[key] = kind(value)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 raise RequestError(
                     f"{self.name}: {key} must be a {_KINDS[kind]}, not {value!r}"
                 ) from None
+            low, high = self.limits.get(key, (-math.inf, math.inf))
+            number = found[key]
+            if not isinstance(number, str) and not low <= number <= high:
+                raise RequestError(f"{self.name}: {key} must be from {low:g} to {high:g}")
         return found
 
-    def start(self, setup: Setup, given: Mapping[str, str | float | int] | None = None) -> Rule:
+    def hears(self, given: Mapping[str, Value]) -> bool:
+        """Whether an instruction takes part. RequestError where one must, and there is none."""
+        if self.instructed == "no":
+            return False
+        there = bool(str(given.get("instruction", "")).strip())
+        if self.instructed == "must" and not there:
+            raise RequestError(
+                f"policy {self.name} keeps what an instruction asks for: give one, as the question "
+                "to be answered"
+            )
+        return there
+
+    def start(self, setup: Setup, given: Mapping[str, Value] | None = None) -> Rule:
         """The rule at work; RequestError for a wrong setting or a budget that it cannot keep."""
         settings = self.with_settings(given or {})
+        self.hears(settings)
         least = self.least(settings, setup.tokens)
         smallest = int(setup.budget.min()) if setup.budget.size else least
         if self.budgeted and smallest < least:
@@ -154,7 +204,7 @@ class Policy:
         return self.make(setup, settings)
 
 
-_KINDS: dict[type, str] = {int: "whole number", float: "number"}
+_KINDS: dict[type, str] = {int: "whole number", float: "number", str: "text"}
 
 
 def uniform_budget(entries: int, layers: int, tokens: int) -> Ints:

@@ -19,6 +19,7 @@ from dcp.engine.request import Memory
 from dcp.model.config import Sampling
 from dcp.model.registry import OpenModel
 from dcp.policies.rule import Eviction
+from dcp.runs.machine import machine
 from dcp.runs.meter import Meter
 from dcp.trace import meta as kept
 
@@ -61,11 +62,13 @@ def meta_of_recording(
         memory=_memory(model, meter.memory),
         context=model.info.context,
         threads=torch.get_num_threads(),
+        machine=machine(engine.device),
         truncated=truncated,
         interrupted=interrupted,
         policy=None if eviction is None else eviction.policy,
         budget=None if eviction is None else eviction.budget,
         policy_settings=None if eviction is None else dict(eviction.settings),
+        vocabulary=None if model.vocabulary is None else model.vocabulary.to_json(),
         prompt_seconds=meter.prompt_seconds,
         time_to_first_token_s=meter.time_to_first_token_s,
         tokens_per_second=meter.tokens_per_second(),
@@ -81,34 +84,39 @@ def meta_of_replay(
     memory: Memory,
     gate_shift: float,
     prune: bool,
+    eviction: Eviction | None = None,
 ) -> kept.Meta:
     """Of the tokens of ``source`` read again: nothing was drawn and nothing timed."""
+    gated = prune and (eviction is None or eviction.policy == "gates")
     return dataclasses.replace(
         source,
         n_queries=queries,
         model=_name(model),
         weights_sha256=model.loaded.weights_sha256,
-        gate_shift=float(gate_shift) if prune else 0.0,
+        gate_shift=float(gate_shift) if gated else 0.0,
         dtype=model.dtype,
         device=engine.device.type,
         impl=engine.impl,
-        memory=_memory(model, memory, gated=prune),
+        memory=_memory(model, memory, gated=gated),
         context=model.info.context,
         interrupted=False,
         prompt_seconds=None,
         time_to_first_token_s=None,
         tokens_per_second=None,
-        policy=None,
-        budget=None,
-        policy_settings=None,
+        machine=None,
+        policy=None if eviction is None else eviction.policy,
+        budget=None if eviction is None else eviction.budget,
+        policy_settings=None if eviction is None else dict(eviction.settings),
+        vocabulary=None,
         control=None,
         control_seed=None,
         lost_attention_on_token_0=None,
+        exit_threshold=None,
         replayed=kept.Replayed(
             model=source.model,
             weights_sha256=source.weights_sha256,
             gate_shift=source.gate_shift,
-            gates="on" if prune else "off",
+            gates="on" if gated else "off",
         ),
     )
 

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,12 +37,13 @@ class Recorder:
         prompt: Encoding,
         *,
         gate_shift: float,
+        instruction: Sequence[int],
         truncated: Truncate | None,
         cancel: Cancel | None,
     ) -> None:
         self._model, self._sampling, self._gate_shift = model, request.sampling, gate_shift
         self._prompt_tokens, self._truncated = len(prompt), truncated
-        self._eviction = request.eviction(len(prompt) + request.new_tokens)
+        self._eviction = request.eviction(len(prompt) + request.new_tokens, instruction)
         # A policy is carried out on the host: where the choice is free it is made there.
         here = "cpu" if self._eviction is not None and request.impl == "auto" else request.impl
         self._engine = Engine(model.loaded, here)
@@ -72,8 +73,11 @@ class Recorder:
             opened = open_model(opened, request.dtype, gates=gated)
         if request.sparsity is not None and gated:
             gate_shift = shift_for(opened.info.calibration, request.sparsity)
-        prompt, room = opened.tokenizer.encode(request.text), request.room(opened.info.context)
-        request.check_length(len(prompt), opened.info.context)
+        heard = request.instruction
+        instruction = opened.tokenizer.encode(heard).ids.tolist() if heard else []
+        context, extra = opened.info.context, len(instruction)
+        prompt, room = opened.tokenizer.encode(request.text), request.room(context, extra)
+        request.check_length(len(prompt), context, extra)
         fits = len(prompt) <= room
         if not fits:
             prompt = prompt.truncate(room, "last" if request.truncate == "left" else "first")
@@ -82,6 +86,7 @@ class Recorder:
             request,
             prompt,
             gate_shift=gate_shift,
+            instruction=instruction,
             truncated=None if fits else request.truncate,
             cancel=cancel,
         )
@@ -175,7 +180,9 @@ def record(
     truncate     what to cut from a text that is too long: its "left" or "right" end
     stop_at_eos  end where the model draws its end-of-text token
     policy       who drops: the model's own "gates", or a rule of `dcp.policies.registry` ("window",
-                 "sink", "h2o", "tova", "snapkv", "keynorm", "citrus", …), on any model
+                 "sink", "h2o", "tova", "snapkv", "keynorm", "citrus", …), on any model;
+                 "citrus-shared" and "citrus-individual" keep what an instruction asks for, given as
+                 policy_settings={"instruction": "Who opened the museum?"}
     budget       entries that a layer may hold after each step, the query's own included; with the
                  gates the smallest margins go too. ``policy_settings``: the rule's own knobs
 

@@ -7,7 +7,7 @@ request of its own, of token ids. No torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -92,6 +92,8 @@ class TextRequest:
                 raise RequestError(f"budget must be at least 1 entry a layer, not {self.budget}")
             if not policy.budgeted:
                 raise RequestError(f"policy {policy.name} keeps everything: leave the budget out")
+        if policy.hears(settings) and self.sparsity is not None:
+            raise RequestError(f"policy {policy.name} under an instruction needs a budget")
         if policy.name == "gates":
             return
         if self.gate_shift:
@@ -101,23 +103,37 @@ class TextRequest:
                 f"policy {policy.name} needs a budget of entries a layer or a sparsity, one of them"
             )
 
-    def eviction(self, tokens: int) -> Eviction | None:
-        """What decides in place of the gates in a run of ``tokens``; None for the gates alone."""
+    @property
+    def instruction(self) -> str:
+        """The text that the policy hears, "" where it hears none."""
+        settings = self.policy_settings or {}
+        heard = policy_of(self.policy).hears(settings)
+        return str(settings["instruction"]) if heard else ""
+
+    def eviction(self, tokens: int, instruction: Sequence[int] = ()) -> Eviction | None:
+        """What decides in place of the gates in a run of ``tokens``, hearing the token ids of its
+        instruction; None for the gates alone."""
         if self.policy == "gates" and self.budget is None:
             return None
         budget, settings = self.budget, self.policy_settings or {}
         if self.policy != "gates" and self.sparsity is not None and policy_of(self.policy).budgeted:
             budget = budget_for_sparsity(self.policy, self.sparsity, tokens, settings)
-        return Eviction(self.policy, budget, settings)
+        return Eviction(self.policy, budget, settings, tuple(instruction))
 
     @property
     def sampling(self) -> Sampling:
         """How tokens are drawn. Raises RequestError where that makes no sense."""
         return Sampling(self.temperature, self.top_k, self.top_p, self.seed)
 
-    def room(self, context: int) -> int:
-        """Tokens of text that fit beside the new ones. Raises RequestError where none does."""
-        room = context - self.new_tokens
+    def room(self, context: int, instruction: int = 0) -> int:
+        """Tokens of text that fit beside the new ones, and those of an instruction. Raises
+        RequestError where none does."""
+        room = context - self.new_tokens - instruction
+        if room < 1 and instruction:
+            raise RequestError(
+                f"an instruction of {instruction} tokens and {self.new_tokens} new ones leave no "
+                f"room for text in a context of {context} tokens: shorten it or ask for fewer"
+            )
         if room < 1:
             raise RequestError(
                 f"{self.new_tokens} new tokens leave no room for text in a context of {context} "
@@ -125,12 +141,14 @@ class TextRequest:
             )
         return room
 
-    def check_length(self, tokens: int, context: int) -> None:
+    def check_length(self, tokens: int, context: int, instruction: int = 0) -> None:
         """Raise RequestError for a text of ``tokens`` that does not fit and may not be cut."""
-        room = self.room(context)
+        room = self.room(context, instruction)
         if tokens > room and self.truncate is None:
             raise RequestError(
                 f"the text has {tokens:,} tokens; in a context of {context:,} only {room:,} fit "
-                f"beside {self.new_tokens} new ones: shorten it, or cut an end off",
+                f"beside {self.new_tokens} new ones"
+                + (f" and {instruction} of the instruction" if instruction else "")
+                + ": shorten it, or cut an end off",
                 remedy="truncate",
             )

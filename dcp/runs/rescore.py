@@ -22,7 +22,8 @@ from dcp.errors import RequestError
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel
 from dcp.progress import Progress, silent
-from dcp.runs.plans import CONTROLS, HORIZON, Effect, Plan, matched
+from dcp.runs.effects import Effect
+from dcp.runs.plans import CONTROLS, HORIZON, Plan, matched
 from dcp.runs.reader import Reader, Watch
 from dcp.trace import Trace
 
@@ -33,6 +34,10 @@ Floats = npt.NDArray[np.float32]
 
 def check(model: OpenModel, trace: Trace) -> None:
     """Raise RequestError in one line unless ``trace`` was made by these weights."""
+    if model.vocabulary is not None:
+        raise RequestError(
+            "this model has the rows of seen tokens alone: read the trace again with all of them"
+        )
     made, here = trace.meta.weights_sha256, model.loaded.weights_sha256
     if made != here:
         raise RequestError(

@@ -14,14 +14,16 @@ from __future__ import annotations
 import hashlib
 import html
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcp import __version__
-from dcp.errors import ModelError, RequestError
+from dcp.errors import ModelError
 from dcp.resources import asset
+from dcp.space.folder import write as fill
 from dcp.space.model import describe, tensors_of
 from dcp.space.pack import as_json, pack_tokenizer, pack_weights
 from dcp.space.readme import static_readme
@@ -38,8 +40,10 @@ __all__ = ["MAX_BYTES", "Space", "build", "write"]
 MAX_BYTES = 14 * 10**6
 """What a visitor may be asked to download (bytes), everything included."""
 
-# What the page itself imports; the rest is fetched by the worker.
-_FIRST = ("viewer", "after", "engine", "form", "link", "panels", "payload", "rates", "trace")
+# What a folder written before may hold.
+_OURS = (
+    *("app-*/**/*", "app-*", "weights/*", "index.html", "sw.js", "README.md", "thumbnail.png"),
+)
 _KERNELS = ("kernels/kernels.js", "kernels/kernels.wasm")
 _EXAMPLES = {
     "A fox and a river": (
@@ -67,40 +71,47 @@ class Space:
     download: int
 
 
-def build(model: OpenModel, *, hub_id: str | None = None) -> Space:
+def build(model: OpenModel, *, hub_id: str | None = None, space_id: str | None = None) -> Space:
     """Everything of the Space that runs ``model``. Raises ModelError for one that the page cannot.
 
-    ``hub_id`` (OWNER/NAME) is the model's page on the hub, which the README then links.
+    hub_id    the model's page on the hub (OWNER/NAME), which the README then links
+    space_id  what the Space will be called there (OWNER/NAME)
 
     The same model and code give the same bytes.
     """
+    # Signs and fractions do not pack: a byte a weight at least, and this is known at once.
+    _fits(model.info.parameters)
     weights, manifest = _weights(model)
     script, style = viewer_assets()
     source = asset("space")
     scripts = (path.name for path in sorted(source.glob("*.js")) if path.name != "sw.js")
-    names = (*scripts, *_KERNELS, "page.css")
+    names = (*scripts, *_KERNELS, "page.css", "after.css")
     app = {name: (source / name).read_bytes() for name in names}
     app |= {"viewer.js": script.encode(), "viewer.css": style.encode()}
     app |= {"manifest.json": as_json(manifest), "sample.json": as_json(_sample())}
     version = _digest(b"".join(name.encode() + app[name] for name in sorted(app)))[:8]
     home = f"app-{version}"
     files = {f"{home}/{name}": data for name, data in app.items()} | weights
-    files["index.html"] = _page(home, manifest["model"]).encode()
+    files["index.html"] = _page(home, manifest["model"], _imported(app, "page.js")).encode()
     files["sw.js"] = _fill(
         "sw.js",
         version=_digest(files["index.html"])[:8],
         shell='", "'.join(["./", *sorted(name for name in files if name.startswith(home))]),
     ).encode()
     size = sum(map(len, files.values()))
-    if size > MAX_BYTES:
-        raise ModelError(
-            f"a visitor would download {size / 1e6:.1f} MB, the limit of a static Space is "
-            f"{MAX_BYTES / 1e6:.0f} MB; choose a smaller model, such as the bundled one"
-        )
-    files["README.md"] = static_readme(model.info.name, hub_id).encode()
+    _fits(size)
+    files["README.md"] = static_readme(model.info.name, hub_id, space_id).encode()
     if (picture := asset("space/thumbnail.png")).exists():
         files["thumbnail.png"] = picture.read_bytes()
     return Space(files, size)
+
+
+def _fits(size: int) -> None:
+    if size > MAX_BYTES:
+        raise ModelError(
+            f"a visitor would download {size / 1e6:.1f} MB or more, the limit of a static Space is "
+            f"{MAX_BYTES / 1e6:.0f} MB; choose a smaller model, such as dcp-mini"
+        )
 
 
 def write(space: Space, folder: Path) -> None:
@@ -108,28 +119,7 @@ def write(space: Space, folder: Path) -> None:
 
     Raises RequestError where the folder holds anything else, or cannot be written.
     """
-    try:
-        if folder.exists() and any(folder.iterdir()):
-            if not (folder / "sw.js").exists():
-                raise RequestError(f"{folder} holds other files: name a new or an empty folder")
-            _clear(folder)
-        for name, data in space.files.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-    except OSError as wrong:
-        raise RequestError(f"cannot write {folder}: {wrong.strerror or wrong}") from wrong
-
-
-def _clear(folder: Path) -> None:
-    """Remove what an earlier `write` left, and nothing of the folder's owner, such as ``.git``."""
-    ours = [*folder.glob("app-*/**/*"), *folder.glob("weights/*")]
-    ours += [folder / name for name in ("index.html", "sw.js", "README.md", "thumbnail.png")]
-    for path in ours:
-        if path.is_file():
-            path.unlink()
-    for path in sorted(folder.glob("app-*/**"), reverse=True):
-        path.rmdir()
+    fill(space.files, folder, before=lambda there: (there / "sw.js").exists(), ours=_OURS)
 
 
 def _weights(model: OpenModel) -> tuple[dict[str, bytes], dict[str, Any]]:
@@ -166,7 +156,15 @@ def _sample() -> dict[str, Any]:
     return payload(trace, words, run_id="sample") | {"token_ids": trace.token_ids.tolist()}
 
 
-def _page(home: str, spec: Mapping[str, Any]) -> str:
+def _imported(app: Mapping[str, bytes], name: str, known: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The scripts that ``name`` imports, those that they import, and so on."""
+    for found in re.findall(r'from "\./([^"]+)"', app[name].decode()):
+        if found not in known:
+            known = _imported(app, found, (*known, found))
+    return known
+
+
+def _page(home: str, spec: Mapping[str, Any], imported: tuple[str, ...]) -> str:
     chips = (
         f'<button type="button" data-example="{html.escape(text)}">{html.escape(name)}</button>'
         for name, text in _EXAMPLES.items()
@@ -174,7 +172,7 @@ def _page(home: str, spec: Mapping[str, Any]) -> str:
     return _fill(
         "index.html",
         app=home,
-        preloads="\n".join(f'<link rel="modulepreload" href="{home}/{n}.js">' for n in _FIRST),
+        preloads="\n".join(f'<link rel="modulepreload" href="{home}/{n}">' for n in imported),
         name=html.escape(spec["name"]),
         parameters=f"{spec['parameters'] / 1e6:.1f}",
         examples="".join(chips),

@@ -30,6 +30,8 @@ _FIELDS: Mapping[str, tuple[str, str, bool]] = {
     "gates_off_logprob": ("T", "float32", True),
     "kl": ("T", "float32", True),
     "lost_attention": ("LT", "float32", True),
+    "settled": ("T", "int32", True),
+    "exits": ("3T", "int32", True),
 }
 # A log-softmax in float32 may round a probability of one to a hair above zero.
 _ROUNDING = 1e-3
@@ -79,12 +81,17 @@ def check(arrays: Mapping[str, Any], meta: Meta) -> None:
         lost = arrays["lost_attention"]
         within = _above(lost, -_ROUNDING) and _below(lost, 1 + _ROUNDING)
         _require(within, "lost_attention is a share: it must be within 0..1")
+    for name in ("settled", "exits"):
+        if name in arrays:
+            read, unread = arrays[name][..., :queries], arrays[name][..., queries:]
+            inside = bool(((read >= 0) & (read < layers)).all() and (unread == -1).all())
+            _require(inside, f"{name} must name a layer for every query, and -1 past them")
 
 
 def _check_shapes(arrays: Mapping[str, Any]) -> None:
     unknown = sorted(set(arrays) - set(_FIELDS))
     _require(not unknown, f"trace has an unknown field: {short(unknown[0]) if unknown else ''}")
-    sizes = {"2": 2}
+    sizes = {"2": 2, "3": 3}
     for name, (letters, dtype, optional) in _FIELDS.items():
         if name not in arrays:
             _require(optional, f"trace lacks {name!r}")

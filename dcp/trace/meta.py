@@ -101,14 +101,17 @@ class Meta:
     gate_shift     everything added to the checkpoint's own β
     offsets        the unit of the trace's offsets
     truncated      which end of the text was cut off to make it fit
+    machine        name of the processor or GPU that the seconds were measured on
     interrupted    whether the run was stopped before its end
     *_seconds, *_s, tokens_per_second   seconds, and tokens a second; None where nothing was timed
     replayed       where the tokens came from, of a run that read them again
     document       names the document that the text is a window of
     policy         the eviction policy that decided, None for the gates alone
     budget         entries that a layer could hold after each step, None without a limit
+    vocabulary     rows kept of how many, their bytes and those saved, where not all were
     control        the rule that made the deaths, where no gate did, and its seed
     lost_attention_on_token_0  [L] share, of a run that looked at it
+    exit_threshold the λ of the trace's ``exits``
     other          keys that this version does not know, as they were
     """
 
@@ -127,6 +130,7 @@ class Meta:
     memory: Memory
     context: int | None = None
     threads: int | None = None
+    machine: str | None = None
     offsets: str = "code points"
     truncated: Literal["left", "right"] | None = None
     interrupted: bool = False
@@ -138,9 +142,11 @@ class Meta:
     policy: str | None = None
     budget: int | None = None
     policy_settings: Mapping[str, Any] | None = None
+    vocabulary: Mapping[str, Any] | None = None
     control: str | None = None
     control_seed: int | None = None
     lost_attention_on_token_0: tuple[float, ...] | None = None
+    exit_threshold: float | None = None
     other: Other = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -149,6 +149,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "memory": _a("Memory"),
         "context": _optional(_count(1)),
         "threads": _optional(_count(1)),
+        "machine": _optional(_NAME),
         "offsets": _one_of("code points"),
         "truncated": _optional(_one_of("left", "right")),
         "interrupted": _FLAG,
@@ -160,9 +161,11 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "policy": _optional(_A_WORD),
         "budget": _optional(_count(1)),
         "policy_settings": _optional(_PLAIN),
+        "vocabulary": _optional(_PLAIN),
         "control": _optional(_A_WORD),
         "control_seed": _optional(_count()),
         "lost_attention_on_token_0": _optional(_SHARES),
+        "exit_threshold": _optional(_within(0, 1, "a number from 0 to 1")),
     },
 }
 """Part of a meta -> field -> what it must be."""

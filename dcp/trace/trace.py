@@ -55,6 +55,8 @@ class Trace:
 
     Optional, from a run with the gates off on the same tokens (else None):
     gates_off_logprob [T] f32, kl [T] f32 (nats), lost_attention [L, T] f32 (share, 0..1).
+    Optional, from `dcp.runs.settled` (else None): settled [T] int32, exits [3, T] int32, layers by
+    step, -1 where a token was no query.
 
     >>> run = dcp.record("The museum opened in 1901.", model="dcp-mini", new_tokens=4)
     >>> run.death.shape == (run.layers, run.tokens)
@@ -73,6 +75,8 @@ class Trace:
     gates_off_logprob: Floats | None = None
     kl: Floats | None = None
     lost_attention: Floats | None = None
+    settled: Ints | None = None
+    exits: Ints | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.meta, Meta):

@@ -79,7 +79,7 @@ def accumulate(
     alpha = alpha_at(step, run.steps, gates)
     gamma = gates.gamma * min(1.0, (step + 1) / (gates.gamma_steps + 1))
     rank_seed = run.seed * 1000 + accelerator.process_index
-    share = wanted.batch // accelerator.num_processes
+    share = wanted.share(accelerator.num_processes)
     deal = data.packed if run.stage == "pretrain" else data.single
     dealt = deal(share // wanted.copies, wanted.length, rank_seed, step)
     windows = torch.from_numpy(dealt).to(device).repeat_interleave(wanted.copies, dim=0)

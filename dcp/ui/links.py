@@ -2,7 +2,8 @@
 
 Pages and examples are bound by Streamlit itself. Layer, step and token belong to all pages, so they
 live in the session's `Place` and are written to the address here; no widget may be bound to their
-names. Never a word of the user's text: three numbers and nothing else. An address may ask for
+names. Never a word of the user's text: three numbers and nothing else (a link that its reader
+copies may hold the text, in the fragment: `dcp.ui.explore.arrivals`). An address may ask for
 anything: what the run does not have is ignored with a quiet note.
 """
 
@@ -12,7 +13,7 @@ import streamlit as st
 
 from dcp.ui.session import Session
 
-__all__ = ["PLACE", "open_link", "point"]
+__all__ = ["PLACE", "number", "open_link", "point", "whole"]
 
 PLACE = ("layer", "step", "token")
 """What of a trace a link can name, as address parameters and as fields of a `Place`."""
@@ -25,7 +26,7 @@ def open_link(session: Session) -> None:
     """
     asked = {name: st.query_params[name] for name in PLACE if name in st.query_params}
     if asked and asked != session.place.address:
-        found = {name: _number(value) for name, value in asked.items()}
+        found = {name: number(value) for name, value in asked.items()}
         missing = [name for name in asked if not session.has(name, found[name])]
         for name in asked:
             if name not in missing:
@@ -48,6 +49,11 @@ def point(
     _publish(session)
 
 
+def whole(said: object) -> int | None:
+    """A whole number that a browser said, if it can be a place in a trace; None for all else."""
+    return said if type(said) is int and 0 <= said < 2**31 else None
+
+
 def _publish(session: Session) -> None:
     values = {name: getattr(session.place, name) for name in PLACE}
     now = {name: str(value) for name, value in values.items() if value is not None}
@@ -59,6 +65,6 @@ def _publish(session: Session) -> None:
     session.place.address = now
 
 
-def _number(text: str) -> int | None:
+def number(text: str) -> int | None:
     """The number that a parameter spells in plain digits; None for all else."""
     return int(text) if len(text) <= 9 and text.isascii() and text.isdigit() else None

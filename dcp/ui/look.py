@@ -17,12 +17,16 @@ _PAGES = root() / "pages"
 # Room for Streamlit's fixed header; components that only listen take no room.
 _CSS = """
 <style>
-.stMainBlockContainer { max-width: 1240px; padding: 2.2rem clamp(0.9rem, 3vw, 2.2rem) 3rem; }
-.stAppHeader { background: transparent; height: 2rem; min-height: 0; }
+.stMainBlockContainer { max-width: 1240px; padding: 2.6rem clamp(0.9rem, 3vw, 2.2rem) 1.2rem; }
+.stAppHeader { height: 2.3rem; min-height: 0;
+  border-bottom: 1px solid var(--st-border-color, rgba(120, 130, 143, 0.3)); }
+[data-testid="stMain"] { scroll-padding-top: 3rem; }
 [data-testid="stLayoutWrapper"]:has(> .st-key-ear-box) { display: none; }
 .stStatusWidget, [data-testid="stStatusWidget"] { display: none; }
 [data-stale="true"] { opacity: 1 !important; transition: none !important; }
 [data-testid="stBaseButton-segmented_controlActive"] { color: inherit; font-weight: 600; }
+/* Streamlit's captions are ink at 60 %: under 4.5:1 on the paper. */
+[data-testid="stCaptionContainer"] { color: inherit; opacity: 0.76; }
 .st-key-problem { border-left: 3px solid #d55e00; padding: 0.35rem 0 0.35rem 0.9rem; }
 .st-key-problem [data-testid="stText"] { white-space: pre-wrap; overflow-wrap: anywhere; }
 .st-key-empty { border: 1px dashed #9aa4b2; border-radius: 8px; padding: 2.2rem 1rem; }
@@ -34,9 +38,26 @@ _CSS = """
 /* What the card lies over can be scrolled out from under it. */
 .stMainBlockContainer:has(.st-key-tour) { padding-bottom: 17rem; }
 .st-key-running:not(:empty) { border-left: 3px solid #2a8cc7; padding-left: 0.9rem; }
-.st-key-line [data-testid="stCaptionContainer"] { font-variant-numeric: tabular-nums; }
 .stMainBlockContainer h1 { font-size: 1.75rem; letter-spacing: -0.012em; padding: 0 0 0.35rem; }
+.stMainBlockContainer h2 { font-size: 1.3rem; padding: 0.5rem 0 0.1rem; }
 .stMainBlockContainer > [data-testid="stVerticalBlock"] { gap: 0.7rem; }
+[data-testid="stSidebar"] h2 { font-size: 1.15rem; padding: 0.4rem 0 0.1rem; }
+/* Explore: one line of title, one of form, then the film. */
+.st-key-head { flex-direction: row; flex-wrap: wrap; align-items: baseline; gap: 0 1.1rem; }
+.st-key-head > * { width: auto !important; flex: 0 1 auto; }
+.st-key-head h1 { font-size: 1.5rem; padding: 0; }
+.st-key-ask [data-testid="stExpander"] summary { padding-block: 0.42rem; min-height: 0; }
+.st-key-stop:has(button:disabled) { display: none; }
+.st-key-footer { border-top: 1px solid var(--st-border-color, rgba(120, 130, 143, 0.3));
+  padding-top: 0.5rem; margin-top: 1rem; }
+.st-key-footer p { font-size: 0.85rem; }
+/* Containers that only hold a place take no gap of their own while they are empty. */
+[data-testid="stLayoutWrapper"]:has(> :is(.st-key-said, .st-key-running, .st-key-tour-place):empty)
+  { display: none; }
+@media (max-width: 640px) {
+  .st-key-head h1 { font-size: 1.25rem; }
+  .st-key-head [data-testid="stCaptionContainer"] { display: none; }
+}
 </style>
 """
 

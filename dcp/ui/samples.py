@@ -2,8 +2,9 @@
 
 ``assets/traces/NAME.safetensors`` is a trace; ``NAME.words.json`` beside it holds its words, so
 that the first picture needs no tagger. Make that file with ``python -m dcp.ui.samples TRACE``.
-Names that begin with ``heldout-`` are runs of texts drawn from held-out data; the text of any other
-was typed for the app.
+``gallery/`` holds runs to look at that no statistics read, ``dial/`` the first sample's tokens read
+at every setting of its model's dial. Names that begin with ``heldout-`` are runs of texts drawn
+from held-out data; the text of any other was typed for the app.
 """
 
 from __future__ import annotations
@@ -11,16 +12,21 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
+
+import numpy as np
 
 from dcp.errors import TraceError
 from dcp.resources import asset
 from dcp.speech.words import Word
 from dcp.trace import Trace
 
-__all__ = ["FOLDER", "held_out", "load_sample", "sample_names", "write_words"]
+__all__ = ["DIAL", "FOLDER", "held_out", "load_dial", "load_sample", "sample_names", "write_words"]
 
 FOLDER = asset("traces")
+DIAL = FOLDER / "dial"
+"""The first sample's tokens read at every setting of its model's dial; a trace a setting."""
 
 
 def sample_names() -> list[str]:
@@ -35,12 +41,31 @@ def held_out(name: str) -> bool:
 
 
 def load_sample(name: str) -> tuple[Trace, list[Word]]:
-    """A bundled trace and its words (none where they were not written). Raises TraceError."""
-    if name not in sample_names():
+    """A bundled trace and its words (none where they were not written). Raises TraceError.
+
+    ``gallery/NAME`` is a run of the gallery, which no statistics read.
+    """
+    gallery = [f"gallery/{path.stem}" for path in (FOLDER / "gallery").glob("*.safetensors")]
+    if name not in (*sample_names(), *gallery):
         raise TraceError(f"no sample {name!r}: there are {', '.join(sample_names()) or 'none'}")
     words = FOLDER / f"{name}.words.json"
     rows = json.loads(words.read_text(encoding="utf-8")) if words.exists() else []
     return Trace.load(FOLDER / f"{name}.safetensors"), [Word(**row) for row in rows]
+
+
+@cache
+def _dial() -> tuple[Trace, ...]:
+    return tuple(Trace.load(path) for path in sorted(DIAL.glob("*.safetensors")))
+
+
+def load_dial(trace: Trace) -> dict[float | None, Trace]:
+    """Gate shift (None: gates off) -> the tokens of a sample read with it; empty for other runs."""
+    return {
+        None if read.meta.gates_off else read.meta.gate_shift: read
+        for read in _dial()
+        if np.array_equal(read.token_ids, trace.token_ids)
+        and read.meta.weights_sha256 == trace.meta.weights_sha256
+    }
 
 
 def write_words(path: Path) -> Path:

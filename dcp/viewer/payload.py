@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dcp.speech.tagger import GROUPS, UPOS, group_of
+from dcp.stats.groups import group_label
 from dcp.trace import Trace
 
-__all__ = ["NEAR_TIE", "VERSION", "Speed", "WordSpan", "payload"]
+__all__ = ["NEAR_TIE", "VERSION", "Speed", "WordSpan", "machine_of", "pack", "payload"]
 
 VERSION = 1
 """The form of the payload. A view that reads another one says so instead of drawing it."""
@@ -43,7 +44,7 @@ class WordSpan(Protocol):
 
 @dataclass(frozen=True)
 class Speed:
-    """Counters shown above the text; None where not measured.
+    """Counters of the run; None where not measured.
 
     now, mean   generated tokens per second
     first       seconds from the request to the first new token
@@ -67,6 +68,10 @@ def payload(
     at: Mapping[str, int | None] | None = None,
     play: bool = False,
     dimmed: bool = False,
+    line: str = "",
+    dial: Mapping[str, Any] | None = None,
+    written: Mapping[str, Any] | None = None,
+    link: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The JSON object of one trace. ``words`` may cover the text in part, or not at all.
 
@@ -78,6 +83,10 @@ def payload(
     play     the film starts by itself, once for each run_id, unless ``at`` has a step or the reader
              asked for less motion
     dimmed   what is shown is about to be replaced
+    line     one line of plain text on the run; the view counts there while it reads and writes
+    dial     the same tokens read at other gate shifts: `dcp.viewer.dial.dial`
+    written  next-token lists: ``found`` by token, and whether the page ``asks`` for more
+    link     what an address says to make the run again, {} where none can; None: no links here
 
     >>> payload(trace)["tokens"] == trace.tokens
     True
@@ -106,16 +115,16 @@ def payload(
         "prompt": trace.prompt_tokens,
         "text": text,
         "names": names,
-        "spans": _pack(units[trace.offsets]),
-        "death": _pack(trace.death),
-        "margin": _pack(trace.margin),
-        "logprob": _pack(trace.logprob),
-        "words": _pack(spans),
-        "word_pos": _pack(np.array([_INDEX[w.pos] for w in tagged], np.uint8)),
+        "spans": pack(units[trace.offsets]),
+        "death": pack(trace.death),
+        "margin": pack(trace.margin),
+        "logprob": pack(trace.logprob),
+        "words": pack(spans),
+        "word_pos": pack(np.array([_INDEX[w.pos] for w in tagged], np.uint8)),
         "pos_names": list(UPOS),
         "pos_labels": [_LABELS[pos] for pos in UPOS],
         "pos_group": [list(GROUPS).index(group_of(pos)) for pos in UPOS],
-        "group_names": [name.replace("-", ", ") for name in GROUPS],
+        "group_names": [group_label(name) for name in GROUPS],
         "near_tie": NEAR_TIE,
         "memory": {
             "row_bytes": meta.memory.row,
@@ -126,10 +135,16 @@ def payload(
             "now": speed.now,
             "mean": speed.mean,
             "first": speed.first,
+            "read": _reading(trace),
             "process": speed.process,
         },
         "label": _label(trace),
-        "machine": _machine(trace),
+        "machine": machine_of(trace),
+        "line": line,
+        "dial": dict(dial or {}),
+        "written": dict(written or {}),
+        "link": None if link is None else dict(link),
+        "model": meta.model,
         "at": {key: value for key, value in (at or {}).items() if value is not None},
     }
 
@@ -162,29 +177,42 @@ def _utf16(text: str) -> npt.NDArray[np.int32]:
     return np.concatenate([[0], np.cumsum(1 + (points > 0xFFFF))]).astype(np.int32)
 
 
-def _pack(array: npt.NDArray[Any]) -> str:
+def pack(array: npt.NDArray[Any]) -> str:
+    """An array as base64 of its little-endian bytes, row by row."""
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     return base64.b64encode(np.ascontiguousarray(little).tobytes()).decode("ascii")
+
+
+def _reading(trace: Trace) -> float | None:
+    """Tokens of the text read a second, as far as it was read."""
+    seconds = trace.meta.prompt_seconds
+    return min(trace.n_queries, trace.prompt_tokens) / seconds if seconds else None
 
 
 def _positive(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and value > 0 else None
 
 
-def _machine(trace: Trace) -> str:
-    """What the speed was measured on, as far as the trace tells: "cpu, 2 threads"."""
-    device, threads = trace.meta.device, trace.meta.threads
-    return f"{device}, {threads} threads" if device == "cpu" and threads else device
+def machine_of(trace: Trace) -> str:
+    """What the speed was measured on, as far as the trace tells: "AMD EPYC, 2 threads"."""
+    meta = trace.meta
+    device = {"cpu": "a CPU", "cuda": "a GPU"}.get(meta.device, meta.device)
+    threads = f", {meta.threads} thread{'s' * (meta.threads != 1)}" if meta.threads else ""
+    return (meta.machine or device) + (threads if meta.device == "cpu" else "")
+
+
+_KERNELS = {"cpu": "C++ kernels", "triton": "Triton kernels", "reference": "PyTorch reference"}
 
 
 def _label(trace: Trace) -> str:
     """One line that says where the picture comes from."""
     meta = trace.meta
+    shift = "gates as trained" if meta.gate_shift == 0 else f"gates shifted by {meta.gate_shift:g}"
     parts = [
         f"{meta.model} ({meta.weights_sha256[:8]})",
-        f"gate shift {meta.gate_shift:g}",
+        "gates off" if meta.gates_off else shift,
         f"seed {meta.seed}",
         f"temperature {meta.sampling.temperature or 0:g}",
-        f"{meta.impl} on {meta.device}",
+        f"{_KERNELS.get(meta.impl, meta.impl)} on {machine_of(trace)}",
     ]
     return " · ".join(parts)

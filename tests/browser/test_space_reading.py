@@ -15,6 +15,8 @@ from dcp.runs.rescore import effect
 from dcp.space.model import describe
 from dcp.speech.tagger import GROUPS, UPOS, group_of
 from dcp.speech.words import Word, from_json
+from dcp.stats.estimate import by_cluster
+from dcp.stats.lives import observe
 from dcp.stats.survival import drop_table
 from dcp.trace import ALIVE, Trace
 from dcp.viewer.payload import payload
@@ -38,24 +40,35 @@ def as_page(trace: Trace, words: list[Word]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("source", ["prompt", "generated", "both"])
 @pytest.mark.parametrize("by", ["pos", "group"])
-def test_drop_rates_are_those_of_the_statistics(space_page: Any, source: Any, by: Any) -> None:
+def test_drop_rates_and_intervals_are_those_of_the_statistics(
+    space_page: Any, source: Any, by: Any
+) -> None:
+    """Intervals from the same resamples of the same blocks; the page's own resamples fall near."""
     trace = Trace.load(asset("traces/heldout-1.safetensors"))
     words = from_json(asset("traces/heldout-1.words.json").read_text(encoding="utf-8"))
     names = list(UPOS if by == "pos" else GROUPS)
     of = list(range(17)) if by == "pos" else [names.index(group_of(pos)) for pos in UPOS]
-    found = module(
-        space_page,
-        "rates",
-        "({ rates }, [trace, words, groups, source]) => rates(trace, words, groups, source)",
-        [*as_page(trace, words), {"names": names, "of": of}, source],
-    )
-    wanted = drop_table([(trace, words)], by, source=source, n_boot=1)
+    clusters = len(by_cluster(observe([(trace, words)], by=by, source=source), 32)[0])
+    even = np.full(clusters, 1 / clusters)
+    weights = np.random.default_rng(0).multinomial(clusters, even, size=1000)
+    given = [*as_page(trace, words), {"names": names, "of": of}, source]
+    code = "({ rates }, [t, words, groups, source, w]) => rates(t, words, groups, source, 32, w)"
+    found = module(space_page, "rates", code, [*given, weights.tolist()])
+    wanted = drop_table([(trace, words)], by, source=source, n_boot=1000, seed=0)
     assert [row["group"] for row in found] == wanted["group"].tolist()
     for key in ("words", "at_risk", "events"):
         assert [row[key] for row in found] == wanted[key].tolist(), key
-    rates = [np.nan if row["drop_rate"] is None else row["drop_rate"] for row in found]
-    assert np.allclose(rates, wanted["drop_rate"], equal_nan=True)
-    assert np.isfinite(rates).any() or source == "generated"
+
+    def column(rows: list[dict[str, Any]], key: str) -> list[float]:
+        return [np.nan if row[key] is None else row[key] for row in rows]
+
+    for key in ("drop_rate", "ci_low", "ci_high"):
+        assert np.allclose(column(found, key), wanted[key], equal_nan=True), key
+        assert source == "generated" or np.isfinite(wanted[key]).any()
+    own = module(space_page, "rates", code, [*given, None])
+    for key in ("ci_low", "ci_high"):
+        # The 2.5 % point of 1000 resamples moves by less than this from seed to seed.
+        assert np.allclose(column(own, key), wanted[key], equal_nan=True, atol=0.05), key
 
 
 def test_plans_and_their_matches_are_those_of_the_library(space_page: Any) -> None:
@@ -122,7 +135,8 @@ def test_the_view_is_given_what_the_app_gives_it(space_page: Any) -> None:
     wanted = payload(trace, words)
     own = ("label", "machine", "speed")
     assert found.keys() == wanted.keys()
-    assert found["memory"].keys() == wanted["memory"].keys()
+    for key in ("memory", "speed"):
+        assert found[key].keys() == wanted[key].keys()
     wanted["memory"]["kv_bytes_held"] = 7
     for key in found.keys() - set(own):
         assert found[key] == wanted[key], key

@@ -13,7 +13,7 @@ from dcp.figures.paper.results import Results
 from dcp.stats.lives import Sample
 from dcp.trace import Trace
 
-__all__ = ["BENCH", "EVAL", "RESULTS", "TASKS", "draw_kind", "with_costs"]
+__all__ = ["AGREE", "BENCH", "BUDGETS", "EVAL", "RESULTS", "TASKS", "draw_kind", "with_costs"]
 
 
 def _evaluated(context: int, shift: float, sparsity: float) -> dict[str, Any]:
@@ -80,7 +80,57 @@ BENCH = Results(
         for arm, ms in (("transformers SDPA", 10.0), ("dense", 8.0), ("80% dropped", 6.0))
     ),
 )
-RESULTS = {"perplexity": EVAL, "tasks": TASKS, "throughput": BENCH}
+AGREE = Results(
+    "agree.json",
+    tuple(
+        {
+            "a": a,
+            "b": b,
+            "layer": layer,
+            "first": first,
+            "last": first + 31,
+            "jaccard": 0.2 + 0.15 * layer + first / 400,
+            "chance": 0.2,
+        }
+        for a, b in (("gates", "tova"), ("gates", "h2o 64"), ("tova", "h2o 64"), ("all", "all"))
+        for layer in range(4)
+        for first in (0, 32, 64)
+    ),
+)
+BUDGETS = Results(
+    "budgets.json",
+    tuple(
+        {
+            "model": "tiny",
+            "policy": policy,
+            "context": context,
+            "budget": budget,
+            "held": budget * (0.8 if policy == "strided" else 0.95),
+            "held_ratio": 0.85 if policy == "strided" else 1.0,
+            "tolerance": 0.01,
+            "ppl_over_dense": 1 + bad * 8 / budget,
+            "ppl_over_dense_low": 1 + bad * 7 / budget,
+            "ppl_over_dense_high": 1 + bad * 9 / budget,
+            "kl": bad * 4 / budget,
+            "kl_low": bad * 3.5 / budget,
+            "kl_high": bad * 4.5 / budget,
+            "agreement": 1 - bad * 6 / budget,
+            "agreement_low": None,
+            "agreement_high": None,
+            "tokens": 5000,
+        }
+        for bad, policy in enumerate(("gates", "gates-shift", "window", "strided", "h2o", "new"), 1)
+        for context, budgets in ((256, (64, 128)), (1024, (64, 128, 256, 512)))
+        for budget in budgets
+    ),
+)
+RESULTS = {
+    "perplexity": EVAL,
+    "tasks": TASKS,
+    "throughput": BENCH,
+    "agreement": AGREE,
+    "policies": BUDGETS,
+}
 
 
 def with_costs(trace: Trace, seed: int = 0) -> Trace:
@@ -100,5 +150,9 @@ def draw_kind(
     given = samples if reads in ("trace", "either") else []
     if kind == "cost":
         given = [(with_costs(trace), words) for trace, words in given]
+    if kind == "policy-maps":
+        first = given[0][0]
+        other = replace(first, meta=replace(first.meta, policy="h2o", budget=9))
+        given = [*given, (other, ())]
     results = [RESULTS[kind]] if reads == "results" else []
     return draw(kind, given, page, options, results=results, **facts)

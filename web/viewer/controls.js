@@ -1,10 +1,14 @@
 // The parts of the view and their order on the page.
 
 import { choice, filters } from "./choices.js";
+import { buildDial } from "./dial.js";
 import { button, group, node } from "./dom.js";
+import { buildLine } from "./line.js";
 import { showPlay } from "./play_button.js";
+import { buildShare } from "./share.js";
 import { TextPanel } from "./text.js";
 import { tiles } from "./tiles.js";
+import { buildWritten } from "./written.js";
 
 const KEYS = [
   ["← →", "step"],
@@ -30,6 +34,10 @@ export function build(view) {
   view.spoken.setAttribute("role", "status");
   view.choices = {};
   view.text = new TextPanel(view);
+  buildLine(view);
+  buildDial(view);
+  buildWritten(view);
+  buildShare(view);
   view.story = node("div", "story");
   view.findings = group("group", "findings", "What happened in this run");
   view.keys = node("div", "keys");
@@ -38,8 +46,8 @@ export function build(view) {
   const hints = node("span", "hints");
   for (const [key, does] of KEYS) hints.append(node("kbd", "", key), ` ${does}  `);
   box.append(
-    ...[view.notice, view.summary, view.spoken, above(view), view.text.box, view.keys],
-    ...[view.findings, view.story, tiles(view), view.stage, filters(view)],
+    ...[view.notice, view.summary, view.spoken, view.line, above(view), view.text.box, view.keys],
+    ...[view.findings, view.story, view.written, tiles(view), view.stage, filters(view)],
     node("div", "foot", view.label, hints),
   );
   view.root.append(box);
@@ -58,20 +66,14 @@ function above(view) {
     else view.box.requestFullscreen();
   });
   view.full.hidden = !document.fullscreenEnabled;
-  const more = ["grain", "density", "arcs", "speed"].map((key) => choice(view, key)),
-    panel = node("div", "", ...more),
-    [text, colour, life] = ["text", "colour", "life"].map((key) => choice(view, key)),
-    tools = node("div", "tools", text, colour, life, view.newest),
+  const keys = ["colour", "life", "grain", "density", "arcs", "speed"],
+    panel = node("div", "", ...keys.map((key) => choice(view, key))),
+    tools = node("div", "tools", choice(view, "text"), view.dial, view.newest),
     display = node("details", "display", node("summary", "", "display"), panel);
-  // Where there is no room for a row of choices, all but the first are behind "display".
-  view.fold = (narrow) => {
-    if (narrow) panel.prepend(colour, life);
-    else text.after(colour, life);
-  };
   display.addEventListener("keydown", (e) => {
     if (e.key === "Escape") display.open = false;
   });
-  return node("div", "bar", tools, node("div", "tools", display, view.full));
+  return node("div", "bar", tools, node("div", "tools", view.share, display, view.full));
 }
 
 function buildStage(view) {

@@ -3,6 +3,7 @@
 import { write } from "./dom.js";
 import { everyAt } from "./every.js";
 import { rowAt } from "./rows.js";
+import { openWritten } from "./written.js";
 
 export function listen(view) {
   const { canvas, scrub } = view;
@@ -173,6 +174,7 @@ export function onKey(view, event) {
     Enter: () => view.pick(state.step),
     Escape: () => {
       view.hover = null;
+      openWritten(view, -1);
       view.pick(-1, true);
     },
     "+": () => view.zoom(1.5, centre),

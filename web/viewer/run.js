@@ -17,6 +17,20 @@ function array(base64, Type) {
   return new Type(bytes.buffer);
 }
 
+/** The dial's settings; the run's own one is the run itself. */
+const withOwn = (p) =>
+  p.dial.settings.map((setting, i) =>
+    i === p.dial.at
+      ? {
+          ...setting,
+          death: p.death,
+          margin: p.margin,
+          logprob: p.logprob,
+          allocated: p.memory.kv_bytes_held,
+        }
+      : setting,
+  );
+
 export function unpack(p) {
   const T = p.tokens,
     L = p.layers,
@@ -33,6 +47,13 @@ export function unpack(p) {
     dimmed: !!p.dimmed,
     memory: p.memory || {},
     speed: p.speed || {},
+    allocated: p.memory?.kv_bytes_held,
+    line: p.line || "",
+    dial: p.dial?.settings ? { ...p.dial, settings: withOwn(p) } : null,
+    turned: p.dial?.at,
+    written: p.written || {},
+    link: p.link || null,
+    model: p.model || "",
     label: p.label || "",
     machine: p.machine || "",
     nearTie: p.near_tie,
@@ -48,6 +69,11 @@ export function unpack(p) {
     words: array(p.words, Int32Array),
     wordPos: array(p.word_pos, Uint8Array),
   };
+  // The deaths of the run itself, whatever the dial shows.
+  run.ran = run.death;
+  // What the same tokens cost with nothing dropped, where somebody has read them so.
+  const off = run.dial?.settings.find(({ shift, death }) => shift === null && death);
+  run.full = off ? array(off.logprob, Float32Array) : null;
   run.wordOf = new Int32Array(T).fill(-1);
   for (let w = 0; w < run.wordPos.length; w++) {
     for (let j = run.words[4 * w + 2]; j <= run.words[4 * w + 3]; j++)
@@ -57,7 +83,14 @@ export function unpack(p) {
   run.group = new Uint8Array(T);
   for (let j = 0; j < T; j++)
     run.group[j] = run.wordOf[j] < 0 ? 5 : run.posGroup[run.wordPos[run.wordOf[j]]];
-  // Drops by (layer, step): order[first[l*(Q+1)+t] .. first[l*(Q+1)+t+1]] are the tokens dropped then.
+  sortDrops(run);
+  return run;
+}
+
+/** Drops by (layer, step), for `dropped`. */
+function sortDrops(run) {
+  const { L, T, Q } = run;
+  // order[first[l*(Q+1)+t] .. first[l*(Q+1)+t+1]] are the tokens dropped then.
   run.first = new Int32Array(L * (Q + 1) + 1);
   run.order = new Int32Array(L * T);
   for (let l = 0, at = 0; l < L; l++) {
@@ -71,7 +104,15 @@ export function unpack(p) {
     }
     for (let j = 0; j < T; j++) run.order[count[Math.min(Q, run.death[l * T + j])]++] = j;
   }
-  return run;
+}
+
+/** The same tokens under other deaths: a setting of the dial. */
+export function reread(run, { death, margin, logprob, allocated }) {
+  run.death = array(death, Int32Array);
+  run.margin = array(margin, Float32Array);
+  run.logprob = array(logprob, Float32Array);
+  run.allocated = allocated;
+  sortDrops(run);
 }
 
 /** The tokens that layer l dropped at step t. */

@@ -40,7 +40,8 @@ export function layout(view) {
   geo.life = arcs ? geo.arc + geo.arcH + 44 : geo.pos + geo.posH + 40;
   geo.lifeH = geo.grid ? geo.grid.height : narrow ? 170 : 220;
   geo.mem = geo.life + geo.lifeH + 42;
-  geo.H = geo.mem + geo.memH + 10;
+  // In a frame of another page the picture ends below the parts of speech.
+  geo.H = view.options.embed ? geo.pos + geo.posH + 4 : geo.mem + geo.memH + 10;
   view.geo = geo;
   const w = Math.round(W * ratio),
     h = Math.round(geo.H * ratio);

@@ -1,13 +1,14 @@
 // What is said in words: the story of a token, or of a step.
 
-import { node } from "./dom.js";
+import { button, node } from "./dom.js";
 import { dropped } from "./run.js";
 import { plural } from "./values.js";
 import { link, list, quote, speech } from "./words.js";
+import { isWritten, openWritten } from "./written.js";
 
 export function drawStory(view) {
   const { run, state } = view,
-    key = `${run.id}|${run.T}|${state.step}|${state.layer}|${state.token}|${run.wordPos.length}`;
+    key = `${run.id}|${run.T}|${state.step}|${state.layer}|${state.token}|${run.wordPos.length}|${state.open}`;
   if (key === view.told || !run.Q) return;
   view.told = key;
   view.story.replaceChildren(
@@ -52,7 +53,14 @@ function tokenStory(view, j) {
   if (gone.length > 3) out.push(`; and in ${gone.length - 3} more`);
   if (gone.length) out.push(". ");
   out.push(`At step ${s} held in ${L - gone.length} of ${L} layers. `);
-  return [...out, ...reverse(view, j)];
+  return [...out, ...reverse(view, j), ...howWritten(view, j)];
+}
+
+/** The way to what each layer held when the model wrote token j. */
+function howWritten(view, j) {
+  if (!isWritten(view.run, j) || view.state.open === j) return [];
+  const b = button("What did it know when it wrote this?", "tok", () => openWritten(view, j));
+  return [" ", b];
 }
 
 /** The other way round: what was dropped when token j was read. */

@@ -9,6 +9,7 @@ import { dress, layersOf, markTokens, partState, unitState } from "./dress.js";
 import { onKey } from "./hands.js";
 import { cut } from "./units.js";
 import { clamp, search } from "./values.js";
+import { openWritten } from "./written.js";
 
 /** So many units are dressed in a frame beside those in sight. */
 const SLICE = 600;
@@ -203,7 +204,9 @@ export class TextPanel {
       };
     box.addEventListener("click", (e) => {
       const j = word(e);
-      if (j >= 0) view.pick(j);
+      if (j < 0) return;
+      view.pick(j);
+      openWritten(view, view.state.token);
     });
     box.addEventListener("pointermove", (e) => {
       const j = word(e),

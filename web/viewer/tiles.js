@@ -7,13 +7,15 @@ import { bytes, clamp, percent } from "./values.js";
 const DEFINITIONS = {
   dropped:
     "Share of the tokens read before this one that can no longer be attended to, mean over layers; then the range from the layer that keeps most to the one that keeps least.",
-  "KV live, dense, allocated":
-    "Live: keys and values that can still be attended to at this step. Dense: those of a model that forgets nothing. Allocated: what the cache holds for them, its own keys and spare rows included, known at the last step read.",
-  "tok/s":
-    "Writing: tokens generated a second, as the run goes and in the mean. Reading: tokens of your text by the time to the first new token, with the model already loaded.",
-  "first token":
-    "From beginning to read your text to the first new token; and the resident memory of the whole process where the run is live.",
+  "memory of keys and values (KV)":
+    "Live: what can still be attended to at this step. Dense: what a model that forgets nothing holds. Allocated: what the cache keeps for them, its own keys and spare rows included, known at the last step read. Process: the resident memory of the whole program, of a run that is live.",
+  perplexity:
+    "Of your text up to this step (not of what the model wrote): the exponential of its mean surprise a token. Beside it, where the run was read with nothing dropped too, how many times that.",
+  speed:
+    "Writing: tokens generated a second. Reading: tokens of your text by the seconds spent reading it. First token: from the begin of reading to the first new token, the model already loaded. Of a saved run: as it was recorded, on the machine that the last line names.",
 };
+/** Tokens of the text before a perplexity says anything. */
+const ENOUGH = 8;
 
 export function tiles(view) {
   const tile = (meter) => {
@@ -25,7 +27,7 @@ export function tiles(view) {
       bar = meter ? node("div", "meter", under, over) : node("div", "meter plain");
     return { box: node("div", "tile", value, unit, bar, note), value, unit, note, over, under };
   };
-  view.tile = { dropped: tile(true), memory: tile(true), speed: tile(), first: tile() };
+  view.tile = { dropped: tile(true), memory: tile(true), perplexity: tile(), speed: tile() };
   const what = node("summary", "", "?"),
     list = node("dl");
   what.setAttribute("aria-label", "What these counters mean");
@@ -52,31 +54,57 @@ export function drawTiles(view) {
   if (!run.Q) return;
   drawDropped(view);
   drawMemory(view);
-  const { now, mean, first, process } = run.speed,
-    rate = (v) => (v > 0 ? (v >= 100 ? v.toFixed(0) : v.toFixed(1)) : "–"),
-    reading = first > 0 && run.prompt ? `reading ${rate(run.prompt / first)} tok/s` : "",
-    wrote = run.running && mean > 0 ? `mean ${rate(mean)}` : "";
-  const rated = run.running ? now : mean;
+  drawPerplexity(view);
+  drawSpeed(view);
+}
+
+const rate = (v) => (v > 0 ? `${v >= 100 ? v.toFixed(0) : v.toFixed(1)} tok/s` : "–");
+const wait = (s) => (s < 1 ? `${(1000 * s).toFixed(0)} ms` : `${s.toFixed(2)} s`);
+
+function drawSpeed({ run, tile: { speed } }) {
+  const { now, mean, first, read } = run.speed,
+    reading = read > 0 ? `reading ${rate(read)}` : "",
+    toFirst = first > 0 ? `first token ${wait(first)}` : "";
+  if (run.running && run.Q < run.prompt)
+    put(speed, rate(read), read > 0 ? "reading now" : "not known yet", "not writing yet");
+  else if (run.running)
+    put(
+      speed,
+      rate(now),
+      now > 0 ? "writing now" : "not writing yet",
+      [mean > 0 ? `mean ${rate(mean)}` : "", reading, toFirst].filter(Boolean).join(" · "),
+    );
+  else
+    put(
+      speed,
+      rate(mean),
+      mean > 0 ? "writing" : "no speed recorded",
+      [reading, toFirst].filter(Boolean).join(" · "),
+    );
+}
+
+/** exp of the mean surprise of tokens 1..step, of those that the reader gave. */
+function perplexity(logprob, end) {
+  let sum = 0,
+    n = 0;
+  for (let j = 1; j < end; j++)
+    if (!Number.isNaN(logprob[j])) {
+      sum -= logprob[j];
+      n++;
+    }
+  return n >= ENOUGH ? Math.exp(sum / n) : Number.NaN;
+}
+
+function drawPerplexity({ run, state: { step }, tile }) {
+  const end = Math.min(step + 1, run.prompt),
+    here = perplexity(run.logprob, end),
+    all = run.full ? perplexity(run.full, end) : Number.NaN,
+    ratio = here / all;
   put(
-    view.tile.speed,
-    rated > 0 || run.running ? `${rate(rated)} tok/s` : "–",
-    rated > 0
-      ? run.running
-        ? "writing now"
-        : "writing"
-      : run.running
-        ? "not writing yet"
-        : "no speed recorded",
-    [wrote, reading, run.running || !mean ? "" : run.machine && `on ${run.machine}`]
-      .filter(Boolean)
-      .join(" · "),
-  );
-  const wait = first < 1 ? `${(1000 * first).toFixed(0)} ms` : `${(first || 0).toFixed(2)} s`;
-  put(
-    view.tile.first,
-    first > 0 ? wait : "–",
-    "to the first token",
-    process ? `${bytes(process)} whole process` : first > 0 && !run.running ? "as recorded" : "",
+    tile.perplexity,
+    here > 0 ? here.toFixed(here < 100 ? 1 : 0) : "–",
+    here > 0 ? "perplexity" : "perplexity: too few tokens yet",
+    ratio > 0 ? `${ratio.toFixed(2)} times that with nothing dropped` : "of your text so far",
   );
 }
 
@@ -101,15 +129,20 @@ function drawDropped({ run: { L, Q }, state: { step }, whole, tile: { dropped } 
 }
 
 function drawMemory({ run, state: { step }, whole, tile: { memory } }) {
-  const { kv_bytes_per_entry: entry, kv_bytes_held: allocated } = run.memory,
+  const { kv_bytes_per_entry: entry } = run.memory,
     live = whole.total[step] * entry,
     dense = run.L * (step + 1) * entry,
-    known = step === run.Q - 1 && allocated > 0;
+    known = step === run.Q - 1 && run.allocated > 0;
   put(
     memory,
     bytes(live),
     `KV live of ${bytes(dense)} dense`,
-    known ? `${bytes(allocated)} allocated` : "",
+    [
+      known ? `${bytes(run.allocated)} allocated` : "",
+      run.speed.process ? `process ${bytes(run.speed.process)}` : "",
+    ]
+      .filter(Boolean)
+      .join(" · "),
   );
-  fill(memory, live / dense, known ? allocated / dense : 0);
+  fill(memory, live / dense, known ? run.allocated / dense : 0);
 }

@@ -10,6 +10,7 @@ import { advance, begin, play, stop } from "./film.js";
 import { listen } from "./hands.js";
 import { take } from "./intake.js";
 import { drawLegend } from "./legend.js";
+import { drawLine } from "./line.js";
 import { Pixels } from "./pixels.js";
 import { drawScrub, drawStage, layout, paint } from "./stage.js";
 import { drawStory } from "./story.js";
@@ -33,6 +34,8 @@ const FIRST = {
   groups: 0,
   follow: true,
   placed: null,
+  open: -1,
+  shift: undefined,
 };
 
 export class View {
@@ -53,7 +56,6 @@ export class View {
     this.resize = new ResizeObserver(() => {
       this.width = this.canvas.clientWidth;
       const narrow = this.box.clientWidth < 640;
-      if (narrow !== this.box.hasAttribute("data-narrow")) this.fold(narrow);
       this.box.toggleAttribute("data-narrow", narrow);
       this.refit();
     });
@@ -236,6 +238,7 @@ export class View {
     this.stale = false;
     // The canvas first: setting its font after the page has changed would work out all styles at once.
     drawStage(this);
+    drawLine(this);
     drawTiles(this);
     this.text.draw();
     drawStory(this);

@@ -21,6 +21,10 @@ def _origin(subject: Subject) -> tuple[str, ...]:
     if not subject.samples:
         return tuple(_source_of(results) for results in subject.results)
     meta, traces = subject.trace.meta, subject.traces
+    # Runs of one text under several policies are one text.
+    if len({trace.meta.policy or "gates" for trace in traces}) > 1:
+        traces = traces[:1]
+    texts = len(traces)
     context = max(trace.tokens for trace in traces)
     limit = f" (the model's limit is {meta.context})" if meta.context else ""
     prompt = sum(trace.prompt_tokens for trace in traces)
@@ -28,7 +32,7 @@ def _origin(subject: Subject) -> tuple[str, ...]:
     return (
         f"Model {meta.model}, weights sha256 {meta.weights_sha256[:12]}, gate shift "
         f"{meta.gate_shift:g}, {meta.dtype}.",
-        f"{counted(len(traces), 'text')}: {prompt:,} prompt and {generated:,} generated tokens, "
+        f"{counted(texts, 'text')}: {prompt:,} prompt and {generated:,} generated tokens, "
         f"context up to {context:,} tokens{limit}.",
         f"Choice of text: {subject.chosen.rstrip('.')}."
         if subject.chosen

@@ -97,7 +97,8 @@ def rows(axes: Axes, table: pd.DataFrame, value: str, page: Page, counts: str = 
     """One row per group of ``table``: ``value``, its interval, its count; blank where it is nan."""
     place: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "va": "center"}
     for y, row in enumerate(table.to_dict("records")):
-        group = group_of(str(row["group"]))
+        name = str(row["group"])
+        group = name if name in GROUPS else group_of(name)
         blank = not np.isfinite(row[value])
         if not blank:
             colour = group_colour(group, page)
@@ -126,7 +127,7 @@ def rows(axes: Axes, table: pd.DataFrame, value: str, page: Page, counts: str = 
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", lw=0.3, color="#dddddd")
     axes.set_axisbelow(True)
-    groups = [group_of(str(tag)) for tag in table["group"]]
+    groups = [name if name in GROUPS else group_of(name) for name in map(str, table["group"])]
     for y in range(1, len(groups)):
         if groups[y] != groups[y - 1]:
             axes.axhline(y - 0.5, color="#c9ccd1", lw=0.4)

@@ -8,60 +8,140 @@ from typing import Any
 
 import streamlit as st
 
+from dcp.trace import Trace
+from dcp.ui.explore.arrivals import arrive, go_to_place, link_of
+from dcp.ui.explore.asks import answers, ask_dial, ask_written, waiting
 from dcp.ui.explore.component import linked_view
+from dcp.ui.explore.controls import generate
 from dcp.ui.explore.plain_view import plain_view
-from dcp.ui.follow import follow_run
+from dcp.ui.follow import WATCHING, every, follow_run
 from dcp.ui.links import point
+from dcp.ui.services import models
 from dcp.ui.session import Session
+from dcp.ui.settings import Settings
+from dcp.ui.tour import may_begin, toured
 from dcp.ui.worker import Status
-from dcp.viewer.payload import Speed, payload
+from dcp.viewer.payload import Speed, machine_of, payload
 
-__all__ = ["EVERY", "progress", "watch"]
+__all__ = ["progress", "watch"]
 
-_ASKED, _KNOWN = "view asked", "view known"
-
-EVERY = 0.25
-"""Seconds between two looks at a run."""
+_ASKED, _KNOWN, _LAST, _GREETED = "view asked", "view known", "view shows", "view greeted"
+_SMALL = 5e7
 
 
-def watch(session: Session) -> None:
-    """Show the trace; while a run is on, update it every ``EVERY`` seconds."""
-    st.fragment(_look, run_every=EVERY if session.work.job is not None else None)(session)
+def watch(session: Session, limits: Settings) -> None:
+    """Show the trace; while a run or a question about it is on, look again and again."""
+    busy = _busy(session)
+    st.fragment(_look, run_every=(every(session) or WATCHING) if busy else None)(
+        session, limits, busy
+    )
 
 
-def _look(session: Session) -> None:
-    shown = session.shown
+def _busy(session: Session) -> bool:
+    return session.work.job is not None or waiting(session)
+
+
+def _look(session: Session, limits: Settings, busy: bool) -> None:
+    # Polling begins with a run or a question, and ends with the answer; so does a tour that waited.
+    if _busy(session) != busy or st.session_state.pop(_GREETED, False):
+        st.rerun()
     if session.work.job is None:
-        _line(shown.note)
-        if shown.trace is not None:
-            at = _place(session)
-            # Whoever comes with a link to a step wants to see that step, not a film.
-            play = shown.origin == "sample" and session.place.step is None
-            data = payload(shown.trace, shown.words, run_id=shown.key, at=at, play=play)
-            if not linked_view(data, "view", partial(_went, session)):
-                plain_view(shown.trace)
+        _settled(session, limits)
+    else:
+        _running(session)
+
+
+def _settled(session: Session, limits: Settings) -> None:
+    shown = session.shown
+    if shown.trace is None:
+        st.caption(shown.note)
         return
+    if shown.origin == "run":
+        go_to_place(session)
+    found = answers(session, shown.trace)
+    data = payload(
+        shown.trace,
+        shown.words,
+        run_id=shown.key,
+        at=_place(session),
+        # Whoever comes with a link to a step wants to see that step, not a film.
+        play=shown.origin == "sample" and session.place.step is None,
+        line=found["written"]["problem"] or _about(session, shown.trace),
+        dial=found["dial"],
+        written=found["written"],
+        link=link_of(session, shown.trace),
+    )
+    data["toured"] = toured()
+    st.session_state[_LAST] = shown.key
+    drawn = linked_view(
+        data,
+        "view",
+        partial(_went, session),
+        partial(ask_dial, session, limits),
+        partial(ask_written, session, limits),
+        partial(_greet, session, limits),
+    )
+    if not drawn:
+        st.caption(shown.note)
+        plain_view(shown.trace)
+
+
+def _running(session: Session) -> None:
     status = follow_run(session)
-    _line(progress(status, session.work.planned))
+    line = progress(status, session.work.planned)
     if status.trace is not None:
         prompt = status.trace.prompt_tokens
         data = payload(
             status.trace,
             status.words,
-            run_id=shown.key,
+            run_id=session.shown.key,
             running=status.active,
             planned=prompt + session.work.planned,
             speed=_speed(status.counters),
+            line=line,
         )
+        st.session_state[_LAST] = session.shown.key
         linked_view(data, "view")
-    elif shown.trace is not None:
-        before = payload(shown.trace, shown.words, run_id="before", dimmed=True)
+    elif session.shown.trace is not None:
+        # As it was left, and pale: under its own name, so that the view does not move.
+        before = payload(
+            session.shown.trace,
+            session.shown.words,
+            run_id=st.session_state.get(_LAST, "before"),
+            dimmed=True,
+            line=line,
+        )
         linked_view(before, "view")
+    else:
+        st.caption(line)
+
+
+def _greet(session: Session, limits: Settings, said: Mapping[str, Any]) -> None:
+    """The page has arrived in a browser: a link's run begins, or the tour may."""
+    st.session_state[_GREETED] = True
+    link = said.get("link")
+    if isinstance(link, Mapping) and session.shown.origin == "sample":
+        arrive(session, limits, link, partial(generate, session, limits))
+    may_begin(bool(said.get("toured")) or bool(link))
+
+
+def _about(session: Session, trace: Trace) -> str:
+    """The line over a settled run: what it is, where it was timed, why a small model babbles."""
+    parts = [session.shown.note]
+    if session.shown.origin != "run" and trace.meta.tokens_per_second:
+        parts.append(f"Its speeds were recorded on {machine_of(trace)}.")
+    size = next((m.parameters for m in models() if m.name == trace.meta.model), None)
+    if size is not None and size < _SMALL and trace.prompt_tokens < trace.tokens:
+        parts.append(
+            f"It writes grammar without sense: {trace.meta.model} has {size / 1e6:.1f} million "
+            "parameters, a thousandth of a chat model's."
+        )
+    return " ".join(parts)
 
 
 def _went(session: Session, place: Mapping[str, int | None]) -> None:
     """The reader moved the view: keep the place, and do not send it back."""
-    session.place.token = place["token"]
+    session.place.token = place["token"] if session.has("token", place["token"]) else None
     point(session, layer=place["layer"], step=place["step"])
     st.session_state[_KNOWN] = _where(session)
 
@@ -80,22 +160,19 @@ def _where(session: Session) -> dict[str, int | None]:
     return {"layer": session.place.layer, "step": session.place.step, "token": session.place.token}
 
 
-def _line(text: str) -> None:
-    with st.container(key="line"):
-        st.caption(text)
-
-
 def progress(status: Status, planned: int) -> str:
     """One line that says how far a run of ``planned`` new tokens is."""
     if status.state == "queued":
         runs = "1 run" if status.ahead == 1 else f"{status.ahead} runs"
         return f"Waiting in line: {runs} before yours." if status.ahead else "You are next."
     if status.trace is None:
-        return "Loading the model and reading your text."
+        return "Loading the model."
     if not status.active:
         return f"{status.message or 'Written.'} Naming the parts of speech."
-    new = status.trace.tokens - status.trace.prompt_tokens
-    return f"Writing: {max(0, new)} of {planned} tokens."
+    trace = status.trace
+    if trace.n_queries < trace.prompt_tokens:
+        return f"Reading your text: {trace.n_queries} of {trace.prompt_tokens} tokens."
+    return f"Writing: {trace.tokens - trace.prompt_tokens} of {planned} tokens."
 
 
 def _speed(counters: Any) -> Speed:
