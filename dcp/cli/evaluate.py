@@ -9,20 +9,18 @@ Always the hard gates.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from dcp.cli.budgets import SHOWN, add_budget, check_budget, gated, rows_of, windows_of
 from dcp.cli.parser import add_json, add_model, count, number
+from dcp.cli.tasks import named, rows_of_tasks
 from dcp.cli.terminal import notes, print_json, print_table
 from dcp.errors import RequestError
 
 if TYPE_CHECKING:
-    from dcp.evaluate.tasks import Task
     from dcp.model.registry import OpenModel
 
 __all__ = ["add_arguments", "run"]
@@ -119,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     for opened in (model, baseline):
         if opened is not None:
             to_device(opened.loaded, args.device)
-    rows = (_tasks if args.task else _perplexity)(args, model, baseline, shifts)
+    rows = (rows_of_tasks if args.task else _perplexity)(args, model, baseline, shifts)
     if args.json:
         print_json(rows)
     elif args.budget:
@@ -144,7 +142,7 @@ def _perplexity(
     from dcp.policies.registry import policy_of
 
     if args.budget:
-        given = {**_named(model), "baseline": baseline.info.name if baseline else None}
+        given = {**named(model), "baseline": baseline.info.name if baseline else None}
         return [{**row, **given} for row in rows_of(args, model, baseline)]
     names = () if args.policies is None else args.policies or ("window", "strided", "sink")
     for name in names:
@@ -159,9 +157,9 @@ def _perplexity(
         for layers in args.layer_budgets
     ]
     windows, contexts = windows_of(args, model)
-    named = {**_named(model), "baseline": baseline.info.name if baseline else None}
+    given = {**named(model), "baseline": baseline.info.name if baseline else None}
     return [
-        {**asdict(result), **named}
+        {**asdict(result), **given}
         for context in contexts
         for result in evaluate(
             model.loaded,
@@ -172,67 +170,3 @@ def _perplexity(
             progress=notes("eval"),
         )
     ]
-
-
-def _tasks(
-    args: argparse.Namespace, model: OpenModel, baseline: OpenModel | None, shifts: list[float]
-) -> list[dict[str, Any]]:
-    from dcp.evaluate.tasks import read_task
-
-    # All files are read before the first is scored.
-    tasks: list[_Task] = [
-        _OTHERS.get(name) or partial(_choices, read_task(name, args.data, args.limit))
-        for name in args.task
-    ]
-    arms: list[tuple[OpenModel, list[float | None]]] = [(model, [*shifts])]
-    if baseline is not None:
-        arms.append((baseline, [None]))
-    return [
-        {**asdict(result), **_named(arm)}
-        for of_task in tasks
-        for arm, settings in arms
-        for result in of_task(args, arm, settings)
-    ]
-
-
-def _choices(
-    task: Task, _: argparse.Namespace, arm: OpenModel, settings: list[float | None]
-) -> list[Any]:
-    from dcp.evaluate.task_score import evaluate_task
-
-    return [*evaluate_task(arm.loaded, arm.tokenizer, task, settings, progress=notes("eval"))]
-
-
-def _passkey(args: argparse.Namespace, arm: OpenModel, settings: list[float | None]) -> list[Any]:
-    from dcp.evaluate.passkey import evaluate_passkey
-
-    contexts, keys = args.context or [arm.info.context], args.limit or 10
-    return evaluate_passkey(
-        arm.loaded, arm.tokenizer, contexts, settings, keys=keys, progress=notes("eval")
-    )
-
-
-def _wikitext(args: argparse.Namespace, arm: OpenModel, settings: list[float | None]) -> list[Any]:
-    from dcp.evaluate.wikitext import evaluate_wikitext, read_wikitext
-
-    articles = read_wikitext(_first(args.data, "wikitext2-test.txt"), args.limit)
-    return [
-        result
-        for context in args.context or [arm.info.context]
-        for result in evaluate_wikitext(
-            arm.loaded, arm.tokenizer, articles, context, settings, progress=notes("eval")
-        )
-    ]
-
-
-def _first(folder: Path, name: str) -> Path:
-    plain = folder / name
-    return plain if plain.exists() else folder / f"{name}.xz"
-
-
-_Task: TypeAlias = "Callable[[argparse.Namespace, OpenModel, list[float | None]], list[Any]]"
-_OTHERS: dict[str, _Task] = {"passkey": _passkey, "wikitext2": _wikitext}
-
-
-def _named(opened: OpenModel) -> dict[str, Any]:
-    return {"model": opened.info.name, "weights_sha256": opened.loaded.weights_sha256}

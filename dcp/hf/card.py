@@ -15,6 +15,8 @@ __all__ = ["card_of"]
 PAPER = "https://arxiv.org/abs/2305.15805"
 _TAGS = ("dynamic-context-pruning", "custom_generate", "kv-cache", "interpretability")
 _RULE = "---\n"
+# What follows it was written here, and is written anew.
+_OURS = "<!-- dcp export -->"
 
 
 def card_of(name: str, gates: GateConfig, card: str, hub_id: str | None) -> str:
@@ -24,7 +26,7 @@ def card_of(name: str, gates: GateConfig, card: str, hub_id: str | None) -> str:
     """
     from huggingface_hub import ModelCardData
 
-    given, body = _split(card)
+    given, body = _split(card.partition(_OURS)[0])
     base = given.pop("base_model", None) or (gates.base.hub if gates.base else None)
     tags = [*dict.fromkeys([*map(str, given.pop("tags", None) or ()), *_TAGS, "arxiv:2305.15805"])]
     for taken in ("library_name", "model_name", "model-index", "eval_results"):
@@ -117,7 +119,8 @@ def _use(gates: GateConfig, hub_id: str | None) -> str:
     # A number of two digits that the calibration surely covers.
     if dial and max(dial) - min(dial) > 0.02:
         setting = f", sparsity={(min(dial) + max(dial)) / 2:.2f}"
-    return f"""## In transformers
+    return f"""{_OURS}
+## In transformers
 
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer

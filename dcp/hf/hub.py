@@ -95,6 +95,10 @@ def write(repository: Repository, folder: Path) -> int:
         if any(path.name != ".git" for path in there) and not (folder / _MARK).is_file():
             raise RequestError(f"{folder} holds other files: name a new or an empty folder")
         size = 0
+        # Of a former export: files that this one has not.
+        for old in {*folder.glob("*.safetensors"), *(folder / name for name in (*_COPIED, _INDEX))}:
+            if old.name not in repository.copied and old.name not in repository.written:
+                old.unlink(missing_ok=True)
         for name, text in repository.written.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")

@@ -42,6 +42,8 @@ def trace(
     rows = state.rows
     if not 0 <= row < len(rows.ids):
         raise RequestError(f"there is no sequence {row}: the last call had {len(rows.ids)}")
+    if rows.reading:
+        raise RequestError("the last call was cut off in the middle: call the model again")
     ids = rows.ids[row]
     count = len(ids)
     backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -60,8 +62,9 @@ def trace(
     if state.gates is not None:
         known = rows.margin[row][:, :count]
         margin = np.where(death != ALIVE, known, margin).astype(np.float32)
-    logprob = np.minimum(np.asarray(rows.scores[row], np.float32), 0)
-    logprob[:1] = np.nan
+    logprob = np.full(count, np.nan, np.float32)
+    # A model without a head scores nothing.
+    logprob[1 : len(rows.scores[row])] = np.minimum(rows.scores[row][1:], 0)
     prompt = count if prompt_tokens is None else prompt_tokens
     memory, config = rows.cache.memory(row), state.config
     shape = (config.kv_heads, config.head_dim, rows.dtype)

@@ -100,7 +100,8 @@ class Rows:
     def start(self, prompts: Sequence[int], dtype: torch.dtype) -> None:
         """Make room for ``len(prompts)`` sequences, whose prompts have so many tokens."""
         self._prompts, self.dtype = list(prompts), dtype
-        self._cache = self.home.make(self._prompts, dtype)
+        with torch.inference_mode():
+            self._cache = self.home.make(self._prompts, dtype)
         self.ids = [[] for _ in prompts]
         self.scores = [[] for _ in prompts]
         shape = (self.home.layers, self.home.context)
@@ -180,6 +181,7 @@ class Rows:
         for row, places in enumerate(self._places):
             scores, ids = self.scores[row], self.ids[row]
             begun = len(ids) - len(places)
+            scores += [math.nan] * (begun - len(scores))
             # The first token just read was foretold by the call before, the others by this one.
             for at in range(len(scores), len(ids)):
                 before = int(places[at - begun - 1]) - (length - kept) if at > begun else None
@@ -201,9 +203,10 @@ class Rows:
         if self._cache is None:
             return
         prompts = [self._prompts[row] for row in rows]
-        made = self.home.make(prompts, self.dtype)
-        for new, old in enumerate(rows):
-            made.copy_row(new, self._cache, old)
+        with torch.inference_mode():
+            made = self.home.make(prompts, self.dtype)
+            for new, old in enumerate(rows):
+                made.copy_row(new, self._cache, old)
         self._cache, self._prompts = made, prompts
         self.ids = [list(self.ids[row]) for row in rows]
         self.scores = [list(self.scores[row]) for row in rows]

@@ -43,6 +43,12 @@ def save_cache(model: PreTrainedModel, cache: Cache, path: str | os.PathLike[str
         raise RequestError("this is no cache of a pruned model: make one with dcp.hf.cache(model)")
     if state.policy != "gates" or state.budget is not None:
         raise RequestError("only a cache of the gates alone can be saved, not one of a policy")
+    if not hasattr(rows.cache, "rows"):
+        raise RequestError("rows on a GPU are not saved: prune with impl='cpu', and read it again")
+    if rows.reading:
+        raise RequestError(
+            "the last call on this cache was cut off in the middle: nothing is saved"
+        )
     tensors: dict[str, torch.Tensor] = {}
     for row, death in enumerate(rows.death):
         tensors[f"{row}.ids"] = torch.tensor(rows.ids[row], dtype=torch.int64)
@@ -93,6 +99,8 @@ def load_cache(model: PreTrainedModel, path: str | os.PathLike[str]) -> Cache:
         )
     rows = Rows(state.home)
     try:
+        if state.impl == "triton":
+            raise RequestError("rows are not loaded onto a GPU: prune with impl='cpu'")
         rows.start([len(found[f"{row}.ids"]) for row in range(batch)], model.dtype)
         for row in range(batch):
             rows.ids[row] = found[f"{row}.ids"].tolist()

@@ -17,6 +17,7 @@ from dcp.kernels.gates import Gates
 from dcp.model.cached import CachedAttention
 from dcp.model.config import ModelConfig
 from dcp.model.evicting import EvictingAttention
+from dcp.model.paged import PagedAttention
 from dcp.policies.registry import policy_of
 from dcp.policies.rule import Setup, uniform_budget
 
@@ -28,7 +29,7 @@ __all__ = ["MARK", "Call", "Pruning", "pruning_of", "weights_hash"]
 MARK = "_dcp_pruning"
 """The attribute of a model that holds its `Pruning`."""
 
-_CHUNK = 128
+_CHUNK, _CHUNK_ON_GPU = 128, 1024
 
 
 @dataclass(eq=False)
@@ -44,6 +45,7 @@ class Pruning:
     """What is added to one model while it forgets.
 
     attention  the attention that the model had before
+    impl       whose kernels; its rows lie on ``device``
     calls      forwards under way, by the thread that makes them
     rows       those of the last call, for a trace
     """
@@ -56,6 +58,8 @@ class Pruning:
     settings: Mapping[str, str | float | int]
     attention: str
     name: str
+    impl: str = "cpu"
+    device: str = "cpu"
     hooks: list[Any] = field(default_factory=list)
     calls: dict[int, Call] = field(default_factory=dict)
     rows: Rows | None = None
@@ -63,9 +67,11 @@ class Pruning:
     home: Home = field(init=False)
 
     def __post_init__(self) -> None:
+        chunk = _CHUNK if self.device == "cpu" else _CHUNK_ON_GPU
         self.home = Home(
-            self._empty_cache, self.config.layers, self.config.context, torch.device("cpu"), _CHUNK
-        )
+            self._empty_cache, self.config.layers, self.config.context,
+            torch.device(self.device), chunk,
+        )  # fmt: skip
 
     @property
     def evicts(self) -> bool:
@@ -83,7 +89,9 @@ class Pruning:
             "gate_shift": self.gate_shift,
             "deaths": [None] * len(prompts),
         }
-        kernels = api.kernels("cpu")
+        kernels = api.kernels(self.impl, self.device)
+        if kernels.pool is not None:
+            return PagedAttention(config, kernels, dtype, self.home.device, limits, **options)
         if not self.evicts:
             return CachedAttention(config, kernels, dtype, limits, **options)
         policy, tokens = policy_of(self.policy), config.context

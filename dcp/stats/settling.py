@@ -70,7 +70,7 @@ def settling(
     check_horizon(horizon)
     check_boot(n_boot)
     if any(trace.settled is None for trace in traces) or not traces:
-        raise RequestError("a trace does not say where predictions settled: run dcp calm on it")
+        raise RequestError("a trace does not say where predictions settled", remedy="settled")
     lives = _lives(traces, source)
     groups = len(lives.names)
     if groups < 2:

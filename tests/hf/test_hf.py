@@ -17,11 +17,11 @@ from dcp.hf.layers import rows_of
 from dcp.model.bases import find_base
 from dcp.model.checkpoint import base_of
 from dcp.model.files import stamp_of
-from dcp.model.registry import find, open_model
+from dcp.model.registry import OpenModel, find, open_model
 from dcp.model.weights import load
 from dcp.policies.registry import POLICIES
 from dcp.policies.rule import Eviction
-from tests.helpers.hf_runs import NEW, PROMPTS, engine_run, greedy, model_of, same_lives
+from tests.helpers.hf_runs import NEW, PROMPTS, batch_of, engine_run, greedy, model_of, same_lives
 
 ARCHITECTURES = ["llama", "gpt2", "mistral", "qwen2", "qwen3"]
 
@@ -39,17 +39,10 @@ def test_generate_gives_the_tokens_and_the_deaths_of_the_engine(
     assert made.get_seq_length() == len(PROMPTS[0]) + NEW - 1
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("name", ["dcp-mini", "smollm2-135m"])
-def test_shipped_models_give_the_tokens_and_the_deaths_of_the_engine(
-    name: str, dtype: torch.dtype
-) -> None:
-    model = shipped(name, dtype)
-    opened = open_model(name, str(dtype).removeprefix("torch."))
-    prompts = [
-        opened.tokenizer.encode(text).ids.tolist()
-        for text in ("The river rose for three days before anyone spoke of leaving.", "Snow fell")
-    ]
+def test_shipped_models_give_the_tokens_and_the_deaths_of_the_engine(name: str) -> None:
+    model = shipped(name, torch.float32)
+    prompts, opened = read_by(name, "float32")
     run, expected = engine_run(opened.loaded, prompts)
     dcp.hf.prune(model, name)
     made = dcp.hf.cache(model)
@@ -58,6 +51,30 @@ def test_shipped_models_give_the_tokens_and_the_deaths_of_the_engine(
     rows = rows_of(made)
     assert rows is not None
     assert (rows.death[0] != ALIVE).any()
+
+
+def test_bfloat16_differs_from_the_engine_in_few_decisions() -> None:
+    """`transformers` multiplies for q, k and v apart and our loop at once, which rounds otherwise:
+    equality is for float32."""
+    model = dcp.hf.prune(shipped("dcp-mini", torch.bfloat16), "dcp-mini")
+    prompts, opened = read_by("dcp-mini", "bfloat16")
+    run, _ = engine_run(opened.loaded, prompts)
+    made = dcp.hf.cache(model)
+    with torch.no_grad():
+        model(**batch_of(prompts), past_key_values=made)
+    rows = rows_of(made)
+    assert rows is not None
+    count = len(prompts[0])
+    death = run.lives(0)[0][:, :count]
+    here = np.where(death < count, death, ALIVE)
+    assert (here != ALIVE).any()
+    assert (here != rows.death[0][:, :count]).mean() < 0.05
+
+
+def read_by(name: str, dtype: str) -> tuple[list[list[int]], OpenModel]:
+    opened = open_model(name, dtype)
+    texts = ("The river rose for three days before anyone spoke of leaving.", "Snow fell")
+    return [opened.tokenizer.encode(text).ids.tolist() for text in texts], opened
 
 
 def shipped(name: str, dtype: torch.dtype) -> Any:
@@ -118,14 +135,13 @@ def test_rows_are_freed(tiny_checkpoint: Callable[..., Path]) -> None:
     assert min(held) < read // 2
 
 
-@pytest.mark.parametrize("name", sorted(POLICIES))
+@pytest.mark.parametrize("name", sorted(n for n in POLICIES if POLICIES[n].instructed != "must"))
 def test_every_policy_of_the_registry_decides_as_in_the_engine(
     tiny_checkpoint: Callable[..., Path], name: str
 ) -> None:
     folder = tiny_checkpoint("llama", drop=0.3)
     policy = POLICIES[name]
     settings = {"window": 4} if name == "snapkv" else {}
-    settings |= {"query": "ab"} if "query" in policy.settings else {}
     budget = 12 if policy.budgeted else None
     checkpoint = folder if "margin" in policy.needs else None
     model = dcp.hf.prune(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import shutil
 from collections.abc import Callable
@@ -50,13 +51,20 @@ def test_a_whole_model_is_ready_to_push(tmp_path: Path, capsys: pytest.CaptureFi
     # What was written there is written again; the folder's .git is its owner's.
     (out / ".git").mkdir()
     assert exported(capsys, out, "--model", "dcp-mini")["files"] == found["files"]
+    # An export of an export says everything once.
+    again = hub.build(out).written["README.md"]
+    assert again.count("## In transformers") == 1
     # It is a checkpoint like any other.
     assert dcp.open_model(out).info.layers == 8
 
 
 def test_an_adapter_names_its_base(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "hub"
+    exported(capsys, out, "--model", "dcp-mini")
     found = exported(capsys, out, "--model", "smollm2-135m")
+    assert found["files"] == sorted(
+        path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()
+    )
     assert not any(name.startswith("model") for name in found["files"])
     card = ModelCard.load(out / "README.md")
     assert card.data.base_model == "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -71,6 +79,12 @@ def test_the_recipe_is_a_generate_that_forgets(
     tiny_checkpoint: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "m"))
+    # An editable install goes on saying the version at which it was made.
+    versions = importlib.metadata.version
+    monkeypatch.setattr(
+        "importlib.metadata.version",
+        lambda name: dcp.__version__ if name == "dcp" else versions(name),
+    )
     folder, out = tiny_checkpoint("llama", drop=0.4), tmp_path / "hub"
     hub.write(hub.build(folder), out)
     options: dict[str, Any] = {"max_new_tokens": 9, "min_new_tokens": 9, "do_sample": False}
