@@ -3,6 +3,7 @@
     python -m benchmarks.bundle            # assets/traces/*.safetensors, words and gate logits
     python -m benchmarks.bundle --dial     # assets/traces/dial alone: the first sample at each
                                            # setting of the model's dial
+    python -m benchmarks.bundle --gallery  # assets/traces/gallery alone
 
 The texts, seeds and numbers of new tokens are those of the traces that are there. Traces that knew
 what dropping cost know it again.
@@ -20,6 +21,7 @@ from dcp.runs.recorder import record
 from dcp.runs.replay import replay
 from dcp.runs.rescore import gates_off
 from dcp.trace import Trace
+from dcp.ui.explore.examples import EXAMPLES
 from dcp.ui.samples import DIAL, FOLDER, load_sample, sample_names, write_words
 
 
@@ -52,7 +54,34 @@ def write_dial(model: OpenModel) -> None:
         read.save(DIAL / f"{i:02}.safetensors")
 
 
+TEXTS = {
+    "biography": EXAMPLES["A short biography"],
+    "news": EXAMPLES["Local news"],
+    "conversation": EXAMPLES["A conversation"],
+    "recipe": EXAMPLES["A recipe"],
+    "list": (
+        "Monday: bread, milk, eggs. Tuesday: bread, butter, two lemons. Wednesday: bread, rice, "
+        "beans. Thursday: bread, milk, apples. Friday: bread, fish, potatoes. Saturday: bread, "
+        "cheese, wine. Sunday: bread,"
+    ),
+}
+"""The gallery's own runs: name of the file -> text."""
+
+
+def write_gallery(model: OpenModel) -> None:
+    """Runs to look at, beside the samples that statistics read."""
+    folder = FOLDER / "gallery"
+    folder.mkdir(exist_ok=True)
+    for name, text in TEXTS.items():
+        path = folder / f"{name}.safetensors"
+        record(text, model=model, new_tokens=64, seed=1).save(path)
+        print(write_words(path))
+
+
 def main() -> None:
+    if "--gallery" in sys.argv[1:]:
+        write_gallery(open_model("dcp-mini"))
+        return
     if "--dial" in sys.argv[1:]:
         write_dial(open_model("dcp-mini"))
         return
@@ -61,6 +90,7 @@ def main() -> None:
         print(write_words(path))
     write_gates(SAMPLE)
     write_dial(open_model("dcp-mini"))
+    write_gallery(open_model("dcp-mini"))
 
 
 if __name__ == "__main__":

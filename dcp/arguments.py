@@ -1,4 +1,4 @@
-"""What a caller gave, as plain Python, or one clear line: used at the doors of the package.
+"""What a caller gave, as plain Python, or one clear line: used where a caller enters the package.
 
 numpy's scalars are taken for the numbers they are; a flag is not a number, and a text is none
 either. Knows nothing of what the arguments are for.

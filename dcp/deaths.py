@@ -2,7 +2,8 @@
 
 A table of death steps has ALIVE for what is never dropped; traces, kernels and policies read it
 here. `ForcedDeaths` is one table of orders, read by the engine.
-Benchmarks, eviction policies and "put it back" all use this door. Numpy only; knows no model.
+Benchmarks, eviction policies and the page Put it back order deaths this way. Numpy only; knows no
+model.
 """
 
 from __future__ import annotations

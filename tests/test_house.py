@@ -24,15 +24,12 @@ SOURCES = sorted((ROOT / "dcp").rglob("*.py"))
 # Top to bottom: a room imports from those above it. ARCHITECTURE.md's map has the same order.
 STREET = (
     *("errors", "progress", "arguments", "deaths", "resources", "cite", "text", "trace"),
-    *("policies", "kernels", "model", "engine", "runs", "hf", "evaluate", "train", "speech"),
-    *("stats", "study", "bench", "viewer", "method", "figures", "space", "ui", "cli"),
+    *("policies", "kernels", "model", "engine", "runs", "hf", "speech", "stats", "evaluate"),
+    *("train", "study", "bench", "viewer", "method", "figures", "space", "ui", "cli"),
 )
 # Files over LONGEST lines that are waiting to be cut in two. This list only shrinks.
 LONGEST = 250
-TOO_LONG = {
-    "dcp/stats/pooled.py",
-    "dcp/study.py",
-}
+TOO_LONG: set[str] = set()
 READERS = ("trace", "speech", "stats", "figures", "viewer", "method")
 
 

@@ -27,6 +27,7 @@ from dcp.method import (
 )
 from dcp.model.cache import HeldBytes, Slots
 from dcp.trace import ALIVE, Trace
+from dcp.train.sections import GateSettings
 from tests.helpers.traces import random_deaths
 
 TRACES = Path(__file__).resolve().parent.parent / "assets" / "traces"
@@ -64,7 +65,7 @@ def test_logit_and_sigmoid_undo_one_another_and_the_band_is_where_the_gate_shuts
 def test_the_schedule_is_that_of_training_and_its_inverse() -> None:
     for step in range(64):
         alpha = alpha_at(step / 63)
-        assert alpha == pytest.approx(dcp.train.schedule.alpha_at(step, 63))
+        assert alpha == pytest.approx(dcp.train.schedule.alpha_at(step, 63, GateSettings()))
         assert progress_at(alpha) == pytest.approx(step / 63, abs=1e-7)
 
 

@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources a54b0aeefa9917e3.
+// Built from web/ by "make web"; sources 3d9ee5d35e9f9cde.
 
 // viewer/hello.js
 var RUN = "dcp run";
@@ -13,7 +13,7 @@ function hello(data, tell2) {
   if (data?.toured) stored(() => localStorage.setItem(TOUR, "1"));
   if (data?.link?.text)
     stored(() => sessionStorage.setItem(RUN, new URLSearchParams(data.link).toString()));
-  else if (data?.link) stored(() => sessionStorage.removeItem(RUN));
+  else if (data && !data.running && !data.dimmed) stored(() => sessionStorage.removeItem(RUN));
 }
 function stored(act) {
   try {
@@ -359,8 +359,11 @@ function showFindings(view) {
     ...found.map(({ parts, step, layer }) => {
       const b = node("button", "finding");
       b.type = "button";
-      for (const part of parts) b.append(Array.isArray(part) ? node("b", "", part[0]) : part);
-      b.append(" ", node("span", "to", `step ${step}`));
+      const sentence = node("span", "sentence");
+      for (const part of parts)
+        sentence.append(Array.isArray(part) ? node("b", "", part[0]) : part);
+      b.append(sentence, node("span", "to", `step ${step}`));
+      b.title = sentence.textContent;
       b.onclick = () => {
         view.stop();
         if (layer !== void 0) view.setLayer(layer);
@@ -479,6 +482,7 @@ function unpack(p) {
     words: array(p.words, Int32Array),
     wordPos: array(p.word_pos, Uint8Array)
   };
+  run.ran = run.death;
   const off = run.dial?.settings.find(({ shift, death }) => shift === null && death);
   run.full = off ? array(off.logprob, Float32Array) : null;
   run.wordOf = new Int32Array(T).fill(-1);
@@ -647,7 +651,9 @@ function buildLine(view) {
 }
 function drawLine(view) {
   const { run, state } = view;
-  write(view.line, run.running && run.Q ? counted(run, state) : run.line);
+  const says2 = run.running && run.Q ? counted(run, state) : run.line;
+  write(view.line, says2);
+  if (view.line.title !== says2) view.line.title = says2;
 }
 function counted({ prompt, domain, T, Q, line }, { step, follow }) {
   if (Q < prompt)
@@ -664,6 +670,74 @@ function showPlay(view) {
   view.playButton.setAttribute("aria-label", on ? "Pause" : "Play the run step by step");
 }
 
+// viewer/units.js
+function cut(run, grain) {
+  const words2 = cutWords(run), named2 = (gap, start, end, parts) => ({
+    gap,
+    start,
+    end,
+    parts,
+    key: `${gap},${start},${end},${parts.map((q) => `${q.first}-${q.last}`)}`
+  });
+  if (grain === "token")
+    return words2.flatMap(
+      ({ gap, parts }) => parts.map((q, i) => named2(i ? parts[i - 1].end : gap, q.start, q.end, [q]))
+    );
+  if (grain === "word")
+    return words2.map(({ gap, start, end, parts }) => named2(gap, start, end, parts));
+  const out = [];
+  for (let from = 0, u = 0; u < words2.length; u++) {
+    const { end } = words2[u], next = words2[u + 1], gap = next ? run.text.slice(end, next.start) : "\n";
+    const stop2 = /[.!?…。！？]["'”’)\]]*$/u.test(
+      run.text.slice(Math.max(words2[from].start, end - 4), end)
+    );
+    const seam = next && words2[u].parts[0].first < run.prompt && next.parts[0].first >= run.prompt;
+    if (!/\n/.test(gap) && !(stop2 && /\s/.test(gap)) && !seam) continue;
+    const inside = words2.slice(from, u + 1);
+    out.push(
+      named2(
+        inside[0].gap,
+        inside[0].start,
+        end,
+        inside.flatMap((w) => w.parts)
+      )
+    );
+    from = u + 1;
+  }
+  return out;
+}
+function cutWords(run) {
+  const { text, spans: spans2, T, words: words2, wordPos } = run, units = [];
+  let at = 0, token = 0, gap = 0;
+  const unit = (start, end) => {
+    while (token < T - 1 && spans2[2 * token + 1] <= start) token++;
+    const parts = [];
+    for (let j = token; j < T && spans2[2 * j] < end; ) {
+      let k = j;
+      while (k + 1 < T && spans2[2 * k + 2] === spans2[2 * j] && spans2[2 * k + 3] === spans2[2 * j + 1])
+        k++;
+      const a = Math.max(start, spans2[2 * j]), b = Math.min(end, spans2[2 * j + 1]);
+      if (b > a) parts.push({ start: a, end: b, first: j, last: k });
+      j = k + 1;
+    }
+    if (!parts.length) return;
+    units.push({ gap, start, end, parts });
+    gap = end;
+  };
+  const loose = (start, end) => {
+    for (const m of text.slice(start, end).matchAll(/\S+/gu))
+      unit(start + m.index, start + m.index + m[0].length);
+  };
+  for (let w = 0; w < wordPos.length; w++) {
+    if (words2[4 * w] < at) continue;
+    loose(at, words2[4 * w]);
+    unit(words2[4 * w], words2[4 * w + 1]);
+    at = words2[4 * w + 1];
+  }
+  loose(at, text.length);
+  return units;
+}
+
 // viewer/frame.js
 var SIZE = [1200, 676];
 var EDGE = 48;
@@ -671,6 +745,7 @@ var LINE2 = 40;
 var LINES = 7;
 var TOP = 128;
 var FONT = 25;
+var places = /* @__PURE__ */ new WeakMap();
 function still(view, ctx, step) {
   const { css } = view, [W, H] = SIZE;
   ctx.fillStyle = css.paper;
@@ -710,13 +785,13 @@ function heading({ run, css, sans, whole }, ctx, step) {
   );
   ctx.textAlign = "left";
 }
-function words({ run, css, text }, ctx, step) {
-  ctx.font = fontOf("normal");
-  const laid = lay(run, text.units, ctx), now = laid.find(({ unit }) => last(unit) >= step)?.line ?? 0, lines = laid.length ? laid[laid.length - 1].line + 1 : 0, from = Math.max(0, Math.min(now - LINES + 3, lines - LINES));
+function words({ run, css }, ctx, step) {
+  if (!places.has(run)) places.set(run, lay(run, cut(run, "word"), ctx));
+  const laid = places.get(run), now = laid.find(({ unit }) => last(unit) >= step)?.line ?? 0, lines = laid.length ? laid[laid.length - 1].line + 1 : 0, from = Math.max(0, Math.min(now - LINES + 3, lines - LINES));
   for (const { unit, x, line, width } of laid) {
     if (line < from || line >= from + LINES) continue;
     const y = TOP + (line - from + 1) * LINE2 - 10, first = unit.parts[0].first, read = first <= step, share2 = read ? heldOf(run, unit, step) : 0, current = first <= step && last(unit) >= step;
-    ctx.font = fontOf(first >= run.prompt ? "italic" : "normal");
+    ctx.font = fontFor(run, unit);
     if (current) {
       ctx.fillStyle = css.ink;
       ctx.fillRect(x - 3, y - 24, width + 6, 32);
@@ -738,12 +813,13 @@ function words({ run, css, text }, ctx, step) {
     }
   }
 }
-var fontOf = (style) => `${style} 400 ${FONT}px "Source Serif", Georgia, serif`;
+var fontFor = (run, { parts }) => `${parts[0].first >= run.prompt ? "italic" : "normal"} 400 ${FONT}px "Source Serif", Georgia, serif`;
 var last = (unit) => unit.parts[unit.parts.length - 1].last;
 function lay(run, units, ctx) {
   const [W] = SIZE, out = [];
   let x = EDGE, line = 0, from = 0;
   for (const unit of units) {
+    ctx.font = fontFor(run, unit);
     const gap = run.text.slice(unit.gap, unit.start), width = Math.min(ctx.measureText(run.text.slice(unit.start, unit.end)).width, W - 2 * EDGE);
     if (gap.includes("\n") || x + width > W - EDGE) {
       x = EDGE;
@@ -856,7 +932,7 @@ function saveFilm(view) {
     view.recording = null;
     return;
   }
-  const canvas = sheet(), ctx = canvas.getContext("2d"), kind = kindOf(), stream = canvas.captureStream(30), recorder = new MediaRecorder(stream, { mimeType: kind, videoBitsPerSecond: 35e5 }), parts = [], mine = view.recording = {}, { run } = view;
+  const canvas = sheet(), ctx = canvas.getContext("2d"), kind = kindOf(), stream = canvas.captureStream(30), recorder = new MediaRecorder(stream, { mimeType: kind, videoBitsPerSecond: 35e5 }), parts = [], length = view.options.filmSeconds ?? SECONDS, mine = view.recording = {}, { run } = view;
   recorder.ondataavailable = ({ data }) => parts.push(data);
   recorder.onstop = () => {
     const done = view.recording === mine;
@@ -871,14 +947,14 @@ function saveFilm(view) {
   still(view, ctx, 0);
   recorder.start(500);
   const began = performance.now(), tick = () => {
-    const seconds = (performance.now() - began) / 1e3, part = Math.min(1, seconds / SECONDS);
-    if (view.recording !== mine || view.run !== run || seconds > SECONDS + LAST) {
+    const seconds = (performance.now() - began) / 1e3, part = Math.min(1, seconds / length);
+    if (view.recording !== mine || view.run !== run || seconds > length + LAST) {
       if (view.run !== run) view.recording = null;
       recorder.stop();
       return;
     }
     still(view, ctx, Math.round(part * (run.Q - 1)));
-    write(said2, `Filming: ${Math.round(100 * seconds / (SECONDS + LAST))} %`);
+    write(said2, `Filming: ${Math.round(100 * seconds / (length + LAST))} %`);
     setTimeout(tick, 50);
   };
   tick();
@@ -1112,7 +1188,7 @@ function heldTexts({ run, state }, j) {
   box.setAttribute("aria-label", "The text as each layer held it");
   for (let l = 0; l < run.L; l++) {
     const held = [];
-    for (let i = 0; i <= s; i++) if (run.death[l * run.T + i] > s) held.push(i);
+    for (let i = 0; i <= s; i++) if (run.ran[l * run.T + i] > s) held.push(i);
     const shown = held.slice(-MOST), words2 = node("span", "held");
     let before = shown.length < held.length ? shown[0] - 1 : -1;
     let text = shown.length < held.length ? "… " : "";
@@ -1155,17 +1231,16 @@ function lists({ run, options }, j) {
   found.rows.forEach(([text, pruned, full], i) => {
     const name = node("th", i === found.drawn ? "drawn" : "");
     name.scope = "row";
-    name.append(node("bdi", "", legibly(text)));
+    name.append(node("bdi", "", legible(text)));
     table.append(node("tr", "", name, bar(pruned, top, ""), bar(full, top, "full")));
   });
   box.append(table, node("p", "quiet", verdict(run, found, j)));
   return box;
 }
-var legibly = (text) => text.replace(/\n/g, "⏎").replace(/^ (?=.)/, "") || "␣";
 function bar(share2, top, kind) {
   const fill2 = node("i", kind);
   fill2.style.width = `${(100 * share2 / top).toFixed(1)}%`;
-  return node("td", "", node("span", "bar", fill2), node("span", "n", percent(share2, 1)));
+  return node("td", "", node("span", "share-bar", fill2), node("span", "n", percent(share2, 1)));
 }
 function verdict(run, { ranks, kl }, j) {
   const place2 = (n) => n ? `number ${(n + 1).toLocaleString("en")}` : "the likeliest";
@@ -1341,74 +1416,6 @@ function onKey(view, event) {
   event.preventDefault();
   if (event.key === "ArrowLeft" || event.key === "ArrowRight") view.stop();
   act();
-}
-
-// viewer/units.js
-function cut(run, grain) {
-  const words2 = cutWords(run), named2 = (gap, start, end, parts) => ({
-    gap,
-    start,
-    end,
-    parts,
-    key: `${gap},${start},${end},${parts.map((q) => `${q.first}-${q.last}`)}`
-  });
-  if (grain === "token")
-    return words2.flatMap(
-      ({ gap, parts }) => parts.map((q, i) => named2(i ? parts[i - 1].end : gap, q.start, q.end, [q]))
-    );
-  if (grain === "word")
-    return words2.map(({ gap, start, end, parts }) => named2(gap, start, end, parts));
-  const out = [];
-  for (let from = 0, u = 0; u < words2.length; u++) {
-    const { end } = words2[u], next = words2[u + 1], gap = next ? run.text.slice(end, next.start) : "\n";
-    const stop2 = /[.!?…。！？]["'”’)\]]*$/u.test(
-      run.text.slice(Math.max(words2[from].start, end - 4), end)
-    );
-    const seam = next && words2[u].parts[0].first < run.prompt && next.parts[0].first >= run.prompt;
-    if (!/\n/.test(gap) && !(stop2 && /\s/.test(gap)) && !seam) continue;
-    const inside = words2.slice(from, u + 1);
-    out.push(
-      named2(
-        inside[0].gap,
-        inside[0].start,
-        end,
-        inside.flatMap((w) => w.parts)
-      )
-    );
-    from = u + 1;
-  }
-  return out;
-}
-function cutWords(run) {
-  const { text, spans: spans2, T, words: words2, wordPos } = run, units = [];
-  let at = 0, token = 0, gap = 0;
-  const unit = (start, end) => {
-    while (token < T - 1 && spans2[2 * token + 1] <= start) token++;
-    const parts = [];
-    for (let j = token; j < T && spans2[2 * j] < end; ) {
-      let k = j;
-      while (k + 1 < T && spans2[2 * k + 2] === spans2[2 * j] && spans2[2 * k + 3] === spans2[2 * j + 1])
-        k++;
-      const a = Math.max(start, spans2[2 * j]), b = Math.min(end, spans2[2 * j + 1]);
-      if (b > a) parts.push({ start: a, end: b, first: j, last: k });
-      j = k + 1;
-    }
-    if (!parts.length) return;
-    units.push({ gap, start, end, parts });
-    gap = end;
-  };
-  const loose = (start, end) => {
-    for (const m of text.slice(start, end).matchAll(/\S+/gu))
-      unit(start + m.index, start + m.index + m[0].length);
-  };
-  for (let w = 0; w < wordPos.length; w++) {
-    if (words2[4 * w] < at) continue;
-    loose(at, words2[4 * w]);
-    unit(words2[4 * w], words2[4 * w + 1]);
-    at = words2[4 * w + 1];
-  }
-  loose(at, text.length);
-  return units;
 }
 
 // viewer/text.js
@@ -1753,7 +1760,7 @@ function build(view) {
   for (const [key, does] of KEYS2) hints.append(node("kbd", "", key), ` ${does}  `);
   box.append(
     ...[view.notice, view.summary, view.spoken, view.line, above(view), view.text.box, view.keys],
-    ...[view.story, view.written, tiles(view), view.stage, view.findings, filters(view)],
+    ...[view.findings, view.story, view.written, tiles(view), view.stage, filters(view)],
     node("div", "foot", view.label, hints)
   );
   view.root.append(box);
@@ -1943,6 +1950,7 @@ function take(view, payload) {
   place(view, payload.at);
   if (fresh && !(payload.at?.step >= 0)) playOnce(view);
   view.box.toggleAttribute("data-dimmed", run.dimmed);
+  view.box.toggleAttribute("data-busy", run.dimmed || run.running);
   view.stale = true;
   view.draw();
 }

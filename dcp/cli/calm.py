@@ -99,11 +99,14 @@ def _show(report: dict[str, Any]) -> None:
 
 
 def _model(args: argparse.Namespace, trace: Trace) -> Any:
+    """The model with its gates, or without them: by which weights the trace was made."""
     from dcp.model.registry import open_model
 
-    # A run under another policy had no gates, and its weights' name is that of the base alone.
-    gated = trace.meta.policy in (None, "gates")
-    return open_model(args.model, trace.meta.dtype, gates=gated, base=args.base)
+    made, dtype = trace.meta.weights_sha256, trace.meta.dtype
+    alone = open_model(args.model, dtype, gates=False, base=args.base)
+    if alone.loaded.weights_sha256 == made or trace.meta.policy not in (None, "gates"):
+        return alone
+    return open_model(args.model, dtype, base=args.base)
 
 
 def _mean(layers: list[Any]) -> float:

@@ -63,6 +63,7 @@ class Engine:
         Raises DeviceError when ``impl`` cannot run here, RequestError for ``cache_bytes`` with an
         implementation that keeps its rows on the host. A GPU gets a copy of the weights.
         """
+        self._asked = impl
         if impl == "auto":
             impl = _best_for(model.transformer)
         device = api.device_of(impl)
@@ -111,7 +112,7 @@ class Engine:
                       default, 1024 on a GPU
         score_prompt  False leaves the log-probs of prompt tokens nan, which is faster
         streams       [B] names of the rows for sampling, 0, 1, … by default: under its name a row
-                      draws the same tokens in every batch
+                      draws the same tokens in every batch, ties within rounding aside
         eviction      a policy that decides in place of the gates (``gates``: after them); its
                       attention is computed on the host
         cancel        asked before each step is begun; True ends the run once the steps that are
@@ -182,10 +183,10 @@ class Engine:
 
     def _evicting(self, request: Request, eviction: Eviction) -> EvictingAttention:
         config, policy = self.model.config, policy_of(eviction.policy)
-        if self.kernels.pool is not None:
+        if self.kernels.pool is not None or self._asked == "native":
             raise RequestError(
-                f"policy {policy.name} is carried out on the host, not by impl {self.impl}; "
-                "use impl cpu or reference"
+                f"policy {policy.name} is carried out row by row on the host, not by impl "
+                f"{self.impl}; use impl cpu or reference"
             )
         gates = self.model.gates if "margin" in policy.needs and request.prune else None
         if "margin" in policy.needs and gates is None:

@@ -1,4 +1,4 @@
-"""Decoding on the device: a step of all sequences is one CUDA graph, and the host looks on.
+"""Decoding on the device: a step of all sequences is one CUDA graph, read by the host behind it.
 
 After the prompts a step needs nothing from the host: the token drawn is the next one read,
 positions count themselves, uniforms and continuations wait in tables, a row that drew a stop token

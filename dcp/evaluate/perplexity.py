@@ -16,7 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from dcp.errors import RequestError
-from dcp.evaluate.rivals import Beside, Layers, Rival, best_of, score_beside
+from dcp.evaluate.rivals import (
+    Beside,
+    Equal,
+    Layers,
+    Rival,
+    best_of,
+    entries_for,
+    score_beside,
+)
 from dcp.evaluate.score import Scored, ratio_interval, score
 from dcp.evaluate.windows import Windows, read_windows
 from dcp.model.masked import MaskedAttend
@@ -33,14 +41,16 @@ class PolicyResult:
 
     Run on the dense twin, or without one on the same weights with the gates off. ``layers`` is
     "equal" for one budget in all layers, "as gates" for each layer what the gates held there;
-    budget is its mean. held_ratio is entries over those of pruning; ``matched`` says that both are
-    within 1 %. kl is KL(dense ‖ policy) in nats a token, agreement the share of tokens at which
+    ``equal`` what it holds as much of (`dcp.evaluate.rivals.Equal`); budget is its mean. held_ratio
+    is entries over those of pruning; ``matched`` says that they are within 1 % of what they should
+    be. kl is KL(dense ‖ policy) in nats a token, agreement the share of tokens at which
     both would say the same most likely token. pruned_over_policy is the ratio of perplexities,
     below 1 where pruning is better, with a 95 % interval (documents resampled, paired).
     """
 
     policy: str
     layers: Layers
+    equal: Equal
     budget: float
     held_entries: float
     held_ratio: float
@@ -135,9 +145,11 @@ def evaluate(
         if policies:
             names = ", ".join(rival.policy for rival in policies)
             begin(f"context {context}: {names} at the entries of gate shift {shift:g}")
-            found = best_of(rival_of, windows, policies, pruned.held, batch)
+            found = best_of(rival_of, windows, policies, pruned.held, batch, model)
             rivals = tuple(
-                _policy_result(rival, budget, scored, pruned, windows)
+                _policy_result(
+                    rival, budget, scored, pruned, windows, entries_for(model, rival.equal)
+                )
                 for rival, (budget, scored) in zip(policies, found, strict=True)
             )
         past = np.arange(1, context)  # step t has t previous tokens
@@ -178,16 +190,18 @@ def _policy_result(
     beside: Beside,
     pruned: Scored,
     windows: Windows,
+    wanted: float,
 ) -> PolicyResult:
     held_ratio = beside.scored.entries / pruned.entries
     low, high = _interval(pruned, beside.scored, windows)
     return PolicyResult(
         policy=rival.policy,
         layers=rival.layers,
+        equal=rival.equal,
         budget=float(budget.mean()),
         held_entries=beside.scored.entries,
         held_ratio=held_ratio,
-        matched=abs(held_ratio - 1) <= TOLERANCE,
+        matched=abs(held_ratio / wanted - 1) <= TOLERANCE,
         ppl=_perplexity(beside.scored, windows),
         bits_per_byte=_bits(beside.scored, windows),
         kl=beside.mean_kl(windows),

@@ -2,7 +2,8 @@
 
 How many entries a policy holds at each step follows from its budget and not from the text, so the
 budget is found beforehand, without a model: the one whose mean over steps and layers is that of the
-gates. All are compared with the model that drops nothing. Knows nothing of text or of the dial.
+gates. Perplexity is not looked at for it. All are compared with the model that drops nothing. Knows
+nothing of text or of the dial.
 """
 
 from __future__ import annotations
@@ -27,10 +28,27 @@ from dcp.policies.budget import budgets_for
 from dcp.policies.registry import policy_of
 from dcp.policies.rule import Setup
 
-__all__ = ["Beside", "Layers", "Rival", "best_of", "budget_of", "ruled", "score_beside"]
+__all__ = [
+    "Beside",
+    "Equal",
+    "Layers",
+    "Rival",
+    "best_of",
+    "budget_of",
+    "entries_for",
+    "ruled",
+    "score_beside",
+]
 
 Layers = Literal["equal", "as gates"]
 """Whether all layers get the same budget, or each the mean that the gates held there."""
+
+Equal = Literal["entries", "bytes", "bytes16"]
+"""What a rival may hold as much of as the gates: entries; or bytes, of which the gates spend some
+on a gate key in float32 beside each key and value, themselves in float32 or in 16 bits."""
+
+_VALUE_BYTES = {"bytes": 4, "bytes16": 2}
+_GATE_KEY_BYTES = 4
 
 _BATCH_TOKENS = 4096
 _CHUNK = 64
@@ -38,10 +56,12 @@ _CHUNK = 64
 
 @dataclass(frozen=True)
 class Rival:
-    """A policy, its settings, and how its budget is shared out among the layers."""
+    """A policy, its settings, what it holds as much of as the gates, and how its budget is shared
+    out among the layers."""
 
     policy: str
     layers: Layers = "equal"
+    equal: Equal = "entries"
     settings: tuple[tuple[str, float | int], ...] = ()
 
 
@@ -70,10 +90,25 @@ class Beside:
         return math.exp(difference / windows.scored), *ratio_interval(self.scored, other, windows)
 
 
-def budget_of(rival: Rival, held: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+def entries_for(model: LoadedModel, equal: Equal) -> float:
+    """How many entries without a gate key cost as many bytes as one of ``model``'s with it.
+
+    (2 H_kv d b + 4 r) / (2 H_kv d b), b bytes a value; 1 for "entries" and without gates.
+    """
+    if equal == "entries" or model.gates is None:
+        return 1.0
+    config = model.config
+    entry = 2 * config.kv_heads * config.head_dim * _VALUE_BYTES[equal]
+    return 1.0 + _GATE_KEY_BYTES * model.gates.interaction / entry
+
+
+def budget_of(
+    rival: Rival, held: npt.NDArray[np.float64], more: float = 1.0
+) -> npt.NDArray[np.int64]:
     """[L, T]: budgets with which the rival holds, in the mean over steps and layers, as nearly as
-    it can what ``held`` [L, T] says."""
-    wanted = held.mean(axis=1)
+    it can ``more`` times what ``held`` [L, T] says, and no layer more than there is."""
+    steps = held.shape[1]
+    wanted = np.minimum(more * held.mean(axis=1), (steps + 1) / 2)
     if rival.layers == "equal":
         wanted = np.full(len(wanted), wanted.mean())
     return budgets_for(rival.policy, wanted, held.shape[1], dict(rival.settings))
@@ -85,9 +120,11 @@ def best_of(
     rivals: Sequence[Rival],
     held: npt.NDArray[np.float64],
     batch: int = 0,
+    gated: LoadedModel | None = None,
 ) -> list[tuple[npt.NDArray[np.int64], Beside]]:
-    """Budgets [L, T] and scores of each rival on ``dense`` at the entries ``held`` [L, T]; where a
-    policy can spend a budget in several ways, those of the one with the best perplexity."""
+    """Budgets [L, T] and scores of each rival on ``dense`` at the entries ``held`` [L, T], or the
+    bytes of ``gated``; where a policy can spend a budget in several ways, those of the one with the
+    best perplexity, so that a rival is never the worse for it."""
     ways, owner = [], []
     for i, rival in enumerate(rivals):
         for variant in policy_of(rival.policy).variants:
@@ -95,7 +132,7 @@ def best_of(
             way = replace(rival, settings=settings)
             if (i, way) not in owner:
                 owner.append((i, way))
-                ways.append((way, budget_of(way, held)))
+                ways.append((way, budget_of(way, held, entries_for(gated or dense, way.equal))))
     _, scored = score_beside(
         dense, windows, [(dense, ruled(way, budget)) for way, budget in ways], batch
     )

@@ -12,8 +12,9 @@ function registered under the name "dcp" hands queries, keys and values to the c
 
 from __future__ import annotations
 
+from dcp.hf.gates import has_gates
 from dcp.hf.pruning import cache, prune, pruned, restore
 from dcp.hf.recording import trace
 from dcp.hf.saved import load_cache, save_cache
 
-__all__ = ["cache", "load_cache", "prune", "pruned", "restore", "save_cache", "trace"]
+__all__ = ["cache", "has_gates", "load_cache", "prune", "pruned", "restore", "save_cache", "trace"]

@@ -19,12 +19,13 @@ from dcp.model.gate_config import GateConfig
 from dcp.model.names import gate_names
 from dcp.model.registry import find, shift_for
 
-__all__ = ["FoundGates", "LayerGates", "read_gates"]
+__all__ = ["FoundGates", "LayerGates", "has_gates", "read_gates"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class LayerGates:
-    """q_int, k_int [r, D] float32 and beta [1] float32 of one layer."""
+    """q_int, k_int [r, D] float32 and beta [1] float32 of one layer. The first two follow the
+    model from device to device."""
 
     q_int: Tensor
     k_int: Tensor
@@ -37,7 +38,11 @@ class LayerGates:
     def __call__(self, hidden: Tensor) -> Gates:
         """hidden [B, T, D], the layer's normalised input -> its gates, float32 whatever it is."""
         wide = hidden.detach().float()
-        return Gates(F.linear(wide, self.q_int), F.linear(wide, self.k_int), self.beta)
+        if self.q_int.device != wide.device:
+            self.q_int, self.k_int = self.q_int.to(wide.device), self.k_int.to(wide.device)
+        # Mixed precision would round what decides.
+        with torch.autocast(wide.device.type, enabled=False):
+            return Gates(F.linear(wide, self.q_int), F.linear(wide, self.k_int), self.beta)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +56,15 @@ class FoundGates:
     def shift_for(self, sparsity: float) -> float:
         """The gate shift that gives ``sparsity``, by the calibration."""
         return shift_for(self.config.calibration, sparsity)
+
+
+def has_gates(name: str | Path) -> bool:
+    """Whether ``name``, a bundled name, a folder or a Hub id, is a checkpoint with gates."""
+    try:
+        folder = find(name)
+    except ModelError:
+        return False
+    return all((folder / file).is_file() for file in ("dcp_config.json", GATES))
 
 
 def read_gates(checkpoint: str | Path, config: ModelConfig) -> FoundGates:

@@ -42,6 +42,8 @@ def trace(
     rows = state.rows
     if not 0 <= row < len(rows.ids):
         raise RequestError(f"there is no sequence {row}: the last call had {len(rows.ids)}")
+    if rows.reading:
+        raise RequestError("the last call was cut off in the middle: call the model again")
     ids = rows.ids[row]
     count = len(ids)
     backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -60,13 +62,13 @@ def trace(
     if state.gates is not None:
         known = rows.margin[row][:, :count]
         margin = np.where(death != ALIVE, known, margin).astype(np.float32)
-    logprob = np.minimum(np.asarray(rows.scores[row], np.float32), 0)
-    logprob[:1] = np.nan
+    logprob = np.full(count, np.nan, np.float32)
+    # A model without a head scores nothing.
+    logprob[1 : len(rows.scores[row])] = np.minimum(rows.scores[row][1:], 0)
     prompt = count if prompt_tokens is None else prompt_tokens
     memory, config = rows.cache.memory(row), state.config
-    entry = entry_bytes(config.kv_heads, config.head_dim, state.dtype)
-    interaction = state.gates[0].interaction if state.gates else 0
-    evicting = state.policy != "gates" or state.budget is not None
+    shape = (config.kv_heads, config.head_dim, rows.dtype)
+    entry = entry_bytes(*shape)
     return Trace(
         token_ids=np.asarray(ids, np.int32),
         offsets=stream.offsets,
@@ -83,8 +85,8 @@ def trace(
             gate_shift=float(state.gate_shift),
             seed=0,
             sampling=SampledWith(),
-            dtype=str(state.dtype).removeprefix("torch."),
-            device="cpu",
+            dtype=str(rows.dtype).removeprefix("torch."),
+            device=model.device.type,
             impl="transformers",
             versions={
                 "dcp": __version__,
@@ -95,13 +97,13 @@ def trace(
             },
             memory=Memory(
                 memory.live, memory.held, memory.peak, count * config.layers * entry,
-                row_bytes(config.kv_heads, config.head_dim, state.dtype, interaction) - 8, entry,
+                row_bytes(*shape, state.interaction) - 8, entry,
             ),
             context=config.context,
             threads=torch.get_num_threads(),
-            policy=state.policy if evicting else None,
+            policy=state.policy if state.evicts else None,
             budget=state.budget,
-            policy_settings=dict(state.settings) if evicting else None,
+            policy_settings=dict(state.settings) if state.evicts else None,
         ),
     )  # fmt: skip
 

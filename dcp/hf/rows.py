@@ -1,50 +1,89 @@
-"""The cache that a pruned `transformers` model writes to: our rows behind its layers.
+"""The rows behind a pruned `transformers` cache, and what became of every token.
 
-`transformers` sees a `Cache` whose layers say how many tokens they have seen. The rows themselves
-lie in a cache of `dcp.model`, each layer of each sequence with a length of its own, and are freed
-when a token is dropped. Padding is never a row. Knows hooks and models not at all.
+They lie in a cache of `dcp.model`, each layer of each sequence with a length of its own, and are
+freed when a token is dropped. Padding is never a row. Knows hooks, models and `transformers` not at
+all.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, CacheLayerMixin
 
 from dcp.deaths import ALIVE
 from dcp.errors import RequestError
 from dcp.kernels.gates import Gates
-from dcp.model.cached import CachedAttention
+from dcp.model.sequence_cache import SequenceCache
 
-__all__ = ["ForgettingLayer", "Rows", "forgetting_cache", "rows_of"]
+__all__ = ["CopiedCache", "Home", "Rows"]
 
-# Queries of a prompt that are read at once, compaction between.
-_CHUNK = 128
 
-Make = Callable[[int], CachedAttention]
-"""batch size -> an empty cache for so many sequences."""
+class CopiedCache(SequenceCache, Protocol):
+    """A cache whose sequences can be taken over, as beams and copies ask for."""
+
+    def copy_row(self, row: int, source: Any, taken: int) -> None:
+        """Make the empty sequence ``row`` what sequence ``taken`` of ``source`` is."""
+
+
+@dataclass(frozen=True, eq=False)
+class Home:
+    """Where rows lie and who makes their cache.
+
+    make      prompt length of each sequence, dtype of keys and values -> an empty cache
+    layers    L
+    context   the most tokens of a sequence
+    device    where the cache computes; what it reads is moved there
+    chunk     queries of a prompt that are read at once, compaction between
+    """
+
+    make: Callable[[Sequence[int], torch.dtype], CopiedCache]
+    layers: int
+    context: int
+    device: torch.device
+    chunk: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What is read at once: spans of the sequences, and where their tokens lie in the batch."""
+
+    spans: list[tuple[int, int, int]]
+    rows: Tensor
+    places: Tensor
 
 
 class Rows:
-    """The rows of B sequences, and what became of every token.
+    """The rows of B sequences.
 
     ids      [B] lists: tokens read so far, padding left out
     death    [B] of [L, context] int32; margin: the gate logit at each death, float32
     scores   [B] lists: log-probability of each token where its logits were seen, nan elsewhere
+    last     [B, V] float32: logits of the token that comes next, nan where nobody saw them
+    padded   tokens seen, padding included: what `transformers` counts positions from
+    reading  whether a forward is under way
     """
 
-    def __init__(self, make: Make, layers: int, context: int) -> None:
-        self._make, self._layers, self._context = make, layers, context
-        self._cache: CachedAttention | None = None
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.clear()
+
+    def clear(self) -> None:
+        """As new: nothing read, no memory held."""
+        self._cache: CopiedCache | None = None
+        self._prompts: list[int] = []
         self._places: list[Tensor] = []
+        self._parts: list[_Part] = []
         self._length = 0
+        self.dtype = torch.float32
         self.padded = 0
+        self.reading = False
         self.ids: list[list[int]] = []
         self.scores: list[list[float]] = []
         self.death: list[npt.NDArray[np.int32]] = []
@@ -52,93 +91,136 @@ class Rows:
         self.last: Tensor | None = None
 
     @property
-    def cache(self) -> CachedAttention:
+    def cache(self) -> CopiedCache:
         """Where the rows lie; RequestError before anything has been read."""
         if self._cache is None:
             raise RequestError("nothing has been read yet: call the model first")
         return self._cache
 
-    def begin(self, ids: Tensor, mask: Tensor | None) -> None:
-        """Say what the next forward reads: ids [B, T], mask [B, seen + T] or None, 1 for tokens."""
+    def start(self, prompts: Sequence[int], dtype: torch.dtype) -> None:
+        """Make room for ``len(prompts)`` sequences, whose prompts have so many tokens."""
+        self._prompts, self.dtype = list(prompts), dtype
+        with torch.inference_mode():
+            self._cache = self.home.make(self._prompts, dtype)
+        self.ids = [[] for _ in prompts]
+        self.scores = [[] for _ in prompts]
+        shape = (self.home.layers, self.home.context)
+        self.death = [np.full(shape, ALIVE, dtype=np.int32) for _ in prompts]
+        self.margin = [np.full(shape, np.nan, dtype=np.float32) for _ in prompts]
+
+    def begin(self, ids: Tensor, mask: Tensor | None, dtype: torch.dtype) -> None:
+        """Say what the next forward reads: ids [B, T], mask [B, at least T] or None, 1 for tokens.
+
+        ``dtype`` of keys and values counts for the first forward. Raises RequestError before
+        anything has changed.
+        """
         batch, length = ids.shape
-        if self._cache is None:
-            self._cache = self._make(batch)
-            self.ids = [[] for _ in range(batch)]
-            self.scores = [[] for _ in range(batch)]
-            shape = (self._layers, self._context)
-            self.death = [np.full(shape, ALIVE, dtype=np.int32) for _ in range(batch)]
-            self.margin = [np.full(shape, np.nan, dtype=np.float32) for _ in range(batch)]
-        elif batch != len(self.ids):
+        if self.reading:
+            raise RequestError(
+                "the last call on this cache was cut off in the middle: make a new one with "
+                "dcp.hf.cache(model)"
+            )
+        if self._cache is not None and batch != len(self.ids):
             raise RequestError(f"this cache holds {len(self.ids)} sequences, not {batch}")
-        own = torch.ones_like(ids, dtype=torch.bool)
+        own = torch.ones(batch, length, dtype=torch.bool)
         if mask is not None:
-            own = mask[:, -length:].to(torch.bool)
-        self._length = length
-        self._places = [row.nonzero()[:, 0] for row in own]
-        for row, places in enumerate(self._places):
-            first = len(self.ids[row])
-            if first + len(places) > self._context:
+            if mask.ndim != 2 or len(mask) != batch or mask.shape[1] < length:
                 raise RequestError(
-                    f"{first + len(places)} tokens do not fit the context of {self._context}"
+                    f"a pruned model takes an attention mask of padding, {batch} x {length} or "
+                    f"longer, not {tuple(mask.shape)}"
                 )
-            self.ids[row] += ids[row, places].tolist()
+            own = mask[:, -length:].to("cpu", torch.bool)
+        places = [row.nonzero()[:, 0] for row in own]
+        before = [len(row) for row in self.ids] or [0] * batch
+        longest = max((n + len(new) for n, new in zip(before, places, strict=True)), default=0)
+        if longest > self.home.context:
+            raise RequestError(
+                f"{longest} tokens do not fit the model's context of {self.home.context}"
+            )
+        if self._cache is None:
+            self.start([len(new) for new in places], dtype)
+        read = ids.to("cpu")
+        for row, new in enumerate(places):
+            self.ids[row] += read[row, new].tolist()
+        self._length, self._places, self.reading = length, places, True
+        self._parts = [_part(places, before, at, self.home.chunk) for at in self._starts(places)]
+
+    def _starts(self, places: Sequence[Tensor]) -> range:
+        return range(0, max(map(len, places), default=0), self.home.chunk)
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, gates: Gates | None) -> Tensor:
         """q [B, T, H, d], k and v [B, T, H_kv, d], gates of [B, T, r] -> [B, T, H, d]; 0 where
         there is padding."""
-        out = torch.zeros_like(q)
-        for row, places in enumerate(self._places):
-            first = len(self.ids[row]) - len(places)
-            for at in range(0, len(places), _CHUNK):
-                part = places[at : at + _CHUNK]
-                self.cache.begin([(row, first + at, first + at + len(part))])
-                given = None
-                if gates is not None:
-                    q_int, k_int = gates.q_int[row, part], gates.k_int[row, part]
-                    given = Gates(q_int[None], k_int[None], gates.beta)
-                read = self.cache(
-                    layer, q[row, part][None], k[row, part][None], v[row, part][None], given
+        out, device = torch.zeros_like(q), self.home.device
+        for part in self._parts:
+            if layer == 0 or len(self._parts) > 1:
+                self.cache.begin(part.spans)
+            rows, places = part.rows.to(q.device), part.places.to(q.device)
+            taken = [x[rows, places][None].to(device, self.dtype) for x in (q, k, v)]
+            given = None
+            if gates is not None:
+                q_int, k_int = (
+                    x[rows, places][None].to(device) for x in (gates.q_int, gates.k_int)
                 )
-                out[row, part] = read[0].to(out.dtype)
-        if layer == self._layers - 1:
+                given = Gates(q_int, k_int, gates.beta)
+            read = self.cache(layer, *taken, given)
+            out[rows, places] = read[0].to(out.device, out.dtype)
+        if layer == self.home.layers - 1:
             self._take_drops()
         return out
 
     def end(self) -> None:
         """The forward is over: only now are its tokens seen, for positions count from them."""
         self.padded += self._length
+        self.reading = False
 
     def told(self, logits: Tensor) -> None:
         """Note how likely the tokens were: logits [B, kept, V] of the last positions read."""
         kept, length = logits.shape[1], self._length
+        last = torch.full((len(logits), logits.shape[2]), math.nan)
         for row, places in enumerate(self._places):
             scores, ids = self.scores[row], self.ids[row]
             begun = len(ids) - len(places)
+            scores += [math.nan] * (begun - len(scores))
             # The first token just read was foretold by the call before, the others by this one.
             for at in range(len(scores), len(ids)):
-                before = places[at - begun - 1] - (length - kept) if at > begun else None
+                before = int(places[at - begun - 1]) - (length - kept) if at > begun else None
                 if before is not None and before >= 0:
                     scores.append(float(logits[row, before].float().log_softmax(-1)[ids[at]]))
                 elif before is None and self.last is not None:
                     scores.append(float(self.last[row].log_softmax(-1)[ids[at]]))
                 else:
                     scores.append(math.nan)
-        self.last = logits[:, -1].float().detach()
+            newest = int(places[-1]) - (length - kept) if len(places) else -1
+            if newest >= 0:
+                last[row] = logits[row, newest].float().cpu()
+            elif not len(places) and self.last is not None:
+                last[row] = self.last[row]
+        self.last = last
 
     def select(self, rows: Sequence[int]) -> None:
         """Keep these sequences, in this order; one may be taken twice."""
         if self._cache is None:
             return
-        made = self._make(len(rows))
-        for new, old in enumerate(rows):
-            made.copy_row(new, self._cache, old)
-        self._cache = made
+        prompts = [self._prompts[row] for row in rows]
+        with torch.inference_mode():
+            made = self.home.make(prompts, self.dtype)
+            for new, old in enumerate(rows):
+                made.copy_row(new, self._cache, old)
+        self._cache, self._prompts = made, prompts
         self.ids = [list(self.ids[row]) for row in rows]
         self.scores = [list(self.scores[row]) for row in rows]
         self.death = [self.death[row].copy() for row in rows]
         self.margin = [self.margin[row].copy() for row in rows]
         if self.last is not None:
             self.last = self.last[list(rows)]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Rows:
+        """Rows of its own: a prompt that was read once can be continued in several ways."""
+        other = Rows(self.home)
+        vars(other).update(vars(self))
+        other.select(range(len(self.ids)))
+        return other
 
     def _take_drops(self) -> None:
         for row, death in enumerate(self.death):
@@ -147,72 +229,13 @@ class Rows:
             self.margin[row][drops.layer, drops.position] = drops.margin
 
 
-class ForgettingLayer(CacheLayerMixin):  # type: ignore[misc]
-    """One layer of the cache, as `transformers` knows it. It counts tokens seen, not rows held."""
-
-    is_compileable = False
-    is_croppable = False
-    is_sliding = False
-
-    def __init__(self, rows: Rows) -> None:
-        super().__init__()
-        self.rows = rows
-        self.is_initialized = True
-
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Rows make their own memory."""
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        """The new keys and values as they are: the attention function hands them on."""
-        return key_states, value_states
-
-    def get_seq_length(self) -> int:
-        return self.rows.padded
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.rows.padded + query_length, 0
-
-    def get_max_length(self) -> int:
-        return -1
-
-    def reset(self) -> None:
-        raise RequestError(
-            "a pruned cache cannot be reset: make a new one with dcp.hf.cache(model)"
-        )
-
-    def crop(self, max_length: int) -> None:
-        raise RequestError(
-            "a pruned cache cannot take tokens back, so assisted decoding does not work with it"
-        )
-
-    def reorder_cache(self, beam_idx: Tensor) -> None:
-        # All layers share one set of rows, which the first of them moves.
-        if self is self.rows_layer:
-            self.rows.select(beam_idx.tolist())
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        self.reorder_cache(indices)
-
-    def batch_repeat_interleave(self, repeats: int) -> None:
-        if self is self.rows_layer:
-            count = len(self.rows.ids)
-            self.rows.select([row for row in range(count) for _ in range(repeats)])
-
-    rows_layer: ForgettingLayer
-
-
-def forgetting_cache(rows: Rows, layers: int) -> Cache:
-    """A `transformers` cache over ``rows``."""
-    made = [ForgettingLayer(rows) for _ in range(layers)]
-    for layer in made:
-        layer.rows_layer = made[0]
-    return Cache(layers=made)
-
-
-def rows_of(found: Any) -> Rows | None:
-    """The rows behind a `transformers` cache of ours, None for any other."""
-    layers = getattr(found, "layers", None)
-    first = layers[0] if layers else None
-    return first.rows if isinstance(first, ForgettingLayer) else None
+def _part(places: Sequence[Tensor], before: Sequence[int], at: int, chunk: int) -> _Part:
+    """The chunk that begins ``at`` tokens into what is new, of every sequence that has one."""
+    spans, rows, found = [], [], []
+    for row, (own, first) in enumerate(zip(places, before, strict=True)):
+        some = own[at : at + chunk]
+        if len(some):
+            spans.append((row, first + at, first + at + len(some)))
+            rows += [row] * len(some)
+            found.append(some)
+    return _Part(spans, torch.tensor(rows), torch.cat(found))

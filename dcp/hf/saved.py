@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from dcp.errors import RequestError
-from dcp.hf.rows import forgetting_cache, rows_of
+from dcp.hf.layers import forgetting_cache, rows_of
+from dcp.hf.rows import Rows
 from dcp.hf.state import pruning_of, weights_hash
 from dcp.trace.file import write
 
@@ -42,6 +43,12 @@ def save_cache(model: PreTrainedModel, cache: Cache, path: str | os.PathLike[str
         raise RequestError("this is no cache of a pruned model: make one with dcp.hf.cache(model)")
     if state.policy != "gates" or state.budget is not None:
         raise RequestError("only a cache of the gates alone can be saved, not one of a policy")
+    if not hasattr(rows.cache, "rows"):
+        raise RequestError("rows on a GPU are not saved: prune with impl='cpu', and read it again")
+    if rows.reading:
+        raise RequestError(
+            "the last call on this cache was cut off in the middle: nothing is saved"
+        )
     tensors: dict[str, torch.Tensor] = {}
     for row, death in enumerate(rows.death):
         tensors[f"{row}.ids"] = torch.tensor(rows.ids[row], dtype=torch.int64)
@@ -90,9 +97,11 @@ def load_cache(model: PreTrainedModel, path: str | os.PathLike[str]) -> Cache:
         raise RequestError(
             f"{path} was made at gate shift {meta.get('gate_shift')}, not {state.gate_shift}"
         )
-    rows = state.new_rows()
+    rows = Rows(state.home)
     try:
-        rows.begin(torch.zeros((batch, 0), dtype=torch.int64), None)
+        if state.impl == "triton":
+            raise RequestError("rows are not loaded onto a GPU: prune with impl='cpu'")
+        rows.start([len(found[f"{row}.ids"]) for row in range(batch)], model.dtype)
         for row in range(batch):
             rows.ids[row] = found[f"{row}.ids"].tolist()
             rows.scores[row] = found[f"{row}.scores"].tolist()
@@ -107,7 +116,7 @@ def load_cache(model: PreTrainedModel, path: str | os.PathLike[str]) -> Cache:
     except (KeyError, TypeError, ValueError, IndexError) as wrong:
         raise RequestError(f"{path} is damaged: {wrong}") from None
     rows.last = found.get("last")
-    return forgetting_cache(rows, state.config.layers)
+    return forgetting_cache(rows)
 
 
 def _check(slots: Any, k: Any, v: Any, k_int: Any, positions: Any, margins: Any, seen: int) -> None:

@@ -101,7 +101,7 @@ class PagedAttention(PoolLedger):
         if singles:
             at, rows, positions = (list(column) for column in zip(*singles, strict=True))
             self._single = (self._ints(at).long(), self._ints(rows), self._ints(positions))
-        self.expect_news()
+        self.mark_stale()
 
     def begin_step(self, rows: Tensor, steps: Tensor) -> None:
         """Say that the next forward pass reads one token of each sequence in ``rows`` [n] int32 on

@@ -39,8 +39,8 @@ class PoolLedger:
         """B."""
         return int(self._counts.shape[1])
 
-    def expect_news(self) -> None:
-        """A forward pass is to come: what is known now will be old after it."""
+    def mark_stale(self) -> None:
+        """The next forward pass makes what is known here out of date; `refresh` asks again."""
         self._stale = True
 
     def refresh(self) -> None:
@@ -112,6 +112,17 @@ class PoolLedger:
         self.refresh()
         live = int(self._counts[:, row].sum()) * self.pool.entry_bytes
         return CacheBytes(live, self._held(row), self._peak[row])
+
+    def copy_row(self, row: int, source: PoolLedger, taken: int) -> None:
+        """Make the empty sequence ``row`` what sequence ``taken`` of ``source`` is."""
+        self.refresh()
+        source.refresh()
+        counts = source._counts[:, taken].tolist()
+        self.make_room([max(counts) if i == row else 0 for i in range(self.sequences)])
+        for layer, count in enumerate(counts):
+            if count:
+                self.pool.take_over(layer, row, source.pool, taken, count)
+        self.mark_stale()
 
     def release(self, row: int) -> None:
         """Give the pages of sequence ``row`` back."""

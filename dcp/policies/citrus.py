@@ -106,6 +106,7 @@ def _individual(setup: Setup, settings: Mapping[str, Any]) -> Individual:
 
 
 _SETTINGS: Mapping[str, Value] = {"chunk": 256, "instruction": ""}
+_LIMITS = {"chunk": (1, 2**20)}
 _DIFFERS = (
     f"{Policy.HEADS}; positions stay those of the text; a budget under four chunks shortens the "
     "chunk, and generated tokens form chunks too"
@@ -119,6 +120,7 @@ POLICY = Policy(
     rule="keeps the k entries before a chunk that the chunk attends to most, and the chunk",
     differs=_DIFFERS,
     settings=_SETTINGS,
+    limits=_LIMITS,
     needs=frozenset({"attention"}),
     make=_standard,
     least=lambda settings, tokens: 4,
@@ -132,6 +134,7 @@ SHARED = Policy(
     rule="keeps the k entries before a chunk that an instruction attends to most, and the chunk",
     differs=_DIFFERS + _ASKED,
     settings=_SETTINGS,
+    limits=_LIMITS,
     make=_shared,
     least=lambda settings, tokens: 4,
     instructed="must",
@@ -147,6 +150,7 @@ INDIVIDUAL = Policy(
         "with the other, and memory counts both"
     ),
     settings=_SETTINGS,
+    limits=_LIMITS,
     needs=frozenset({"attention"}),
     make=_individual,
     least=lambda settings, tokens: 4,

@@ -45,6 +45,7 @@ POLICY = Policy(
     rule="keeps a recent window and the entries with the most attention so far",
     differs=f"{Policy.HEADS}; the rule works from the first token on, the prompt included",
     settings={"recent": 0.5},
+    limits={"recent": (0, 1)},
     needs=frozenset({"attention"}),
     make=_make,
     least=lambda settings, tokens: 2,

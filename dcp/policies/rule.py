@@ -8,6 +8,7 @@ position, not by where the cache keeps a row. numpy only: knows no model, cache 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -131,6 +132,7 @@ class Policy:
     rule           what it keeps, in one line
     differs        where ours must differ from the published form, "" if nowhere
     settings       its knobs with the published defaults
+    limits         the smallest and the largest value of each that is a number
     needs          what a reading must show it
     make           setup, settings -> a `Rule`
     least          settings, tokens -> the smallest budget that the rule can keep
@@ -147,6 +149,7 @@ class Policy:
     needs: frozenset[Need] = frozenset()
     differs: str = ""
     settings: Mapping[str, Value] = field(default_factory=lambda: MappingProxyType({}))
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=lambda: MappingProxyType({}))
     least: Callable[[Mapping[str, Any], int], int] = lambda settings, tokens: 1
     budgeted: bool = True
     variants: tuple[Mapping[str, Value], ...] = (MappingProxyType({}),)
@@ -170,6 +173,10 @@ class Policy:
                 raise RequestError(
                     f"{self.name}: {key} must be a {_KINDS[kind]}, not {value!r}"
                 ) from None
+            low, high = self.limits.get(key, (-math.inf, math.inf))
+            number = found[key]
+            if not isinstance(number, str) and not low <= number <= high:
+                raise RequestError(f"{self.name}: {key} must be from {low:g} to {high:g}")
         return found
 
     def hears(self, given: Mapping[str, Value]) -> bool:

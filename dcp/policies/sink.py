@@ -34,6 +34,7 @@ POLICY = Policy(
     rule="keeps the first few tokens and the most recent ones",
     differs="positions stay those of the text; the paper renumbers them inside the cache",
     settings={"sinks": 4},
+    limits={"sinks": (0, 2**20)},
     make=_make,
     least=lambda settings, tokens: settings["sinks"] + 1,
 )

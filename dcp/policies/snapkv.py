@@ -24,8 +24,9 @@ __all__ = ["POLICY", "SnapKV", "pooled"]
 class SnapKV(Rule):
     def __init__(self, setup: Setup, window: int, kernel: int) -> None:
         super().__init__(setup)
-        self.window, self.kernel = window, kernel
-        shape = (setup.layers, window, setup.batch, setup.tokens)
+        # All of a text is in a window that is longer.
+        self.window, self.kernel = min(window, setup.tokens), kernel
+        shape = (setup.layers, self.window, setup.batch, setup.tokens)
         self.recent = np.zeros(shape, dtype=np.float32)
 
     def decides(self, step: int) -> bool:
@@ -67,6 +68,7 @@ POLICY = Policy(
     rule="keeps the last w entries and those that the last w queries attend to most",
     differs=f"{Policy.HEADS}; the rule goes on while decoding",
     settings={"window": 32, "kernel": 5},
+    limits={"window": (1, 2**20), "kernel": (1, 1001)},
     needs=frozenset({"attention"}),
     make=_make,
     least=lambda settings, tokens: settings["window"] + 1,

@@ -69,6 +69,7 @@ POLICY = Policy(
         "with short=1 the shortest: a short window and more that stays"
     ),
     settings={"stride": 0, "short": 0},
+    limits={"stride": (0, 2**20), "short": (0, 1)},
     variants=({"short": 0}, {"short": 1}),
     make=_make,
     least=_least,

@@ -1,6 +1,6 @@
 """Kaplan-Meier on lives, and its bootstrap intervals. Arrays in, arrays out.
 
-Dimensions: C clusters, G groups, ages 0..A. Intervals are a seeded bootstrap over whole clusters.
+Dimensions: C clusters, G groups, ages 0..A. Intervals are those of `dcp.stats.intervals`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from dcp.stats.intervals import MIN_CLUSTERS, cluster_interval
 from dcp.stats.lives import Lives
 
 __all__ = [
@@ -34,7 +35,7 @@ Floats = npt.NDArray[np.float64]
 
 def cluster_kind(lives: Lives, clusters: int) -> str:
     """What intervals over these lives resample: "texts", "within this text", or "" (nothing)."""
-    if clusters < 2:
+    if clusters < MIN_CLUSTERS:
         return ""
     return "texts" if lives.texts > 1 else "within this text"
 
@@ -66,13 +67,13 @@ def _by_text(lives: Lives, ages: int) -> tuple[Floats, Floats]:
 def _by_block(lives: Lives, ages: int) -> tuple[Floats, Floats]:
     groups = len(lives.names)
     blocks = int((lives.born + lives.duration).max(initial=0)) // BLOCK + 1
-    clusters = blocks * (int(lives.sample.max(initial=0)) + 1)
+    clusters = blocks * (int(lives.stretch.max(initial=0)) + 1)
     drops = np.zeros((clusters, groups, ages + 1))
     risks = np.zeros_like(drops)
     for age in range(ages + 1):
         exposed = (lives.entry < age) & (age <= lives.duration)
         dropped = exposed & lives.event & (lives.duration == age)
-        cluster = lives.sample * blocks + (lives.born + age) // BLOCK
+        cluster = lives.stretch * blocks + (lives.born + age) // BLOCK
         cell = cluster * groups + lives.group
         for counts, which in ((risks, exposed), (drops, dropped)):
             found = np.bincount(cell[which], minlength=clusters * groups)
@@ -91,25 +92,26 @@ def intervals(
 ) -> tuple[Floats, Floats]:
     """(low, high), each [G, ages]: 95 % of 1 - S over resampled clusters.
 
-    ``at`` names the ages that are asked for; the others stay nan, and so do groups found in
-    fewer than two clusters, and ages that half of the resamples miss.
+    ``at`` names the ages that are asked for; the others stay nan, and so does what
+    `dcp.stats.intervals.cluster_interval` has no interval for. A cluster's size is its steps at
+    risk.
     """
-    clusters, groups, ages = drops.shape
-    rng = np.random.default_rng(seed)
-    weights = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=n_boot).astype(float)
+    _, groups, ages = drops.shape
     low, high = np.full((groups, ages), np.nan), np.full((groups, ages), np.nan)
-    asked = np.isin(np.arange(ages), at) if at is not None else np.ones(ages, np.bool_)
-    several = (risks.sum(axis=2) > 0).sum(axis=0) >= 2
-    for g in np.flatnonzero(several):
-        at_risk = weights @ risks[:, g]
-        kept = survival(weights @ drops[:, g], at_risk)
-        # Undefined from the age at which a resample has nothing at risk.
-        gap = np.logical_or.accumulate((at_risk == 0) & (risks[:, g].sum(0) > 0), axis=1)
-        kept[gap & (kept > 0)] = np.nan
-        told = (np.isfinite(kept).mean(axis=0) > 0.5) & asked
-        if not told.any():
-            continue
-        low[g, told], high[g, told] = np.nanpercentile(1 - kept[:, told], [2.5, 97.5], axis=0)
+    asked = np.arange(ages) if at is None else np.unique(np.asarray(at, np.int64))
+    for g in range(groups):
+        there = risks[:, g].sum(axis=0) > 0
+
+        def dropped(weights: Floats, g: int = g, there: npt.NDArray[np.bool_] = there) -> Floats:
+            at_risk = weights @ risks[:, g]
+            kept = survival(weights @ drops[:, g], at_risk)
+            # Undefined from the age at which a resample has nothing at risk.
+            gap = np.logical_or.accumulate((at_risk == 0) & there, axis=1)
+            kept[gap & (kept > 0)] = np.nan
+            return 1 - kept[:, asked]
+
+        found = cluster_interval(dropped, risks[:, g].sum(axis=1), seed=seed, n_boot=n_boot)
+        low[g, asked], high[g, asked] = found
     return low, high
 
 
@@ -121,7 +123,8 @@ def median_life(lives: Lives, mine: npt.NDArray[np.bool_]) -> float:
     drops = np.bincount(lives.duration[mine & lives.event], minlength=longest + 1)
     risks = np.cumsum(joined) - np.concatenate([[0], np.cumsum(ended)[:-1]])
     kept = survival(drops.astype(float), risks.astype(float))
-    reached = np.flatnonzero(kept <= 0.5)
+    # A product such as 3/4 * 2/3 is half, whatever the last bit of the floats says.
+    reached = np.flatnonzero(kept <= 0.5 + 1e-9)
     if not len(reached) or risks[reached[0]] < MIN_AT_RISK:
         return float("nan")
     return float(reached[0])

@@ -15,12 +15,15 @@ from dcp.speech.tagger import CLASSES, GROUPS, UPOS, class_of, group_of
 __all__ = [
     "BY",
     "PIECES",
+    "SPACES",
     "TAGGED",
     "By",
     "group_label",
     "group_names",
     "group_of_tag",
     "groups_of_tags",
+    "trigger_groups",
+    "trigger_names",
 ]
 
 By = Literal["pos", "group", "class", "pieces", "layer", "position", "frequency"]
@@ -32,6 +35,10 @@ TAGGED: tuple[By, ...] = ("pos", "group", "class")
 
 PIECES = ("single", "multi")
 """Words of one token and of several."""
+
+SPACES = ("newline", "space", "end", "untagged")
+"""What a token can be that belongs to no tagged word: a line break, other white space, the end of a
+text, anything else."""
 
 _NAMES: dict[By, tuple[str, ...]] = {
     "pos": UPOS,
@@ -48,6 +55,10 @@ _LABELS = {
     "neither": "punctuation, other",
     "single": "one token",
     "multi": "several tokens",
+    "newline": "line break",
+    "space": "white space",
+    "end": "end of text",
+    "untagged": "no tag",
 }
 
 
@@ -78,3 +89,14 @@ def groups_of_tags(by: By) -> npt.NDArray[np.int64]:
     """[17] int64: for each tag of ``UPOS``, where its group stands in `group_names`."""
     names = group_names(by)
     return np.array([names.index(group_of_tag(by, pos)) for pos in UPOS], np.int64)
+
+
+def trigger_names(by: By) -> tuple[str, ...]:
+    """What is read, in the order charts show it: the groups of ``by``, then `SPACES`."""
+    return (*group_names(by), *SPACES)
+
+
+def trigger_groups(by: By) -> npt.NDArray[np.int64]:
+    """[21] int64: for each tag of ``UPOS`` and then of `SPACES`, its place in `trigger_names`."""
+    names = group_names(by)
+    return np.concatenate([groups_of_tags(by), len(names) + np.arange(len(SPACES))])

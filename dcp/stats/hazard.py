@@ -20,16 +20,13 @@ import pandas as pd
 from dcp.arguments import one_of
 from dcp.errors import RequestError
 from dcp.resources import needs
-from dcp.stats.frequency import BANDS
 from dcp.stats.groups import TAGGED, By, group_names, groups_of_tags
+from dcp.stats.intervals import MIN_CLUSTERS
 from dcp.stats.lives import Phase, Sample
 from dcp.stats.person_period import Cells, count
 from dcp.stats.rates import MIN_WORDS
 
-__all__ = ["MIN_CLUSTERS", "hazard_of", "hazard_table"]
-
-MIN_CLUSTERS = 10
-"""Robust errors from fewer texts (or blocks) are far too small, so they are not given."""
+__all__ = ["hazard_of", "hazard_table"]
 
 MIN_EVENTS = 5
 """Neighbouring classes of a covariate are joined until each has so many drops and survivals."""
@@ -51,14 +48,17 @@ def hazard_table(
     at_risk, events      token-layer-steps at risk, drops
     raw                  drops per step at risk: events / at_risk
     adjusted             the same as if every token at risk had this tag, all else as it was: the
-                         model's mean over frequency (log, to the decade), place in the word, age,
-                         step and, with ``layer`` None, layer
+                         model's mean over frequency (a class each half decade), place in the word,
+                         age, step and, with ``layer`` None, layer. Of words with a letter alone:
+                         what has none (punctuation, numbers) has no frequency to even out
     raw_low, raw_high, adjusted_low, adjusted_high   95 %, robust to dependence within clusters
     base_rate            drops per step at risk of all groups together
     interval             "texts" | "within this text" | "" (fewer than ten clusters)
 
-    Words without a letter count as of mean frequency. Groups of fewer than 20 tokens, and those in
-    which nothing or everything is dropped, stay blank and out of the model. Raises RequestError.
+    Each interval is 95 % by itself; a table of 17 has one in two chances to miss somewhere. Groups
+    of fewer than 20 tokens, and those in which nothing or everything is dropped, stay blank and out
+    of the model, and so does "adjusted" of those in which words with a letter are that few. Raises
+    RequestError.
     """
     one_of("grouping", by, TAGGED)
     one_of("source", source, get_args(Phase))
@@ -79,17 +79,25 @@ def hazard_of(cells: Cells, by: By, *, source: Phase) -> pd.DataFrame:
     tokens = np.bincount(of_tag, cells.tokens, len(names)).astype(np.int64)
     at_risk = np.bincount(group, risk, len(names))
     events = np.bincount(group, drops, len(names))
-    told = (tokens >= MIN_WORDS) & (events > 0) & (events < at_risk)
     raw, adjusted = np.full((3, len(names)), np.nan), np.full((3, len(names)), np.nan)
     label = ""
-    if told.any():
-        fit = told[group]
+    everything = np.ones(len(group), np.bool_)
+    lettered = np.bincount(of_tag, cells.lettered, len(names)).astype(np.int64)
+    for found, chosen, seen, design in (
+        (raw, everything, tokens, _groups_only),
+        (adjusted, cells.levels[:, 3] >= 0, lettered, _all_covariates),
+    ):
+        watched = np.bincount(group[chosen], risk[chosen], len(names))
+        ended = np.bincount(group[chosen], drops[chosen], len(names))
+        told = (seen >= MIN_WORDS) & (ended > 0) & (ended < watched)
+        if not told.any():
+            continue
+        fit = told[group] & chosen
         data = _Data(cells, fit, group[fit], risk[fit], drops[fit])
         clusters = data.clusters()
         if clusters >= MIN_CLUSTERS:
             label = "texts" if cells.texts > 1 else "within this text"
-        raw[:, told] = _standardised(data, _groups_only(data), clusters)
-        adjusted[:, told] = _standardised(data, _all_covariates(data), clusters)
+        found[:, told] = _standardised(data, design(data), clusters)
     rows = [
         {
             "group": names[g],
@@ -105,7 +113,7 @@ def hazard_of(cells: Cells, by: By, *, source: Phase) -> pd.DataFrame:
             "adjusted_low": adjusted[1, g],
             "adjusted_high": adjusted[2, g],
             "base_rate": events.sum() / at_risk.sum(),
-            "interval": label if np.isfinite(adjusted[1, g]) else "",
+            "interval": label if np.isfinite(raw[1, g]) else "",
         }
         for g in np.flatnonzero(at_risk)
     ]
@@ -155,10 +163,8 @@ def _groups_only(data: _Data) -> Floats:
 def _all_covariates(data: _Data) -> Floats:
     """[K, P]: a column for each group, then those of the covariates, each less its first class."""
     layer, _, place, band, age, step = data.levels.T
-    known = band >= 0
-    mean = np.average(band[known], weights=data.risk[known]) if known.any() else 0.0
-    columns = [_groups_only(data), np.where(known, band - mean, 0.0)[:, None] / (len(BANDS) - 1)]
-    for values in (place, age, step, layer):
+    columns = [_groups_only(data)]
+    for values in (band, place, age, step, layer):
         joined = _joined(values, data)
         columns.append(np.asarray(np.unique(joined)[None, 1:] == joined[:, None], np.float64))
     return np.concatenate(columns, axis=1)

@@ -21,6 +21,7 @@ from dcp.speech.tagger import UPOS
 from dcp.speech.words import Word
 from dcp.stats.frequency import BANDS, band_of
 from dcp.stats.groups import BY, TAGGED, By, group_names, groups_of_tags
+from dcp.stats.repeats import Identities, stretches_of, texts_of
 from dcp.trace import Trace
 
 __all__ = [
@@ -30,7 +31,6 @@ __all__ = [
     "Rule",
     "Sample",
     "observe",
-    "texts_of",
     "usual_pieces",
     "words_in",
 ]
@@ -52,8 +52,10 @@ class Lives:
     """One entry per word and layer that was at risk for at least one step; N entries.
 
     sample    [N] int64  which sample
-    text      [N] int64  which text: windows of one document (``meta.document``) share it
-    word      [N] int64  which word, numbered through all samples
+    stretch   [N] int64  which stretch of text: `dcp.stats.repeats.stretches_of`
+    text      [N] int64  which text: `dcp.stats.repeats.texts_of`
+    word      [N] int64  which word, numbered through all samples; the same word read again in the
+                         same context has the number that it had first
     layer     [N] int64
     group     [N] int64  index into ``names``
     born      [N] int64  step of the word's last token
@@ -66,6 +68,7 @@ class Lives:
     """
 
     sample: Ints
+    stretch: Ints
     text: Ints
     word: Ints
     layer: Ints
@@ -89,7 +92,7 @@ class Lives:
 
 
 _COLUMNS = (
-    *("sample", "text", "word", "layer", "group"),
+    *("sample", "stretch", "text", "word", "layer", "group"),
     *("born", "entry", "duration", "event", "tokens"),
 )
 
@@ -130,35 +133,24 @@ def observe(
         if layer is not None and not 0 <= layer < trace.layers:
             raise RequestError(f"no layer {layer}: this trace has layers 0 to {trace.layers - 1}")
     names = _names(by, samples)
-    texts = texts_of(samples)
-    columns, numbered = [], 0
+    texts, stretches = texts_of(samples), stretches_of(samples)
+    columns, identities = [], Identities()
     for number, (trace, words) in enumerate(samples):
         chosen = words_in(words, source, pieces)
         block = _one_text(trace, chosen, layer, rule, dropped_in)
         block["group"] = _groups(by, chosen, block)
         block["sample"] = np.full(len(block["word"]), number, np.int64)
+        block["stretch"] = np.full(len(block["word"]), stretches[number], np.int64)
         block["text"] = np.full(len(block["word"]), texts[number], np.int64)
         # Observed for no step: never at risk.
         observed = (block["duration"] > block["entry"]) & (block["group"] >= 0)
         observed &= block["event"] | (block["duration"] >= 1)
-        block["word"] = block["word"] + numbered
-        numbered += len(chosen)
+        block["word"] = identities.number(trace, chosen)[block["word"]]
         columns.append({key: value[observed] for key, value in block.items()})
     joined: dict[str, Any] = {
         key: np.concatenate([column[key] for column in columns]) for key in columns[0]
     }
     return Lives(names=names, texts=int(texts.max()) + 1, **joined)
-
-
-def texts_of(samples: Sequence[Sample]) -> Ints:
-    """[samples] int64: the text that each belongs to, numbered from 0 in order of appearance.
-
-    A sample is a text of its own unless its trace names the document that it is a window of.
-    """
-    seen: dict[str | int, int] = {}
-    documents = (trace.meta.document for trace, _ in samples)
-    keys = (i if document is None else document for i, document in enumerate(documents))
-    return np.array([seen.setdefault(key, len(seen)) for key in keys], np.int64)
 
 
 def words_in(words: Sequence[Word], source: Phase, pieces: Pieces) -> list[Word]:

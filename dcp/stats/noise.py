@@ -1,9 +1,11 @@
-"""How far a result about parts of speech can move because the tagger errs.
+"""What a result about parts of speech would be if the tagger did not err.
 
 The tagger's errors on held-out text (``assets/pos/confusion.tsv``, made by ``python -m
-dcp.speech.training.confusion``) say how often a word called NOUN is a PROPN in truth. Each draw
-gives every word a tag by these odds and makes the table anew. Errors are drawn blindly: a tagger
-that errs more on words that are dropped early could do more harm than this.
+dcp.speech.training.confusion``) say how often a word called NOUN is a PROPN in truth. What is seen
+of the words called NOUN is then a mixture, S(called) = sum over true tags of P(true | called)
+S(true), which is solved for S(true): errors pull groups towards one another, this pulls them apart
+again. (Drawing new tags by these odds would mix a second time.) It takes errors to be blind: a
+tagger that errs more on words that are dropped early could do more harm than this.
 """
 
 from __future__ import annotations
@@ -51,6 +53,13 @@ def tagger_errors() -> Floats:
     return np.asarray(counts / counts.sum(axis=1, keepdims=True))
 
 
+def _drawn_errors(rng: np.random.Generator) -> Floats:
+    """[17, 17]: `tagger_errors` as other held-out text of the same size might have given them."""
+    counts = _counts().T + np.eye(len(UPOS))
+    drawn = np.array([rng.dirichlet(row + 1e-6) for row in counts])
+    return np.asarray(drawn, np.float64)
+
+
 def tagger_accuracy() -> float:
     """Share of right tags on the held-out text behind `tagger_errors`, as raw text."""
     return float(np.trace(_counts()) / _counts().sum())
@@ -68,15 +77,17 @@ def noise_table(
     draws: int = 200,
     errors: Floats | None = None,
 ) -> pd.DataFrame:
-    """One row per group of tags: its drop rate as tagged, and its range over redrawn tags.
+    """One row per group of tags: its drop rate as tagged, and without the tagger's errors.
 
     group, source, words, horizon
     drop_rate    as tagged, as in `drop_table`
-    low, high    95 % of the rates over ``draws`` redrawn taggings
-    redrawn      share of the group's words that a draw puts into another group, on average
+    corrected    with the tagger's errors taken out
+    low, high    95 % of ``corrected`` over ``draws`` error tables as other held-out text might have
+                 given them; the words themselves are as they are
+    redrawn      share of the group's words whose true tag is in another group, as expected
 
-    ``errors`` [17, 17] are the odds of each true tag given the tag; None: `tagger_errors`. Groups
-    of fewer than 20 words stay blank. Raises RequestError.
+    ``errors`` [17, 17] are the odds of each true tag given the tag, known without error; None:
+    `tagger_errors`. Groups of fewer than 20 words stay blank. Raises RequestError.
     """
     one_of("grouping", by, TAGGED)
     lives = observe(samples, by="pos", source=source, layer=layer, pieces=pieces)
@@ -99,39 +110,62 @@ def noise_of(
     check_horizon(horizon)
     check_boot(draws)
     names, of_tag = group_names(by), groups_of_tags(by)
-    odds = np.cumsum(tagger_errors() if errors is None else errors, axis=1)
     # Each word once: it has one tag in all layers.
-    word, where, back = np.unique(lives.word, return_index=True, return_inverse=True)
-    tags = lives.group[where]
-    before = of_tag[tags]
-    words = np.bincount(before, minlength=len(names))
-    told = words >= MIN_WORDS
-    rate = _rates(lives, before[back], len(names), horizon)
+    _, where = np.unique(lives.word, return_index=True)
+    tags = np.bincount(lives.group[where], minlength=len(UPOS)).astype(np.float64)
+    words = np.bincount(of_tag, tags, len(names)).astype(np.int64)
+    seen = _rates(lives, lives.group, len(UPOS), horizon)
+    rate = _rates(lives, of_tag[lives.group], len(names), horizon)
+    odds = tagger_errors() if errors is None else errors
+    into = np.eye(len(names))[of_tag]
+    corrected = _corrected(seen, tags, odds, into)
     rng = np.random.default_rng(seed)
-    drawn, moved = np.full((draws, len(names)), np.nan), np.zeros(len(names))
-    for i in range(draws):
-        true = (rng.random((len(word), 1)) > odds[tags]).sum(axis=1)
-        after = of_tag[np.minimum(true, len(UPOS) - 1)]
-        moved += np.bincount(before, before != after, len(names)) / draws
-        drawn[i] = _rates(lives, after[back], len(names), horizon)
+    drawn = np.array(
+        [_corrected(seen, tags, odds if errors is not None else _drawn_errors(rng), into)
+         for _ in range(draws)]
+    )  # fmt: skip
+    # Of the words called by a group's tags, those whose true tag lies in another.
+    away = tags @ ((odds @ (1 - into)) * into)[:, : len(names)]
     rows = []
     for g in np.flatnonzero(words):
-        seen = drawn[np.isfinite(drawn[:, g]), g] if told[g] and np.isfinite(rate[g]) else ()
-        low, high = np.percentile(seen, [2.5, 97.5]) if len(seen) else (np.nan, np.nan)
+        told = words[g] >= MIN_WORDS and np.isfinite(rate[g]) and np.isfinite(corrected[g])
+        low, high = np.nanpercentile(drawn[:, g], [2.5, 97.5]) if told else (np.nan, np.nan)
         rows.append(
             {
                 "group": names[g],
                 "source": source,
                 "words": int(words[g]),
                 "horizon": horizon,
-                "drop_rate": rate[g] if told[g] else np.nan,
+                "drop_rate": rate[g] if words[g] >= MIN_WORDS else np.nan,
+                "corrected": corrected[g] if told else np.nan,
                 "low": low,
                 "high": high,
-                "redrawn": moved[g] / words[g],
+                "redrawn": away[g] / words[g],
             }
         )
-    columns = ["group", "source", "words", "horizon", "drop_rate", "low", "high", "redrawn"]
-    return pd.DataFrame(rows, columns=columns)
+    columns = ["group", "source", "words", "horizon", "drop_rate", "corrected", "low", "high"]
+    return pd.DataFrame(rows, columns=[*columns, "redrawn"])
+
+
+def _corrected(seen: Floats, tags: Floats, odds: Floats, into: Floats) -> Floats:
+    """[G]: the rates of true groups, from those of tags as called.
+
+    seen [17] rates by called tag, tags [17] words of each, odds [17, 17] true given called, into
+    [17, G] the group of each tag..
+    """
+    known = np.flatnonzero((tags > 0) & np.isfinite(seen))
+    found = np.full(into.shape[1], np.nan)
+    if not len(known):
+        return found
+    square = odds[np.ix_(known, known)]
+    square = square / square.sum(axis=1, keepdims=True)
+    # Least squares: a tagger that guesses tells nothing apart, and the mean is what is left.
+    true = np.clip(np.linalg.lstsq(square, seen[known], rcond=1e-6)[0], 0.0, 1.0)
+    weight = (tags[known] @ square)[:, None] * into[known]
+    total = weight.sum(axis=0)
+    some = total > 0
+    found[some] = (true @ weight)[some] / total[some]
+    return found
 
 
 def _rates(lives: Lives, group: Ints, groups: int, horizon: int) -> Floats:

@@ -19,8 +19,9 @@ from dcp.deaths import ALIVE
 from dcp.speech.tagger import UPOS
 from dcp.speech.words import Word
 from dcp.stats.estimate import BLOCK
-from dcp.stats.frequency import band_of
-from dcp.stats.lives import Phase, Sample, texts_of
+from dcp.stats.frequency import HALF_DECADES, half_decade_of
+from dcp.stats.lives import Phase, Sample
+from dcp.stats.repeats import Identities, stretches_of, texts_of
 from dcp.trace import Trace
 
 __all__ = ["AGES", "COVARIATES", "PLACES", "STEPS", "Cells", "count"]
@@ -48,8 +49,9 @@ class Cells:
     at_risk   [R] int64     steps at which a token was at risk
     drops     [R] int64     tokens dropped
     levels    [K, 6] int64  the covariates of each cell: ``COVARIATES`` as numbers; pos is an index
-                            into UPOS, frequency a band (-1: no letter), age and step a class
-    tokens    [17] int64    tokens of each tag that were ever at risk
+                            into UPOS, frequency a half decade (-1: no letter), age, step a class
+    tokens    [17] int64    tokens of each tag that were ever at risk, repeats once
+    lettered  [17] int64    those of them whose word has a letter
     clusters, texts         how many there are
     """
 
@@ -59,6 +61,7 @@ class Cells:
     drops: Ints
     levels: Ints
     tokens: Ints
+    lettered: Ints
     clusters: int
     texts: int
 
@@ -84,16 +87,17 @@ def count(
     A token carries the tag of its word; one that carries two words has the first's. ``source`` is
     where the token was born.
     """
-    texts = texts_of(samples)
+    texts, stretches, identities = texts_of(samples), stretches_of(samples), Identities()
     one = int(texts.max()) == 0
     blocks = max(trace.tokens for trace, _ in samples) // BLOCK + 1
-    tokens = np.zeros(len(UPOS), np.int64)
+    tokens, lettered = np.zeros((2, len(UPOS)), np.int64)
     parts = []
     for i, (trace, words) in enumerate(samples):
-        part = _one_text(trace, words, source, layer, one)
+        part = _one_text(trace, words, source, layer, one, identities.fresh(trace))
         tokens += part.pop("tokens")
+        lettered += part.pop("lettered")
         block = part.pop("block")
-        part["cluster"] = i * blocks + block if one else np.full(len(block), texts[i])
+        part["cluster"] = stretches[i] * blocks + block if one else np.full(len(block), texts[i])
         parts.append(_summed(part))
     joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     keys, cell = np.unique(joined["key"], return_inverse=True)
@@ -104,20 +108,26 @@ def count(
         drops=joined["drops"],
         levels=_unpacked(keys),
         tokens=tokens,
-        clusters=blocks * len(samples) if one else int(texts.max()) + 1,
+        lettered=lettered,
+        clusters=blocks * (int(stretches.max()) + 1) if one else int(texts.max()) + 1,
         texts=int(texts.max()) + 1,
     )
 
 
 def _one_text(
-    trace: Trace, words: Sequence[Word], source: Phase, layer: int | None, blocks: bool
+    trace: Trace,
+    words: Sequence[Word],
+    source: Phase,
+    layer: int | None,
+    blocks: bool,
+    fresh: npt.NDArray[np.bool_],
 ) -> dict[str, Any]:
     tag = np.full(trace.tokens, -1, np.int64)
     place, band = np.zeros_like(tag), np.zeros_like(tag)
     for word in reversed(words):
         if word.complete and word.pos in UPOS:
             tag[word.first : word.last + 1] = UPOS.index(word.pos)
-            band[word.first : word.last + 1] = band_of(word.text)
+            band[word.first : word.last + 1] = half_decade_of(word.text)
             place[word.first : word.last + 1] = 2
             place[word.first], place[word.last] = 1, 3
             if word.tokens == 1:
@@ -145,7 +155,9 @@ def _one_text(
         columns["drops"].append(drops[row, column].astype(np.int64))
         columns["block"].append((born[row] + low[row, column]) // BLOCK)
     found: dict[str, Any] = {key: np.concatenate(value) for key, value in columns.items()}
-    found["tokens"] = np.bincount(tag[chosen], minlength=len(UPOS))
+    once = chosen & fresh
+    found["tokens"] = np.bincount(tag[once], minlength=len(UPOS))
+    found["lettered"] = np.bincount(tag[once & (band >= 0)], minlength=len(UPOS))
     return found
 
 
@@ -182,7 +194,7 @@ def _summed(part: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-_SIZES = (1024, len(UPOS), len(PLACES), 6, len(AGES), len(STEPS))
+_SIZES = (1024, len(UPOS), len(PLACES), HALF_DECADES + 1, len(AGES), len(STEPS))
 
 
 def _unpacked(keys: Ints) -> Ints:

@@ -1,64 +1,38 @@
-"""A study: every table about parts of speech, over many texts at once, as one small file.
+"""Every table about parts of speech, over many texts at once.
 
-`pool` makes the tables once, because over hundreds of texts they take minutes; `to_json` and
-`from_json` carry them to a page that then needs neither traces nor torch. Knows samples, no model.
+`pool` makes the tables once, because over hundreds of texts they take minutes; what it makes is a
+`dcp.stats.study_file.Study`. Knows samples, no model.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
-from dcp.errors import RequestError, TraceError
+from dcp.errors import RequestError
 from dcp.progress import Progress, in_parts, silent
 from dcp.stats.controls import Policy, control_trace
 from dcp.stats.groups import PIECES, TAGGED, By, group_names, groups_of_tags
 from dcp.stats.hazard import hazard_of
-from dcp.stats.lives import Lives, Phase, Sample, observe, texts_of
+from dcp.stats.lives import Lives, Phase, Sample, observe
 from dcp.stats.noise import noise_of
 from dcp.stats.person_period import count
 from dcp.stats.rates import rates, rates_by_layer
-from dcp.stats.triggers import trigger_tables
+from dcp.stats.repeats import repeats_said, texts_of
+from dcp.stats.study_file import TABLES, Study
+from dcp.stats.triggers import trigger_tables, trigger_tokens
 from dcp.stats.word_list import word_table
 
-__all__ = ["HORIZONS", "TABLES", "Study", "from_json", "pool", "to_json"]
+__all__ = ["HORIZONS", "pool"]
 
 HORIZONS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """Horizons that a study knows (steps); they are the points of its survival curves too."""
 
-FORMAT = 1
 LISTED = 40
 """Spellings of each tag in a study's word list, the most frequent."""
-
-TABLES = ("rates", "triggers", "hazard", "noise", "words")
-
-
-@dataclass(frozen=True, eq=False)
-class Study:
-    """The tables of many texts, and what they are tables of.
-
-    about     model, weights_sha256, gate_shift, context, texts, windows, words, tokens, layers,
-              sources, sparsity, tagger_accuracy and what the maker added
-    rates     `dcp.stats.rates` at ``HORIZONS`` with columns arm ("gates" | "random" | "oldest"),
-              by ("pos" | "group" | "class" | "pieces"), pieces, layer (-1: all layers together)
-    triggers  `trigger_table` with by and layer
-    hazard    `hazard_table` with by and layer
-    noise     `noise_table` with by and pieces, all layers together, horizon 32
-    words     `word_table` by "pos", at most 40 spellings of a tag, with ``spellings``, how many
-              there are
-    """
-
-    about: Mapping[str, Any]
-    rates: pd.DataFrame
-    triggers: pd.DataFrame
-    hazard: pd.DataFrame
-    noise: pd.DataFrame
-    words: pd.DataFrame
 
 
 def pool(
@@ -102,6 +76,9 @@ def pool(
                 samples, TAGGED, source=source, layer=layer, seed=seed, n_boot=n_boot
             )
             made["triggers"] += [t.assign(by=by, layer=_number(layer)) for by, t in tables.items()]
+            if layer is None:
+                each = trigger_tokens(samples, source=source, seed=seed, n_boot=n_boot)
+                made["triggers"].append(each.assign(by="token", layer=-1))
         cells = count(samples, source=source)
         for layer in (None, *range(layers)):
             begin(f"hazards: {'all layers' if layer is None else f'layer {layer}'}")
@@ -132,6 +109,7 @@ def _about(samples: Sequence[Sample]) -> dict[str, Any]:
         "context": max(trace.tokens for trace, _ in samples),
         "texts": int(texts_of(samples).max()) + 1,
         "windows": len(samples),
+        "repeats": repeats_said(samples),
         "words": sum(len(words) for _, words in samples),
         "tokens": sum(trace.tokens for trace, _ in samples),
         "layers": min(trace.layers for trace, _ in samples),
@@ -186,66 +164,3 @@ def _words(samples: Sequence[Sample], source: Phase) -> pd.DataFrame:
     spellings = table.groupby("group")["word"].transform("size")
     listed = table.assign(source=source, spellings=spellings).groupby("group", sort=False)
     return listed.head(LISTED).reset_index(drop=True)
-
-
-# ---- in and out
-
-
-def to_json(study: Study) -> str:
-    """The study as JSON: ``about``, and each table as columns; numbers to five digits."""
-    return json.dumps(
-        {
-            "format": FORMAT,
-            "about": dict(study.about),
-            **{
-                name: {
-                    column: [_plain(value) for value in getattr(study, name)[column].tolist()]
-                    for column in getattr(study, name).columns
-                }
-                for name in TABLES
-            },
-        },
-        ensure_ascii=False,
-        allow_nan=False,
-        separators=(",", ":"),
-    )
-
-
-def from_json(text: str) -> Study:
-    """The study that `to_json` wrote; raises TraceError for anything else."""
-    try:
-        data = json.loads(text)
-        if data["format"] != FORMAT:
-            raise TraceError(f"a study of format {data['format']!r} cannot be read: it takes 1")
-        tables = {name: pd.DataFrame(dict(data[name])) for name in TABLES}
-        about = dict(data["about"])
-        for name, columns in _NEEDED.items():
-            if len(tables[name]) and not columns <= set(tables[name].columns):
-                raise ValueError(f"{name} lacks columns")
-            numbers = [c for c in tables[name].columns if c in _NUMBERS]
-            tables[name][numbers] = tables[name][numbers].astype(float)
-    except TraceError:
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise TraceError("this is not a study: it lacks tables", remedy="study") from error
-    return Study(about=about, **tables)
-
-
-_NEEDED = {
-    "rates": {"arm", "by", "pieces", "layer", "source", "group", "horizon", "drop_rate", "words"},
-    "triggers": {"by", "layer", "source", "group", "ratio", "null_low", "null_high"},
-    "hazard": {"by", "layer", "source", "group", "raw", "adjusted"},
-    "noise": {"by", "pieces", "source", "group", "drop_rate", "low", "high"},
-    "words": {"group", "source", "word", "times", "spellings"},
-}
-_NUMBERS = {
-    *("drop_rate", "ci_low", "ci_high", "dropped_share", "median_life", "ratio", "null_low"),
-    *("null_high", "drops_per_query", "base_rate", "raw", "raw_low", "raw_high", "adjusted"),
-    *("adjusted_low", "adjusted_high", "low", "high", "redrawn", "median_age"),
-}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.5g}") if np.isfinite(value) else None
-    return value

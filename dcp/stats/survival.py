@@ -43,22 +43,24 @@ def drop_table(
     rule: Rule = "last",
     seed: int = 0,
     n_boot: int = 1000,
+    least: int = MIN_WORDS,
 ) -> pd.DataFrame:
     """One row per group that occurs: how many of its words are dropped within ``horizon`` steps.
 
-    group, source, words, tokens, texts     what was observed (words and tokens counted once,
-                                            whatever the number of layers)
+    group, source, words, tokens, texts     what was observed; a word counts once, whatever the
+                                            number of layers, and of traces that repeat its text
     at_risk       word-layers alive and under observation just before the horizon
     events        word-layers dropped up to the horizon
     horizon       steps
     drop_rate     1 - S(horizon), Kaplan-Meier; nan where nothing was observed for so long
-    ci_low, ci_high   95 % percentile interval over ``n_boot`` cluster resamples
-    interval      "texts" | "within this text" | "" (fewer than two clusters: no interval)
+    ci_low, ci_high   95 % by `dcp.stats.intervals` over ``n_boot`` cluster resamples; each by
+                  itself, not all of a table together
+    interval      "texts" | "within this text" | "" (fewer than ten clusters: no interval)
     dropped_share raw share dropped by the end; it follows position, never compare groups by it
     median_life   age (steps) at which half is gone; nan where not reached or < 10 at risk
 
-    Estimates are nan for groups of fewer than 20 words; `to_records` makes them null. The other
-    parameters are those of `dcp.stats.observe`. Raises RequestError for a bad one.
+    Estimates are nan for groups of fewer than ``least`` words; `to_records` makes them null. The
+    other parameters are those of `dcp.stats.observe`. Raises RequestError for a bad one.
     """
     lives = observe(
         samples,
@@ -69,7 +71,7 @@ def drop_table(
         pieces=pieces,
         rule=rule,
     )
-    return rates(lives, [horizon], source=source, seed=seed, n_boot=n_boot)
+    return rates(lives, [horizon], source=source, seed=seed, n_boot=n_boot, least=least)
 
 
 def drop_table_by_layer(
@@ -81,10 +83,11 @@ def drop_table_by_layer(
     pieces: Pieces | None = None,
     seed: int = 0,
     n_boot: int = 1000,
+    least: int = MIN_WORDS,
 ) -> pd.DataFrame:
     """`drop_table` of every layer, one under the other; column ``layer`` tells which."""
     lives = observe(samples, by=by, source=source, pieces=pieces)
-    return rates_by_layer(lives, [horizon], source=source, seed=seed, n_boot=n_boot)
+    return rates_by_layer(lives, [horizon], source=source, seed=seed, n_boot=n_boot, least=least)
 
 
 def drop_table_with_controls(
@@ -114,11 +117,12 @@ def drop_curve(
     rule: Rule = "last",
     seed: int = 0,
     n_boot: int = 1000,
+    least: int = MIN_WORDS,
 ) -> pd.DataFrame:
     """The survival curves behind `drop_table`, for charts: one row per group and age 0..``ages``.
 
     group, source, words, age (steps), survival, ci_low, ci_high, interval, at_risk, events (at this
-    age). A curve ends where nothing is at risk any more; groups under 20 words are left out.
+    age). A curve ends where nothing is at risk any more; groups under ``least`` words are left out.
     """
     check_horizon(ages)
     check_boot(n_boot)
@@ -138,7 +142,7 @@ def drop_curve(
     parts = []
     for g, name in enumerate(lives.names):
         words = len(np.unique(lives.word[lives.group == g]))
-        if words < MIN_WORDS:
+        if words < least:
             continue
         end = int(np.flatnonzero(at_risk[g])[-1]) + 1
         parts.append(

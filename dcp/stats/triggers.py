@@ -1,12 +1,14 @@
-"""Triggers: which words, when read, drop others. "Dropped when X was read", not "because of X".
+"""Triggers: what is read when others are dropped. "Dropped when X was read", not "because of X".
 
-Counts drops per query against the mean query, by the part of speech of the query's word, with
-cluster-bootstrap intervals and a null in which the queries' labels are shuffled within each text.
+Counts drops per query against the mean query, by the part of speech of the query's word or by the
+token itself, with cluster intervals and a null in which the queries' labels are shuffled within
+each text. Every query counts: what is no word is white space, the end of a text, or without a tag.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
@@ -16,15 +18,16 @@ import pandas as pd
 from dcp.arguments import one_of
 from dcp.deaths import ALIVE
 from dcp.errors import RequestError
-from dcp.speech.tagger import UPOS
-from dcp.speech.words import Word
 from dcp.stats.estimate import BLOCK
-from dcp.stats.groups import TAGGED, By, group_names, groups_of_tags
-from dcp.stats.lives import Phase, Sample, texts_of
+from dcp.stats.groups import TAGGED, By, trigger_groups, trigger_names
+from dcp.stats.intervals import cluster_interval
+from dcp.stats.lives import Phase, Sample
+from dcp.stats.queries import KINDS, kinds_of, tokens_of
 from dcp.stats.rates import MIN_WORDS
+from dcp.stats.repeats import stretches_of, texts_of
 from dcp.trace import Trace
 
-__all__ = ["trigger_table", "trigger_tables"]
+__all__ = ["trigger_table", "trigger_tables", "trigger_tokens"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -39,18 +42,20 @@ def trigger_table(
     seed: int = 0,
     n_boot: int = 1000,
 ) -> pd.DataFrame:
-    """One row per part of speech of the token being read (``by``: "pos", "group" or "class").
+    """One row per kind of token being read: `dcp.stats.groups.trigger_names` of ``by`` ("pos",
+    "group" or "class").
 
     group, source, queries, texts
     drops_per_query   entries dropped when such a token is read, mean over layers
     base_rate         entries dropped by a query of any kind, mean over layers: the same in all rows
     ratio             the one over the other: 1 is an ordinary query
+    share             of all drops, those when such a token is read; 1 over all rows
     ci_low, ci_high   95 % interval of ``ratio``: resampled texts, or blocks of 64 steps of one text
-    interval          "texts" | "within this text" | ""
+    interval          "texts" | "within this text" | "" (fewer than ten of them)
     null_low, null_high  95 % of ``ratio`` when labels are shuffled among the queries of a text
 
-    ``source`` is where the query stands. Queries are tokens of complete words; estimates are nan
-    for groups of fewer than 20 queries and where nothing was dropped. Raises RequestError.
+    ``source`` is where the query stands. Estimates are nan for groups of fewer than 20 queries and
+    where nothing was dropped. Raises RequestError.
     """
     one_of("source", source, get_args(Phase))
     one_of("grouping", by, TAGGED)
@@ -69,89 +74,158 @@ def trigger_tables(
     n_boot: int = 1000,
 ) -> dict[By, pd.DataFrame]:
     """`trigger_table` in several groupings at once: the costly shuffles are the same for all."""
-    columns = [(by, name) for by in groupings for name in group_names(by)]
-    # [17, G]: the column of each grouping that a tag falls into.
-    places = np.concatenate([_one_hot(by) for by in groupings], axis=1)
-    runs = [_queries(trace, words, source, layer) for trace, words in samples]
-    texts = texts_of(samples)
+    labels = [kinds_of(trace, words) for trace, words in samples]
+    read = _read(samples, labels, len(KINDS), source, layer, seed, n_boot)
+    tables = {}
+    for by in groupings:
+        names = trigger_names(by)
+        places = np.eye(len(names))[trigger_groups(by)]
+        tables[by] = _table(read, names, places, source, seed, n_boot)
+    return tables
+
+
+def trigger_tokens(
+    samples: Sequence[Sample],
+    *,
+    most: int = 20,
+    source: Phase = "prompt",
+    layer: int | None = None,
+    seed: int = 0,
+    n_boot: int = 1000,
+) -> pd.DataFrame:
+    """`trigger_table` token by token: ``group`` is the token as text, line breaks as "⏎".
+
+    The ``most`` tokens that drop most in all, of those that are read 20 times or more. Raises
+    RequestError.
+    """
+    one_of("source", source, get_args(Phase))
+    if not samples or n_boot < 1:
+        raise RequestError("triggers need at least one trace and one resample")
+    names, labels = tokens_of(samples)
+    read = _read(samples, labels, len(names), source, layer, seed, n_boot=1)
+    often = read.counts.sum(0) >= MIN_WORDS
+    order = np.argsort(-read.sums.sum(0) * often, kind="stable")[:most]
+    chosen = [int(i) for i in order if often[i] and read.sums[:, i].sum() > 0]
+    # The few that are shown, and all others as one more, which the shuffles need and no row shows.
+    into = np.full(len(names), len(chosen), np.int64)
+    into[chosen] = np.arange(len(chosen))
+    read = _read(
+        samples, [into[each] for each in labels], len(chosen) + 1, source, layer, seed, n_boot
+    )
+    places = np.eye(len(chosen) + 1)[:, : len(chosen)]
+    return _table(read, [names[i] for i in chosen], places, source, seed, n_boot)
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """What the queries of K labels dropped; C clusters.
+
+    sums, counts [C, K]      drops (mean over layers) and queries
+    texts [N, K]             whether a text has such a query
+    shuffled [n_boot, K]     drops with the labels shuffled within each text
+    """
+
+    sums: Floats
+    counts: Floats
+    texts: npt.NDArray[np.bool_]
+    shuffled: Floats
+    one: bool
+
+
+def _read(
+    samples: Sequence[Sample],
+    labels: Sequence[Ints],
+    kinds: int,
+    source: Phase,
+    layer: int | None,
+    seed: int,
+    n_boot: int,
+) -> _Read:
+    runs = [
+        _queries(trace, label, source, layer)
+        for (trace, _), label in zip(samples, labels, strict=True)
+    ]
+    texts, stretches = texts_of(samples), stretches_of(samples)
     one = int(texts.max()) == 0
     blocks = max(int(steps.max(initial=0)) for _, _, steps in runs) // BLOCK + 1
-    clusters = blocks * len(runs) if one else int(texts.max()) + 1
-    sums, counts = np.zeros((clusters, len(UPOS))), np.zeros((clusters, len(UPOS)))
+    clusters = blocks * (int(stretches.max()) + 1) if one else int(texts.max()) + 1
+    sums, counts = np.zeros((clusters, kinds)), np.zeros((clusters, kinds))
+    found = np.zeros((int(texts.max()) + 1, kinds), np.bool_)
     rng = np.random.default_rng(seed)
-    shuffled = np.zeros((n_boot, len(UPOS)))
-    for i, (drops, tags, steps) in enumerate(runs):
-        cluster = i * blocks + steps // BLOCK if one else np.full(len(steps), texts[i])
-        np.add.at(sums, (cluster, tags), drops)
-        np.add.at(counts, (cluster, tags), 1)
+    shuffled = np.zeros((n_boot, kinds))
+    for text, stretch, (drops, label, steps) in zip(texts, stretches, runs, strict=True):
+        cluster = stretch * blocks + steps // BLOCK if one else np.full(len(steps), text)
+        np.add.at(sums, (cluster, label), drops)
+        np.add.at(counts, (cluster, label), 1)
+        found[text, label] = True
         mixed = rng.permuted(np.broadcast_to(drops, (n_boot, len(drops))), axis=1)
-        shuffled += mixed @ np.eye(len(UPOS))[tags]
-    weights = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=n_boot).astype(float)
-    base = _share(sums.sum(), counts.sum())
-    boot_base = _share((weights @ sums).sum(1), (weights @ counts).sum(1))
-    # From tags to the groups asked for.
-    sums, counts = sums @ places, counts @ places
+        shuffled += mixed @ np.eye(kinds)[label]
+    return _Read(sums, counts, found, shuffled, one)
+
+
+def _table(
+    read: _Read, names: Sequence[str], places: Floats, source: Phase, seed: int, n_boot: int
+) -> pd.DataFrame:
+    """The table of the labels joined to groups: places [K, G]."""
+    all_drops, all_queries = read.sums.sum(axis=1), read.counts.sum(axis=1)
+    sums, counts = read.sums @ places, read.counts @ places
+    base = float(_share(all_drops.sum(), all_queries.sum()))
     total = counts.sum(0)
     mean = _share(sums.sum(0), total)
     ratio = _share(mean, base)
-    boot = _share(_share(weights @ sums, weights @ counts), boot_base[:, None])
-    null = _share(_share(shuffled @ places, total), base)
-    enough = (total >= MIN_WORDS) & ~np.isnan(ratio)
-    several = enough & ((counts > 0).sum(0) >= 2)
+    null = _share(_share(read.shuffled @ places, total), base)
     rows = []
     for g in np.flatnonzero(total):
-        low, high = np.nanpercentile(boot[:, g], [2.5, 97.5]) if several[g] else (np.nan, np.nan)
-        floor, top = np.percentile(null[:, g], [2.5, 97.5]) if enough[g] else (np.nan, np.nan)
-        mine = np.flatnonzero(places[:, g])
+        enough = bool(total[g] >= MIN_WORDS and not np.isnan(ratio[g]))
+        low = high = floor = top = np.nan
+        if enough:
+
+            def resampled(weights: Floats, g: int = int(g)) -> Floats:
+                of_group = _share(weights @ sums[:, g], weights @ counts[:, g])
+                of_all = _share(weights @ all_drops, weights @ all_queries)
+                return np.asarray(_share(of_group, of_all))[:, None]
+
+            lows, highs = cluster_interval(resampled, counts[:, g], seed=seed, n_boot=n_boot)
+            low, high = float(lows[0]), float(highs[0])
+            floor, top = np.percentile(null[:, g], [2.5, 97.5])
         rows.append(
             {
-                "group": columns[g][1],
+                "group": names[g],
                 "source": source,
                 "queries": int(total[g]),
-                "texts": len(
-                    {t for t, run in zip(texts, runs, strict=True) if np.isin(run[1], mine).any()}
-                ),
-                "drops_per_query": mean[g] if enough[g] else np.nan,
-                "base_rate": float(base),
-                "ratio": ratio[g] if enough[g] else np.nan,
+                "texts": int((read.texts @ places[:, g] > 0).sum()),
+                "drops_per_query": mean[g] if enough else np.nan,
+                "base_rate": base,
+                "ratio": ratio[g] if enough else np.nan,
+                "share": float(_share(sums[:, g].sum(), all_drops.sum())) if enough else np.nan,
                 "ci_low": low,
                 "ci_high": high,
-                "interval": ("within this text" if one else "texts") if several[g] else "",
+                "interval": ("within this text" if read.one else "texts")
+                if np.isfinite(low)
+                else "",
                 "null_low": floor,
                 "null_high": top,
-                "by": columns[g][0],
             }
         )
-    table = pd.DataFrame(rows, columns=_COLUMNS)
-    return {
-        by: table[table["by"] == by].drop(columns="by").reset_index(drop=True) for by in groupings
-    }
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
 
 _COLUMNS = [
-    *("group", "source", "queries", "texts", "drops_per_query", "base_rate", "ratio", "ci_low"),
-    *("ci_high", "interval", "null_low", "null_high", "by"),
+    *("group", "source", "queries", "texts", "drops_per_query", "base_rate", "ratio", "share"),
+    *("ci_low", "ci_high", "interval", "null_low", "null_high"),
 ]
 
 
-def _one_hot(by: By) -> Floats:
-    return np.asarray(np.eye(len(group_names(by)))[groups_of_tags(by)], np.float64)
-
-
 def _queries(
-    trace: Trace, words: Sequence[Word], source: Phase, layer: int | None
+    trace: Trace, label: Ints, source: Phase, layer: int | None
 ) -> tuple[Floats, Ints, Ints]:
-    """(drops, tag, step) of each query that stands in a complete word; mean drops over layers."""
+    """(drops, label, step) of each query that has something to drop; mean drops over layers."""
     if layer is not None and not 0 <= layer < trace.layers:
         raise RequestError(f"no layer {layer}: this trace has layers 0 to {trace.layers - 1}")
-    label = np.full(trace.tokens, -1, np.int64)
-    for word in words:
-        if word.complete and word.pos in UPOS:
-            label[word.first : word.last + 1] = UPOS.index(word.pos)
     death = trace.death if layer is None else trace.death[layer : layer + 1]
     drops = np.bincount(death[death != ALIVE], minlength=trace.tokens) / len(death)
     step = np.arange(trace.tokens)
-    chosen = (label >= 0) & (step >= 1) & (step < trace.n_queries)
+    chosen = (step >= 1) & (step < trace.n_queries)
     if source != "both":
         chosen &= (step < trace.prompt_tokens) == (source == "prompt")
     return drops[chosen], label[chosen], step[chosen]

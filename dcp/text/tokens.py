@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import json
 import re
-from bisect import bisect_right
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ import tokenizers
 
 from dcp.errors import ModelError, RequestError
 from dcp.text.encoding import Encoding, Ints
-from dcp.text.spans import BYTE_OF, REPLACEMENT, byte_spans, decode_bytes, tiled
+from dcp.text.spans import BYTE_OF, REPLACEMENT, byte_spans, normal_spans, tiled
+from dcp.text.stream import TextStream
 
-__all__ = ["TextStream", "Tokenizer"]
+__all__ = ["Tokenizer"]
 
 _SLOW_FILES = ("tokenizer.model", "vocab.json", "merges.txt")
 
@@ -38,7 +39,9 @@ class Tokenizer:
     the text becomes that token, and special tokens are put in front only if the tokenizer does so.
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer) -> None:
+    def __init__(self, backend: tokenizers.Tokenizer, rows: int | None = None) -> None:
+        """``rows``: tokens that the model knows, where those are fewer."""
+        self._rows = rows
         backend.no_truncation()
         backend.no_padding()
         self._backend = backend
@@ -75,10 +78,16 @@ class Tokenizer:
         """The largest id of the vocabulary, added tokens included; -1 for an empty one."""
         return max(self._backend.get_vocab(with_added_tokens=True).values(), default=-1)
 
+    def added_beyond(self, rows: int) -> bool:
+        """Whether every token with an id of ``rows`` or more was added to the vocabulary later."""
+        vocabulary = self._backend.get_vocab(with_added_tokens=True).values()
+        return all(token in self._added for token in vocabulary if token >= rows)
+
     def id_of(self, token: str) -> int | None:
         """The id of a token by its name in the vocabulary, such as ``<|endoftext|>``."""
         found = self._backend.token_to_id(token)
-        return None if found is None else int(found)
+        known = found is not None and (self._rows is None or found < self._rows)
+        return int(found) if known else None
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes that a token stands for; a special token is its name, an unknown id U+FFFD."""
@@ -116,9 +125,13 @@ class Tokenizer:
             ) from None
         found = self._encoded(text)
         ids = np.array(found.ids, np.int32)
-        mask = np.array([*found.special_tokens_mask, 0], bool)
-        specials = int(np.argmin(mask))
-        pieces = [self.token_bytes(token) for token in found.ids[specials:]]
+        if self._rows is not None and len(ids) and ids.max() >= self._rows:
+            name = self._backend.id_to_token(int(ids.max()))
+            raise RequestError(f"the text has {name}, a token that the model does not know")
+        ordinary = np.flatnonzero(np.array(found.special_tokens_mask) == 0)
+        # What a tokenizer puts in front and behind is not in the text.
+        specials, last = (ordinary[0], ordinary[-1] + 1) if len(ordinary) else (len(ids), len(ids))
+        pieces = [self.token_bytes(token) for token in found.ids[specials:last]]
         joined = b"".join(pieces)
         if joined == raw:
             spans = byte_spans(text, [len(piece) for piece in pieces])
@@ -127,9 +140,24 @@ class Tokenizer:
             pieces[0] = pieces[0][1:]
             spans = byte_spans(text, [len(piece) for piece in pieces])
         else:
-            spans = tiled(found.offsets[specials:], len(text))
-        offsets = np.concatenate([np.zeros((specials, 2), np.int32), spans])
-        return Encoding(text, ids, offsets, specials)
+            spans = self._normal_spans(text, joined, [len(piece) for piece in pieces])
+            if spans is None:
+                spans = tiled(found.offsets[specials:last], text)
+        behind = np.full((len(ids) - last, 2), len(text), np.int32)
+        offsets = np.concatenate([np.zeros((specials, 2), np.int32), spans, behind])
+        return Encoding(text, ids, offsets, int(specials))
+
+    def _normal_spans(self, text: str, joined: bytes, lengths: list[int]) -> Ints | None:
+        """Spans where the tokens are a normal form of the text, such as Qwen's NFC; or None."""
+        normalizer = self._backend.normalizer
+        if normalizer is None or not lengths:
+            return None
+        normal = normalizer.normalize_str(text).encode()
+        if joined == b" " + normal:
+            lengths = [lengths[0] - 1, *lengths[1:]]
+        elif joined != normal:
+            return None
+        return normal_spans(text, lengths, normalizer.normalize_str)
 
     def _encoded(self, text: str) -> Any:
         try:
@@ -150,63 +178,6 @@ class Tokenizer:
         return TextStream(self, prompt)
 
 
-class TextStream:
-    """A prompt and the tokens that follow it, as text and spans at any moment.
-
-    The rule for streaming: what ``text`` has shown stays, except that while the last character's
-    bytes are still incomplete it is shown as one U+FFFD, which the following tokens replace. Bytes
-    that can never become a character stay U+FFFD. So ``text`` is always the prompt's text plus the
-    bytes of the continuation decoded with errors="replace".
-    """
-
-    def __init__(self, tokenizer: Tokenizer, prompt: Encoding) -> None:
-        self._tokenizer = tokenizer
-        self._settled = [prompt.text]
-        self._chars = len(prompt.text)
-        self._ids = prompt.ids.tolist()
-        self._spans: list[tuple[int, int]] = [(int(a), int(b)) for a, b in prompt.offsets]
-        # Bytes of a character that is not complete yet. Complete or broken, it will be one
-        # character, so no span ever changes.
-        self._pending = b""
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def append(self, ids: Iterable[int]) -> None:
-        """Add generated tokens."""
-        for token in ids:
-            self._append(int(token))
-
-    def _append(self, token: int) -> None:
-        data = self._pending + self._tokenizer.token_bytes(token)
-        chars, ends, incomplete = decode_bytes(data)
-        # The token's first byte lies in the first character that ends behind the pending bytes.
-        first = bisect_right(ends, len(self._pending))
-        self._ids.append(token)
-        self._spans.append((self._chars + first, self._chars + len(chars)))
-        settled = len(chars) - incomplete
-        self._settled.append(chars[:settled])
-        self._chars += settled
-        self._pending = data[ends[settled - 1] if settled else 0 :]
-
-    @property
-    def text(self) -> str:
-        """Prompt and continuation so far."""
-        if len(self._settled) > 1:
-            self._settled = ["".join(self._settled)]
-        return self._settled[0] + (REPLACEMENT if self._pending else "")
-
-    @property
-    def ids(self) -> Ints:
-        """[T] int32."""
-        return np.array(self._ids, np.int32)
-
-    @property
-    def offsets(self) -> Ints:
-        """[T, 2] int32: the span of each token in ``text``."""
-        return np.array(self._spans, np.int32).reshape(-1, 2)
-
-
 def _byte_style(found: Any) -> str:
     """How the vocabulary spells bytes: "byte-level" (GPT-2) or "sentencepiece". Or ModelError."""
     decoder = {} if found is None else json.loads(found.__getstate__())
@@ -225,6 +196,11 @@ def _convert_slow(folder: Path) -> tokenizers.Tokenizer:
     # Without this, `transformers` makes up an empty tokenizer from config.json.
     if not any((folder / name).exists() for name in _SLOW_FILES):
         raise ModelError(f"{folder} has no tokenizer.json; save its tokenizer there")
+    if (folder / "tokenizer.model").exists() and find_spec("sentencepiece") is None:
+        raise ModelError(
+            f"{folder} has tokenizer.model and no tokenizer.json; to read it: "
+            "pip install sentencepiece protobuf"
+        )
     from transformers import AutoTokenizer
 
     try:

@@ -1,7 +1,7 @@
-"""What a trace asks of rooms further down the street, by name and only when a reader wants it.
+"""The words and the viewer of a trace, imported by name when they are asked for.
 
-A notebook shows a trace by itself, and `Trace.to_frame` tags words when it is given none. Neither
-belongs to a trace, so it imports neither.
+A notebook shows a trace by itself, and `Trace.to_frame` tags words when it is given none. The
+tagger and the viewer import `dcp.trace`, so that it cannot import them.
 """
 
 from __future__ import annotations

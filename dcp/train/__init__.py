@@ -1,1 +1,1 @@
-"""Training: tokenizer, data, α-sigmoid gates, and one resumable trainer with two stages."""
+"""Training: tokenizer, data, α-sigmoid gates, and one resumable trainer with three stages."""

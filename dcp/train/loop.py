@@ -32,6 +32,7 @@ from dcp.train.run_folder import (
     find_last,
     restore,
     save_model,
+    swap,
     write_run,
 )
 from dcp.train.schedule import learning_rate_at
@@ -67,12 +68,13 @@ def train(
     from tqdm import tqdm
 
     run = settings.run
-    cpu = not torch.cuda.is_available()
-    accelerator = Accelerator(mixed_precision=run.precision, cpu=cpu)
-    set_seed(run.seed)
     data = Shards.open(shards)
     check = data.check_packed if run.stage == "pretrain" else data.check_single
     check(settings.data.length)
+    cpu = not torch.cuda.is_available()
+    accelerator = Accelerator(mixed_precision=run.precision, cpu=cpu)
+    settings.data.share(accelerator.num_processes)
+    set_seed(run.seed)
     if run.stage == "dense" and teacher is None:
         settings = settings.change(distill=0.0)
     distill, optimiser = settings.teacher.distill, settings.optimiser
@@ -141,7 +143,8 @@ def train(
     bar.close()
     final = out / "final"
     if main:
-        save_model(final, transformer, hf_config, gates, tokenizer, torch.bfloat16)
+        bf16 = torch.bfloat16
+        swap(final, lambda at: save_model(at, transformer, hf_config, gates, tokenizer, bf16))
     return final
 
 

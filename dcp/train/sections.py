@@ -5,12 +5,12 @@ Knows nothing of files (`dcp.train.settings`) or of how training is done. Raises
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from dcp.errors import RequestError
 from dcp.policies.windows import POLICIES
+from dcp.train.checks import at_least, one_of, share
 
 __all__ = ["Data", "Dial", "Eviction", "GateSettings", "Model", "Optimiser", "Run", "Teacher"]
 
@@ -31,7 +31,7 @@ class Model:
     tied: bool = True
 
     def __post_init__(self) -> None:
-        _at_least(1, self, "layers", "width", "heads", "kv_heads", "ffn", "context")
+        at_least(1, self, "layers", "width", "heads", "kv_heads", "ffn", "context")
         if self.heads % self.kv_heads:
             raise RequestError(f"heads {self.heads} must be a multiple of kv_heads {self.kv_heads}")
         if self.width % (2 * self.heads):
@@ -54,11 +54,21 @@ class Data:
     copies: int = 1
 
     def __post_init__(self) -> None:
-        _at_least(1, self, "batch", "micro", "length", "copies")
+        at_least(1, self, "batch", "micro", "length", "copies")
         if self.batch % self.micro:
             raise RequestError(f"batch {self.batch} must be a multiple of micro {self.micro}")
         if self.micro % self.copies:
             raise RequestError(f"micro {self.micro} must be a multiple of copies {self.copies}")
+
+    def share(self, processes: int) -> int:
+        """Windows of a step that each of ``processes`` reads; RequestError where some would read
+        more than others."""
+        if self.batch % (processes * self.copies):
+            raise RequestError(
+                f"batch {self.batch} cannot be shared evenly by {processes} processes, "
+                f"{self.copies} readings of each window: make it a multiple of both"
+            )
+        return self.batch // processes
 
 
 @dataclass(frozen=True)
@@ -83,9 +93,9 @@ class Optimiser:
     tune: Literal["all", "norms", "gates"] = "all"
 
     def __post_init__(self) -> None:
-        _at_least(0, self, "lr", "muon_lr", "gate_lr", "weight_decay", "clip", "warmup", "decay")
-        _share(self, "rate_last")
-        _one_of(self, "tune", "all", "norms", "gates")
+        at_least(0, self, "lr", "muon_lr", "gate_lr", "weight_decay", "clip", "warmup", "decay")
+        share(self, "rate_last")
+        one_of(self, "tune", "all", "norms", "gates")
 
 
 @dataclass(frozen=True)
@@ -116,9 +126,9 @@ class GateSettings:
     alpha_steps: int = 0
 
     def __post_init__(self) -> None:
-        _one_of(self, "kind", "soft", "hard")
-        _at_least(1, self, "interaction")
-        _at_least(0, self, "gamma", "gamma_steps", "depth", "alpha_steps")
+        one_of(self, "kind", "soft", "hard")
+        at_least(1, self, "interaction")
+        at_least(0, self, "gamma", "gamma_steps", "depth", "alpha_steps")
         for name in ("alpha_first", "alpha_last"):
             if not 1 <= getattr(self, name) <= 16:
                 raise RequestError(f"{name} must be in 1 … 16, not {getattr(self, name)}")
@@ -146,7 +156,7 @@ class Dial:
     level: float = 0.0
 
     def __post_init__(self) -> None:
-        _at_least(0, self, "spread")
+        at_least(0, self, "spread")
         if not self.skew > 0:
             raise RequestError(f"skew must be more than 0, not {self.skew}")
 
@@ -159,7 +169,7 @@ class Teacher:
     distill: float = 0.0
 
     def __post_init__(self) -> None:
-        _share(self, "distill")
+        share(self, "distill")
 
 
 @dataclass(frozen=True)
@@ -177,7 +187,7 @@ class Eviction:
         if bool(self.policy) != bool(self.windows):
             raise RequestError("policy and windows need each other")
         if self.policy:
-            _one_of(self, "policy", *POLICIES)
+            one_of(self, "policy", *POLICIES)
         if any(window < 1 for window in self.windows):
             raise RequestError("windows must be at least 1")
 
@@ -198,49 +208,9 @@ class Run:
     impl: str = "auto"
 
     def __post_init__(self) -> None:
-        _one_of(self, "stage", "pretrain", "prune", "dense")
-        _at_least(1, self, "steps", "save_every")
-        _at_least(0, self, "seed")
-        _one_of(self, "precision", "no", "bf16")
-
-
-def _at_least(least: int, section: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(section, name)
-        if not value >= least:
-            raise RequestError(f"{name} must be {least} or more, not {value}")
-
-
-def _share(section: Any, name: str) -> None:
-    if not 0 <= getattr(section, name) <= 1:
-        raise RequestError(f"{name} must be in 0 … 1, not {getattr(section, name)}")
-
-
-def _one_of(section: Any, name: str, *known: str) -> None:
-    if getattr(section, name) not in known:
-        raise RequestError(
-            f"{name} must be one of {', '.join(known)}, not {getattr(section, name)!r}"
-        )
-
-
-def typed(section: type, key: str, value: Any) -> Any:
-    """``value`` as the type of ``section``'s ``key`` says; raises RequestError for another type."""
-    (kind,) = (str(field.type) for field in fields(section) if field.name == key)
-    numbers = isinstance(value, list | tuple) and all(_is(v, kind[6:-6]) for v in value)
-    if kind.startswith("tuple[") and numbers:
-        return tuple(value)
-    plain = "str" if kind.startswith("Literal[") else kind
-    if not _is(value, plain):
-        wanted = {"int": "a whole number", "float": "a number", "bool": "true or false"}
-        named = wanted.get(plain, "text" if plain == "str" else "a list of numbers")
-        raise RequestError(f"{key} must be {named}, not {value!r}")
-    return value
-
-
-def _is(value: Any, kind: str) -> bool:
-    if kind == "float":
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and math.isfinite(value)
-    if kind == "int":
-        return isinstance(value, int) and not isinstance(value, bool)
-    return type(value).__name__ == kind
+        one_of(self, "stage", "pretrain", "prune", "dense")
+        at_least(1, self, "steps", "save_every")
+        at_least(0, self, "seed")
+        if self.seed >= 2**32:
+            raise RequestError(f"seed must be less than 2^32, not {self.seed}")
+        one_of(self, "precision", "no", "bf16")

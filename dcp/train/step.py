@@ -79,12 +79,12 @@ def accumulate(
     alpha = alpha_at(step, run.steps, gates)
     gamma = gates.gamma * min(1.0, (step + 1) / (gates.gamma_steps + 1))
     rank_seed = run.seed * 1000 + accelerator.process_index
-    share = wanted.batch // accelerator.num_processes
+    share = wanted.share(accelerator.num_processes)
     deal = data.packed if run.stage == "pretrain" else data.single
     dealt = deal(share // wanted.copies, wanted.length, rank_seed, step)
     windows = torch.from_numpy(dealt).to(device).repeat_interleave(wanted.copies, dim=0)
     shifts = torch.tensor(shifts_at(step, rank_seed, share, dial), device=device)
-    micros = list(zip(windows.split(wanted.micro), shifts.split(wanted.micro), strict=True))
+    micros = list(zip(*(torch.split(x, wanted.micro) for x in (windows, shifts)), strict=True))
     of_layer = torch.tensor(gates.gamma_layers or (1.0,), device=device)
     taught = None if ways.teacher is None else _Teacher(teacher, ways.teacher)
     of_windows = _Losses(accelerator, forward, taught, settings.teacher.distill)

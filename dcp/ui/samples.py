@@ -2,8 +2,9 @@
 
 ``assets/traces/NAME.safetensors`` is a trace; ``NAME.words.json`` beside it holds its words, so
 that the first picture needs no tagger. Make that file with ``python -m dcp.ui.samples TRACE``.
-Names that begin with ``heldout-`` are runs of texts drawn from held-out data; the text of any other
-was typed for the app.
+``gallery/`` holds runs to look at that no statistics read, ``dial/`` the first sample's tokens read
+at every setting of its model's dial. Names that begin with ``heldout-`` are runs of texts drawn
+from held-out data; the text of any other was typed for the app.
 """
 
 from __future__ import annotations
@@ -40,8 +41,12 @@ def held_out(name: str) -> bool:
 
 
 def load_sample(name: str) -> tuple[Trace, list[Word]]:
-    """A bundled trace and its words (none where they were not written). Raises TraceError."""
-    if name not in sample_names():
+    """A bundled trace and its words (none where they were not written). Raises TraceError.
+
+    ``gallery/NAME`` is a run of the gallery, which no statistics read.
+    """
+    gallery = [f"gallery/{path.stem}" for path in (FOLDER / "gallery").glob("*.safetensors")]
+    if name not in (*sample_names(), *gallery):
         raise TraceError(f"no sample {name!r}: there are {', '.join(sample_names()) or 'none'}")
     words = FOLDER / f"{name}.words.json"
     rows = json.loads(words.read_text(encoding="utf-8")) if words.exists() else []

@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dcp.speech.tagger import GROUPS, UPOS, group_of
+from dcp.stats.groups import group_label
 from dcp.trace import Trace
 
-__all__ = ["NEAR_TIE", "VERSION", "Speed", "WordSpan", "pack", "payload"]
+__all__ = ["NEAR_TIE", "VERSION", "Speed", "WordSpan", "machine_of", "pack", "payload"]
 
 VERSION = 1
 """The form of the payload. A view that reads another one says so instead of drawing it."""
@@ -123,7 +124,7 @@ def payload(
         "pos_names": list(UPOS),
         "pos_labels": [_LABELS[pos] for pos in UPOS],
         "pos_group": [list(GROUPS).index(group_of(pos)) for pos in UPOS],
-        "group_names": [name.replace("-", ", ") for name in GROUPS],
+        "group_names": [group_label(name) for name in GROUPS],
         "near_tie": NEAR_TIE,
         "memory": {
             "row_bytes": meta.memory.row,
@@ -138,7 +139,7 @@ def payload(
             "process": speed.process,
         },
         "label": _label(trace),
-        "machine": _machine(trace),
+        "machine": machine_of(trace),
         "line": line,
         "dial": dict(dial or {}),
         "written": dict(written or {}),
@@ -192,7 +193,7 @@ def _positive(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and value > 0 else None
 
 
-def _machine(trace: Trace) -> str:
+def machine_of(trace: Trace) -> str:
     """What the speed was measured on, as far as the trace tells: "AMD EPYC, 2 threads"."""
     meta = trace.meta
     device = {"cpu": "a CPU", "cuda": "a GPU"}.get(meta.device, meta.device)
@@ -212,6 +213,6 @@ def _label(trace: Trace) -> str:
         "gates off" if meta.gates_off else shift,
         f"seed {meta.seed}",
         f"temperature {meta.sampling.temperature or 0:g}",
-        f"{_KERNELS.get(meta.impl, meta.impl)} on {_machine(trace)}",
+        f"{_KERNELS.get(meta.impl, meta.impl)} on {machine_of(trace)}",
     ]
     return " · ".join(parts)

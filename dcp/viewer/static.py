@@ -94,7 +94,8 @@ def embed(trace: Trace, words: Sequence[WordSpan] = ()) -> str:
     if (size := len(page.encode())) > EMBED_BYTES:
         raise RequestError(
             f"the page would have {size:,} bytes, a page to embed may have {EMBED_BYTES:,}: record "
-            f"a shorter run than {trace.tokens:,} tokens, or show this one without --embed"
+            f"a shorter run than {trace.tokens:,} tokens, or make the whole view of this one",
+            remedy="embed",
         )
     return page
 

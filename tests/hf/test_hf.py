@@ -9,49 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
 
 import dcp.hf
 from dcp.deaths import ALIVE
-from dcp.engine.engine import Engine
-from dcp.errors import DcpError, ModelError, RequestError
-from dcp.hf.rows import rows_of
-from dcp.model.config import Sampling
+from dcp.errors import ModelError, RequestError
+from dcp.hf.layers import rows_of
+from dcp.model.bases import find_base
+from dcp.model.checkpoint import base_of
+from dcp.model.files import stamp_of
+from dcp.model.registry import OpenModel, find, open_model
 from dcp.model.weights import load
+from dcp.policies.registry import POLICIES
 from dcp.policies.rule import Eviction
+from tests.helpers.hf_runs import NEW, PROMPTS, batch_of, engine_run, greedy, model_of, same_lives
 
 ARCHITECTURES = ["llama", "gpt2", "mistral", "qwen2", "qwen3"]
-PROMPTS = [list(range(3, 40)), list(range(60, 71)), [5]]
-NEW = 9
-
-
-def model_of(folder: Path, **options: Any) -> Any:
-    return AutoModelForCausalLM.from_pretrained(folder, **options).eval()
-
-
-def batch_of(prompts: list[list[int]]) -> dict[str, torch.Tensor]:
-    """Left-padded."""
-    longest = max(map(len, prompts))
-    ids = torch.tensor([[0] * (longest - len(p)) + p for p in prompts])
-    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
-    return {"input_ids": ids, "attention_mask": mask}
-
-
-def greedy(model: Any, prompts: list[list[int]], **options: Any) -> list[list[int]]:
-    given = {"max_new_tokens": NEW, "min_new_tokens": NEW, "do_sample": False, "pad_token_id": 0}
-    out = model.generate(**batch_of(prompts), **{**given, **options})
-    return out[:, -NEW:].tolist()
-
-
-def engine_run(folder: Path, prompts: list[list[int]], **options: Any) -> Any:
-    run = Engine(load(folder), "cpu").run(
-        prompts, new_tokens=NEW, sampling=Sampling(temperature=0), **options
-    )
-    tokens: list[list[int]] = [[] for _ in prompts]
-    for step in run:
-        for part in step.rows:
-            tokens[part.row] += part.tokens.tolist()
-    return run, [ids[-NEW:] for ids in tokens]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -63,16 +35,62 @@ def test_generate_gives_the_tokens_and_the_deaths_of_the_engine(
     model = dcp.hf.prune(model_of(folder), folder)
     made = dcp.hf.cache(model)
     assert greedy(model, PROMPTS, past_key_values=made) == expected
-    rows = rows_of(made)
-    assert rows is not None
-    for row, prompt in enumerate(PROMPTS):
-        read = len(prompt) + NEW - 1
-        death, _ = run.lives(row)
-        assert np.array_equal(rows.death[row][:, :read], death[:, :read])
+    assert same_lives(made, run, PROMPTS)
     assert made.get_seq_length() == len(PROMPTS[0]) + NEW - 1
 
 
-@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+@pytest.mark.parametrize("name", ["dcp-mini", "smollm2-135m"])
+def test_shipped_models_give_the_tokens_and_the_deaths_of_the_engine(name: str) -> None:
+    model = shipped(name, torch.float32)
+    prompts, opened = read_by(name, "float32")
+    run, expected = engine_run(opened.loaded, prompts)
+    dcp.hf.prune(model, name)
+    made = dcp.hf.cache(model)
+    assert greedy(model, prompts, past_key_values=made) == expected
+    assert same_lives(made, run, prompts)
+    rows = rows_of(made)
+    assert rows is not None
+    assert (rows.death[0] != ALIVE).any()
+
+
+def test_bfloat16_differs_from_the_engine_in_few_decisions() -> None:
+    """`transformers` multiplies for q, k and v apart and our loop at once, which rounds otherwise:
+    equality is for float32."""
+    model = dcp.hf.prune(shipped("dcp-mini", torch.bfloat16), "dcp-mini")
+    prompts, opened = read_by("dcp-mini", "bfloat16")
+    run, _ = engine_run(opened.loaded, prompts)
+    made = dcp.hf.cache(model)
+    with torch.no_grad():
+        model(**batch_of(prompts), past_key_values=made)
+    rows = rows_of(made)
+    assert rows is not None
+    count = len(prompts[0])
+    death = run.lives(0)[0][:, :count]
+    here = np.where(death < count, death, ALIVE)
+    assert (here != ALIVE).any()
+    assert (here != rows.death[0][:, :count]).mean() < 0.05
+
+
+def read_by(name: str, dtype: str) -> tuple[list[list[int]], OpenModel]:
+    opened = open_model(name, dtype)
+    texts = ("The river rose for three days before anyone spoke of leaving.", "Snow fell")
+    return [opened.tokenizer.encode(text).ids.tolist() for text in texts], opened
+
+
+def shipped(name: str, dtype: torch.dtype) -> Any:
+    """The model of `transformers`, from the base's GGUF file for an adapter."""
+    folder = find(name)
+    base = base_of(folder, stamp_of(folder))
+    if base is None:
+        return model_of(folder, dtype=dtype)
+    try:
+        place = find_base(base)
+    except ModelError as missing:
+        pytest.skip(str(missing))
+    return model_of(place, gguf_file=base.file, dtype=dtype)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_call_without_a_cache_forgets_too(
     tiny_checkpoint: Callable[..., Path], architecture: str
 ) -> None:
@@ -117,40 +135,28 @@ def test_rows_are_freed(tiny_checkpoint: Callable[..., Path]) -> None:
     assert min(held) < read // 2
 
 
-@pytest.mark.parametrize("name", ["tova", "h2o", "window", "snapkv"])
-def test_any_policy_of_the_registry(tiny_checkpoint: Callable[..., Path], name: str) -> None:
-    folder = tiny_checkpoint("llama")
+@pytest.mark.parametrize("name", sorted(n for n in POLICIES if POLICIES[n].instructed != "must"))
+def test_every_policy_of_the_registry_decides_as_in_the_engine(
+    tiny_checkpoint: Callable[..., Path], name: str
+) -> None:
+    folder = tiny_checkpoint("llama", drop=0.3)
+    policy = POLICIES[name]
     settings = {"window": 4} if name == "snapkv" else {}
-    model = dcp.hf.prune(model_of(folder), policy=name, budget=12, policy_settings=settings)
-    # A prompt is told from what follows by nobody here: a rule that waits for its end waits for
-    # its first token.
-    run, expected = engine_run(folder, PROMPTS[:1], eviction=Eviction(name, 12, settings))
+    budget = 12 if policy.budgeted else None
+    checkpoint = folder if "margin" in policy.needs else None
+    model = dcp.hf.prune(
+        model_of(folder), checkpoint, policy=name, budget=budget, policy_settings=settings
+    )
+    run, expected = engine_run(
+        folder, PROMPTS, eviction=Eviction(name, budget, settings), gate_shift=0.0
+    )
     made = dcp.hf.cache(model)
-    found = greedy(model, PROMPTS[:1], past_key_values=made)
+    assert greedy(model, PROMPTS, past_key_values=made) == expected
+    assert same_lives(made, run, PROMPTS)
     rows = rows_of(made)
     assert rows is not None
-    assert max(slots.count for slots in rows.cache.rows(0)) <= 12
-    if name != "snapkv":
-        assert found == expected
-        read = len(PROMPTS[0]) + NEW - 1
-        death = rows.death[0][:, :read].copy()
-        death[death >= read] = ALIVE
-        assert np.array_equal(death, run.lives(0)[0][:, :read])
-
-
-def test_beams_sampling_and_several_sequences(tiny_checkpoint: Callable[..., Path]) -> None:
-    folder = tiny_checkpoint("llama", drop=0.3)
-    model = dcp.hf.prune(model_of(folder), folder, gate_shift=100.0)
-    dense = model_of(folder)
-    options = {"num_beams": 3, "num_return_sequences": 2}
-    inputs = batch_of(PROMPTS[:2])
-    given = {"max_new_tokens": NEW, "do_sample": False, "pad_token_id": 0, **options}
-    # Nothing is dropped at this shift: the beams are those of the dense model.
-    assert torch.equal(model.generate(**inputs, **given), dense.generate(**inputs, **given))
-    dcp.hf.prune(model, folder)
-    torch.manual_seed(0)
-    out = model.generate(**inputs, max_new_tokens=NEW, do_sample=True, pad_token_id=0, **options)
-    assert out.shape[0] == 4
+    if budget is not None:
+        assert max(slots.count for slots in rows.cache.rows(0)) <= budget
 
 
 def test_a_cache_is_used_again_over_turns(tiny_checkpoint: Callable[..., Path]) -> None:
@@ -223,33 +229,3 @@ def test_a_saved_prompt_goes_on_bit_for_bit(
     (tmp_path / "bad.safetensors").write_bytes(b"nothing")
     with pytest.raises(RequestError, match="not a saved cache"):
         dcp.hf.load_cache(model, tmp_path / "bad.safetensors")
-
-
-def test_what_cannot_work_is_refused_in_one_line(tiny_checkpoint: Callable[..., Path]) -> None:
-    folder = tiny_checkpoint("llama")
-    model = model_of(folder)
-    refused: list[tuple[type[DcpError], str, Callable[[], Any]]] = [
-        (RequestError, "not pruned", lambda: dcp.hf.cache(model)),
-        (RequestError, "needs a checkpoint", lambda: dcp.hf.prune(model)),
-        (RequestError, "needs a budget", lambda: dcp.hf.prune(model, policy="h2o")),
-        (RequestError, "at least 5", lambda: dcp.hf.prune(model, policy="sink", budget=2)),
-        (RequestError, "unknown policy", lambda: dcp.hf.prune(model, policy="best", budget=2)),
-        (
-            RequestError,
-            "compiled",
-            lambda: dcp.hf.prune(torch.compile(model, backend="eager"), folder),
-        ),
-        (ModelError, "not for this model", lambda: dcp.hf.prune(model, "dcp-mini")),
-        (RequestError, "no run to trace", lambda: dcp.hf.trace(model, None)),
-    ]
-    for kind, message, call in refused:
-        with pytest.raises(kind, match=message) as caught:
-            call()
-        assert "\n" not in str(caught.value)
-    dcp.hf.prune(model, folder)
-    made = dcp.hf.cache(model)
-    model(torch.tensor([[1, 2]]), past_key_values=made)
-    with pytest.raises(RequestError, match="holds 1 sequences"):
-        model(torch.tensor([[1], [2]]), past_key_values=made)
-    with pytest.raises(RequestError, match="assisted decoding"):
-        made.crop(1)

@@ -80,6 +80,8 @@ def test_the_command_line_says_what_decided(
         (["--policy", "snapkv", "--budget", "9", "--policy-setting", "window"], "KEY=VALUE"),
         (["--policy", "snapkv", "--budget", "9", "--policy-setting", "w=3"], "no setting 'w'"),
         (["--budget", "0"], "at least 1"),
+        (["--policy", "tova", "--budget", "9", "--impl", "native"], "impl"),
+        (["--policy", "snapkv", "--budget", "9", "--policy-setting", "window=0"], "from 1 to"),
     ):
         assert main([*words, *wrong]) == 2
         said = capsys.readouterr().err
@@ -103,3 +105,18 @@ def test_a_sparsity_means_the_same_share_for_every_length() -> None:
         TextRequest("x", policy="sink", sparsity=0.7).eviction(40)
     with pytest.raises(RequestError, match="one of them"):
         TextRequest("x", policy="h2o", budget=4, sparsity=0.5)
+
+
+def test_what_a_policy_cost_is_read_on_the_weights_it_ran_on(
+    tiny_checkpoint: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["trace", "--model", str(tiny_checkpoint("llama")), "--text", TEXT, "--json"]
+    words += ["--new-tokens", "2", "--policy", "tova", "--budget", "9", "--gates-off"]
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out)["gates_off"]["kl"] > 0
+
+
+def test_the_help_names_every_policy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.split()).replace("- ", "-")
+    assert all(f"{name}," in said or f"{name} (" in said for name in POLICIES)

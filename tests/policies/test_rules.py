@@ -14,7 +14,7 @@ from dcp.errors import RequestError
 from dcp.model.ruled import RuledAttend
 from dcp.model.weights import load
 from dcp.policies.registry import POLICIES, policy_of
-from dcp.policies.rule import Setup, lowest, uniform_budget
+from dcp.policies.rule import Seen, Setup, lowest, uniform_budget
 from tests.helpers.policy_oracle import BY_HAND, Eager, Verdict, judge, top, visible
 
 T = 63
@@ -160,6 +160,33 @@ def test_lowest_takes_the_older_of_equals() -> None:
         [False, True, False, False],
     ]
     assert not lowest(scores, among, np.zeros(2, dtype=int)).any()
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=lambda policy: policy.name)
+def test_settings_beyond_reason_are_refused_and_the_last_reasonable_ones_run(policy) -> None:
+    numbers = {k: v for k, v in policy.settings.items() if not isinstance(v, str)}
+    assert set(policy.limits) == set(numbers)
+    for key, value in numbers.items():
+        low, high = policy.limits[key]
+        assert low <= value <= high
+        for wrong in (low - 1, high + 1, "many", "nan", "inf", "-inf", "", 10**400, None):
+            with pytest.raises(RequestError, match=f"{policy.name}: {key} must be"):
+                policy.with_settings({key: wrong})
+        for edge in (type(value)(low), type(value)(high)):
+            settings = {**policy.settings, key: edge, "instruction": "?"}
+            if "instruction" not in policy.settings:
+                del settings["instruction"]
+            setup = Setup(1, 2, T, 1, uniform_budget(T, 2, T))
+            try:
+                rule = policy.start(setup, settings)
+            except RequestError:
+                # What is reasonable may still need a larger budget than this one.
+                assert policy.least(settings, T) > T or policy.name == "strided"
+                continue
+            alive = np.ones((1, T), dtype=bool)
+            weights = np.full((1, T), 1 / T, dtype=np.float32)
+            seen = Seen(alive, weights, np.ones((1, 2, 4), np.float32), weights)
+            assert rule.after(1, T - 1, seen).shape == (1, T)
 
 
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=lambda policy: policy.name)

@@ -107,7 +107,7 @@ def test_documents_that_are_all_too_short_are_refused_and_one_that_is_not_is_dea
 def test_training_on_documents_that_are_too_short_stops_before_any_work(
     packed: Path, tmp_path: Path
 ) -> None:
-    settings = TrainSettings().change(stage="dense", length=4000, context=4000)
+    settings = TrainSettings().change(stage="dense", length=4000, precision="no")
     with pytest.raises(DataError, match="use a smaller length, or longer documents"):
         train(settings, [packed / "shard.npy"], packed, tmp_path / "run", init=packed)
     long = settings.change(stage="pretrain", length=10**6, context=10**6)

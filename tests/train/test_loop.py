@@ -25,7 +25,7 @@ from dcp.model.transformer import Transformer
 from dcp.model.weights import load
 from dcp.train.loop import train
 from dcp.train.schedule import shifts_at
-from dcp.train.sections import Dial
+from dcp.train.sections import Data, Dial
 from dcp.train.settings import SECTIONS, TrainSettings
 from tests.helpers.training import TINY, losses
 
@@ -147,6 +147,14 @@ def test_unknown_settings_are_named(tmp_path: Path) -> None:
     assert TrainSettings.read(None, steps=7, gamma=None).run.steps == 7
 
 
+def test_a_step_is_shared_evenly_by_processes_or_refused() -> None:
+    assert Data(batch=8, micro=4).share(2) == 4
+    assert Data(batch=8, micro=4, copies=2).share(4) == 2
+    for data, processes in ((Data(batch=8, micro=4), 3), (Data(batch=8, micro=4, copies=4), 4)):
+        with pytest.raises(RequestError, match=f"evenly by {processes} processes"):
+            data.share(processes)
+
+
 def test_no_two_sections_share_a_key() -> None:
     keys = [field.name for kind in SECTIONS.values() for field in fields(kind)]
     assert len(set(keys)) == len(keys)
@@ -189,10 +197,10 @@ def test_every_settings_file_of_the_repository_can_be_read() -> None:
     for file in stages:
         TrainSettings.read(file)
     trials = tomllib.loads((configs / "trials.toml").read_text())
-    start = TrainSettings().merged(trials["start"], "start")
+    start = TrainSettings().merged(trials["start"])
     for changes in trials["arm"].values():
         changes.pop("shards", None)
-        start.merged(changes, "arm")
+        start.merged(changes)
 
 
 def test_hard_gates_learn_to_drop_and_the_dial_turns_both_ways(
@@ -375,6 +383,7 @@ def test_gates_whose_input_is_small_start_with_the_same_spread(
         ("model.tied = 1", "tied must be true or false, not 1"),
         ("run.steps = 2.5", "steps must be a whole number, not 2.5"),
         ("run.steps = true", "steps must be a whole number, not True"),
+        ("run.seed = 4294967296", "seed must be less than"),
         ("run.stage = 3", "stage must be text, not 3"),
         ('optimiser.lr = "fast"', "lr must be a number, not 'fast'"),
         ("optimiser.lr = nan", "lr must be a number, not nan"),
@@ -385,4 +394,5 @@ def test_settings_refuse_what_makes_no_sense(wrong: str, said: str, tmp_path: Pa
     (tmp_path / "s.toml").write_text(wrong)
     with pytest.raises(RequestError, match=said) as raised:
         TrainSettings.read(tmp_path / "s.toml")
+    assert str(raised.value).startswith(str(tmp_path / "s.toml"))
     assert "\n" not in str(raised.value)

@@ -47,7 +47,7 @@ export function build(view) {
   for (const [key, does] of KEYS) hints.append(node("kbd", "", key), ` ${does}  `);
   box.append(
     ...[view.notice, view.summary, view.spoken, view.line, above(view), view.text.box, view.keys],
-    ...[view.story, view.written, tiles(view), view.stage, view.findings, filters(view)],
+    ...[view.findings, view.story, view.written, tiles(view), view.stage, filters(view)],
     node("div", "foot", view.label, hints),
   );
   view.root.append(box);

@@ -3,6 +3,7 @@
 // Drawn from the run into a canvas of one size, whatever the window's. It knows no page.
 
 import { dropped } from "./run.js";
+import { cut } from "./units.js";
 import { bytes, percent } from "./values.js";
 
 export const SIZE = [1200, 676];
@@ -11,6 +12,9 @@ const LINE = 40;
 const LINES = 7;
 const TOP = 128;
 const FONT = 25;
+
+/** Where each word of a run lies: worked out once for all frames. */
+const places = new WeakMap();
 
 export function still(view, ctx, step) {
   const { css } = view,
@@ -57,9 +61,9 @@ function heading({ run, css, sans, whole }, ctx, step) {
 }
 
 /** The lines of the text around the step, each word with the share of layers that hold it. */
-function words({ run, css, text }, ctx, step) {
-  ctx.font = fontOf("normal");
-  const laid = lay(run, text.units, ctx),
+function words({ run, css }, ctx, step) {
+  if (!places.has(run)) places.set(run, lay(run, cut(run, "word"), ctx));
+  const laid = places.get(run),
     now = laid.find(({ unit }) => last(unit) >= step)?.line ?? 0,
     lines = laid.length ? laid[laid.length - 1].line + 1 : 0,
     from = Math.max(0, Math.min(now - LINES + 3, lines - LINES));
@@ -70,7 +74,7 @@ function words({ run, css, text }, ctx, step) {
       read = first <= step,
       share = read ? heldOf(run, unit, step) : 0,
       current = first <= step && last(unit) >= step;
-    ctx.font = fontOf(first >= run.prompt ? "italic" : "normal");
+    ctx.font = fontFor(run, unit);
     if (current) {
       ctx.fillStyle = css.ink;
       ctx.fillRect(x - 3, y - 24, width + 6, 32);
@@ -93,7 +97,9 @@ function words({ run, css, text }, ctx, step) {
   }
 }
 
-const fontOf = (style) => `${style} 400 ${FONT}px "Source Serif", Georgia, serif`;
+/** What the model wrote is in italics, here as on the page. */
+const fontFor = (run, { parts }) =>
+  `${parts[0].first >= run.prompt ? "italic" : "normal"} 400 ${FONT}px "Source Serif", Georgia, serif`;
 const last = (unit) => unit.parts[unit.parts.length - 1].last;
 
 function lay(run, units, ctx) {
@@ -103,6 +109,7 @@ function lay(run, units, ctx) {
     line = 0,
     from = 0;
   for (const unit of units) {
+    ctx.font = fontFor(run, unit);
     const gap = run.text.slice(unit.gap, unit.start),
       width = Math.min(ctx.measureText(run.text.slice(unit.start, unit.end)).width, W - 2 * EDGE);
     if (gap.includes("\n") || x + width > W - EDGE) {

@@ -16,7 +16,7 @@ export function hello(data, tell) {
   if (data?.toured) stored(() => localStorage.setItem(TOUR, "1"));
   if (data?.link?.text)
     stored(() => sessionStorage.setItem(RUN, new URLSearchParams(data.link).toString()));
-  else if (data?.link) stored(() => sessionStorage.removeItem(RUN));
+  else if (data && !data.running && !data.dimmed) stored(() => sessionStorage.removeItem(RUN));
 }
 
 /** A browser may keep nothing: links work, a reload begins anew. */

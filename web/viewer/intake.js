@@ -44,6 +44,7 @@ export function take(view, payload) {
   place(view, payload.at);
   if (fresh && !(payload.at?.step >= 0)) playOnce(view);
   view.box.toggleAttribute("data-dimmed", run.dimmed);
+  view.box.toggleAttribute("data-busy", run.dimmed || run.running);
   view.stale = true;
   view.draw();
 }

@@ -9,7 +9,9 @@ export function buildLine(view) {
 
 export function drawLine(view) {
   const { run, state } = view;
-  write(view.line, run.running && run.Q ? counted(run, state) : run.line);
+  const says = run.running && run.Q ? counted(run, state) : run.line;
+  write(view.line, says);
+  if (view.line.title !== says) view.line.title = says;
 }
 
 function counted({ prompt, domain, T, Q, line }, { step, follow }) {

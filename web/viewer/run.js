@@ -69,6 +69,8 @@ export function unpack(p) {
     words: array(p.words, Int32Array),
     wordPos: array(p.word_pos, Uint8Array),
   };
+  // The deaths of the run itself, whatever the dial shows.
+  run.ran = run.death;
   // What the same tokens cost with nothing dropped, where somebody has read them so.
   const off = run.dial?.settings.find(({ shift, death }) => shift === null && death);
   run.full = off ? array(off.logprob, Float32Array) : null;

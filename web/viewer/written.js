@@ -4,6 +4,7 @@
 // The held text is read from the run's own deaths. The lists need the model: they come with the run
 // or are asked for (options.ask).
 
+import { legible } from "../shared/legible.js";
 import { button, node } from "./dom.js";
 import { percent } from "./values.js";
 import { piece, quote } from "./words.js";
@@ -55,7 +56,7 @@ function heldTexts({ run, state }, j) {
   box.setAttribute("aria-label", "The text as each layer held it");
   for (let l = 0; l < run.L; l++) {
     const held = [];
-    for (let i = 0; i <= s; i++) if (run.death[l * run.T + i] > s) held.push(i);
+    for (let i = 0; i <= s; i++) if (run.ran[l * run.T + i] > s) held.push(i);
     const shown = held.slice(-MOST),
       words = node("span", "held");
     let before = shown.length < held.length ? shown[0] - 1 : -1;
@@ -108,19 +109,17 @@ function lists({ run, options }, j) {
   found.rows.forEach(([text, pruned, full], i) => {
     const name = node("th", i === found.drawn ? "drawn" : "");
     name.scope = "row";
-    name.append(node("bdi", "", legibly(text)));
+    name.append(node("bdi", "", legible(text)));
     table.append(node("tr", "", name, bar(pruned, top, ""), bar(full, top, "full")));
   });
   box.append(table, node("p", "quiet", verdict(run, found, j)));
   return box;
 }
 
-const legibly = (text) => text.replace(/\n/g, "⏎").replace(/^ (?=.)/, "") || "␣";
-
 function bar(share, top, kind) {
   const fill = node("i", kind);
   fill.style.width = `${((100 * share) / top).toFixed(1)}%`;
-  return node("td", "", node("span", "bar", fill), node("span", "n", percent(share, 1)));
+  return node("td", "", node("span", "share-bar", fill), node("span", "n", percent(share, 1)));
 }
 
 function verdict(run, { ranks, kl }, j) {

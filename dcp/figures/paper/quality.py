@@ -15,22 +15,15 @@ from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.results import table
 from dcp.figures.paper.style import drawing, figure
+from dcp.policies.registry import POLICIES
 
 __all__ = ["perplexity", "tasks"]
 
 _FIXED = {
-    "window": "local window",
-    "local": "local window",
-    "strided": "strided",
-    "sink": "sink + window",
-    "h2o": "H2O",
-    "tova": "TOVA",
-    "snapkv": "SnapKV",
-    "keynorm": "key norm",
-    "citrus": "CItruS",
-    "random": "random",
-    "oldest": "oldest first",
-}
+    "window": "local window", "local": "local window", "strided": "strided",
+    "sink": "sink + window", "h2o": "H2O", "tova": "TOVA", "snapkv": "SnapKV",
+    "keynorm": "key norm", "citrus": "CItruS", "random": "random", "oldest": "oldest first",
+}  # fmt: skip
 _MARKS: dict[str, tuple[str, Any]] = {
     "pruned": ("o", "-"),
     "local window": ("s", (0, (5, 1.5))),
@@ -45,6 +38,7 @@ _MARKS: dict[str, tuple[str, Any]] = {
     "oldest first": ("h", (0, (3, 3))),
     "gates off": ("", (0, (2, 2))),
 }
+_ANOTHER: tuple[str, Any] = ("p", (0, (2, 2)))
 _DENSE = "dense twin"
 _SIZED = ", sized per layer"
 
@@ -120,8 +114,7 @@ def _series(row: dict[str, Any]) -> pd.DataFrame:
     ]
     policies = row.get("policies")
     for policy in policies if isinstance(policies, list) else ():
-        if isinstance(policy, dict) and policy.get("policy") in _FIXED:
-            name = _FIXED[policy["policy"]]
+        if isinstance(policy, dict) and (name := _name_of(policy.get("policy"))):
             if policy.get("layers") == "as gates":
                 name += _SIZED
             points.append(
@@ -143,14 +136,23 @@ def _series(row: dict[str, Any]) -> pd.DataFrame:
     )
 
 
+def _name_of(policy: Any) -> str:
+    """As the legend has it: a policy that this module does not name goes by its title."""
+    if policy in _FIXED:
+        return _FIXED[policy]
+    return POLICIES[policy].title if policy in POLICIES else ""
+
+
 def _panel(axes: Axes, data: pd.DataFrame, x: str, page: Page) -> None:
-    colours = dict(zip(_MARKS, cycle(page.palette.lines)))
-    for name in [known + size for known in _MARKS for size in ("", _SIZED)]:
+    drawn = dict.fromkeys(str(name).removesuffix(_SIZED) for name in data["series"])
+    marks = _MARKS | {name: _ANOTHER for name in drawn if name not in (*_MARKS, _DENSE)}
+    colours = dict(zip(marks, cycle(page.palette.lines)))
+    for name in [known + size for known in marks for size in ("", _SIZED)]:
         part = data[data["series"] == name].sort_values(x)
         if part.empty:
             continue
         (marker, dashes), colour = (
-            _MARKS[name.removesuffix(_SIZED)],
+            marks[name.removesuffix(_SIZED)],
             colours[name.removesuffix(_SIZED)],
         )
         if name == "gates off":
@@ -199,14 +201,14 @@ def tasks(subject: Subject, options: Options, page: Page) -> Drawing:
     columns = min(len(names), 4 if page.width > 4.5 else 2)
     rows = -(-len(names) // columns)
     with drawing(page):
-        legend = 0.25 if data["twin"].any() else 0.0
-        drawn = figure(page, rows * (1.45 if page.width > 4.5 else 1.35) + 0.35 + legend)
+        drawn = figure(page, rows * (1.45 if page.width > 4.5 else 1.35) + 0.6)
         grid = drawn.subplots(rows, columns, squeeze=False, sharex=True)
         for name, axes in zip(names, grid.flat, strict=False):
             part = data[data["task"] == name].sort_values("sparsity")
             axes.axhline(
-                float(part["chance"].iloc[0]), color=page.palette.soft, lw=0.8, ls=(0, (4, 2))
-            )
+                float(part["chance"].iloc[0]), color=page.palette.soft, lw=0.8, ls=(0, (4, 2)),
+                label="chance",
+            )  # fmt: skip
             _points(axes, part[~part["twin"]], page.palette.held, "pruned", "o", "-")
             if part["twin"].any():
                 _points(axes, part[part["twin"]], page.palette.ink, _DENSE, "D", "")
@@ -219,9 +221,8 @@ def tasks(subject: Subject, options: Options, page: Page) -> Drawing:
             axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
             # Whole percents only: 52.5 % would be labelled 52 %.
             axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-        if data["twin"].any():
-            handles, labels = grid[0, 0].get_legend_handles_labels()
-            drawn.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        drawn.legend(handles, labels, loc="outside upper center", ncols=len(labels))
         for axes in grid.flat[len(names) :]:
             axes.set_axis_off()
         drawn.supxlabel("tokens dropped, mean over steps and layers", fontsize=page.size)

@@ -113,6 +113,16 @@ class Pool(Store):
             )  # fmt: skip
         return out
 
+    def take_over(self, layer: int, index: int, source: Store, taken: int, count: int) -> None:
+        """Give the empty sequence ``index`` the ``count`` rows of sequence ``taken`` of ``source``,
+        in their order. The pool must have room."""
+        there = source.places_of(layer, taken, count)
+        k_int = source.k_int[there] if self.gated else None
+        self._append(layer, index, 0, source.k[there], source.v[there], k_int)
+        here = self.places_of(layer, index, count)
+        self.positions[here] = source.positions[there]
+        self.margins[here] = source.margins[there]
+
     def _order(
         self, table: Tensor, orders: Tensor, keys: int, end: int, death: Tensor, low: Tensor
     ) -> None:

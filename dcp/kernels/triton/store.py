@@ -185,7 +185,11 @@ class Store:
 
     def margins_of(self, layer: int, index: int, count: int) -> tuple[Tensor, Tensor]:
         """positions [count] and margins [count] of the live rows of a sequence, on the host."""
+        place = self.places_of(layer, index, count)
+        return self.positions[place].cpu(), self.margins[place].cpu()
+
+    def places_of(self, layer: int, index: int, count: int) -> Tensor:
+        """[count] int64: where the first ``count`` rows of a sequence lie in the tables."""
         n = torch.arange(count, device=self.device)
         page = self.shape.page
-        place = self.table[layer, index][n // page].long() * page + n % page
-        return self.positions[place].cpu(), self.margins[place].cpu()
+        return self.table[layer, index][n // page].long() * page + n % page

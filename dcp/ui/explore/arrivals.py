@@ -14,6 +14,7 @@ import streamlit as st
 
 from dcp.trace import Trace
 from dcp.ui.explore.count_line import named
+from dcp.ui.explore.earlier import shown_name
 from dcp.ui.links import PLACE, number, point
 from dcp.ui.services import models
 from dcp.ui.session import Session
@@ -22,15 +23,19 @@ from dcp.ui.settings import Settings
 __all__ = ["arrive", "go_to_place", "link_of"]
 
 _PLACE = "link place"
+_HOTTEST = 1.5
 
 
-def link_of(session: Session, trace: Trace) -> dict[str, str]:
-    """What a link to the run on screen says; empty where an address cannot name it.
+def link_of(session: Session, trace: Trace) -> dict[str, str] | None:
+    """What a link to the run on screen says; None where an address cannot make it again.
 
-    A bundled sample needs no text: its link names the place alone.
+    A bundled run needs no text, only its name.
     """
+    if session.shown.origin == "sample":
+        name = shown_name(session)
+        return {"run": name} if name else {}
     if session.shown.origin != "run" or trace.meta.policy is not None:
-        return {}
+        return None
     meta = trace.meta
     return {
         "text": trace.text[: int(trace.offsets[trace.prompt_tokens - 1, 1])],
@@ -52,7 +57,7 @@ def arrive(
     if not text.strip() or session.work.job is not None:
         return
     state["text"] = state["latest"] = text[: limits.characters + 1]
-    ignored = []
+    ignored: list[str] = []
     info = named(models(), said.get("model")) if "model" in said else None
     if info is not None:
         state["model"] = info.name
@@ -67,15 +72,15 @@ def arrive(
         elif name in said:
             ignored.append(name)
     known = {p.delta for p in info.calibration} if info else set()
-    for key, name, fits in (
-        ("temperature", "temperature", lambda value: 0 <= value <= 1.5),
-        ("gate_shift", "shift", lambda value: value in known),
-    ):
-        value = _real(said.get(name, ""))
-        if value is not None and fits(value):
-            state[key] = value
-        elif name in said and said[name] != "0":
-            ignored.append(name)
+    temperature, shift = _real(said.get("temperature", "")), _real(said.get("shift", ""))
+    if temperature is not None and 0 <= temperature <= _HOTTEST:
+        state["temperature"] = temperature
+    elif "temperature" in said:
+        ignored.append("temperature")
+    if shift in known:
+        state["gate_shift"] = shift
+    elif said.get("shift", "0") != "0":
+        ignored.append("shift")
     if ignored:
         st.toast(f"This link's {' and '.join(ignored)} cannot be used here: the run has its own.")
     state[_PLACE] = {name: number(said.get(name, "")) for name in PLACE}

@@ -14,28 +14,27 @@ from dcp.ui.explore.asks import answers, ask_dial, ask_written, waiting
 from dcp.ui.explore.component import linked_view
 from dcp.ui.explore.controls import generate
 from dcp.ui.explore.plain_view import plain_view
-from dcp.ui.follow import follow_run
+from dcp.ui.follow import WATCHING, every, follow_run
 from dcp.ui.links import point
 from dcp.ui.services import models
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 from dcp.ui.tour import may_begin, toured
 from dcp.ui.worker import Status
-from dcp.viewer.payload import Speed, payload
+from dcp.viewer.payload import Speed, machine_of, payload
 
-__all__ = ["EVERY", "progress", "watch"]
+__all__ = ["progress", "watch"]
 
 _ASKED, _KNOWN, _LAST, _GREETED = "view asked", "view known", "view shows", "view greeted"
 _SMALL = 5e7
 
-EVERY = 0.25
-"""Seconds between two looks at a run."""
-
 
 def watch(session: Session, limits: Settings) -> None:
-    """Show the trace; while a run or a question about it is on, look every ``EVERY`` seconds."""
+    """Show the trace; while a run or a question about it is on, look again and again."""
     busy = _busy(session)
-    st.fragment(_look, run_every=EVERY if busy else None)(session, limits, busy)
+    st.fragment(_look, run_every=(every(session) or WATCHING) if busy else None)(
+        session, limits, busy
+    )
 
 
 def _busy(session: Session) -> bool:
@@ -67,7 +66,7 @@ def _settled(session: Session, limits: Settings) -> None:
         at=_place(session),
         # Whoever comes with a link to a step wants to see that step, not a film.
         play=shown.origin == "sample" and session.place.step is None,
-        line=_about(session, shown.trace),
+        line=found["written"]["problem"] or _about(session, shown.trace),
         dial=found["dial"],
         written=found["written"],
         link=link_of(session, shown.trace),
@@ -127,19 +126,22 @@ def _greet(session: Session, limits: Settings, said: Mapping[str, Any]) -> None:
 
 
 def _about(session: Session, trace: Trace) -> str:
-    """The line over a settled run: what it is, and why a small model writes what it writes."""
+    """The line over a settled run: what it is, where it was timed, why a small model babbles."""
+    parts = [session.shown.note]
+    if session.shown.origin != "run" and trace.meta.tokens_per_second:
+        parts.append(f"Its speeds were recorded on {machine_of(trace)}.")
     size = next((m.parameters for m in models() if m.name == trace.meta.model), None)
-    if size is None or size >= _SMALL or trace.prompt_tokens == trace.tokens:
-        return session.shown.note
-    return (
-        f"{session.shown.note} It writes grammar without sense: {trace.meta.model} has "
-        f"{size / 1e6:.1f} million parameters, a thousandth of a chat model's."
-    )
+    if size is not None and size < _SMALL and trace.prompt_tokens < trace.tokens:
+        parts.append(
+            f"It writes grammar without sense: {trace.meta.model} has {size / 1e6:.1f} million "
+            "parameters, a thousandth of a chat model's."
+        )
+    return " ".join(parts)
 
 
 def _went(session: Session, place: Mapping[str, int | None]) -> None:
     """The reader moved the view: keep the place, and do not send it back."""
-    session.place.token = place["token"]
+    session.place.token = place["token"] if session.has("token", place["token"]) else None
     point(session, layer=place["layer"], step=place["step"])
     st.session_state[_KNOWN] = _where(session)
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import numpy as np
 import streamlit as st
 
 from dcp.figures.paper.catalogue import KINDS
 from dcp.figures.paper.figure_set import FigureSet
+from dcp.trace import Trace
+from dcp.ui.asked import last_asked
+from dcp.ui.compare.ready import ready
 from dcp.ui.figures.look import Look, look
 from dcp.ui.figures.opened import opened_figure, zip_section
 from dcp.ui.figures.previews import Preview, PreviewCache, draw_preview
+from dcp.ui.figures.rounds import Rounds, Seat
 from dcp.ui.figures.source import OWN, fingerprint, results, source
 from dcp.ui.follow import follow_run
 from dcp.ui.look import hinted
+from dcp.ui.presence import left
 from dcp.ui.session import Session
 
 __all__ = ["gallery"]
@@ -25,6 +30,7 @@ _HINTS = {
     "results": "results above",
     "source": "“words of” above",
     "span": "“tokens” above",
+    "policies": "Compare, “other policies”",
     "gates_off": "the command line makes one: dcp trace --gates-off",
 }
 _AGAIN = 0.6
@@ -39,7 +45,14 @@ _CSS = """
 [class*="st-key-figures_paper_"] p { color: #555b66; }
 [class*="st-key-figures_thumb_"] [data-testid="stCaptionContainer"] p { line-height: 1.3;
   min-height: 2.6em; text-align: center; text-wrap: balance; }
-[class*="st-key-figures_thumb_"] { gap: 0.25rem; }
+[class*="st-key-figures_thumb_"] { gap: 0.25rem; position: relative; }
+/* The whole card opens its figure: the button's own area is the card's. */
+[class*="st-key-figures_open_"], [class*="st-key-figures_open_"] * { position: static; }
+[class*="st-key-figures_open_"] button:not(:disabled)::after { content: ""; position: absolute;
+  inset: 0; cursor: pointer; }
+[class*="st-key-figures_open_"] button:focus-visible::after { outline: 2px solid #1f5a99;
+  border-radius: 8px; }
+[class*="st-key-figures_thumb_"]:hover { border-color: #1f5a99; }
 .st-key-figures_opened [data-testid="stCode"] pre { max-height: 21rem; }
 .st-key-figures_opened .stDownloadButton button { padding-inline: 0.2rem; }
 @media (max-width: 640px) {
@@ -52,15 +65,19 @@ _CSS = """
 
 
 @st.cache_resource(show_spinner=False)
-def _thread() -> ThreadPoolExecutor:
+def _thread() -> Rounds:
     """The server's one thread for figures."""
-    return ThreadPoolExecutor(1, thread_name_prefix="figures")
+    return Rounds()
 
 
 @st.cache_resource(show_spinner=False)
 def _samples() -> PreviewCache:
     """Previews of bundled texts, shared by all sessions."""
-    return PreviewCache(_thread(), most=240)
+    return PreviewCache(_thread().seat("samples"), most=240)
+
+
+def _seat(session: Session) -> Seat:
+    return _thread().seat(session.owner, partial(left, session.owner))
 
 
 def gallery(session: Session) -> None:
@@ -80,6 +97,7 @@ def gallery(session: Session) -> None:
         found.words,
         found.name,
         found.chosen,
+        _beside(session, found.trace),
         files,
         chosen.style,
         chosen.width,
@@ -89,8 +107,12 @@ def gallery(session: Session) -> None:
     own = found.name == OWN or given
     cache = _samples()
     if own:
-        cache = st.session_state.setdefault("figures_previews", PreviewCache(_thread()))
-    same = (fingerprint(found.trace), found.chosen, tuple(hash(str(f)) for f in files))
+        cache = st.session_state.setdefault("figures_previews", PreviewCache(_seat(session)))
+    same = (
+        *(fingerprint(trace) for trace in (found.trace, *figures.beside.values())),
+        found.chosen,
+        *(hash(str(file)) for file in files),
+    )
     keys: dict[str, Hashable] = {
         kind: (kind, *same, chosen.style, chosen.width, chosen.palette, figures.options_of(kind))
         for kind in KINDS
@@ -102,7 +124,20 @@ def gallery(session: Session) -> None:
     st.fragment(_grid, run_every=_AGAIN if waiting else None)(
         figures, cache, keys, chosen, len(waiting)
     )
-    zip_section(figures, _thread(), (fingerprint(found.trace), str(keys)))
+    zip_section(figures, _seat(session), (fingerprint(found.trace), str(keys)))
+
+
+def _beside(session: Session, trace: Trace) -> dict[str, Trace]:
+    """The same tokens under other policies: measured beforehand, or read in Compare."""
+    asked = last_asked("policies")
+    found = ready(trace)
+    if found is None and asked is not None and not asked.waiting:
+        found = asked.task.status().result
+        if found is not None and not np.array_equal(found.first.death, trace.death):
+            found = None
+    if found is None:
+        return {}
+    return {name: run for name, run in found.runs.items() if run is not found.first}
 
 
 def _wait(session: Session) -> None:

@@ -1,4 +1,4 @@
-"""How attention on a CPU is cut: a block of queries, a few windows at a time, no future."""
+"""How attention on a CPU is divided: blocks of queries, a few windows at a time, no later keys."""
 
 from __future__ import annotations
 

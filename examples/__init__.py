@@ -1,0 +1,1 @@
+"""What a reader may run: notebooks, and what carries our gates elsewhere."""
