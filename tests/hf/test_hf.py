@@ -48,7 +48,7 @@ def test_shipped_models_give_the_tokens_and_the_deaths_of_the_engine(name: str) 
     made = dcp.hf.cache(model)
     assert greedy(model, prompts, past_key_values=made) == expected
     assert same_lives(made, run, prompts)
-    rows = rows_of(made)
+    rows: Any = rows_of(made)
     assert rows is not None
     assert (rows.death[0] != ALIVE).any()
 
@@ -62,7 +62,7 @@ def test_bfloat16_differs_from_the_engine_in_few_decisions() -> None:
     made = dcp.hf.cache(model)
     with torch.no_grad():
         model(**batch_of(prompts), past_key_values=made)
-    rows = rows_of(made)
+    rows: Any = rows_of(made)
     assert rows is not None
     count = len(prompts[0])
     death = run.lives(0)[0][:, :count]
@@ -126,7 +126,7 @@ def test_rows_are_freed(tiny_checkpoint: Callable[..., Path]) -> None:
     model = dcp.hf.prune(model_of(folder), folder, gate_shift=-0.5)
     made = dcp.hf.cache(model)
     greedy(model, PROMPTS[:1], past_key_values=made)
-    rows = rows_of(made)
+    rows: Any = rows_of(made)
     assert rows is not None
     held = [slots.count for slots in rows.cache.rows(0)]
     read = len(PROMPTS[0]) + NEW - 1
@@ -153,7 +153,7 @@ def test_every_policy_of_the_registry_decides_as_in_the_engine(
     made = dcp.hf.cache(model)
     assert greedy(model, PROMPTS, past_key_values=made) == expected
     assert same_lives(made, run, PROMPTS)
-    rows = rows_of(made)
+    rows: Any = rows_of(made)
     assert rows is not None
     if budget is not None:
         assert max(slots.count for slots in rows.cache.rows(0)) <= budget
