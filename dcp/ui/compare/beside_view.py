@@ -48,7 +48,7 @@ def policies_shown(beside: Beside, words: Sequence[Word], key: str) -> None:
     st.plotly_chart(kl_chart(beside, table), key="policies-kl", config=_CONFIG)
     st.caption(
         "KL divergence of each prediction from the one with nothing dropped, same weights, same "
-        "tokens; at the right the mean of the row. Full colour is the 99th percentile of all rows."
+        "tokens; at the right the mean of the row. Full colour is the 99th percentile of all rows; colour grows with the square root."
     )
     if words:
         st.header("Which kinds of words each drops")
@@ -94,7 +94,8 @@ def _maps(beside: Beside, words: Sequence[Word], key: str) -> None:
     figure = policy_maps(beside, step, against=shown == _AGAINST)
     st.plotly_chart(figure, key="policies-maps", config=_CONFIG)
     st.caption(
-        "Layer × token, all on one axis. Blue: held. Grey: dropped."
+        "Layer × token, all on one axis. Blue: held. Grey: dropped. Equal is the mean over "
+        "steps: at a single step the gates hold more or less than a fixed budget."
         if shown == _HELD
         else "Layer × token. Blue: held by the gates alone. Green: by this policy alone."
     )
