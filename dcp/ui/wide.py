@@ -1,4 +1,4 @@
-"""A place for a chart that is wider than a phone: there it scrolls sideways instead of shrinking."""
+"""A place for a chart wider than a phone: there it scrolls sideways instead of shrinking."""
 
 from __future__ import annotations
 
