@@ -32,4 +32,5 @@ HEALTHCHECK --start-period=90s \
 # travel and uploads would end in 403: protection is off in this image and nowhere else.
 CMD ["python", "-m", "streamlit", "run", "app.py", "--server.port=8501", \
      "--server.address=0.0.0.0", "--server.headless=true", \
-     "--server.enableXsrfProtection=false", "--browser.gatherUsageStats=false"]
+     "--server.enableXsrfProtection=false", "--browser.gatherUsageStats=false", \
+     "--server.maxUploadSize=4", "--server.allowedHosts=*"]

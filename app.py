@@ -14,10 +14,11 @@ import streamlit as st
 from dcp.errors import DcpError
 from dcp.ui.explore.earlier import open_named
 from dcp.ui.footer import footer
+from dcp.ui.guard import guard
 from dcp.ui.links import open_link
 from dcp.ui.look import problem, style
 from dcp.ui.running import running
-from dcp.ui.services import warm
+from dcp.ui.services import set_apart, warm
 from dcp.ui.session import current, enter
 from dcp.ui.settings import settings
 from dcp.ui.sidebar import sidebar
@@ -48,6 +49,7 @@ page = st.navigation(
     ],
     position="top",
 )
+guard(settings())
 enter()
 session = current()
 session.page = page.title
@@ -64,3 +66,5 @@ except DcpError as error:
     problem(str(error))
 footer(session)
 warm()
+# What a page imports comes with its first visit.
+set_apart(f"page {page.title}")

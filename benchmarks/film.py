@@ -19,7 +19,7 @@ from dcp.trace import Trace
 from dcp.ui.samples import load_sample, sample_names
 from dcp.viewer import static
 
-__all__ = ["film", "small"]
+__all__ = ["FONT", "film", "fonts", "small"]
 
 _WIDTH = 900
 _FRAMES = 76
@@ -42,7 +42,7 @@ _BOTTOM = """() => {
 }"""
 _PAINTED = "() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))"
 # The app's fonts, which Streamlit serves; a static page takes what the system has.
-_FONT = """async ([family, style, data]) => {
+FONT = """async ([family, style, data]) => {
   const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
   document.fonts.add(await new FontFace(family, bytes.buffer, { weight: "200 900", style }).load());
 }"""
@@ -59,8 +59,8 @@ def film(browser: Any, target: Path) -> None:
         )
         window.goto(page.as_uri())
         window.wait_for_selector(".dcp canvas")
-        for family, style, data in _fonts():
-            window.evaluate(_FONT, [family, style, data])
+        for family, style, data in fonts():
+            window.evaluate(FONT, [family, style, data])
         window.evaluate(f"() => {{ dcpView.state.layer = {_layer(trace)}; }}")
         window.get_by_role("radio", name="this layer").click()
         window.evaluate(_TRIM)
@@ -84,7 +84,8 @@ def _layer(trace: Trace) -> int:
     return int(np.argsort(held, kind="stable")[len(held) // 2])
 
 
-def _fonts() -> list[tuple[str, str, str]]:
+def fonts() -> list[tuple[str, str, str]]:
+    """Family, style and base64 of each font that Streamlit brings and the view asks for."""
     import streamlit
 
     folder = Path(streamlit.__file__).parent / "static" / "static" / "media"

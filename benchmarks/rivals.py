@@ -21,18 +21,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcp.evaluate.rivals import Equal, Layers, Rival, budget_of, entries_for, ruled, score_beside
+from dcp.evaluate.rivals import Rival, budget_of, entries_for, ruled, score_beside
 from dcp.evaluate.score import Scored, ratio_interval, score
 from dcp.evaluate.windows import Windows, read_windows
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel, open_model
 
 _PART = 4
-# Both rules, both budgets a layer; and at equal bytes with the better of these.
-_RIVALS: tuple[tuple[Layers, Equal], ...] = (
-    ("equal", "entries"),
-    ("as gates", "entries"),
-    ("as gates", "bytes"),
+_SMALL_PART = 2
+# The best of the evictions with one budget for all layers, both with the gates' own, and at equal
+# bytes.
+_RIVALS = (
+    Rival("sink"),
+    Rival("window", "as gates"),
+    Rival("sink", "as gates"),
+    Rival("window", "as gates", "bytes"),
 )
 
 
@@ -43,7 +46,6 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=8, help="a file, spread evenly")
     parser.add_argument("--context", type=int, default=1024)
     parser.add_argument("--gate-shift", type=float, nargs="+", default=[0.0])
-    parser.add_argument("--policies", nargs="+", default=["window", "sink"])
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
@@ -54,22 +56,21 @@ def main() -> None:
     ]
     source = np.repeat([file.name.split(".")[0] for file in args.file], [len(f.ids) for f in files])
     windows = Windows.join(files)
-    rivals = [Rival(policy, layers, equal) for layers, equal in _RIVALS for policy in args.policies]
     _gates(model, windows, args.gate_shift, args.work)
     budgets = {
         (shift, rival): budget_of(
             rival, _held(windows, shift, args.work), entries_for(model.loaded, rival.equal)
         )
         for shift in args.gate_shift
-        for rival in rivals
+        for rival in _RIVALS
     }
     _beside(model, windows, args.gate_shift, budgets, args.work)
     rows = _rows(model, windows, source, args.gate_shift, budgets, args.work)
     args.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
-def _parts(windows: Windows) -> list[slice]:
-    return [slice(at, at + _PART) for at in range(0, len(windows.ids), _PART)]
+def _parts(windows: Windows, size: int = _PART) -> list[slice]:
+    return [slice(at, at + size) for at in range(0, len(windows.ids), size)]
 
 
 def _of(windows: Windows, part: slice) -> Windows:
@@ -100,21 +101,23 @@ def _beside(
     budgets: dict[tuple[float, Rival], npt.NDArray[np.int64]],
     work: Path,
 ) -> None:
-    for number, part in enumerate(_parts(windows)):
-        path = work / f"beside-{number}.npz"
-        if path.exists():
-            continue
-        ways: list[tuple[Any, Any]] = [
-            (model.loaded, lambda batch, shift=shift: MaskedAttend(shift)) for shift in shifts
-        ]
-        ways += [(model.loaded, ruled(rival, budget)) for (_, rival), budget in budgets.items()]
-        dense, found = score_beside(model.loaded, _of(windows, part), ways)
-        every = [dense, *found]
-        _save(
-            path,
-            nats=np.stack([one.scored.nats for one in every]),
-            entries=np.array([one.scored.entries for one in every]),
-        )
+    for shift in shifts:
+        mine = [each for each in budgets.items() if each[0][0] == shift]
+        for number, part in enumerate(_parts(windows, _SMALL_PART)):
+            path = work / f"beside-{shift:g}-{number}.npz"
+            if path.exists():
+                continue
+            ways: list[tuple[Any, Any]] = [
+                (model.loaded, lambda batch, shift=shift: MaskedAttend(shift)),
+                *((model.loaded, ruled(rival, budget)) for (_, rival), budget in mine),
+            ]
+            dense, found = score_beside(model.loaded, _of(windows, part), ways)
+            every = [dense, *found]
+            _save(
+                path,
+                nats=np.stack([one.scored.nats for one in every]),
+                entries=np.array([one.scored.entries for one in every]),
+            )
 
 
 def _save(path: Path, **arrays: Any) -> None:
@@ -133,13 +136,18 @@ def _rows(
     work: Path,
 ) -> list[dict[str, Any]]:
     """One object for each gate shift, its rivals inside."""
-    parts = [np.load(work / f"beside-{i}.npz") for i in range(len(_parts(windows)))]
-    nats = np.concatenate([part["nats"] for part in parts], axis=1)
-    shares = [part["nats"].shape[1] for part in parts]
-    entries = np.average([part["entries"] for part in parts], axis=0, weights=shares)
-    arms = [Scored(row, np.full((1, 1), held)) for row, held in zip(nats, entries, strict=True)]
-    off, gated = arms[0], dict(zip(shifts, arms[1:], strict=False))
-    rivals = dict(zip(budgets, arms[1 + len(shifts) :], strict=True))
+    gated: dict[float, Scored] = {}
+    rivals: dict[tuple[float, Rival], Scored] = {}
+    for shift in shifts:
+        names = [f"beside-{shift:g}-{i}.npz" for i in range(len(_parts(windows, _SMALL_PART)))]
+        parts = [np.load(work / name) for name in names]
+        nats = np.concatenate([part["nats"] for part in parts], axis=1)
+        shares = [part["nats"].shape[1] for part in parts]
+        entries = np.average([part["entries"] for part in parts], axis=0, weights=shares)
+        arms = [Scored(row, np.full((1, 1), held)) for row, held in zip(nats, entries, strict=True)]
+        off, gated[shift] = arms[:2]
+        mine = [key for key in budgets if key[0] == shift]
+        rivals |= dict(zip(mine, arms[2:], strict=True))
     documents, first = np.unique(windows.documents, return_index=True)
 
     def ratio(above: Scored, below: Scored) -> list[float | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -108,6 +109,26 @@ def test_windows_are_the_text_and_fit(words: list[str], room: int) -> None:
         assert " ".join(" ".join(w.text.split()) for w in windows) == text
 
 
+class Wrapped(FourLetters):
+    """Puts a start in front, an end behind, and a mark before a text that begins with a space."""
+
+    def encode(self, text: str) -> Any:
+        found = super().encode(text)
+        front = 1 + text.startswith(" ")
+        offsets = np.concatenate(
+            [np.zeros((front, 2), np.int32), found.offsets, np.full((1, 2), len(text), np.int32)]
+        )
+        return SimpleNamespace(offsets=offsets)
+
+
+@pytest.mark.parametrize("room", [4, 7, 63])
+def test_every_window_fits_with_what_the_tokenizer_puts_around_it(room: int) -> None:
+    text = " ".join(f"word{i}" for i in range(200))
+    windows = cut([text], Wrapped(), room)  # type: ignore[arg-type]
+    assert "".join(window.text for window in windows) == text
+    assert max(len(Wrapped().encode(window.text).offsets) for window in windows) in (room, room - 1)
+
+
 def test_windows_never_cross_documents_and_a_limit_spreads_them() -> None:
     documents = [f"d{i} " * 20 for i in range(6)]
     windows = cut(documents, FourLetters(), 8)  # type: ignore[arg-type]
@@ -117,6 +138,34 @@ def test_windows_never_cross_documents_and_a_limit_spreads_them() -> None:
     assert (some[0].document, some[-1].document) == (0, 5)
     with pytest.raises(DataError):
         cut([], FourLetters(), 8)  # type: ignore[arg-type]
+
+
+# ---- its folder
+
+
+def test_a_plan_that_a_kill_left_empty_claims_nothing(tmp_path: Path, recorded: list[int]) -> None:
+    whole = make(tmp_path / "whole", 1)
+    folder = tmp_path / "killed"
+    (folder / "windows").mkdir(parents=True)
+    (folder / "plan.json").touch()
+    old, new = folder / "windows" / ".a.1.part", folder / "windows" / ".b.2.part"
+    for part in (old, new):
+        part.touch()
+    os.utime(old, (0, 0))
+    assert make(folder, 1) == whole
+    assert not old.exists(), "what a kill left long ago"
+    assert new.exists(), "another process may be writing it"
+
+
+@pytest.mark.parametrize("what", ["folder", "other", "bytes"])
+def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path, what: str) -> None:
+    plan = tmp_path / "plan.json"
+    if what == "folder":
+        plan.mkdir()
+    else:
+        plan.write_bytes(b"{}" if what == "other" else b"\xff\xfe")
+    with pytest.raises(RequestError):
+        record_share(tmp_path, PLAN, WINDOWS, None, TAGGER)  # type: ignore[arg-type]
 
 
 # ---- many processes

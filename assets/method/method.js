@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 30f114619074c803.
+// Built from web/ by "make web"; sources 3d9ee5d35e9f9cde.
 
 // shared/legible.js
 var HIDING = (

@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 30f114619074c803.
+// Built from web/ by "make web"; sources 3d9ee5d35e9f9cde.
 
 // put_back/words.js
 var shown = /* @__PURE__ */ new WeakMap();

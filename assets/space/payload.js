@@ -72,7 +72,13 @@ export function payload(sample, id, trace, { spec, impl, request, running }, wor
       kv_bytes_per_entry: 8 * spec.kv_heads * spec.head_dim,
       kv_bytes_held: c.held,
     },
-    speed: { now: running ? c.now : null, mean: c.mean, first: c.first, process: null },
+    speed: {
+      now: running ? c.now : null,
+      mean: c.mean,
+      first: c.first,
+      read: trace.promptSeconds > 0 ? trace.prompt / trace.promptSeconds : null,
+      process: null,
+    },
     label: [
       `${spec.name} (${spec.sha256.slice(0, 8)})`,
       `gate shift ${short(request.gateShift)}`,
@@ -81,6 +87,12 @@ export function payload(sample, id, trace, { spec, impl, request, running }, wor
       `${impl} in this browser`,
     ].join(" · "),
     machine: "this device",
+    line: "",
+    // Nothing here answers the dial and the lists of next tokens; the page has a link of its own.
+    dial: {},
+    written: {},
+    link: null,
+    model: spec.name,
     at: {},
   };
 }

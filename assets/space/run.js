@@ -168,7 +168,7 @@ export class Run {
 /** The first `length` code points of `text`, without the word that is cut through. */
 function beginningOf(text, length) {
   const start = Array.from(text).slice(0, length).join("");
-  return /\s/u.test(text[start.length]) ? start : start.replace(/(?<=\S)\s+\S*$/u, "") || start;
+  return /\s/u.test(text[start.length]) ? start : start.replace(/\s+\S*$/u, "") || start;
 }
 
 function check({ text, newTokens, temperature, topK, topP, gateShift, seed }) {

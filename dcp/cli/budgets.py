@@ -1,33 +1,62 @@
 """``dcp eval --policies --budget``: policies and gates at equal entries, piece by piece.
 
-With ``--keep`` every piece (a context, a budget, a policy) is a file of the folder: a run that was
-stopped goes on where it was, and what is there is not measured again.
+With ``--keep`` every piece (a context, a budget, a policy, a few windows) is a file of the folder:
+a run that was stopped goes on where it was, and what is there is not measured again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dcp.cli.parser import count
 from dcp.cli.terminal import note, notes
 from dcp.errors import RequestError
 
 if TYPE_CHECKING:
-    from dcp.evaluate.budgets import Piece
     from dcp.evaluate.windows import Windows
     from dcp.model.registry import OpenModel
 
-__all__ = ["SHOWN", "gated", "rows_of", "windows_of"]
+__all__ = ["SHOWN", "add_budget", "check_budget", "gated", "rows_of", "windows_of"]
 
 SHOWN = (
     *("context", "budget", "policy", "held", "held_ratio", "step_gap", "matched", "ppl"),
     *("ppl_over_dense", "kl", "agreement", "gates_over_policy"),
     *("gates_over_policy_low", "gates_over_policy_high"),
 )
+
+
+def add_budget(parser: argparse.ArgumentParser) -> None:
+    """``--budget`` and ``--keep``."""
+    parser.add_argument(
+        "--budget",
+        type=count,
+        nargs="+",
+        metavar="N",
+        help="in place of the dial: gates and policies, N entries a layer each, at equal entries",
+    )
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="of --budget: what is measured; goes on there"
+    )
+    parser.add_argument(
+        "--equal",
+        nargs="+",
+        choices=("entries", "bytes", "bytes16"),
+        default=["entries"],
+        help="what the policies hold as much of: entries, or bytes, gate keys counted (bytes16: "
+        "keys and values in 16 bits, gate keys in 32)",
+    )
+
+
+def check_budget(args: argparse.Namespace) -> None:
+    """Raise RequestError where ``--budget`` does not go with what else is asked."""
+    if args.budget and (args.task or args.gate_shift or args.sparsity):
+        raise RequestError("--budget is for --file, without --gate-shift or --sparsity")
+    if args.keep is not None and not args.budget:
+        raise RequestError("--keep is for --budget")
 
 
 def gated(args: argparse.Namespace) -> bool:
@@ -63,7 +92,8 @@ def rows_of(
     args: argparse.Namespace, model: OpenModel, baseline: OpenModel | None
 ) -> list[dict[str, Any]]:
     """One object for each context, budget and policy. Raises RequestError."""
-    from dcp.evaluate.budgets import SHIFTED, measure
+    from dcp.evaluate.budgets import SHIFTED, check
+    from dcp.evaluate.kept import Bench
     from dcp.evaluate.side_by_side import compare
     from dcp.policies.registry import POLICIES, policy_of
 
@@ -80,23 +110,28 @@ def rows_of(
             policy_of(name)
     windows, contexts = windows_of(args, model)
     cut = {context: windows.cut(context) for context in contexts}
-    asked = [(c, n, name) for c in contexts for n in args.budget if n < c for name in names]
+    asked = []
+    for each in ((c, n, name) for c in contexts for n in args.budget if n < c for name in names):
+        try:
+            check(model.loaded, each[0], each[2], each[1])
+        except RequestError as cannot:
+            if args.policies:
+                raise
+            note(f"left out: {cannot}")
+        else:
+            asked.append(each)
     if not asked:
         raise RequestError(
             f"a budget of {min(args.budget)} drops nothing in a context of {max(contexts)}"
         )
-    folder = None if args.keep is None else _folder(args.keep, _about(args, model, baseline, cut))
-    tell, pieces = notes("eval"), []
-    for done, (context, budget, name) in enumerate(asked):
-        tell(done / len(asked), f"context {context}, budget {budget}: {name}")
-        path = None if folder is None else folder / f"{context}-{budget}-{name}.json"
-        piece = _read(path)
-        if piece is None:
-            piece = measure(
-                model.loaded, cut[context], name, budget, baseline.loaded if baseline else None
-            )
-            _write(path, piece)
-        pieces.append(piece)
+    folder = (
+        None if args.keep is None else _folder(args.keep, _about(args, model, baseline, windows))
+    )
+    bench = Bench(model.loaded, baseline.loaded if baseline else None, folder, notes("eval"), note)
+    pieces = [
+        bench.whole(cut[context], budget, name, done / len(asked))
+        for done, (context, budget, name) in enumerate(asked)
+    ]
     found = compare(pieces, cut)
     apart = [f"{r.policy} at {r.budget}" for r in found if not r.matched]
     if apart:
@@ -108,17 +143,14 @@ def _about(
     args: argparse.Namespace,
     model: OpenModel,
     baseline: OpenModel | None,
-    cut: dict[int, Windows],
+    windows: Windows,
 ) -> dict[str, Any]:
     import hashlib
 
-    text = hashlib.sha256()
-    for context in sorted(cut):
-        text.update(cut[context].ids.tobytes())
     return {
         "weights_sha256": model.loaded.weights_sha256,
         "baseline_sha256": baseline.loaded.weights_sha256 if baseline else None,
-        "windows_sha256": text.hexdigest(),
+        "windows_sha256": hashlib.sha256(windows.ids.tobytes()).hexdigest(),
         "packed": args.packed,
     }
 
@@ -139,23 +171,3 @@ def _folder(folder: Path, about: dict[str, Any]) -> Path:
     except ValueError:
         raise RequestError(f"{told} is damaged: remove {folder} and begin anew") from None
     return folder
-
-
-def _read(path: Path | None) -> Piece | None:
-    from dcp.evaluate.budgets import Piece
-
-    if path is None or not path.exists():
-        return None
-    try:
-        return Piece.from_json(json.loads(path.read_text()))
-    except (OSError, ValueError, RequestError):
-        note(f"{path.name} is damaged: measured again")
-        return None
-
-
-def _write(path: Path | None, piece: Piece) -> None:
-    if path is None:
-        return
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(json.dumps(piece.to_json()))
-    os.replace(part, path)

@@ -9,20 +9,18 @@ Always the hard gates.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from dcp.cli.budgets import SHOWN, gated, rows_of, windows_of
+from dcp.cli.budgets import SHOWN, add_budget, check_budget, gated, rows_of, windows_of
 from dcp.cli.parser import add_json, add_model, count, number
+from dcp.cli.tasks import named, rows_of_tasks
 from dcp.cli.terminal import notes, print_json, print_table
 from dcp.errors import RequestError
 
 if TYPE_CHECKING:
-    from dcp.evaluate.tasks import Task
     from dcp.model.registry import OpenModel
 
 __all__ = ["add_arguments", "run"]
@@ -72,24 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=["equal"],
         help="of the policies: the same for all layers, or each what the gates held there",
     )
-    parser.add_argument(
-        "--budget",
-        type=count,
-        nargs="+",
-        metavar="N",
-        help="in place of the dial: gates and policies, N entries a layer each, at equal entries",
-    )
-    parser.add_argument(
-        "--keep", type=Path, metavar="DIR", help="of --budget: what is measured; goes on there"
-    )
-    parser.add_argument(
-        "--equal",
-        nargs="+",
-        choices=("entries", "bytes", "bytes16"),
-        default=["entries"],
-        help="what the policies hold as much of: entries, or bytes, gate keys counted (bytes16: "
-        "keys and values in 16 bits, gate keys in 32)",
-    )
+    add_budget(parser)
     parser.add_argument(
         "--packed", action="store_true", help="let windows cross documents: free sparsity"
     )
@@ -122,10 +103,7 @@ def run(args: argparse.Namespace) -> int:
         raise RequestError("give --file for perplexity or --task for zero-shot, one of them")
     if args.task and args.data is None and set(args.task) != {"passkey"}:
         raise RequestError("give --data, the folder that holds the tasks' files")
-    if args.budget and (args.task or args.gate_shift or args.sparsity):
-        raise RequestError("--budget is for --file, without --gate-shift or --sparsity")
-    if args.keep is not None and not args.budget:
-        raise RequestError("--keep is for --budget")
+    check_budget(args)
     model = open_model(args.model, gates=gated(args), base=args.base)
     baseline = None
     if args.baseline:
@@ -139,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     for opened in (model, baseline):
         if opened is not None:
             to_device(opened.loaded, args.device)
-    rows = (_tasks if args.task else _perplexity)(args, model, baseline, shifts)
+    rows = (rows_of_tasks if args.task else _perplexity)(args, model, baseline, shifts)
     if args.json:
         print_json(rows)
     elif args.budget:
@@ -164,7 +142,7 @@ def _perplexity(
     from dcp.policies.registry import policy_of
 
     if args.budget:
-        given = {**_named(model), "baseline": baseline.info.name if baseline else None}
+        given = {**named(model), "baseline": baseline.info.name if baseline else None}
         return [{**row, **given} for row in rows_of(args, model, baseline)]
     names = () if args.policies is None else args.policies or ("window", "strided", "sink")
     for name in names:
@@ -179,9 +157,9 @@ def _perplexity(
         for layers in args.layer_budgets
     ]
     windows, contexts = windows_of(args, model)
-    named = {**_named(model), "baseline": baseline.info.name if baseline else None}
+    given = {**named(model), "baseline": baseline.info.name if baseline else None}
     return [
-        {**asdict(result), **named}
+        {**asdict(result), **given}
         for context in contexts
         for result in evaluate(
             model.loaded,
@@ -192,67 +170,3 @@ def _perplexity(
             progress=notes("eval"),
         )
     ]
-
-
-def _tasks(
-    args: argparse.Namespace, model: OpenModel, baseline: OpenModel | None, shifts: list[float]
-) -> list[dict[str, Any]]:
-    from dcp.evaluate.tasks import read_task
-
-    # All files are read before the first is scored.
-    tasks: list[_Task] = [
-        _OTHERS.get(name) or partial(_choices, read_task(name, args.data, args.limit))
-        for name in args.task
-    ]
-    arms: list[tuple[OpenModel, list[float | None]]] = [(model, [*shifts])]
-    if baseline is not None:
-        arms.append((baseline, [None]))
-    return [
-        {**asdict(result), **_named(arm)}
-        for of_task in tasks
-        for arm, settings in arms
-        for result in of_task(args, arm, settings)
-    ]
-
-
-def _choices(
-    task: Task, _: argparse.Namespace, arm: OpenModel, settings: list[float | None]
-) -> list[Any]:
-    from dcp.evaluate.task_score import evaluate_task
-
-    return [*evaluate_task(arm.loaded, arm.tokenizer, task, settings, progress=notes("eval"))]
-
-
-def _passkey(args: argparse.Namespace, arm: OpenModel, settings: list[float | None]) -> list[Any]:
-    from dcp.evaluate.passkey import evaluate_passkey
-
-    contexts, keys = args.context or [arm.info.context], args.limit or 10
-    return evaluate_passkey(
-        arm.loaded, arm.tokenizer, contexts, settings, keys=keys, progress=notes("eval")
-    )
-
-
-def _wikitext(args: argparse.Namespace, arm: OpenModel, settings: list[float | None]) -> list[Any]:
-    from dcp.evaluate.wikitext import evaluate_wikitext, read_wikitext
-
-    articles = read_wikitext(_first(args.data, "wikitext2-test.txt"), args.limit)
-    return [
-        result
-        for context in args.context or [arm.info.context]
-        for result in evaluate_wikitext(
-            arm.loaded, arm.tokenizer, articles, context, settings, progress=notes("eval")
-        )
-    ]
-
-
-def _first(folder: Path, name: str) -> Path:
-    plain = folder / name
-    return plain if plain.exists() else folder / f"{name}.xz"
-
-
-_Task: TypeAlias = "Callable[[argparse.Namespace, OpenModel, list[float | None]], list[Any]]"
-_OTHERS: dict[str, _Task] = {"passkey": _passkey, "wikitext2": _wikitext}
-
-
-def _named(opened: OpenModel) -> dict[str, Any]:
-    return {"model": opened.info.name, "weights_sha256": opened.loaded.weights_sha256}

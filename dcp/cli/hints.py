@@ -30,6 +30,10 @@ _HINTS: Mapping[str, str] = {
     "shards": "dcp train pack",
     "heads": "--heads",
     "study": "dcp study",
+    "embed": "leave --embed out",
+    "policies": "dcp trace --policy, once for each",
+    "instruction": "dcp trace --instruction",
+    "settled": "dcp calm --save",
 }
 
 

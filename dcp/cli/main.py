@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -23,6 +24,12 @@ from dcp.errors import DcpError, RequestError
 from dcp.resources import PARTS, missing
 
 __all__ = ["COMMANDS", "build", "main"]
+
+# What the place of a file can be wrong in; any other OSError is ours, and keeps its traceback.
+_OF_FILES = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.EINVAL),
+)
 
 # name -> (module, what it does, example)
 COMMANDS = {
@@ -90,7 +97,7 @@ COMMANDS = {
     ),
     "space": (
         "dcp.cli.space",
-        "write the demo that runs in the visitor's browser",
+        "write a demo: the model in the page, or the app in a container",
         "dcp space static --out space",
     ),
 }
@@ -121,6 +128,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     words = list(sys.argv[1:] if argv is None else argv)
+    if sys.stderr is None:
+        # Before any other file is opened, which would become number 2 and get what goes there.
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stdout is None:
+        return _fail("standard output is closed: send it to a file, or to /dev/null")
     # A terminal that cannot show a character gets its number, not a traceback.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -133,8 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("dcp: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Python flushes stdout once more when it leaves; that must not complain either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_stdout()
         return 141
     except DcpError as error:
         return _fail(worded(error))
@@ -143,9 +154,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _fail(str(missing(error.name)))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if error.errno not in _OF_FILES:
             raise
-        return _fail(f"cannot write {error.filename or 'the output'}: {error.strerror}")
+        if error.filename is None:
+            _leave_stdout()
+        what = "write the output" if error.filename is None else f"use {error.filename}"
+        return _fail(f"cannot {what}: {error.strerror}; choose another place or free some space")
+    except Exception as error:
+        # A full disk inside safetensors is an error of its own kind.
+        if type(error).__name__ != "SafetensorError":
+            raise
+        return _fail(f"cannot read or write weights: {error}")
 
 
 def _run(words: list[str]) -> int:
@@ -159,6 +178,12 @@ def _run(words: list[str]) -> int:
         return int(done.code or 0)
     status: int = import_module(COMMANDS[args.command][0]).run(args)
     return status
+
+
+def _leave_stdout() -> None:
+    """Python flushes stdout once more when it leaves; that must not complain too."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str) -> int:

@@ -15,7 +15,10 @@ from typing import Any, NoReturn
 
 from dcp.errors import RequestError
 
-__all__ = ["Parser", "add_json", "add_model", "count", "number", "output", "port", "read_text"]
+__all__ = [
+    *("Parser", "add_json", "add_model", "count", "folder", "number", "output", "port"),
+    "read_text",
+]
 
 # argparse takes "-2" for a value but "-1e-3" for an option: list options need both.
 _NEGATIVE = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$|-inf$|-nan$")
@@ -87,14 +90,47 @@ def port(text: str) -> int:
 
 def output(text: str) -> Path:
     """An argument type: a file that can be written, checked before the work begins."""
-    path = Path(text)
-    if not text or "\0" in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a path")
+    path = _place(text)
+    if _is_stdout(path):
+        raise argparse.ArgumentTypeError(f"{text} gets what the command prints; name a file")
     if os.path.isdir(path):
         raise argparse.ArgumentTypeError(f"{text} is a folder; name a file in it")
     if not os.path.isdir(path.parent):
         raise argparse.ArgumentTypeError(f"folder {path.parent} does not exist")
     return path
+
+
+def folder(text: str) -> Path:
+    """An argument type: a folder that is there or can be made, checked before the work begins."""
+    path = _place(text)
+    there = next((at for at in (path, *path.parents) if os.path.lexists(at)), path)
+    if there.exists() and not there.is_dir():
+        raise argparse.ArgumentTypeError(f"{there} is a file: name a folder")
+    return path
+
+
+def _place(text: str) -> Path:
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a path")
+    try:
+        os.lstat(text)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as wrong:
+        raise argparse.ArgumentTypeError(f"cannot use {text[:80]}: {wrong.strerror}") from None
+    return Path(text)
+
+
+def _is_stdout(path: Path) -> bool:
+    """Whether ``path`` is another name of the standard output, such as /dev/stdout."""
+    if not str(path).startswith(("/dev/", "/proc/")):
+        return False
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(1)) and not os.path.samefile(
+            path, os.devnull
+        )
+    except OSError:
+        return False
 
 
 def read_text(path: Path) -> str:

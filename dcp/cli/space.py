@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from pathlib import Path
 
-from dcp.cli.parser import add_json
+from dcp.cli.parser import add_json, folder
 from dcp.cli.terminal import note, print_json
 from dcp.errors import RequestError
 
@@ -21,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("static", "docker"),
         help="static: the model in the page, no server; docker: the app in a container",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write it")
+    parser.add_argument(
+        "--out", type=folder, required=True, metavar="DIR", help="where to write it"
+    )
     parser.add_argument(
         "--model", metavar="M", help="static: a bundled name or a checkpoint folder"
     )

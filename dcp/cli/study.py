@@ -7,9 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from dcp.cli.parser import add_json, add_model, count, number, read_text
+from dcp.cli.parser import add_json, add_model, count, folder, number, read_text
 from dcp.cli.terminal import note, notes, print_json, print_table
-from dcp.errors import RequestError
 
 __all__ = ["add_arguments", "run"]
 
@@ -19,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--file", type=Path, required=True, metavar="TEXTS", help="a blank line ends a document"
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="where it is kept; goes on there"
+        "--out", type=folder, required=True, metavar="DIR", help="where it is kept; goes on there"
     )
     add_model(parser)
     parser.add_argument(
@@ -38,8 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     text = read_text(args.file)
-    if args.out.exists() and not args.out.is_dir():
-        raise RequestError(f"{args.out} is a file: name a folder")
     from tqdm import tqdm
 
     from dcp.model.registry import open_model

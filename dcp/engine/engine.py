@@ -112,7 +112,7 @@ class Engine:
                       default, 1024 on a GPU
         score_prompt  False leaves the log-probs of prompt tokens nan, which is faster
         streams       [B] names of the rows for sampling, 0, 1, … by default: under its name a row
-                      draws the same tokens in every batch
+                      draws the same tokens in every batch, ties within rounding aside
         eviction      a policy that decides in place of the gates (``gates``: after them); its
                       attention is computed on the host
         cancel        asked before each step is begun; True ends the run once the steps that are

@@ -1,9 +1,11 @@
-"""The next token, the same on every implementation and in every batch.
+"""The next token, the same on every implementation and in every batch, but for float ties.
 
 The uniform of (seed, row, position) comes from a counter-based generator (Philox 4x32-10: Salmon et
 al., Parallel Random Numbers: As Easy as 1, 2, 3, SC 2011), so it depends on nothing that was drawn
-before. Tokens come by inverse CDF over the vocabulary in its own order, in float32. Knows nothing
-of models or caches.
+before. Tokens come by inverse CDF over the vocabulary in its own order, in float32. Matrix products
+of another batch size round their last bit otherwise, so a uniform that falls within that of an edge
+between two tokens can give the other one (1 of 32 rows was seen to). Knows nothing of models or
+caches.
 """
 
 from __future__ import annotations

@@ -8,15 +8,16 @@ does, and says how near it came (`TOLERANCE`). Gates are asked in two ways:
     gates-shift  without a budget, shifted until they hold as much in the mean: less of it early in
                  a text, more late
 
-A measurement is one piece: a context, a budget and a policy. It keeps sums per window, so that
-pieces made at different times can be compared in pairs. Knows nothing of text or files.
+A measurement is one piece: a context, a budget, a policy and some windows. It keeps sums per
+window, so that pieces made at different times can be joined, and compared in pairs. Knows nothing
+of text or files.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,17 +25,17 @@ import numpy.typing as npt
 import torch
 
 from dcp.errors import RequestError
-from dcp.evaluate.rivals import Beside, Rival, best_of, score_beside
+from dcp.evaluate.rivals import Rival, budget_of, ruled, score_beside
 from dcp.evaluate.score import held_per_step
 from dcp.evaluate.windows import Windows
 from dcp.model.masked import MaskedAttend
 from dcp.model.ruled import RuledAttend
 from dcp.model.weights import LoadedModel
-from dcp.policies.budget import TOLERANCE, held_with
+from dcp.policies.budget import held_with
 from dcp.policies.registry import policy_of
 from dcp.policies.rule import Setup, uniform_budget
 
-__all__ = ["SHIFTED", "Piece", "measure", "wanted_of"]
+__all__ = ["SHIFTED", "Piece", "check", "find_shift", "measure", "wanted_of"]
 
 SHIFTED = "gates-shift"
 """The gates without a budget, shifted until they hold as much."""
@@ -42,7 +43,7 @@ SHIFTED = "gates-shift"
 # Above what any gate's logit falls to: none closes by itself, their order stays.
 _LIFT = 64.0
 # Windows that a shift is looked for on, and the shifts looked at.
-_LOOKED_AT, _SHIFTS, _HALVINGS, _CORRECTIONS = 4, (-16.0, 16.0), 12, 2
+_LOOKED_AT, _SHIFTS, _HALVINGS = 2, (-12.0, 12.0), 13
 
 Floats = npt.NDArray[np.float64]
 
@@ -51,6 +52,7 @@ Floats = npt.NDArray[np.float64]
 class Piece:
     """One policy under one budget on N windows of C tokens.
 
+    settings         of the rule, where they differ from its defaults
     spent            entries of the budget that the rule itself was given, mean over layers; nan
                      for ``gates-shift``
     gate_shift       δ of the gates, None for other policies
@@ -63,6 +65,7 @@ class Piece:
     policy: str
     budget: int
     context: int
+    settings: Mapping[str, float | int]
     spent: float
     gate_shift: float | None
     held: Floats
@@ -75,7 +78,16 @@ class Piece:
         plain = dict(vars(self))
         spent = None if math.isnan(self.spent) else self.spent
         arrays = {k: v.tolist() for k, v in plain.items() if isinstance(v, np.ndarray)}
-        return {**plain, **arrays, "spent": spent}
+        return {**plain, **arrays, "spent": spent, "settings": dict(self.settings)}
+
+    def joined(self, other: Piece) -> Piece:
+        """Both, of the same policy, budget and context on other windows."""
+        n, m = len(self.nats), len(other.nats)
+        both = {
+            name: np.concatenate([getattr(self, name), getattr(other, name)])
+            for name in ("nats", "kl", "agree", "dense")
+        }
+        return replace(self, held=(n * self.held + m * other.held) / (n + m), **both)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Piece:
@@ -85,7 +97,8 @@ class Piece:
             spent, shift = value["spent"], value["gate_shift"]
             return cls(
                 policy=str(value["policy"]), budget=int(value["budget"]),
-                context=int(value["context"]), spent=math.nan if spent is None else float(spent),
+                context=int(value["context"]), settings=dict(value["settings"]),
+                spent=math.nan if spent is None else float(spent),
                 gate_shift=None if shift is None else float(shift),
                 agree=np.asarray(value["agree"], np.int64), **arrays,
             )  # fmt: skip
@@ -104,84 +117,68 @@ def measure(
     policy: str,
     budget: int,
     baseline: LoadedModel | None = None,
+    *,
+    settings: Mapping[str, float | int] | None = None,
+    shift: float | None = None,
     batch: int = 0,
 ) -> Piece:
-    """One piece. Rules run on ``baseline``, or without one on ``model`` with its gates off.
+    """One piece. Rules run on ``baseline``, or without one on ``model`` with its gates off;
+    ``gates-shift`` at ``shift`` (`find_shift`).
 
     Raises RequestError for a policy that no budget means anything to, or that needs gates or an
     instruction which are not there; for a budget it cannot keep, or that drops nothing.
     """
     dense, context = baseline or model, windows.context
+    check(model, context, policy, budget)
+    spent = float(budget)
+    way: tuple[LoadedModel, Any]
+    if policy == "gates":
+        shift, way = _LIFT, (model, _under(model, budget, context))
+    elif policy == SHIFTED:
+        if shift is None:
+            raise RequestError(f"{SHIFTED} needs the shift that it is measured at")
+        spent, way = math.nan, (model, _shifted(shift))
+    else:
+        rival = Rival(policy, settings=tuple(sorted((settings or {}).items())))
+        budgets = budget_of(rival, np.tile(wanted_of(budget, context), (dense.config.layers, 1)))
+        shift, spent, way = None, float(budgets.mean()), (dense, ruled(rival, budgets))
+    off, (beside,) = score_beside(dense, windows, [way], batch)
+    return Piece(
+        policy=policy, budget=budget, context=context, settings=dict(settings or {}), spent=spent,
+        gate_shift=shift, held=beside.scored.held.mean(axis=0), nats=beside.scored.nats,
+        kl=beside.kl, agree=beside.agree, dense=off.scored.nats,
+    )  # fmt: skip
+
+
+def check(model: LoadedModel, context: int, policy: str, budget: int) -> None:
+    """Raise RequestError for what `measure` refuses before it begins."""
     if budget >= context:
         raise RequestError(f"a budget of {budget} drops nothing in a context of {context}")
     if budget < 1:
         raise RequestError(f"a budget is at least 1 entry a layer, not {budget}")
-    wanted = wanted_of(budget, context)
-    shift: float | None = None
-    spent = math.nan
     if policy in ("gates", SHIFTED):
         if model.gates is None:
             raise RequestError(f"{model.name} has no gates: leave {policy} out")
-        limit = budget if policy == "gates" else None
-        shift, beside, dense_score = _gates(
-            model, dense, windows, limit, float(wanted.mean()), batch
-        )
-        spent = math.nan if limit is None else float(budget)
-    else:
-        known = policy_of(policy)
-        if not known.budgeted:
-            raise RequestError(f"{policy} keeps everything: leave it out")
-        if known.instructed == "must":
-            raise RequestError(f"{policy} answers an instruction, and a corpus asks nothing")
-        held = np.tile(wanted, (dense.config.layers, 1))
-        ((budgets, beside),) = best_of(dense, windows, [Rival(policy)], held, batch)
-        spent = float(budgets.mean())
-        dense_score, _ = score_beside(dense, windows, [], batch)
-    return Piece(
-        policy=policy, budget=budget, context=context, spent=spent, gate_shift=shift,
-        held=beside.scored.held.mean(axis=0), nats=beside.scored.nats, kl=beside.kl,
-        agree=beside.agree, dense=dense_score.scored.nats,
-    )  # fmt: skip
-
-
-def _gates(
-    model: LoadedModel,
-    dense: LoadedModel,
-    windows: Windows,
-    limit: int | None,
-    target: float,
-    batch: int,
-) -> tuple[float, Beside, Beside]:
-    """Shift, scores and the dense model's, with ``target`` entries in the mean.
-
-    The shift is found by counts alone: first on a few windows, then corrected on all.
-    """
-    if limit is not None:
-        dense_score, (beside,) = score_beside(
-            dense, windows, [(model, _under(model, limit, windows.context))], batch
-        )
-        return _LIFT, beside, dense_score
-    few = np.unique(np.linspace(0, len(windows.ids) - 1, _LOOKED_AT).astype(np.int64))
-    part = Windows(windows.ids[few], windows.token_bytes[few], windows.documents[few])
-    aim = target
-    for correction in range(_CORRECTIONS + 1):
-        shift = _shift_holding(model, part, aim)
-        dense_score, (beside,) = score_beside(dense, windows, [(model, _shifted(shift))], batch)
-        held = float(beside.scored.held.mean())
-        if abs(held / target - 1) <= TOLERANCE:
-            break
-        if correction < _CORRECTIONS:
-            # The few windows hold another share than all: aim as much beside the mark.
-            aim *= target / held
-    return shift, beside, dense_score
+        return
+    known = policy_of(policy)
+    if not known.budgeted:
+        raise RequestError(f"{policy} keeps everything: leave it out")
+    if known.instructed == "must":
+        raise RequestError(f"{policy} answers an instruction, and a corpus asks nothing")
+    least = known.least(known.with_settings({}), context)
+    if budget < least:
+        raise RequestError(f"{policy} needs a budget of at least {least} entries a layer")
 
 
 @torch.inference_mode()
-def _shift_holding(model: LoadedModel, windows: Windows, target: float) -> float:
-    """The shift with which the mean of entries held is nearest to ``target``, by halving."""
+def find_shift(model: LoadedModel, windows: Windows, budget: int, share: float = 1.0) -> float:
+    """The shift of the gates with which they hold, in the mean over steps and layers, ``share`` of
+    what a full budget does. By counts alone, on a few of the windows: quality is not looked at."""
+    few = np.unique(np.linspace(0, len(windows.ids) - 1, _LOOKED_AT).astype(np.int64))
     device = next(model.transformer.parameters()).device
-    ids = torch.from_numpy(windows.ids).to(device)
+    ids = torch.from_numpy(windows.ids[few]).to(device)
     steps = torch.arange(windows.context, device=device).expand_as(ids)
+    target = share * float(wanted_of(budget, windows.context).mean())
     low, high = _SHIFTS
     for _ in range(_HALVINGS):
         middle = (low + high) / 2

@@ -152,6 +152,4 @@ class _Untrained(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        raise RequestError(
-            "a pruned model cannot be trained: call dcp.hf.restore(model) first, or use dcp train"
-        )
+        raise RequestError("a pruned model cannot be trained: call dcp.hf.restore(model) first")

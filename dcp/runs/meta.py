@@ -84,27 +84,29 @@ def meta_of_replay(
     memory: Memory,
     gate_shift: float,
     prune: bool,
+    eviction: Eviction | None = None,
 ) -> kept.Meta:
     """Of the tokens of ``source`` read again: nothing was drawn and nothing timed."""
+    gated = prune and (eviction is None or eviction.policy == "gates")
     return dataclasses.replace(
         source,
         n_queries=queries,
         model=_name(model),
         weights_sha256=model.loaded.weights_sha256,
-        gate_shift=float(gate_shift) if prune else 0.0,
+        gate_shift=float(gate_shift) if gated else 0.0,
         dtype=model.dtype,
         device=engine.device.type,
         impl=engine.impl,
-        memory=_memory(model, memory, gated=prune),
+        memory=_memory(model, memory, gated=gated),
         context=model.info.context,
         interrupted=False,
         prompt_seconds=None,
         time_to_first_token_s=None,
         tokens_per_second=None,
         machine=None,
-        policy=None,
-        budget=None,
-        policy_settings=None,
+        policy=None if eviction is None else eviction.policy,
+        budget=None if eviction is None else eviction.budget,
+        policy_settings=None if eviction is None else dict(eviction.settings),
         vocabulary=None,
         control=None,
         control_seed=None,
@@ -114,7 +116,7 @@ def meta_of_replay(
             model=source.model,
             weights_sha256=source.weights_sha256,
             gate_shift=source.gate_shift,
-            gates="on" if prune else "off",
+            gates="on" if gated else "off",
         ),
     )
 

@@ -99,12 +99,14 @@ class Watch:
     """Full causal attention of one sequence that notes what sat on dropped tokens.
 
     lost, sink [L, T] f32: per query, the share on tokens dead by then but token 0, and on token 0.
+    received [L, T] f32: per key, what the queries after it gave it in sum.
     """
 
     def __init__(self, death: Tensor) -> None:
         self._death = death
         self.lost = np.zeros(tuple(death.shape), np.float32)
         self.sink = np.zeros(tuple(death.shape), np.float32)
+        self.received = np.zeros(tuple(death.shape), np.float32)
 
     def __call__(
         self,
@@ -131,4 +133,5 @@ class Watch:
             rows = slice(start, start + len(now))
             self.lost[layer, rows] = (mean * gone).sum(1).clamp(0, 1).cpu().numpy()
             self.sink[layer, rows] = mean[:, 0].cpu().numpy()
+            self.received[layer] += (mean * (steps < now)).sum(0).cpu().numpy()
         return out.transpose(0, 1)[None]

@@ -2,6 +2,7 @@
 
     replay(model, trace, gate_shift=-1.0)     # the same text, sparser
     replay(model, trace, prune=False)         # nothing is dropped
+    replay(model, trace, eviction=Eviction("h2o", 40))    # another rule decides
 
 Nothing is drawn: every token is the trace's own. Knows models and traces; no screens.
 """
@@ -13,6 +14,7 @@ import numpy as np
 from dcp.engine.engine import Engine
 from dcp.errors import RequestError
 from dcp.model.registry import OpenModel
+from dcp.policies.rule import Eviction
 from dcp.progress import Cancel
 from dcp.runs.meta import meta_of_replay
 from dcp.trace import Trace
@@ -26,11 +28,14 @@ def replay(
     *,
     gate_shift: float = 0.0,
     prune: bool = True,
+    eviction: Eviction | None = None,
     cancel: Cancel | None = None,
 ) -> Trace:
     """What ``model`` drops while it reads exactly the tokens of ``trace``.
 
     gate_shift  δ, added to every β; without meaning where ``prune`` is False: the gates are off
+    eviction    a policy that decides in place of the gates. It meets the tokens one by one: what it
+                does while a prompt is read whole would tell nothing of the text's own steps
     cancel      asked between chunks; True ends the reading with RequestError
 
     ``step_seconds`` is nan, ``meta.replayed`` names where the tokens came from. Raises
@@ -44,7 +49,7 @@ def replay(
             f"{model.info.name!r} cuts this text into other tokens than "
             f"{trace.meta.model[:60]!r}: record the text with it instead"
         )
-    read = max(trace.n_queries, 1)
+    read = max(trace.n_queries, 1) if eviction is None else 1
     engine = Engine(model.loaded)
     run = engine.run(
         [ids[:read]],
@@ -52,6 +57,7 @@ def replay(
         continuations=[ids[read:]],
         gate_shift=gate_shift,
         prune=prune,
+        eviction=eviction,
         cancel=cancel,
     )
     scores: list[float] = []
@@ -78,5 +84,6 @@ def replay(
             memory=row.memory,
             gate_shift=gate_shift,
             prune=prune,
+            eviction=eviction,
         ),
     )

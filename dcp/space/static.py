@@ -85,7 +85,7 @@ def build(model: OpenModel, *, hub_id: str | None = None, space_id: str | None =
     script, style = viewer_assets()
     source = asset("space")
     scripts = (path.name for path in sorted(source.glob("*.js")) if path.name != "sw.js")
-    names = (*scripts, *_KERNELS, "page.css")
+    names = (*scripts, *_KERNELS, "page.css", "after.css")
     app = {name: (source / name).read_bytes() for name in names}
     app |= {"viewer.js": script.encode(), "viewer.css": style.encode()}
     app |= {"manifest.json": as_json(manifest), "sample.json": as_json(_sample())}

@@ -19,10 +19,14 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MIN_CLUSTERS", "cluster_interval", "student_t", "weights_of"]
+__all__ = ["MIN_CLUSTERS", "MIN_EFFECTIVE", "cluster_interval", "student_t"]
 
 MIN_CLUSTERS = 10
 """Fewer clusters give no interval."""
+
+MIN_EFFECTIVE = 4.0
+"""Nor do effectively fewer: where one text outweighs all others, the extremes of all resamples are
+not far enough out."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -42,21 +46,21 @@ def cluster_interval(
     statistic  weights [K, C] (how often each cluster counts) -> values [K, A]; nan: undefined
     sizes      [C]: how much each cluster has to say (words, steps at risk, tokens); 0: nothing
 
-    nan where fewer than `MIN_CLUSTERS` clusters have anything to say, where half of the resamples
-    are undefined, and where all give the same: no difference between clusters says nothing about
-    how far the next one may lie.
+    nan where fewer than `MIN_CLUSTERS` clusters have anything to say, or effectively fewer than
+    `MIN_EFFECTIVE` (the square of the sum of the sizes over the sum of their squares), where half
+    of the resamples are undefined, and where all give the same: no difference between clusters
+    says nothing about how far the next one may lie.
     """
     size = np.asarray(sizes, np.float64)
-    weights = weights_of(len(size), seed, n_boot)
-    found = int(np.count_nonzero(size))
-    if found < MIN_CLUSTERS:
+    weights = _weights(len(size), seed, n_boot)
+    if np.count_nonzero(size) < MIN_CLUSTERS or _effective(size) < MIN_EFFECTIVE:
         nothing = np.full(statistic(weights[:1]).shape[1], np.nan)
         return nothing, nothing.copy()
     values = statistic(weights)
     low, high = np.full((2, values.shape[1]), np.nan)
     told = np.isfinite(values).mean(axis=0) > 0.5
     if told.any():
-        below = _tail(size)
+        below = _tail(_effective(size))
         low[told], high[told] = np.nanquantile(values[:, told], [below, 1 - below], axis=0)
     # Rounding in the sums of resamples that are all alike.
     alike = ~(high - low > 1e-12 * np.maximum(np.abs(low), np.abs(high)))
@@ -65,7 +69,7 @@ def cluster_interval(
 
 
 @lru_cache(maxsize=8)
-def weights_of(clusters: int, seed: int, n_boot: int) -> Floats:
+def _weights(clusters: int, seed: int, n_boot: int) -> Floats:
     """[n_boot, clusters]: how often each resample draws each cluster; seeded, not to be written."""
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=n_boot)
@@ -74,9 +78,12 @@ def weights_of(clusters: int, seed: int, n_boot: int) -> Floats:
     return weights
 
 
-def _tail(sizes: Floats) -> float:
-    """The share of resamples to be left out at each end."""
-    n = max(float(sizes.sum() ** 2 / (sizes**2).sum()), 2.0)
+def _effective(sizes: Floats) -> float:
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
+
+
+def _tail(n: float) -> float:
+    """The share of resamples to be left out at each end, of ``n`` clusters."""
     return _NORMAL.cdf(-student_t(n - 1) * math.sqrt(n / (n - 1)))
 
 

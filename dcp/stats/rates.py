@@ -15,10 +15,16 @@ from dcp.errors import RequestError
 from dcp.stats.estimate import by_cluster, cluster_kind, intervals, median_life, survival
 from dcp.stats.lives import Lives, Phase
 
-__all__ = ["MIN_WORDS", "check_boot", "check_horizon", "rates", "rates_by_layer"]
+__all__ = [
+    *("INDEPENDENT", "MIN_WORDS"),
+    *("check_boot", "check_horizon", "rates", "rates_by_layer", "wilson"),
+]
 
 MIN_WORDS = 20
 """Groups with fewer words stay blank."""
+
+INDEPENDENT = "independent words"
+"""An interval that takes words for independent: too narrow where they are not."""
 
 COLUMNS = {
     "group": object,
@@ -45,11 +51,15 @@ def rates(
     source: Phase = "prompt",
     seed: int = 0,
     n_boot: int = 1000,
+    least: int = MIN_WORDS,
 ) -> pd.DataFrame:
     """One row per group that occurs and horizon; the columns are those of `drop_table`.
 
-    ``source`` is what the lives were observed with; it is named in the table. Raises RequestError
-    for a horizon below 1 or without resamples.
+    ``source`` is what the lives were observed with; it is named in the table. Groups of fewer than
+    ``least`` words are blank. With ``least`` below 20, groups of fewer than 20 words, of which
+    resamples would be too narrow, and those that cannot be resampled have Wilson's interval of as
+    many independent words: "independent words". Raises RequestError for a horizon below 1 or
+    without resamples.
     """
     check_boot(n_boot)
     for horizon in horizons:
@@ -64,7 +74,7 @@ def rates(
         if not mine.any():
             continue
         words, where = np.unique(lives.word[mine], return_index=True)
-        blank = len(words) < MIN_WORDS
+        blank, few = len(words) < least, len(words) < MIN_WORDS
         whole = {
             "group": name,
             "source": source,
@@ -78,6 +88,9 @@ def rates(
             at_risk = int(risks[:, g, horizon].sum())
             seen = at_risk > 0 or curve[g, horizon] == 0
             interval = label if seen and not blank and np.isfinite(low[g, horizon]) else ""
+            bounds = float(low[g, horizon]), float(high[g, horizon])
+            if least < MIN_WORDS and seen and not blank and (few or not interval):
+                interval, bounds = INDEPENDENT, wilson(1 - curve[g, horizon], len(words))
             rows.append(
                 {
                     **whole,
@@ -85,8 +98,8 @@ def rates(
                     "events": int(drops[:, g, : horizon + 1].sum()),
                     "horizon": horizon,
                     "drop_rate": 1 - curve[g, horizon] if seen and not blank else np.nan,
-                    "ci_low": low[g, horizon] if interval else np.nan,
-                    "ci_high": high[g, horizon] if interval else np.nan,
+                    "ci_low": bounds[0] if interval else np.nan,
+                    "ci_high": bounds[1] if interval else np.nan,
                     "interval": interval,
                 }
             )
@@ -100,16 +113,34 @@ def rates_by_layer(
     source: Phase = "prompt",
     seed: int = 0,
     n_boot: int = 1000,
+    least: int = MIN_WORDS,
 ) -> pd.DataFrame:
     """`rates` of each layer that occurs, one under the other; column ``layer`` tells which."""
     tables = [
         rates(
-            lives.only(lives.layer == layer), horizons, source=source, seed=seed, n_boot=n_boot
+            lives.only(lives.layer == layer),
+            horizons,
+            source=source,
+            seed=seed,
+            n_boot=n_boot,
+            least=least,
         ).assign(layer=int(layer))
         for layer in np.unique(lives.layer)
     ]
     empty = pd.DataFrame(columns=[*COLUMNS, "layer"]).astype({**COLUMNS, "layer": "int64"})
     return pd.concat(tables, ignore_index=True) if tables else empty
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share of ``n`` independent cases.
+
+    >>> [round(end, 2) for end in wilson(0.5, 4)]
+    [0.15, 0.85]
+    """
+    z = 1.959964
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    reach = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return float(max(middle - reach, 0.0)), float(min(middle + reach, 1.0))
 
 
 def check_horizon(horizon: int) -> None:

@@ -12,7 +12,7 @@ Source of the measure: Schuster et al., 2022, arXiv 2207.07061.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,10 @@ import pandas as pd
 
 from dcp.errors import RequestError
 from dcp.stats.estimate import by_cluster, cluster_kind, survival
-from dcp.stats.lives import Lives, Phase, texts_of
+from dcp.stats.intervals import cluster_interval
+from dcp.stats.lives import Lives, Phase, Sample
 from dcp.stats.rates import MIN_WORDS, check_boot, check_horizon, rates
+from dcp.stats.repeats import stretches_of, texts_of
 from dcp.trace import Trace
 
 __all__ = ["Difference", "Settling", "settling"]
@@ -68,7 +70,7 @@ def settling(
     check_horizon(horizon)
     check_boot(n_boot)
     if any(trace.settled is None for trace in traces) or not traces:
-        raise RequestError("a trace does not say where predictions settled: run dcp calm on it")
+        raise RequestError("a trace does not say where predictions settled", remedy="settled")
     lives = _lives(traces, source)
     groups = len(lives.names)
     if groups < 2:
@@ -80,31 +82,32 @@ def settling(
     drops, risks = by_cluster(lives.grouped(names, lives.group * bins + place), horizon)
     shape = (len(drops), groups, bins, horizon + 1)
     drops, risks = drops.reshape(shape), risks.reshape(shape)
-    rng, clusters = np.random.default_rng(seed), len(drops)
-    weights = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=n_boot)
-    kind = cluster_kind(lives, clusters)
-    raw = _difference(drops.sum(axis=2, keepdims=True), risks.sum(axis=2, keepdims=True), weights)
-    equal = _difference(drops, risks, weights)
-    if not kind:
-        raw, equal = (replace(each, low=np.nan, high=np.nan) for each in (raw, equal))
-    return Settling(table, raw, equal, kind)
+    options = {"seed": seed, "n_boot": n_boot}
+    pooled = (each.sum(axis=2, keepdims=True) for each in (drops, risks))
+    return Settling(
+        table,
+        _difference(*pooled, **options),
+        _difference(drops, risks, **options),
+        cluster_kind(lives, len(drops)),
+    )
 
 
-def _difference(drops: Floats, risks: Floats, weights: npt.NDArray[np.int64]) -> Difference:
+def _difference(drops: Floats, risks: Floats, *, seed: int, n_boot: int) -> Difference:
     """drops, risks [C, G, bins, ages] -> first group less last, in the mean over bins."""
     if min(risks[:, g, :, 1].sum() for g in (0, -1)) < MIN_WORDS:
         return Difference(np.nan, np.nan, np.nan)
-    one = np.ones((1, len(drops)), np.int64)
-    value = _early_less_late(drops, risks, one)[0]
-    resampled = _early_less_late(drops, risks, weights)
-    if not np.isfinite(value) or np.isfinite(resampled).mean() <= 0.5:
-        return Difference(float(value), np.nan, np.nan)
-    low, high = np.nanpercentile(resampled, [2.5, 97.5])
-    return Difference(float(value), float(low), float(high))
+    value = _early_less_late(drops, risks, np.ones((1, len(drops))))[0, 0]
+    low, high = cluster_interval(
+        lambda weights: _early_less_late(drops, risks, weights),
+        risks[:, (0, -1)].sum(axis=(1, 2, 3)),
+        seed=seed,
+        n_boot=n_boot,
+    )
+    return Difference(float(value), float(low[0]), float(high[0]))
 
 
-def _early_less_late(drops: Floats, risks: Floats, weights: npt.NDArray[np.int64]) -> Floats:
-    """[N]: for each row of weights [N, C]."""
+def _early_less_late(drops: Floats, risks: Floats, weights: Floats) -> Floats:
+    """[N, 1]: for each row of weights [N, C]."""
     rate, there = [], []
     for group in (0, -1):
         died = np.tensordot(weights, drops[:, group], axes=1)
@@ -118,12 +121,13 @@ def _early_less_late(drops: Floats, risks: Floats, weights: npt.NDArray[np.int64
         ((rate[0] - rate[1]) * share).sum(axis=1), total, out=np.full(len(total), np.nan),
         where=total > 0,
     )  # fmt: skip
-    return out
+    return out[:, None]
 
 
 def _lives(traces: Sequence[Trace], source: Phase) -> Lives:
     """One life per token and layer, in groups of about a third of the tokens."""
-    texts = texts_of([(trace, ()) for trace in traces])
+    samples: list[Sample] = [(trace, ()) for trace in traces]
+    texts, stretches = texts_of(samples), stretches_of(samples)
     columns: dict[str, list[npt.NDArray[np.int64]]] = {}
     numbered = 0
     for number, trace in enumerate(traces):
@@ -144,6 +148,7 @@ def _lives(traces: Sequence[Trace], source: Phase) -> Lives:
             "event": event.ravel().astype(np.int64),
             "group": np.tile(trace.settled[begin:end].astype(np.int64), layers),
             "sample": np.full(death.size, number),
+            "stretch": np.full(death.size, stretches[number]),
             "text": np.full(death.size, texts[number]),
         }
         numbered += trace.tokens

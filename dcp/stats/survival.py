@@ -43,6 +43,7 @@ def drop_table(
     rule: Rule = "last",
     seed: int = 0,
     n_boot: int = 1000,
+    least: int = MIN_WORDS,
 ) -> pd.DataFrame:
     """One row per group that occurs: how many of its words are dropped within ``horizon`` steps.
 
@@ -58,8 +59,8 @@ def drop_table(
     dropped_share raw share dropped by the end; it follows position, never compare groups by it
     median_life   age (steps) at which half is gone; nan where not reached or < 10 at risk
 
-    Estimates are nan for groups of fewer than 20 words; `to_records` makes them null. The other
-    parameters are those of `dcp.stats.observe`. Raises RequestError for a bad one.
+    Estimates are nan for groups of fewer than ``least`` words; `to_records` makes them null. The
+    other parameters are those of `dcp.stats.observe`. Raises RequestError for a bad one.
     """
     lives = observe(
         samples,
@@ -70,7 +71,7 @@ def drop_table(
         pieces=pieces,
         rule=rule,
     )
-    return rates(lives, [horizon], source=source, seed=seed, n_boot=n_boot)
+    return rates(lives, [horizon], source=source, seed=seed, n_boot=n_boot, least=least)
 
 
 def drop_table_by_layer(
@@ -82,10 +83,11 @@ def drop_table_by_layer(
     pieces: Pieces | None = None,
     seed: int = 0,
     n_boot: int = 1000,
+    least: int = MIN_WORDS,
 ) -> pd.DataFrame:
     """`drop_table` of every layer, one under the other; column ``layer`` tells which."""
     lives = observe(samples, by=by, source=source, pieces=pieces)
-    return rates_by_layer(lives, [horizon], source=source, seed=seed, n_boot=n_boot)
+    return rates_by_layer(lives, [horizon], source=source, seed=seed, n_boot=n_boot, least=least)
 
 
 def drop_table_with_controls(
@@ -115,11 +117,12 @@ def drop_curve(
     rule: Rule = "last",
     seed: int = 0,
     n_boot: int = 1000,
+    least: int = MIN_WORDS,
 ) -> pd.DataFrame:
     """The survival curves behind `drop_table`, for charts: one row per group and age 0..``ages``.
 
     group, source, words, age (steps), survival, ci_low, ci_high, interval, at_risk, events (at this
-    age). A curve ends where nothing is at risk any more; groups under 20 words are left out.
+    age). A curve ends where nothing is at risk any more; groups under ``least`` words are left out.
     """
     check_horizon(ages)
     check_boot(n_boot)
@@ -139,7 +142,7 @@ def drop_curve(
     parts = []
     for g, name in enumerate(lives.names):
         words = len(np.unique(lives.word[lives.group == g]))
-        if words < MIN_WORDS:
+        if words < least:
             continue
         end = int(np.flatnonzero(at_risk[g])[-1]) + 1
         parts.append(

@@ -28,6 +28,7 @@ from dcp.stats.study_file import TABLES, Study, to_json
 from dcp.study.plan import StudyPlan, Window
 from dcp.text.table import to_csv
 from dcp.trace import Trace
+from dcp.trace.file import create, drop_stale, write
 
 __all__ = ["gather", "record_share", "record_window", "share_of_process", "write_study"]
 
@@ -149,24 +150,26 @@ def _files(folder: Path, number: int) -> tuple[Path, Path]:
 
 
 def _claim(folder: Path, plan: StudyPlan) -> None:
-    """Make the folder this plan's; refuse one that is another's."""
-    (folder / "windows").mkdir(parents=True, exist_ok=True)
-    mine = json.dumps(asdict(plan), indent=2) + "\n"
+    """Make the folder this plan's; refuse one that is another's.
+
+    Raises RequestError where it cannot be made or read, too.
+    """
+    path, mine = folder / "plan.json", json.dumps(asdict(plan), indent=2) + "\n"
     try:
-        with (folder / "plan.json").open("x", encoding="utf-8") as file:
-            file.write(mine)
-        return
-    except FileExistsError:
-        pass
-    end = time.monotonic() + 5
-    while (found := (folder / "plan.json").read_text(encoding="utf-8")) != mine:
-        # Another process may have made the file and not yet filled it.
-        if found or time.monotonic() > end:
-            raise RequestError(f"{folder} holds another study (plan.json): name a new folder")
-        time.sleep(0.05)
+        (folder / "windows").mkdir(parents=True, exist_ok=True)
+        if path.is_file() and path.stat().st_size == 0:
+            # Left by a process that was killed: it claims nothing.
+            path.unlink()
+        create(path, mine.encode())
+        for kept in (folder, folder / "windows", folder / "tables"):
+            drop_stale(kept.glob("*.part"))
+        found = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as wrong:
+        reason = wrong.strerror if isinstance(wrong, OSError) else "it is not text"
+        raise RequestError(f"cannot use {folder} for a study: {reason}") from None
+    if found != mine:
+        raise RequestError(f"{folder} holds another study (plan.json): name a new folder")
 
 
 def _write(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    write(path, text.encode())

@@ -55,12 +55,19 @@ def cut(documents: Sequence[str], tokenizer: Tokenizer, room: int, limit: int = 
     for document in documents:
         name = document_key(document)
         offsets = tokenizer.encode(document).offsets
+        # What the tokenizer puts around a text is put around each window anew.
+        offsets = offsets[offsets[:, 0] < offsets[:, 1]]
         begin = 0
         while begin < len(offsets):
-            end = min(begin + room, len(offsets))
-            if end < len(offsets):
-                end = _between_words(document, offsets, begin, end)
-            text = document[int(offsets[begin, 0]) : int(offsets[end - 1, 1])]
+            end, excess = begin + room, 0
+            while True:
+                end = max(min(end - excess, len(offsets)), begin + 1)
+                if end < len(offsets):
+                    end = _between_words(document, offsets, begin, end)
+                text = document[int(offsets[begin, 0]) : int(offsets[end - 1, 1])]
+                excess = len(tokenizer.encode(text).offsets) - room
+                if excess <= 0 or end == begin + 1:
+                    break
             if text.strip():
                 windows.append((name, text))
             begin = end

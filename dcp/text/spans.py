@@ -5,9 +5,9 @@ Pure functions on bytes and spans; knows no tokenizer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from unicodedata import bidirectional
+from unicodedata import bidirectional, category
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ __all__ = [
     "decode_bytes",
     "fragments_of",
     "isolated",
+    "normal_spans",
     "pieces_of",
     "tiled",
 ]
@@ -73,15 +74,75 @@ def byte_spans(text: str, lengths: Sequence[int]) -> Ints:
     return np.stack([starts, ends], axis=1).astype(np.int32)
 
 
-def tiled(offsets: Sequence[tuple[int, int]], length: int) -> Ints:
-    """A tokenizer's own spans, made to run from left to right and to leave no character out."""
+def tiled(offsets: Sequence[tuple[int, int]], text: str) -> Ints:
+    """A tokenizer's own spans, made to run from left to right and to leave no character out.
+
+    What lies between two tokens belongs to the first of them up to its first white space: marks
+    that were composed into the character before them.
+
+    >>> tiled([(0, 1), (2, 3), (4, 5)], "e\u0301x y").tolist()
+    [[0, 2], [2, 3], [3, 5]]
+    """
     spans = np.array(offsets, np.int32).reshape(-1, 2)
-    spans = np.maximum.accumulate(np.clip(spans, 0, length), axis=0)
-    if len(spans):
-        spans[0, 0], spans[-1, 1] = 0, length
+    spans = np.maximum.accumulate(np.clip(spans, 0, len(text)), axis=0)
+    if not len(spans):
+        return spans
+    spans[0, 0] = 0
+    starts = np.append(spans[1:, 0], len(text))
+    grown: dict[int, int] = {}
+    for end, start in zip(spans[:, 1].tolist(), starts.tolist(), strict=True):
+        marks = next((i for i in range(end, start) if text[i].isspace()), max(start, end))
+        grown[end] = max(grown.get(end, 0), marks)
+    # Tokens that share a character share its marks.
+    spans[:, 1] = [grown[end] for end in spans[:, 1].tolist()]
+    spans[-1, 1] = len(text)
     for before, after in pairwise(spans):
         after[0] = min(after[0], before[1])
     return spans
+
+
+def normal_spans(text: str, lengths: Sequence[int], normal: Callable[[str], str]) -> Ints | None:
+    """[T, 2] int32: the characters of ``text`` that each piece of its normal form touches.
+
+    ``lengths`` are the byte lengths of the pieces of ``normal(text)``. Characters with the marks
+    that follow them are looked at one by one; where one changes, all pieces of its normal form
+    touch all of it. None where the normal form of the whole is not that of its parts.
+
+    >>> from unicodedata import normalize
+    >>> normal_spans("e\u0301x", [2, 1], lambda part: normalize("NFC", part)).tolist()
+    [[0, 2], [2, 3]]
+    """
+    found: dict[str, str] = {}
+    begins, ends, parts, at = [], [], [], 0
+    for cluster in _clusters(text):
+        part = found.get(cluster)
+        if part is None:
+            part = found[cluster] = normal(cluster)
+        same = part == cluster
+        for i in range(len(part)):
+            begins.append(at + i if same else at)
+            ends.append(at + i + 1 if same else at + len(cluster))
+        parts.append(part)
+        at += len(cluster)
+    whole = "".join(parts)
+    if len(whole.encode()) != sum(lengths) or whole != normal(text) or 0 in lengths:
+        return None
+    inner = byte_spans(whole, lengths)
+    spans = [(begins[start], ends[end - 1]) for start, end in inner.tolist()]
+    return tiled(spans, text)
+
+
+def _clusters(text: str) -> Iterator[str]:
+    """``text`` cut before each character that no normal form joins to the one before it."""
+    begin = 0
+    for at in range(1, len(text)):
+        char = text[at]
+        if char > "\u02ff" and (category(char)[0] == "M" or "\u1160" <= char <= "\u11ff"):
+            continue
+        yield text[begin:at]
+        begin = at
+    if text:
+        yield text[begin:]
 
 
 def _gpt2_bytes() -> dict[str, int]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import re
-from bisect import bisect_right
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,10 @@ import tokenizers
 
 from dcp.errors import ModelError, RequestError
 from dcp.text.encoding import Encoding, Ints
-from dcp.text.spans import BYTE_OF, REPLACEMENT, byte_spans, decode_bytes, tiled
+from dcp.text.spans import BYTE_OF, REPLACEMENT, byte_spans, normal_spans, tiled
+from dcp.text.stream import TextStream
 
-__all__ = ["TextStream", "Tokenizer"]
+__all__ = ["Tokenizer"]
 
 _SLOW_FILES = ("tokenizer.model", "vocab.json", "merges.txt")
 
@@ -116,9 +116,10 @@ class Tokenizer:
             ) from None
         found = self._encoded(text)
         ids = np.array(found.ids, np.int32)
-        mask = np.array([*found.special_tokens_mask, 0], bool)
-        specials = int(np.argmin(mask))
-        pieces = [self.token_bytes(token) for token in found.ids[specials:]]
+        ordinary = np.flatnonzero(np.array(found.special_tokens_mask) == 0)
+        # What a tokenizer puts in front and behind is not in the text.
+        specials, last = (ordinary[0], ordinary[-1] + 1) if len(ordinary) else (len(ids), len(ids))
+        pieces = [self.token_bytes(token) for token in found.ids[specials:last]]
         joined = b"".join(pieces)
         if joined == raw:
             spans = byte_spans(text, [len(piece) for piece in pieces])
@@ -127,9 +128,24 @@ class Tokenizer:
             pieces[0] = pieces[0][1:]
             spans = byte_spans(text, [len(piece) for piece in pieces])
         else:
-            spans = tiled(found.offsets[specials:], len(text))
-        offsets = np.concatenate([np.zeros((specials, 2), np.int32), spans])
-        return Encoding(text, ids, offsets, specials)
+            spans = self._normal_spans(text, joined, [len(piece) for piece in pieces])
+            if spans is None:
+                spans = tiled(found.offsets[specials:last], text)
+        behind = np.full((len(ids) - last, 2), len(text), np.int32)
+        offsets = np.concatenate([np.zeros((specials, 2), np.int32), spans, behind])
+        return Encoding(text, ids, offsets, int(specials))
+
+    def _normal_spans(self, text: str, joined: bytes, lengths: list[int]) -> Ints | None:
+        """Spans where the tokens are a normal form of the text, such as Qwen's NFC; or None."""
+        normalizer = self._backend.normalizer
+        if normalizer is None or not lengths:
+            return None
+        normal = normalizer.normalize_str(text).encode()
+        if joined == b" " + normal:
+            lengths = [lengths[0] - 1, *lengths[1:]]
+        elif joined != normal:
+            return None
+        return normal_spans(text, lengths, normalizer.normalize_str)
 
     def _encoded(self, text: str) -> Any:
         try:
@@ -148,63 +164,6 @@ class Tokenizer:
     def stream(self, prompt: Encoding) -> TextStream:
         """A growing text that starts with ``prompt``."""
         return TextStream(self, prompt)
-
-
-class TextStream:
-    """A prompt and the tokens that follow it, as text and spans at any moment.
-
-    The rule for streaming: what ``text`` has shown stays, except that while the last character's
-    bytes are still incomplete it is shown as one U+FFFD, which the following tokens replace. Bytes
-    that can never become a character stay U+FFFD. So ``text`` is always the prompt's text plus the
-    bytes of the continuation decoded with errors="replace".
-    """
-
-    def __init__(self, tokenizer: Tokenizer, prompt: Encoding) -> None:
-        self._tokenizer = tokenizer
-        self._settled = [prompt.text]
-        self._chars = len(prompt.text)
-        self._ids = prompt.ids.tolist()
-        self._spans: list[tuple[int, int]] = [(int(a), int(b)) for a, b in prompt.offsets]
-        # Bytes of a character that is not complete yet. Complete or broken, it will be one
-        # character, so no span ever changes.
-        self._pending = b""
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def append(self, ids: Iterable[int]) -> None:
-        """Add generated tokens."""
-        for token in ids:
-            self._append(int(token))
-
-    def _append(self, token: int) -> None:
-        data = self._pending + self._tokenizer.token_bytes(token)
-        chars, ends, incomplete = decode_bytes(data)
-        # The token's first byte lies in the first character that ends behind the pending bytes.
-        first = bisect_right(ends, len(self._pending))
-        self._ids.append(token)
-        self._spans.append((self._chars + first, self._chars + len(chars)))
-        settled = len(chars) - incomplete
-        self._settled.append(chars[:settled])
-        self._chars += settled
-        self._pending = data[ends[settled - 1] if settled else 0 :]
-
-    @property
-    def text(self) -> str:
-        """Prompt and continuation so far."""
-        if len(self._settled) > 1:
-            self._settled = ["".join(self._settled)]
-        return self._settled[0] + (REPLACEMENT if self._pending else "")
-
-    @property
-    def ids(self) -> Ints:
-        """[T] int32."""
-        return np.array(self._ids, np.int32)
-
-    @property
-    def offsets(self) -> Ints:
-        """[T, 2] int32: the span of each token in ``text``."""
-        return np.array(self._spans, np.int32).reshape(-1, 2)
 
 
 def _byte_style(found: Any) -> str:

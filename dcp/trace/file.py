@@ -11,6 +11,9 @@ import contextlib
 import json
 import os
 import secrets
+import time
+from collections.abc import Iterable
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from safetensors.numpy import load, save
 
 from dcp.errors import TraceError
 
-__all__ = ["MAX_BYTES", "pack", "read", "short", "unpack", "write"]
+__all__ = ["MAX_BYTES", "create", "drop_stale", "pack", "read", "short", "unpack", "write"]
 
 MAX_BYTES = 256 * 2**20
 """The largest trace file read (bytes): 48 layers of 100,000 tokens are a sixth of it."""
@@ -109,22 +112,27 @@ def read(path: str | os.PathLike[str]) -> bytes:
 def write(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` to ``path`` whole or not at all. Raises TraceError, leaving what was there.
 
-    A link is followed; a device or a pipe is written to, not replaced.
+    A link is followed; a device or a pipe is written to, not replaced. What a killed process left
+    half written beside it is removed once it is old.
     """
     try:
-        target = Path(os.path.realpath(path))
-        # Beside the target, because a rename is atomic only within one file system.
-        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-        if target.exists() and not target.is_file():
-            with open(target, "wb") as file:
+        # Asked of the path itself: the name that a pipe resolves to is not that of a file.
+        if os.path.exists(path) and not os.path.isfile(path):
+            with open(path, "wb") as file:
                 file.write(data)
             return
+        target = Path(os.path.realpath(path))
+        # Beside the target, because a rename is atomic only within one file system; cut, because
+        # the name of the target may be as long as one can be.
+        begins = f".{target.name.encode()[:200].decode(errors='ignore')}."
+        part = target.with_name(f"{begins}{secrets.token_hex(4)}.part")
         try:
             with open(part, "xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, target)
+            drop_stale(target.parent.glob(f"{escape(begins)}*.part"))
         finally:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 part.unlink()
@@ -133,6 +141,34 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
             f"cannot write {short(str(path), 200)}: {_reason(error)}; "
             "choose another folder or free some space"
         ) from error
+
+
+def create(path: Path, data: bytes) -> None:
+    """Make a new file with ``data`` in it at once; where there is one, leave it as it is.
+
+    Of several processes that begin together the first one makes it. Raises OSError.
+    """
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        part.write_bytes(data)
+        os.link(part, path)
+    except FileExistsError:
+        pass
+    except OSError:
+        # A file system without links: of processes that begin together, the last one does.
+        if path.exists() or not part.exists():
+            raise
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def drop_stale(parts: Iterable[Path]) -> None:
+    """Remove those of ``parts`` that nobody has written to for an hour."""
+    for part in parts:
+        with contextlib.suppress(OSError):
+            if time.time() - part.lstat().st_mtime > 3600:
+                part.unlink()
 
 
 def _too_large(size: int) -> str:

@@ -32,6 +32,7 @@ from dcp.train.run_folder import (
     find_last,
     restore,
     save_model,
+    swap,
     write_run,
 )
 from dcp.train.schedule import learning_rate_at
@@ -142,7 +143,8 @@ def train(
     bar.close()
     final = out / "final"
     if main:
-        save_model(final, transformer, hf_config, gates, tokenizer, torch.bfloat16)
+        bf16 = torch.bfloat16
+        swap(final, lambda at: save_model(at, transformer, hf_config, gates, tokenizer, bf16))
     return final
 
 

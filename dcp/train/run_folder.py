@@ -9,12 +9,13 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from dcp.errors import RequestError
 from dcp.model.gate_config import GateConfig
@@ -23,7 +24,16 @@ from dcp.model.transformer import Transformer
 from dcp.train.settings import TrainSettings
 from dcp.train.tokenizer import open_tokenizer
 
-__all__ = ["Log", "check_disk", "checkpoint", "find_last", "restore", "save_model", "write_run"]
+__all__ = [
+    "Log",
+    "check_disk",
+    "checkpoint",
+    "find_last",
+    "restore",
+    "save_model",
+    "swap",
+    "write_run",
+]
 
 
 # What a model needs beside its weights: generation_config.json can name more ends of a text.
@@ -84,23 +94,36 @@ def checkpoint(
     tokenizer: Path,
     optimizers: Sequence[Any],
 ) -> None:
-    """Write beside, then swap: a crash leaves the old checkpoint or the new one, never half.
+    """A checkpoint that a run can go on from.
 
     Gates that name a base are written as an adapter: what is frozen is not written each time.
     """
-    fresh, old = last.with_name("last.new"), last.with_name("last.old")
+
+    def write(folder: Path) -> None:
+        save_model(folder, transformer, hf_config, gates, tokenizer, torch.float32)
+        states = [o.state_dict() for o in optimizers]
+        torch.save({"step": step, "optimizers": states}, folder / "optimizers.pt")
+
+    swap(last, write)
+
+
+def swap(folder: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a folder beside, then swap: a crash leaves the old or the new, never half.
+
+    Raises RequestError where it cannot be written.
+    """
+    fresh, old = folder.with_name(f"{folder.name}.new"), folder.with_name(f"{folder.name}.old")
     for stale in (fresh, old):
         shutil.rmtree(stale, ignore_errors=True)
     try:
-        save_model(fresh, transformer, hf_config, gates, tokenizer, torch.float32)
-        states = [o.state_dict() for o in optimizers]
-        torch.save({"step": step, "optimizers": states}, fresh / "optimizers.pt")
-    except OSError as wrong:
+        write(fresh)
+    # A full disk inside safetensors is an error of its own kind.
+    except (OSError, SafetensorError) as wrong:
         shutil.rmtree(fresh, ignore_errors=True)
-        raise RequestError(f"cannot write a checkpoint to {last}: {wrong}") from None
-    if last.exists():
-        last.rename(old)
-    fresh.rename(last)
+        raise RequestError(f"cannot write a checkpoint to {folder}: {wrong}") from None
+    if folder.exists():
+        folder.rename(old)
+    fresh.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
 
 

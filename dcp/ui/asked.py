@@ -22,7 +22,7 @@ from dcp.ui.task import Report, Task
 if TYPE_CHECKING:
     from dcp.model.registry import OpenModel
 
-__all__ = ["Asked", "ask", "last_asked"]
+__all__ = ["Asked", "ask", "keep", "last_asked"]
 
 T = TypeVar("T")
 
@@ -49,8 +49,11 @@ def ask(
     model: str | None,
 ) -> Asked[T]:
     """Put ``work`` with ``model`` (None: the default) in the line, in place of the last one."""
-    task = services.submit_task(session.owner, model, work, limits)
-    asked = Asked(about, task)
+    return keep(page, Asked(about, services.submit_task(session.owner, model, work, limits)))
+
+
+def keep(page: str, asked: Asked[T]) -> Asked[T]:
+    """Note what ``page`` asked."""
     st.session_state[_key(page)] = asked
     return asked
 

@@ -11,19 +11,35 @@ from dcp.ui.session import Session, current
 from dcp.ui.task import Task, TaskStatus
 from dcp.ui.worker import Status
 
-__all__ = ["follow_run", "follow_task"]
+__all__ = ["WATCHING", "every", "follow_run", "follow_task"]
 
 T = TypeVar("T")
-_EVERY = 0.3
+WATCHING, _WAITING = 0.25, 1.0
+"""Seconds between two looks at what is on, and at what waits."""
+
+
+def every(session: Session) -> float | None:
+    """Seconds between two looks at this window's run; None where there is none.
+
+    One that waits has nothing to show but its place, and there may be many of them.
+    """
+    job = session.work.job
+    session.work.waiting = job is not None and job.status().state == "queued"
+    if job is None:
+        return None
+    return _WAITING if session.work.waiting else WATCHING
 
 
 def follow_run(session: Session) -> Status:
-    """The status of this window's run. Reruns the page when the run has ended or is gone."""
+    """The status of this window's run. Reruns the page when it begins, has ended or is gone."""
     if session.work.job is None:
         st.rerun()
     status = session.work.job.status()
     if status.settled:
         session.end(status)
+        st.rerun()
+    if session.work.waiting and status.state != "queued":
+        session.work.waiting = False
         st.rerun()
     return status
 
@@ -37,7 +53,8 @@ def follow_task(task: Task[T], key: str) -> T | None:
     work.task, work.task_page = task, current().page
     status = task.status()
     if status.active:
-        st.fragment(_look, run_every=_EVERY)(task, key)
+        waits = status.state == "waiting"
+        st.fragment(_look, run_every=_WAITING if waits else WATCHING)(task, key, waits)
         return None
     if status.state == "failed":
         problem(status.message)
@@ -46,9 +63,9 @@ def follow_task(task: Task[T], key: str) -> T | None:
     return status.result
 
 
-def _look(task: Task[Any], key: str) -> None:
+def _look(task: Task[Any], key: str, waited: bool) -> None:
     status = task.status()
-    if not status.active:
+    if not status.active or (waited and status.state != "waiting"):
         st.rerun()
     left, right = st.columns([6, 1], vertical_alignment="center")
     left.progress(status.share, text=_line(status))

@@ -1,8 +1,8 @@
 """Who is next: visitors are served in rounds, a visitor's own turns in the order they came.
 
 Someone with five windows has one place in each round, as has someone with one; whoever was served
-longest ago, or never, goes first within it. Turns that nobody wants any more hold no place. Not safe
-to use from several threads: the worker holds its lock. Knows no thread and no clock.
+longest ago, or never, goes first within it. Turns that nobody wants any more hold no place. Not
+safe to use from several threads: the worker holds its lock. Knows no thread and no clock.
 """
 
 from __future__ import annotations

@@ -39,13 +39,15 @@ _CSS = """
 .stMainBlockContainer:has(.st-key-tour) { padding-bottom: 17rem; }
 .st-key-running:not(:empty) { border-left: 3px solid #2a8cc7; padding-left: 0.9rem; }
 .stMainBlockContainer h1 { font-size: 1.75rem; letter-spacing: -0.012em; padding: 0 0 0.35rem; }
+.stMainBlockContainer h2 { font-size: 1.3rem; padding: 0.5rem 0 0.1rem; }
 .stMainBlockContainer > [data-testid="stVerticalBlock"] { gap: 0.7rem; }
+[data-testid="stSidebar"] h2 { font-size: 1.15rem; padding: 0.4rem 0 0.1rem; }
 /* Explore: one line of title, one of form, then the film. */
 .st-key-head { flex-direction: row; flex-wrap: wrap; align-items: baseline; gap: 0 1.1rem; }
 .st-key-head > * { width: auto !important; flex: 0 1 auto; }
 .st-key-head h1 { font-size: 1.5rem; padding: 0; }
-.st-key-ask [data-testid="stExpander"] summary { padding-block: 0.3rem; min-height: 0; }
-.st-key-stop:has(button:disabled) { visibility: hidden; }
+.st-key-ask [data-testid="stExpander"] summary { padding-block: 0.42rem; min-height: 0; }
+.st-key-stop:has(button:disabled) { display: none; }
 .st-key-footer { border-top: 1px solid var(--st-border-color, rgba(120, 130, 143, 0.3));
   padding-top: 0.5rem; margin-top: 1rem; }
 .st-key-footer p { font-size: 0.85rem; }
@@ -55,7 +57,6 @@ _CSS = """
 @media (max-width: 640px) {
   .st-key-head h1 { font-size: 1.25rem; }
   .st-key-head [data-testid="stCaptionContainer"] { display: none; }
-  .st-key-stop:has(button:disabled) { display: none; }
 }
 </style>
 """

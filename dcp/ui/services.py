@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
@@ -28,7 +27,17 @@ if TYPE_CHECKING:
     from dcp.speech.tagger import Tagger
     from dcp.ui.session import Session
 
-__all__ = ["Maker", "begin", "maker_of", "models", "submit_task", "tag", "warm", "worker"]
+__all__ = [
+    "Maker",
+    "begin",
+    "maker_of",
+    "models",
+    "set_apart",
+    "submit_task",
+    "tag",
+    "warm",
+    "worker",
+]
 
 T = TypeVar("T")
 
@@ -112,23 +121,27 @@ def _open(name: str | None) -> OpenModel:
     with _OPENING:
         # Kept there, and read again when its folder changed.
         model = open_model(name)
-        _set_apart_once(model)
+    set_apart(f"model {model.loaded.weights_sha256}")
     return model
 
 
-@lru_cache(maxsize=2)
-def _set_apart_once(model: OpenModel) -> None:
-    _set_apart()
+def set_apart(name: str) -> None:
+    """After something called ``name`` was imported or loaded for the first time: take all that is
+    there out of the garbage collector's rounds.
 
-
-def _set_apart() -> None:
-    """Take what is loaded out of the garbage collector's rounds.
-
-    Streamlit collects after every look at a run, and holds the interpreter's lock while it does:
-    with torch and spaCy in the heap that is 0.3 s, four times a second, taken from the run itself.
+    A round goes through every object of torch, spaCy and the pages while it holds the interpreter's
+    lock: 0.3 s that a run waits for.
     """
-    gc.collect()
-    gc.freeze()
+    with _SETTING_APART:
+        if name in _APART:
+            return
+        _APART.add(name)
+        gc.collect()
+        gc.freeze()
+
+
+_APART: set[str] = set()
+_SETTING_APART = threading.Lock()
 
 
 # Two requests for one model or tagger must not load it twice.
@@ -160,7 +173,7 @@ def warm() -> threading.Thread:
             _open(None)
         with suppress(DcpError):
             _tagger()
-        _set_apart()
+        set_apart("tagger")
 
     thread = threading.Thread(target=load, name="warm-up", daemon=True)
     thread.start()

@@ -67,11 +67,13 @@ class Work:
     """What the worker does for the window.
 
     job      the run that is on; None when nothing is
+    waiting  the page looks at it as at one that has not begun
     planned  its new tokens; ``model``: as it was chosen
     task     other work of a model, that the page titled ``task_page`` waits for
     """
 
     job: Job | None = None
+    waiting: bool = False
     planned: int = 0
     model: str | None = None
     task: Task[Any] | None = None

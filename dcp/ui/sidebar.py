@@ -24,14 +24,14 @@ _ORIGINS = {
 def sidebar(session: Session) -> None:
     """Draw it; once per page run."""
     with st.sidebar, st.container(key="about"):
-        st.subheader("What is shown")
+        st.header("What is shown")
         shown = session.shown
         st.caption(
             _ORIGINS[shown.origin] + (", while another run is on" if session.work.job else "")
         )
         if shown.trace is not None:
             _facts(shown.trace)
-        st.subheader("The method")
+        st.header("The method")
         st.markdown(f"[Dynamic Context Pruning, NeurIPS 2023]({PAPER_PAGE})")
         with st.expander("How to cite"):
             st.code(cite.PAPER, language=None, wrap_lines=True)

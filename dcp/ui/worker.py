@@ -168,7 +168,7 @@ class Worker:
             threading.Thread(target=self._work, name=f"inference-{i}", daemon=True).start()
 
     def submit(self, owner: str, request: TextRequest) -> Job:
-        """Put a request in the line, or fail where it is full; the owner's former job is stopped."""
+        """Put a request in the line (full: the job fails); the owner's former job is stopped."""
         there = partial(self.present, owner)
         job = Job(request, self.begin, self._tag_later, self._place, there)
         self._enter(owner, job)

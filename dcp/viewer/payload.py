@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcp.speech.tagger import GROUPS, UPOS, group_of
+from dcp.stats.groups import group_label
 from dcp.trace import Trace
 
 __all__ = ["NEAR_TIE", "VERSION", "Speed", "WordSpan", "machine_of", "pack", "payload"]
@@ -123,7 +124,7 @@ def payload(
         "pos_names": list(UPOS),
         "pos_labels": [_LABELS[pos] for pos in UPOS],
         "pos_group": [list(GROUPS).index(group_of(pos)) for pos in UPOS],
-        "group_names": [name.replace("-", ", ") for name in GROUPS],
+        "group_names": [group_label(name) for name in GROUPS],
         "near_tie": NEAR_TIE,
         "memory": {
             "row_bytes": meta.memory.row,

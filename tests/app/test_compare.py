@@ -14,10 +14,18 @@ from streamlit.testing.v1 import AppTest
 from dcp.errors import RequestError
 from dcp.figures.screen.compare import held_chart, lost_chart, step_chart
 from dcp.figures.screen.compare_maps import lost_map, map_chart
+from dcp.figures.screen.policies import policy_maps
 from dcp.model.registry import open_model
+from dcp.policies.budget import TOLERANCE
+from dcp.runs.policies import Beside
 from dcp.runs.recorder import record
 from dcp.stats.compare import Pair
+from dcp.stats.policies import overlap, policy_table, word_table
 from dcp.trace import ALIVE, Trace
+from dcp.ui.compare.ready import CHOICES, ready
+from dcp.ui.compare.verdict import policies_verdict
+from dcp.ui.compare.writing import NEW_TOKENS
+from dcp.ui.samples import load_sample, sample_names
 from tests.app.rooms import TEXT, bundle, charts, press, said, session, settle
 from tests.helpers.traces import make_trace, random_trace, with_meta
 
@@ -76,6 +84,50 @@ def test_pruned_against_gates_off(show: Show) -> None:
     rows = page.dataframe[0].value
     assert rows[""].tolist()[:2] == ["tokens", "layers"]
     assert not any("<script" in spec for spec in charts(page))
+    assert "dropped (mean over steps and layers)" in page.markdown[0].value
+    assert len(page.metric) == 4
+    # A model of its own, trained with its gates: its gates off are no dense model.
+    assert "Gates off is not the dense model" in said(page)
+
+
+def test_other_policies_on_the_same_tokens(show: Show) -> None:
+    page = show()
+    page.selectbox(key="compare-b").set_value("A's tokens, other policies").run()
+    page.multiselect(key="compare-policies-False").set_value(["window", "h2o"]).run()
+    page = settle(press(page, "policies-go"), "policies-asked")
+    assert not page.exception
+    found = page.session_state["policies-asked"].task.status().result
+    assert list(found.runs) == ["gates", "none", "window", "h2o"]
+    assert not found.left_out
+    first = found.first
+    for name in ("window", "h2o"):
+        run = found.runs[name]
+        assert run.meta.policy == name
+        assert abs(run.held().mean() - first.held().mean()) <= 1
+    assert len(charts(page)) >= 2
+    assert not any("<script" in spec for spec in charts(page))
+    table = policy_table(found)
+    assert policies_verdict(table) in "\n".join(m.value for m in page.markdown)
+    assert table.set_index("policy").loc["none", "kl"] == pytest.approx(0, abs=1e-6)
+    # What it was matched to, and what was held, are both said.
+    assert f"{first.held().mean():.1f} entries a layer" in policies_verdict(table)
+
+
+def test_dense_and_pruned_write_side_by_side(show: Show) -> None:
+    page = show()
+    page.selectbox(key="compare-b").set_value("both written on, live").run()
+    page = settle(press(page, "writing-go"), "writing-asked")
+    assert not page.exception
+    found = page.session_state["writing-asked"].task.status().result
+    assert found.b.sparsity_mean_steps() == 0 < found.a.sparsity_mean_steps()
+    given = session(page).shown.trace.prompt_tokens
+    assert found.a.token_ids[:given].tolist() == found.b.token_ids[:given].tolist()
+    assert found.a.tokens == found.b.tokens == given + NEW_TOKENS
+    pruned, dense = page.session_state["writing-race"].look()
+    assert (pruned.tokens, dense.tokens) == (NEW_TOKENS, NEW_TOKENS)
+    assert 0 < pruned.live < dense.live
+    # What was typed is shown as text, never in markup.
+    assert not any("pwned" in str(getattr(e, "value", "")) for e in page.get("html"))
 
 
 def test_two_sparsities_of_the_same_tokens(show: Show) -> None:
@@ -255,3 +307,78 @@ def test_a_text_of_one_token_and_one_never_read_are_drawn() -> None:
         for chart in (map_chart(found, 0), held_chart(found), lost_chart(found)):
             assert chart.layout.height > 0
     assert step_chart(two()).layout.height > 0
+
+
+# ---- several policies
+
+
+def under(*names: str) -> Beside:
+    """A random text with a made-up drop of each policy."""
+    runs = {}
+    for seed, name in enumerate(names):
+        trace = random_trace(0)
+        death = random_trace(seed).death
+        zeros = np.zeros(trace.tokens, np.float32)
+        runs[name] = replace(
+            trace, death=death, margin=np.full_like(trace.margin, np.nan), kl=zeros + seed,
+            gates_off_logprob=trace.logprob, lost_attention=np.zeros(death.shape, np.float32),
+        )  # fmt: skip
+    return Beside(runs, np.arange(trace.tokens, dtype=np.float32))
+
+
+def test_the_overlap_is_that_of_sets() -> None:
+    found = under("gates", "h2o")
+    one, two = found.runs["gates"], found.runs["h2o"]
+    shares = []
+    for step in range(one.n_queries):
+        for layer in range(one.layers):
+            a = set(np.flatnonzero(one.visible(step)[layer]))
+            b = set(np.flatnonzero(two.visible(step)[layer]))
+            shares.append(len(a & b) / len(a | b))
+    assert overlap(one, two) == pytest.approx(np.mean(shares))
+    assert overlap(one, one) == 1
+
+
+def test_the_verdict_says_who_is_closest_and_who_held_other_counts() -> None:
+    table = policy_table(under("gates", "h2o", "window"))
+    said = policies_verdict(table)
+    assert "closest of 3" in said
+    assert "not the closest" not in said
+    worse = table.assign(kl=[3.0, 1.0, 2.0], equal=[True, True, False])
+    said = policies_verdict(worse)
+    assert "not the closest of 3; H2O by 1.000" in said
+    assert "Not within 1 % of those entries: Local window" in said
+
+
+def test_maps_of_policies_are_bytes_under_one_axis_and_say_who_holds() -> None:
+    found = under("gates", "h2o", "window")
+    figure = policy_maps(found, 30)
+    assert [cells.z.dtype for cells in figure.data] == [np.uint8] * 3
+    assert "<script" not in figure.to_json()
+    against = policy_maps(found, 30, against=True)
+    assert len(against.data) == 2
+    held = found.first.visible(30).astype(int) - found.runs["h2o"].visible(30)
+    assert np.array_equal(against.data[0].z.astype(int) - 1, held)
+
+
+def test_runs_of_other_tokens_are_no_comparison() -> None:
+    one, two = under("gates").first, replace(under("h2o").first)
+    other = random_trace(1)
+    other = replace(other, kl=two.kl, lost_attention=two.lost_attention)
+    with pytest.raises(RequestError, match=r"same tokens|one text"):
+        Beside({"gates": one, "h2o": other}, np.zeros(one.tokens, np.float32))
+
+
+def test_the_bundled_answer_is_of_the_bundled_sample() -> None:
+    trace, words = load_sample(sample_names()[0])
+    found = ready(trace)
+    assert found is not None
+    assert {"gates", "none", *CHOICES} == set(found.runs)
+    wanted = trace.held().mean()
+    for name, run in found.runs.items():
+        if name != "none":
+            assert abs(run.held().mean() / wanted - 1) <= TOLERANCE
+    words_kept = word_table(found, words, trace.n_queries - 1)
+    assert words_kept["word"].nunique() > 5
+    assert words_kept["held"].between(0, 1).all()
+    assert ready(random_trace(0)) is None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,10 @@ import dcp.ui.figures.source as gallery_source
 from dcp.errors import RequestError
 from dcp.figures.paper import KINDS
 from dcp.figures.paper.bundle import bundle
+from dcp.figures.paper.catalogue import draw
 from dcp.figures.paper.figure_set import FigureSet
+from dcp.figures.paper.provenance import command
+from dcp.figures.paper.request import Options
 from dcp.ui.figures.opened import ZipJob
 from dcp.ui.figures.page import _samples, _thread
 from dcp.ui.figures.previews import Preview, PreviewCache, draw_preview
@@ -71,7 +76,8 @@ def test_the_gallery_draws_what_it_can_of_the_sample_and_says_that_it_was_typed(
     monkeypatch.setattr(gallery_source, "MEASURED", tmp_path)
     page = finished(at_figures(open_page()))
     texts = said(page)
-    assert "The bundled sample, typed for the app: “" in texts
+    # What Explore shows, without a choice being made.
+    assert "What Explore shows: “" in texts
     assert "figures_another" not in {button.key for button in page.button}
     assert buttons(page) == {"held", "alpha-sigmoid"}
     # One line for each figure that this text cannot give, and the others go on.
@@ -149,7 +155,9 @@ def test_another_at_random_draws_another_text(
     traces = {name: random_trace(i, layers=2) for i, name in enumerate(names)}
     monkeypatch.setattr(gallery_source, "sample_names", lambda: names)
     monkeypatch.setattr(gallery_source, "load_sample", lambda name: (traces[name], []))
-    page = finished(at_figures(open_page()))
+    page = at_figures(open_page()).run()
+    page.segmented_control(key="figures_of").set_value("A held-out text")
+    page = finished(page)
     first = said(page)
     page.button(key="figures_another").click()
     second = said(finished(page))
@@ -271,3 +279,35 @@ def test_figures_of_samples_are_shared_and_those_of_runs_are_not(open_page: Open
     page = finished(at_figures(open_page()))
     assert "figures_previews" not in page.session_state
     assert _samples()._done
+
+
+def test_a_file_is_named_by_its_model_share_text_and_step() -> None:
+    trace = design_trace()
+    share = f"{100 * trace.sparsity_mean_steps():.0f}pc"
+    figures = FigureSet(trace, name="sample.safetensors", options=Options(step=9))
+    model = "".join(c if c.isalnum() else "-" for c in trace.meta.model.lower())
+    assert figures.stem("heatmap") == f"{model}-{share}-sample-step9-heatmap"
+    # A text that a user typed is named by its first words, whatever they hold.
+    typed = replace(figures, name="run.safetensors", trace=trace)
+    name = typed.stem("depth")
+    assert re.fullmatch(r"[a-z0-9-]{1,100}", name)
+    assert name.endswith("-depth")
+    assert "step" not in name
+
+
+def test_the_same_tokens_under_several_policies_are_one_figure() -> None:
+    trace = random_trace(0)
+    other = replace(random_trace(0), meta=replace(trace.meta, policy="h2o", budget=9))
+    figures = FigureSet(trace, name="a.safetensors", beside={"h2o": other})
+    drawing = figures.draw("policy-maps")
+    assert drawing.data["policy"].tolist() == ["gates", "h2o"]
+    assert drawing.caption.count("1 text") == 1
+    assert command(figures.order("policy-maps"), "x.pdf").count(".safetensors") == 2
+    with pytest.raises(RequestError, match="two policies or more"):
+        FigureSet(trace).draw("policy-maps")
+    # No other kind pools what different rules dropped.
+    with pytest.raises(RequestError, match="one policy"):
+        draw("depth", [(trace, ()), (other, ())], figures.page)
+    elsewhere = replace(random_trace(1), meta=replace(random_trace(1).meta, policy="h2o"))
+    with pytest.raises(RequestError, match="same tokens"):
+        FigureSet(trace, beside={"h2o": elsewhere}).draw("policy-maps")

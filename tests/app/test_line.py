@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -39,7 +40,7 @@ def test_between_two_turns_of_a_visitor_every_waiting_visitor_has_one(seed: int)
     made = [of[id(taken)] for taken in [waiting.take() for _ in range(len(waiting))]]
     for name in "abcd":
         places = [i for i, other in enumerate(made) if other == name]
-        for here, there in zip(places, places[1:], strict=False):
+        for here, there in pairwise(places):
             later = {other for other in made[there:] if other != name}
             assert later <= set(made[here:there])
 

@@ -46,7 +46,8 @@ def problems(page: AppTest) -> list[str]:
 
 
 def line(page: AppTest) -> list[str]:
-    return [caption.value for caption in page.caption]
+    """What the page says in small print: captions, and the line over the view."""
+    return [*(caption.value for caption in page.caption), view(page)["line"]]
 
 
 def write(page: AppTest, text: str) -> AppTest:
@@ -191,9 +192,11 @@ def test_the_dial_names_expected_sparsities_with_their_cost_and_shifts_the_gates
 ) -> None:
     page = open_page()
     dial = page.select_slider(key="gate_shift")
-    labels = zip((40, 60, 75, 90), ("1.08", "1.12", "1.15", "1.18"), strict=True)
-    assert list(dial.options) == [f"{share} % · perplexity × {cost}" for share, cost in labels]
-    assert "The model comes with 75 %." in dial.help
+    labels = zip((40, 60, 75, 90), (8, 12, 15, 18), strict=True)
+    assert list(dial.options) == [
+        f"{share} % dropped · perplexity +{more} %" for share, more in labels
+    ]
+    assert "the model comes with 75 %." in dial.help
     assert dial.value == 0.0
     dial.set_value(0.8).run()
     finish(press(page, "generate"))

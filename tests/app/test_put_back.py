@@ -13,12 +13,16 @@ from streamlit.testing.v1 import AppTest
 from dcp.figures.screen.put_back import change_chart, sums_chart
 from dcp.figures.screen.theme import quoted
 from dcp.model.registry import open_model
-from dcp.runs.plans import Controls, Effect, Plan, put_back
+from dcp.runs.effects import Effect, Rewritten, ordinary
+from dcp.runs.plans import Controls, Plan, put_back
 from dcp.runs.recorder import record
 from dcp.runs.rescore import effect
 from dcp.trace import ALIVE, Trace
 from dcp.ui.put_back.answer import sentence, table
+from dcp.ui.put_back.continuations import marked
+from dcp.ui.put_back.ready import example
 from dcp.ui.put_back.token_text import coloured, selectable
+from dcp.ui.samples import load_sample, sample_names
 from tests.app.rooms import TEXT, bundle, charts, press, said, session, settle
 from tests.helpers.traces import random_trace, with_meta
 
@@ -59,11 +63,19 @@ def test_the_answer_is_that_of_dcp_rescore(show: Show) -> None:
     assert session(page).place.token == 10
     settle(press(page, "put-go"), "put-asked")
     assert not page.exception
-    found, _ = page.session_state["put-asked"].task.status().result
+    found, _, written = page.session_state["put-asked"].task.status().result
     wanted = effect(open_model("tiny"), trace, put_back(trace, 10))
     assert found.total == pytest.approx(wanted.total)
     assert found.control_totals.tolist() == pytest.approx(wanted.control_totals.tolist())
     assert sentence(trace, found) in said(page)
+    # What was recorded is what the same seed writes again, where nothing is changed.
+    assert "".join(written.as_was[:20]).startswith(trace.text[trace.offsets[written.start, 0] :])
+    shown = [c.proto for c in page.get("bidi_component")]
+    two = next(json.loads(p.json) for p in shown if p.component_name == "dcp_continuations")
+    assert ["".join(t for t, _ in c["parts"]) for c in two["columns"]] == [
+        "".join(written.as_was),
+        "".join(written.changed),
+    ]
     assert len(charts(page)) == 2
     assert [b.label for b in page.get("download_button")] == ["Table of all changes (CSV)"]
 
@@ -101,7 +113,7 @@ def test_seed_and_horizon_reach_the_comparison(show: Show) -> None:
     page.slider(key="put-horizon").set_value(7)
     page.number_input(key="put-seed").set_value(5).run()
     settle(press(page, "put-go"), "put-asked")
-    found, _ = page.session_state["put-asked"].task.status().result
+    found, _, _ = page.session_state["put-asked"].task.status().result
     assert found.controls.horizon == 7
     assert "seed 5" in said(page)
 
@@ -222,3 +234,43 @@ def test_a_token_that_fell_in_every_layer_is_wholly_gone() -> None:
 )
 def test_a_token_has_a_name_in_a_sentence(piece: str, name: str) -> None:
     assert quoted(piece) == name
+
+
+def test_what_any_drop_does_has_no_colour(tiny_effect: tuple[Trace, Effect]) -> None:
+    trace, found = tiny_effect
+    band = ordinary(found, trace.tokens)
+    data = coloured("x", trace, found.change, found.plan.token, band)
+    inside = (found.change >= band[:, 0]) & (found.change <= band[:, 1])
+    assert inside.any()
+    assert all(data["change"][j] == 0 for j in np.flatnonzero(inside))
+    assert not any(data["marks"][j] for j in np.flatnonzero(inside))
+    assert any(data["change"][j] for j in np.flatnonzero(np.isfinite(found.change) & ~inside))
+
+
+@pytest.fixture
+def tiny_effect(tiny_checkpoint: Callable[..., Path]) -> tuple[Trace, Effect]:
+    model = open_model(tiny_checkpoint("llama", drop=0.6))
+    trace = record(TEXT, model=model, new_tokens=20)
+    return trace, effect(model, trace, put_back(trace, 10))
+
+
+def test_the_example_is_of_the_sample_alone() -> None:
+    trace, _ = load_sample(sample_names()[0])
+    found = example(trace)
+    assert found is not None
+    assert found.effect.plan == put_back(trace, found.effect.plan.token)
+    assert found.effect.change.shape == (trace.tokens,)
+    # It is shown because it stands out: no matched drop changed as much.
+    assert found.effect.as_large == 0
+    assert found.rewritten.apart is not None
+    assert example(random_trace(0)) is None
+
+
+def test_both_continuations_are_kept_whole_where_their_differences_are_marked() -> None:
+    one, two = ["The", " cat", "<b>", " sat"], ["The", " dog", "<b>", " sat", " up"]
+    left, right = marked(one, two)
+    assert "".join(text for text, _ in left) == "".join(one)
+    assert "".join(text for text, _ in right) == "".join(two)
+    assert [text for text, differs in right if differs] == [" dog", " up"]
+    assert Rewritten(3, tuple(one), tuple(two)).apart == 1
+    assert Rewritten(3, tuple(one), tuple(one)).apart is None

@@ -154,6 +154,28 @@ def test_text_without_spaces_has_a_tail_too(folder: str) -> None:
     assert tail
 
 
+@pytest.mark.parametrize(
+    "text", ["word" + " " * 50_000, "y" * 30_000, "a b " * 20_000, "x " + "漢" * 20_000]
+)
+def test_a_tail_takes_a_few_encodings(
+    folder: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer, asked = type(Checkpoint.read(Path(folder)).tokenizer), []
+    own = tokenizer.encode
+    monkeypatch.setattr(
+        tokenizer, "encode", lambda self, text: asked.append(len(text)) or own(self, text)
+    )
+    try:
+        tail = counting.tail(folder, text, 100)
+    except RequestError:
+        assert not text[-100:].strip()
+    else:
+        assert text.endswith(tail)
+        assert own(Checkpoint.read(Path(folder)).tokenizer, tail).ids.size in range(80, 101)
+    assert asked.count(len(text)) == 1
+    assert len(asked) <= 9
+
+
 def test_no_room_is_refused(folder: str) -> None:
     with pytest.raises(RequestError, match="nothing of the text fits"):
         counting.tail(folder, "some text that is here", 0)
@@ -226,5 +248,5 @@ def test_no_cache_of_the_process_holds_a_text() -> None:
     }
     assert found == {
         *("picture", "_component", "settings", "_thread", "_samples", "worker", "warm"),
-        *("_set_apart_once", "open_study", "_sample", "_view", "_ear"),
+        *("_departures", "open_study", "_sample", "_view", "_ear"),
     }

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from dcp.trace import Trace
+from tests.browser.static_view import serious
 from tests.helpers.traces import DESIGN
 
 Page = Any
@@ -34,12 +35,22 @@ def open_app(window: Callable[..., Page], app_address: str) -> Open:
     return open_one
 
 
+def open_form(page: Page) -> None:
+    """Unfold the form, where it is folded."""
+    box = page.get_by_role("textbox", name="Your text")
+    if not box.is_visible():
+        page.get_by_text("Try your own text").first.click()
+    box.wait_for()
+
+
 def write(page: Page, text: str) -> None:
+    open_form(page)
     page.get_by_role("textbox", name="Your text").fill(text)
     page.get_by_role("textbox", name="Your text").press("Control+Enter")
 
 
 def generate(page: Page) -> None:
+    open_form(page)
     page.get_by_role("button", name="Generate", exact=True).click()
 
 
@@ -54,15 +65,19 @@ def stream(page: Page, text: str = "Some words about the sea and a boat.") -> No
 
 def ask_for(page: Page, tokens: int) -> None:
     """Set the number of new tokens."""
+    open_form(page)
+    page.get_by_role("button", name="Settings").click()
     box = page.get_by_role("spinbutton", name="New tokens")
     box.fill(str(tokens))
     box.press("Enter")
     page.get_by_text(f"beside {tokens} new ones").wait_for()
+    page.keyboard.press("Escape")
+    box.wait_for(state="hidden")
 
 
 def note(page: Page, starts: str) -> str:
     """The line above the view, once it starts as wanted."""
-    line = page.locator(".st-key-line").get_by_text(re.compile(f"^{re.escape(starts)}"))
+    line = page.locator(".dcp .line").get_by_text(re.compile(f"^{re.escape(starts)}"))
     line.wait_for()
     return str(line.inner_text())
 
@@ -80,8 +95,10 @@ STEP = "Number(r.querySelector('.grip').textContent)"
 UNREAD = "r.querySelectorAll('.u.fut').length"
 
 
-def test_the_first_paint_shows_the_sample(window: Callable[..., Page], app_address: str) -> None:
-    page = window()
+def test_the_first_screen_is_a_film_that_plays_by_itself(
+    window: Callable[..., Page], app_address: str
+) -> None:
+    page = window(width=1440, height=900, motion=True)
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
@@ -89,12 +106,59 @@ def test_the_first_paint_shows_the_sample(window: Callable[..., Page], app_addre
         page.locator(".dcp canvas").wait_for()
         seconds.append(time.perf_counter() - start)
     print(f"first paint after {min(seconds):.2f} s (best of 3)")
+    until(page, f"{STEP} > value && {STEP} < 150", 5)
+    assert page.get_by_role("button", name="Pause").is_visible()
     assert page.locator(".tile").count() == 4
-    assert page.locator(".u.out, .u.k1, .u.k2, .u.k3").count() > 0
+    # Title, text, handle and eight layers of the heatmap: the first 330 pixels of the canvas.
+    assert page.locator(".dcp canvas").bounding_box()["y"] + 330 <= 900
+    assert not page.get_by_role("textbox", name="Your text").is_visible()
+    narrow = window(width=400, height=860)
+    narrow.goto(app_address)
+    narrow.locator(".dcp canvas").wait_for()
+    assert narrow.locator(".dcp canvas").bounding_box()["y"] + 330 <= 860
+    assert serious(narrow) == []
+
+
+def test_a_link_makes_the_run_again_and_a_reload_keeps_it(open_app: Open, app_address: str) -> None:
+    page = open_app()
+    stream(page, "Lanterns hung over the harbour & all was quiet.")
+    note(page, "Done:")
+    page.get_by_text("share", exact=True).click()
+    page.get_by_role("button", name="Copy link").click()
+    box = page.get_by_role("textbox", name="The link, to copy by hand")
+    said = page.get_by_text("Copied. The link holds")
+    box.or_(said).wait_for()
+    link = box.input_value() if box.count() else page.evaluate("navigator.clipboard.readText()")
+    assert link.startswith(f"{app_address}/#text=Lanterns+hung+over+the+harbour+%26")
+    text = page.locator(".dcp .text").inner_text()
+    other = open_app()
+    other.goto("about:blank")
+    other.goto(link)
+    note(other, "Done:")
+    assert other.locator(".dcp .text").inner_text() == text
+    page.reload()
+    note(page, "Done:")
+    assert page.locator(".dcp .text").inner_text() == text
+
+
+def test_a_hostile_link_runs_its_text_and_nothing_else_of_it(
+    open_app: Open, app_address: str
+) -> None:
+    page = open_app()
+    page.goto("about:blank")
+    page.goto(
+        f"{app_address}/#text=%3Cimg%20src=x%20onerror=%22window.pwned=1%22%3E%20words"
+        "&model=/etc/passwd&new=99999999&seed=-1&shift=77&temperature=nan&step=1e9&layer=x"
+    )
+    note(page, "Done:")
+    page.get_by_text("cannot be used here").wait_for()
+    assert page.locator(".dcp .text").inner_text().startswith("<img src=x")
+    assert page.evaluate("window.pwned") is None
 
 
 def test_the_token_count_follows_the_typing(open_app: Open) -> None:
     page = open_app()
+    open_form(page)
     box = page.get_by_role("textbox", name="Your text")
     box.fill("")
     box.press_sequentially("one two three", delay=15)
@@ -120,7 +184,7 @@ def test_a_text_that_the_box_has_sent_is_not_reported_too(
     # sent yet of a page when a part of the page is asked for anew: the run would go unseen.
     page = window()
     sent: list[Any] = []
-    page.on("websocket", lambda socket: socket.on("framesent", sent.append))
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
     page.goto(app_address)
     page.locator(".dcp canvas").wait_for()
     box = page.get_by_role("textbox", name="Your text")
@@ -139,7 +203,7 @@ def test_a_run_streams_in_and_stays(open_app: Open) -> None:
     stream(page, "Rivers rose for three days before anyone in the village moved.")
     first = step(page)
     until(page, f"{STEP} > value", first)
-    assert "tok/s" in page.locator(".tile").nth(2).inner_text()
+    assert "tok/s" in page.locator(".tile").nth(3).inner_text()
     note(page, "Done:")
     # The same view all along: nothing was taken down and built anew.
     assert page.evaluate(f"() => {VIEW}.querySelector('.dcp').mark") == 1
@@ -152,7 +216,7 @@ def test_nothing_moves_while_a_run_streams_in(open_app: Open) -> None:
     page = open_app(height=1600)
     stream(page)
     tops = set()
-    while page.locator(".st-key-line").get_by_text(re.compile("^Writing:")).count():
+    while page.locator(".dcp .line").get_by_text(re.compile("^Writing:")).count():
         tops.add(round(page.locator(".dcp .stage").bounding_box()["y"]))
         page.wait_for_timeout(40)
     note(page, "Done:")
@@ -168,10 +232,8 @@ def test_sliding_back_during_a_run_is_respected(open_app: Open) -> None:
     page.locator(".scrub").focus()
     page.keyboard.press("Home")
     until(page, f"{STEP} === value", 0)
-    line = page.locator(".st-key-line").inner_text()
-    page.wait_for_function(
-        "(line) => document.querySelector('.st-key-line').innerText !== line", arg=line
-    )
+    line = page.locator(".dcp .line").inner_text()
+    page.wait_for_function(f"(line) => {VIEW}.querySelector('.line').innerText !== line", arg=line)
     assert step(page) == 0
     page.get_by_role("button", name="newest").click()
     until(page, f"{STEP} > value", 0)
@@ -298,6 +360,9 @@ def test_narrow_windows_do_not_scroll_sideways(open_app: Open, dark: bool) -> No
     assert main.evaluate("(e) => e.scrollWidth - e.clientWidth") <= 0
     theme = page.locator(".dcp").get_attribute("data-theme")
     assert theme == ("dark" if dark else "light")
+    open_form(page)
+    assert main.evaluate("(e) => e.scrollWidth - e.clientWidth") <= 0
+    assert serious(page) == []
 
 
 def test_nothing_of_streamlits_own_clutter_is_there(open_app: Open) -> None:

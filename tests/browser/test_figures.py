@@ -18,9 +18,13 @@ def test_a_kind_is_opened_with_its_caption_and_what_it_shows(
     page.set_default_timeout(PATIENCE)
     page.goto(f"{app_address}/figures?tour=off")
     page.locator(".st-key-figures_thumb_depth img").wait_for()
-    page.locator(".st-key-figures_open_depth button").click()
+    # The whole card opens its figure, the picture too.
+    box = page.locator(".st-key-figures_thumb_depth img").bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     opened = page.locator(".st-key-figures_opened")
     opened.get_by_text("depth · share of tokens kept").wait_for()
-    assert "Choice of text: " in opened.locator("[data-testid=stCode]").first.inner_text()
+    short, full = (opened.locator("[data-testid=stCode]").nth(i).inner_text() for i in (0, 1))
+    assert "Choice of text: " in full
+    assert full.startswith(short)
     assert "previous tokens" in opened.locator("img").first.get_attribute("alt")
     assert page.locator("[data-testid=stException]").count() == 0

@@ -13,6 +13,7 @@ import pytest
 
 from dcp.trace import Trace
 from tests.browser.conftest import ROOT, serve
+from tests.browser.test_app import ask_for, open_form
 
 Page = Any
 Open = Callable[..., Page]
@@ -84,11 +85,12 @@ def test_typed_text_never_reaches_the_address(window: Open, app_address: str) ->
     page = window()
     page.goto(app_address)
     page.locator(".dcp canvas").first.wait_for()
+    open_form(page)
     box = page.get_by_role("textbox", name="Your text")
     box.fill("Sesame is a private word.")
     box.press("Control+Enter")
     page.get_by_role("button", name="Generate", exact=True).click()
-    page.locator(".st-key-line").get_by_text(re.compile("^Done:")).wait_for()
+    page.locator(".dcp .line").get_by_text(re.compile("^Done:")).wait_for()
     page.locator(".dcp .text [data-t]").nth(2).click()
     page.wait_for_url(re.compile("token="))
     for name in ("Cost", "Method"):
@@ -101,18 +103,15 @@ def test_a_run_goes_on_while_another_page_is_open(window: Open, app_address: str
     page = window()
     page.goto(app_address)
     page.locator(".dcp canvas").first.wait_for()
-    box = page.get_by_role("spinbutton", name="New tokens")
-    box.fill("200")
-    box.press("Enter")
-    page.get_by_text("beside 200 new ones").wait_for()
+    ask_for(page, 200)
     page.get_by_role("button", name="Generate", exact=True).click()
-    page.locator(".st-key-line").get_by_text(re.compile("^Writing:")).wait_for()
+    page.locator(".dcp .line").get_by_text(re.compile("^Writing:")).wait_for()
     page.get_by_role("link", name="Cost").first.click()
     page.get_by_text("A run is on.").wait_for()
     page.get_by_text("A run is on.").wait_for(state="detached")
     page.get_by_role("link", name="Explore").first.click()
-    page.locator(".st-key-line").get_by_text(re.compile("^Done:.*200 written")).wait_for()
-    assert page.get_by_role("spinbutton", name="New tokens").input_value() == "200"
+    page.locator(".dcp .line").get_by_text(re.compile("^Done:.*200 written")).wait_for()
+    page.get_by_text("writes 200 tokens").wait_for(state="attached")
 
 
 def test_the_sidebar_tells_what_made_the_run(window: Open, app_address: str) -> None:

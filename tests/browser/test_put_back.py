@@ -35,3 +35,12 @@ def test_a_word_is_chosen_with_the_keyboard(page: Page) -> None:
     run.press("Enter")
     run.locator(f".chosen[data-j='{cursor}']").wait_for()
     page.wait_for_url(re.compile(f"token={cursor}"))
+
+
+def test_it_opens_with_an_answer(page: Page) -> None:
+    """The example's two continuations are there before anything is pressed."""
+    two = page.locator(".st-key-put-written .two section")
+    two.nth(1).wait_for()
+    assert two.count() == 2
+    assert page.locator(".st-key-put-written mark").count() > 0
+    assert page.locator(".st-key-put-change .run").count() == 1

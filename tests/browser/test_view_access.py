@@ -68,7 +68,7 @@ def test_arrow_keys_choose_in_a_group_and_the_choice_is_its_stop(show: Show) -> 
     assert chosen.evaluate("(e) => e === document.activeElement && e.tabIndex === 0")
     page.keyboard.press("ArrowRight")
     assert page.evaluate("dcpView.state.text") == "share"
-    page.get_by_role("button", name="naming", exact=True).focus()
+    page.get_by_role("button", name="nouns, adjectives", exact=True).focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     assert page.evaluate("dcpView.state.groups") == 2

@@ -279,6 +279,41 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(run: Run, tiny_checkpoint: C
     assert "No space left" in done.stderr
 
 
+@pytest.mark.parametrize("place", ["name", "parent/x", "taken", "pipe"])
+def test_a_place_that_cannot_be_written_is_one_line_before_the_work(
+    run: Run, tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "parent").write_text("a file")
+    out = {"name": tmp_path / ("a" * 300), "pipe": Path("/dev/fd/1")}.get(place, tmp_path / place)
+    (tmp_path / "taken").write_text("a file")
+    (tmp_path / "t.txt").write_text("some words")
+    if place != "taken":
+        if place == "pipe":
+            command = [sys.executable, "-m", "dcp", "trace", "--text", "a", "--out", str(out)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+            return
+        refused(run("trace", "--text", TEXT, "--out", out))
+    refused(run("study", "--file", tmp_path / "t.txt", "--out", out))
+    refused(run("space", "static", "--out", out))
+
+
+@pytest.mark.parametrize(("closed", "status"), [(1, 2), (2, 0)])
+def test_a_closed_stream_is_refused_or_does_without(closed: int, status: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "dcp", "models", "--json"],
+        capture_output=True,
+        preexec_fn=lambda: os.close(closed),
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == status
+    if closed == 1:
+        assert "standard output is closed" in done.stderr
+    else:
+        assert json.loads(done.stdout)
+
+
 def test_ctrl_c_ends_with_130_and_leaves_nothing(
     tiny_checkpoint: Checkpoint, tmp_path: Path
 ) -> None:

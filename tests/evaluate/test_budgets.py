@@ -14,12 +14,14 @@ import torch
 from dcp.cli.main import main
 from dcp.errors import RequestError
 from dcp.evaluate.budgets import SHIFTED, Piece, measure, wanted_of
+from dcp.evaluate.kept import Bench
 from dcp.evaluate.side_by_side import compare
 from dcp.evaluate.windows import Windows
 from dcp.model.ruled import RuledAttend
 from dcp.model.weights import LoadedModel, load
 from dcp.policies.registry import policy_of
 from dcp.policies.rule import Setup, uniform_budget
+from dcp.progress import silent
 
 CONTEXT, BUDGET = 63, 24
 
@@ -37,8 +39,9 @@ def windows() -> Windows:
 
 @pytest.fixture(scope="module")
 def pieces(model: LoadedModel, windows: Windows) -> dict[str, Piece]:
+    bench = Bench(model, None, None, silent, print)
     names = ("gates", SHIFTED, "window", "tova", "citrus", "strided")
-    return {name: measure(model, windows, name, BUDGET) for name in names}
+    return {name: bench.whole(windows, BUDGET, name, 0) for name in names}
 
 
 def test_what_is_held_is_matched_or_said_not_to_be(
@@ -89,14 +92,25 @@ def test_figures_are_those_of_a_plain_loop(
     assert found.bits_per_byte == pytest.approx(math.log2(found.ppl))
 
 
-def test_a_piece_keeps_and_its_pairs_are_the_same(
-    pieces: dict[str, Piece], windows: Windows
+def test_a_piece_keeps_and_joins_and_its_pairs_are_the_same(
+    model: LoadedModel, pieces: dict[str, Piece], windows: Windows
 ) -> None:
     again = [Piece.from_json(json.loads(json.dumps(p.to_json()))) for p in pieces.values()]
     assert compare(again, {CONTEXT: windows}) == compare([*pieces.values()], {CONTEXT: windows})
     for wrong in ({}, {**pieces["tova"].to_json(), "nats": "many"}, {"policy": "tova"}):
         with pytest.raises(RequestError, match="no measurement"):
             Piece.from_json(wrong)
+    halves = [
+        Windows(windows.ids[part], windows.token_bytes[part], windows.documents[part])
+        for part in (slice(0, 5), slice(5, 12))
+    ]
+    one, two = (measure(model, half, "tova", BUDGET) for half in halves)
+    (joint,), (whole,) = (
+        compare([piece], {CONTEXT: windows}) for piece in (one.joined(two), pieces["tova"])
+    )
+    assert joint.kl == pytest.approx(whole.kl, abs=1e-6)
+    assert joint.held == pytest.approx(whole.held)
+    assert joint.agreement == whole.agreement
     fewer = Windows(windows.ids[:5], windows.token_bytes[:5], windows.documents[:5])
     with pytest.raises(RequestError, match="other windows"):
         compare(again, {CONTEXT: fewer})
@@ -111,6 +125,7 @@ def test_a_piece_keeps_and_its_pairs_are_the_same(
         ("none", 20, "keeps everything"),
         ("citrus-shared", 20, "asks nothing"),
         ("best", 20, "unknown policy"),
+        (SHIFTED, 20, "needs the shift"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(
@@ -138,12 +153,13 @@ def test_the_command_goes_on_where_it_was(
     ]  # fmt: skip
     kept = tmp_path / "kept"
     times = {path.name: path.stat().st_mtime_ns for path in kept.iterdir()}
-    (kept / "64-16-tova.json").write_text("{")
+    (kept / "64-16-tova-0.json").write_text("{")
+    (kept / "128-16-tova-0.json").write_text("{}")
     assert main([*words, "--policies", "gates", "tova", "window"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert [row for row in again if row["policy"] != "window"] == first
     unchanged = {p.name for p in kept.iterdir() if times.get(p.name) == p.stat().st_mtime_ns}
-    assert unchanged == set(times) - {"64-16-tova.json"}
+    assert unchanged == set(times) - {"64-16-tova-0.json", "128-16-tova-0.json"}
     other = [*words[:2], str(tiny_checkpoint("gpt2")), *words[3:]]
     for wrong, message in (
         ([*other, "--policies", "tova"], "another model or text"),
@@ -172,6 +188,13 @@ def test_a_model_without_gates_is_measured_without_them(
     words += ["--context", "64", "--budget", "40", "--json"]
     assert main(words) == 0
     found = [row["policy"] for row in json.loads(capsys.readouterr().out)]
+    # What cannot keep a budget is left out unless it was asked for.
+    assert main([*words, "--budget", "20"]) == 0
+    said = capsys.readouterr()
+    assert "left out: snapkv" in said.err
+    assert "snapkv" not in said.out
+    assert main([*words, "--budget", "20", "--policies", "snapkv"]) == 2
+    assert "at least 33" in capsys.readouterr().err
     assert "gates" not in found
     assert {"window", "h2o", "tova", "snapkv", "citrus", "keynorm", "random"} <= set(found)
     assert main([*words, "--policies", "gates"]) == 2

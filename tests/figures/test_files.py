@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from dcp.cite import BIBTEX
@@ -168,6 +170,33 @@ def test_tex_is_escaped_in_pgf_and_images_lie_beside_it() -> None:
     assert len(images) == 6
     assert set(re.findall(r"\]\{(mask-img\d+\.png)\}", files["mask.pgf"].decode())) == images
     assert f"{5.5:f}in" in files["mask.pgf"].decode()
+
+
+@given(text=st.text(max_size=20) | st.text("-`',?!\"#%&{}\\\\~^|é漢ж\ufffd", max_size=20))
+def test_any_text_is_something_that_plain_latex_sets(text: str) -> None:
+    shown = escape(text)
+    # A mark of two signs, or one that only a font encoding beyond OT1 has.
+    assert not re.search(r"--|``|''|,,|[?!]`|textquotedbl", shown)
+    plain = re.sub(r"\\dcpother\{.\}", "", shown, flags=re.DOTALL)
+    assert all(c.isascii() or c in "ÆØßæøŒœŁłı–—‘’“”" or c <= "\u017f" for c in plain)
+    assert all(c.isprintable() for c in plain if c.isascii())
+    # Every sign that TeX acts on belongs to a command of ours.
+    bare = re.sub(
+        r"\\([#$%&_{}]|[a-z]+\d*(\{[^{}]*\})*)", "", re.sub(r"\\ensuremath\{[^}]*\}", "", plain)
+    )
+    assert set(bare) & set("#$%&_\\^~") == set()
+
+
+@pytest.mark.parametrize("name", ["a%b--#.pgf", "カナ.pgf"])
+def test_names_of_images_are_plain_whatever_the_figure_is_called(name: str) -> None:
+    files = render_pgf(draw("mask", [(design_trace(), ())], PAGE).figure, PAGE, name)
+    images = set(files) - {name}
+    assert images
+    code = files[name].decode()
+    for image in images:
+        assert re.fullmatch(r"[A-Za-z0-9-]+-img\d+\.png", image)
+        assert "--" not in image
+        assert f"{{{image}}}" in code
 
 
 def test_the_command_line_takes_results_palettes_and_no_trace(

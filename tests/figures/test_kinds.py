@@ -63,7 +63,7 @@ def test_the_diagram_picks_a_span_with_drops_and_keeps_one_it_is_given() -> None
     steps = picked.data["step"].unique()
     assert len(steps) == 12
     assert (picked.data["how"] == "reused").any()
-    assert "half of its tokens" in picked.caption
+    assert "drops near half" in picked.caption
     given = draw_kind("diagram", [(trace, ())], PAGE, Options(span=(30, 36), layer=3))
     assert sorted(given.data["step"].unique()) == list(range(30, 37))
     assert "layer 3, tokens 30 to 36" in given.caption
@@ -158,7 +158,7 @@ def test_tasks_show_accuracy_interval_and_chance() -> None:
     assert "3 tasks, 1,000 examples at most each" in drawing.caption
     levels = [axes.lines[0].get_ydata()[0] for axes in drawing.figure.axes]
     assert levels == [0.0, 0.25, 0.5]
-    assert not drawing.figure.legends
+    assert [t.get_text() for t in drawing.figure.legends[0].get_texts()] == ["chance", "pruned"]
 
 
 def test_tasks_of_unequal_size_name_it() -> None:
@@ -176,6 +176,7 @@ def test_the_twin_stands_apart_from_the_pruned_model() -> None:
     _, pruned, alone = drawing.figure.axes[0].lines[:3]
     assert (len(pruned.get_xdata()), list(alone.get_xdata())) == (3, [0.0])
     assert [text.get_text() for text in drawing.figure.legends[0].get_texts()] == [
+        "chance",
         "pruned",
         "dense twin",
     ]
@@ -293,9 +294,14 @@ def test_policies_are_drawn_at_what_they_held_and_the_caption_names_who_held_les
     assert lines["H2O"].get_ydata() == pytest.approx([1 + 40 / n for n in (64, 128, 256, 512)])
     assert "Strided at 64" in drawing.caption
     assert "H2O at" not in drawing.caption
-    two = Results("two.json", ({**BUDGETS.rows[0], "model": "other"}, BUDGETS.rows[1]))
-    with pytest.raises(RequestError, match="one model"):
-        draw("policies", [], PAGE, results=[two])
+    other = Results("two.json", tuple({**row, "model": "other"} for row in BUDGETS.rows))
+    both = draw("policies", [], PAGE, results=[BUDGETS, other]).figure.axes
+    # Of several models the longest context of each.
+    assert [axes.get_ylabel() for axes in both if axes.get_ylabel()] == [
+        "other, 1,024",
+        "tiny, 1,024",
+    ]
+    assert len(both) == 6
     nameless = Results("x.json", ({**BUDGETS.rows[0], "policy": 3},))
     with pytest.raises(RequestError, match="name of a policy"):
         draw("policies", [], PAGE, results=[nameless])
@@ -309,3 +315,60 @@ def test_a_policy_that_no_figure_names_is_drawn_by_its_title() -> None:
     labels = drawing.figure.axes[0].get_legend_handles_labels()[1]
     assert {"oldest first", "CItruS, shared cache"} <= set(labels)
     assert "of tomorrow" not in set(drawing.data["series"])
+
+
+def test_the_first_figure_is_thirty_tokens_by_name() -> None:
+    trace = design_trace()
+    drawing = draw("figure-1", [(trace, ())], PAGE)
+    assert drawing.kind == "figure-1"
+    assert drawing.data["token"].nunique() == 30
+    labels = [label.get_text() for label in drawing.figure.axes[0].get_xticklabels()]
+    first = int(drawing.data["token"].min())
+    assert labels[0] == trace.pieces()[first].strip()
+    # It ends at the step that is asked for.
+    asked = draw("figure-1", [(trace, ())], PAGE, Options(step=40))
+    assert (asked.data["token"].min(), asked.data["token"].max()) == (11, 40)
+    assert draw("figure-1", [(random_trace(1, tokens=9), ())], PAGE).data["token"].nunique() == 9
+
+
+def test_the_diagram_begins_with_a_sentence_where_it_can() -> None:
+    pieces = [" x", "yz", " q", ".", *(f" w{i}" for i in range(14))]
+    rng = np.random.default_rng(0)
+    death = np.full((1, len(pieces)), -1)
+    death[0, : len(pieces) - 3] = np.arange(len(pieces) - 3) + rng.integers(1, 3, len(pieces) - 3)
+    trace = make_trace(pieces, death)
+    data = draw_kind("diagram", [(trace, ())], PAGE).data
+    assert data["step"].min() in (0, 4)
+
+
+def test_marks_of_one_layer_stand_over_its_number() -> None:
+    axes = draw("depth", [(design_trace(), ())], PAGE).figure.axes[0]
+    for line in axes.lines:
+        assert np.array_equal(line.get_xdata(), np.arange(design_trace().layers))
+
+
+def test_a_median_that_was_not_reached_is_marked() -> None:
+    # Layer 0 drops everything soon, layer 1 nothing.
+    death = np.stack([np.arange(60) + 2, np.full(60, -1)])
+    death[0, 58:] = -1
+    drawing = draw("ages", [(make_trace([" a"] * 60, death), ())], PAGE, Options(source="both"))
+    late = [line for line in drawing.figure.axes[0].lines if line.get_marker() == ">"]
+    assert [list(line.get_ydata()) for line in late] == [[1]]
+    assert "arrow: half were not dropped" in drawing.caption
+
+
+def test_a_short_caption_is_the_first_sentence_of_the_full_one() -> None:
+    drawing = draw("depth", [(design_trace(), ())], PAGE)
+    assert drawing.caption.startswith(drawing.short)
+    assert drawing.short.endswith(".")
+    assert "Model" not in drawing.short
+
+
+def test_the_running_speed_does_not_begin_with_one_slow_step() -> None:
+    trace = design_trace()
+    seconds = trace.step_seconds.copy()
+    timed = np.flatnonzero(np.isfinite(seconds[: trace.n_queries]))
+    seconds[timed], seconds[timed[0]] = 0.01, 0.5
+    axes = draw("throughput", [(replace(trace, step_seconds=seconds), ())], PAGE).figure.axes[0]
+    running = next(line for line in axes.lines if line.get_label().startswith("median"))
+    assert running.get_ydata() == pytest.approx(100)

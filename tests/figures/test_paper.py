@@ -260,14 +260,15 @@ def test_trace_kinds_carry_what_the_trace_says(drawings: dict[str, Drawing], tra
 
 
 def test_a_lifeline_ends_where_the_token_does() -> None:
+    """Tokens side by side, steps downwards: as the view draws them."""
     trace = make_trace(["a", "b", "c", "d"], np.array([[2, -1, 3, -1], [1, 3, -1, -1]]))
     drawing = draw_one("lifelines", trace, Options(layer=0))
     segments = drawing.figure.axes[0].collections[0].get_segments()  # type: ignore[attr-defined]
     assert [segment.tolist() for segment in segments] == [
-        *([[0, 0], [2, 0]], [[1, 1], [4, 1]], [[2, 2], [3, 2]], [[3, 3], [4, 3]])
+        *([[0, 0], [0, 2]], [[1, 1], [1, 4]], [[2, 2], [2, 3]], [[3, 3], [3, 4]])
     ]
     marks = drawing.figure.axes[0].lines[0]
-    assert (list(marks.get_xdata()), list(marks.get_ydata())) == ([2, 3], [0, 2])
+    assert (list(marks.get_xdata()), list(marks.get_ydata())) == ([0, 2], [2, 3])
 
 
 def test_a_mask_is_who_sees_whom() -> None:
@@ -406,7 +407,8 @@ REFUSED = {
 @pytest.mark.parametrize("name", HARD)
 def test_hard_traces_are_drawn_or_refused_in_one_line(name: str, kind: str) -> None:
     def attempt() -> None:
-        draw(kind, [(HARD[name], ())], Page(3.03)).figure.draw_without_rendering()
+        make = draw_kind if kind == "policy-maps" else draw
+        make(kind, [(HARD[name], ())], Page(3.03)).figure.draw_without_rendering()
 
     if (name, kind) in REFUSED:
         with pytest.raises(RequestError, match=r"^[^\n]+$"):

@@ -150,5 +150,9 @@ def draw_kind(
     given = samples if reads in ("trace", "either") else []
     if kind == "cost":
         given = [(with_costs(trace), words) for trace, words in given]
+    if kind == "policy-maps":
+        first = given[0][0]
+        other = replace(first, meta=replace(first.meta, policy="h2o", budget=9))
+        given = [*given, (other, ())]
     results = [RESULTS[kind]] if reads == "results" else []
     return draw(kind, given, page, options, results=results, **facts)

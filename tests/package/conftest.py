@@ -80,7 +80,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     Path(own, "borrowed.pth").write_text("".join(f"{path}\n" for path in borrowed))
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
     done = subprocess.run(
-        [*pip, "--no-index", "--no-deps", "--ignore-installed", str(wheel)],
+        [*pip, "--no-index", "--no-deps", "--no-compile", "--ignore-installed", str(wheel)],
         capture_output=True,
         text=True,
         timeout=120,

@@ -112,7 +112,8 @@ def early_first(seed: int, *, late: bool = False) -> Trace:
     settled = np.full(200, -1, np.int32)
     settled[:queries] = rng.integers(0, 2, queries)
     young = (settled == 0) ^ late
-    age = np.where(young, rng.integers(1, 9, (2, 200)), rng.integers(20, 60, (2, 200)))
+    # Within 16 steps two thirds of the young die and none of the old.
+    age = np.where(young, rng.integers(1, 25, (2, 200)), rng.integers(20, 60, (2, 200)))
     death = np.arange(200) + age
     death = np.where(death < queries, death, ALIVE).astype(np.int32)
     margin = np.where(death == ALIVE, 1, -1).astype(np.float32)
@@ -128,10 +129,13 @@ def test_the_statistic_finds_an_effect_and_its_direction_and_none_where_there_is
     assert sooner.interval == "texts"
     assert sooner.rates["group"].tolist() == ["layer 0", "layer 1"]
     for found in (sooner.raw, sooner.at_position):
-        assert found.value == pytest.approx(1, abs=0.01)
-        assert 0.9 < found.low <= found.value <= found.high
+        assert found.value == pytest.approx(2 / 3, abs=0.04)
+        assert 0.6 < found.low < found.value < found.high < 0.75
     later = settling([early_first(i, late=True) for i in range(12)], horizon=16)
-    assert later.raw.value == pytest.approx(-1, abs=0.01)
+    assert later.raw.value == pytest.approx(-2 / 3, abs=0.04)
+    few = settling([early_first(i) for i in range(9)], horizon=16)
+    assert np.isnan([few.raw.low, few.raw.high]).all()
+    assert few.raw.value == pytest.approx(2 / 3, abs=0.04)
     rng = np.random.default_rng(0)
     shuffled = []
     for trace in [early_first(i) for i in range(12)]:

@@ -48,6 +48,17 @@ def tagger() -> Tagger:
     return load_tagger()
 
 
+def test_a_long_stretch_without_white_space_is_cut_and_keeps_its_words() -> None:
+    # spaCy alone takes time that grows with the square of it: 74 s for 20,000.
+    tagger = load_tagger()
+    found = tagger.tag(f"The (old) man {'[' * 1000} slept. {'x' * 1200} isn't.")
+    brackets = [(start, end) for start, end, pos in found if pos == "PUNCT"][2:1002]
+    assert brackets == [(14 + i, 15 + i) for i in range(1000)]
+    assert found[:3] == tagger.tag("The (old) man [ slept.")[:3]
+    ends = [end - start for start, end, _ in found[-6:]]
+    assert ends == [500, 500, 200, 2, 3, 1]
+
+
 def test_the_stated_accuracy_meets_the_aim_and_the_folder_the_limit(tagger: Tagger) -> None:
     assert tagger.accuracy is not None
     assert tagger.accuracy >= 0.94

@@ -16,7 +16,7 @@ from dcp.errors import RequestError
 from dcp.speech.tagger import UPOS
 from dcp.stats import Sample, hazard_table
 from dcp.stats.estimate import BLOCK
-from dcp.stats.hazard import MIN_CLUSTERS
+from dcp.stats.intervals import MIN_CLUSTERS
 from dcp.stats.person_period import AGES, STEPS, count
 from tests.stats.test_stats import random_sample, sample_of
 

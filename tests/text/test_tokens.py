@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -154,6 +156,59 @@ def test_a_normalised_text_keeps_the_users_characters() -> None:
     backend.normalizer = normalizers.NFC()
     encoding = Tokenizer(backend).encode("cafe\u0301 the")
     assert tiles(encoding) == encoding.text == "cafe\u0301 the"
+
+
+def normalising(form: normalizers.Normalizer) -> Tokenizer:
+    backend = byte_level()
+    backend.normalizer = form
+    return Tokenizer(backend)
+
+
+NORMAL = {"NFC": normalising(normalizers.NFC()), "NFKC": normalising(normalizers.NFKC())}
+MARKED = st.lists(
+    st.one_of(
+        st.sampled_from(
+            ["e\u0301", "cafe\u0301", "q\u0323\u0301", "e\u0301\u0323", "\ufb01n", "½"]
+        ),
+        st.sampled_from(["\u1112\u1161\u11ab", "\u0301", " the", " ", "ñ", "🙂", "a\u030a b"]),
+        st.text(max_size=3),
+    ),
+    max_size=12,
+).map("".join)
+
+
+@pytest.mark.parametrize("form", NORMAL)
+@given(text=MARKED)
+def test_a_token_of_a_normal_form_has_the_characters_that_it_is_made_of(
+    form: Literal["NFC", "NFKC"], text: str
+) -> None:
+    tokenizer = NORMAL[form]
+    found = tokenizer.encode(text)
+    assert tiles(found) == text
+    normal = tokenizer.encode(unicodedata.normalize(form, text))
+    assert found.ids.tolist() == normal.ids.tolist()
+    for (a, b), (c, d) in zip(found.offsets, normal.offsets, strict=True):
+        # More, where a character became several and has several tokens.
+        assert normal.text[c:d] in unicodedata.normalize(form, text[a:b])
+
+
+def test_accents_stay_with_their_letters() -> None:
+    found = NORMAL["NFC"].encode("e\u0301e\u0301 na\u0308ive \u1112\u1161\u11ab.")
+    pieces = {found.text[a:b] for a, b in found.offsets}
+    assert {"e\u0301", "a\u0308", "\u1112\u1161\u11ab", "."} <= pieces
+
+
+def test_what_a_tokenizer_appends_has_no_characters() -> None:
+    backend = byte_level()
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"<s> $A {EOT}", special_tokens=[("<s>", 1), (EOT, 0)]
+    )
+    tokenizer = Tokenizer(backend)
+    for text in ("the 🙂", "the", "cafe\u0301"):
+        found = tokenizer.encode(text)
+        assert (found.specials, found.ids[0], found.ids[-1]) == (1, 1, 0)
+        assert found.offsets[-1].tolist() == [len(text)] * 2
+        assert found.offsets[1:-1].tolist() == BYTE_LEVEL.encode(text).offsets.tolist()
 
 
 @pytest.mark.parametrize("text", ["\ud800", "the \udfff river"])

@@ -9,10 +9,12 @@ export function showFindings(view) {
     ...found.map(({ parts, step, layer }) => {
       const b = node("button", "finding");
       b.type = "button";
-      // The step comes second: where there is no room the end of the sentence goes.
-      const [[claim], ...rest] = parts;
-      b.append(node("b", "", claim), " ", node("span", "to", `step ${step}`), " ", ...rest);
-      b.title = `${claim}${rest.join("")}`;
+      const sentence = node("span", "sentence");
+      for (const part of parts)
+        sentence.append(Array.isArray(part) ? node("b", "", part[0]) : part);
+      b.append(sentence, node("span", "to", `step ${step}`));
+      // Where there is no room for all of it.
+      b.title = sentence.textContent;
       b.onclick = () => {
         view.stop();
         if (layer !== undefined) view.setLayer(layer);

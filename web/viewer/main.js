@@ -3,7 +3,8 @@
 // mount(element, payload, options) -> view, for static pages, notebooks and pages with a model of
 // their own. `payload` is the JSON object of dcp/viewer/payload.py. options: `title` (a heading over
 // the view), `theme` ("light", "dark"; else that of the system), `report` (a function that is told
-// { layer, step, token } a moment after the reader has moved). The view's methods for a page:
+// { layer, step, token } a moment after the reader has moved), `ask` (a function that is told what the
+// model is wanted for: "dial" { shift }, "word" token), `filmSeconds`. The view's methods for a page:
 //
 //   view.update(payload)   the same run grown (same `id`), or another one; step, layer and zoom of a
 //                          run are kept. While `running` is true the view follows the newest step.

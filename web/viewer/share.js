@@ -96,6 +96,7 @@ function saveFilm(view) {
     stream = canvas.captureStream(30),
     recorder = new MediaRecorder(stream, { mimeType: kind, videoBitsPerSecond: 3_500_000 }),
     parts = [],
+    length = view.options.filmSeconds ?? SECONDS,
     mine = (view.recording = {}),
     { run } = view;
   recorder.ondataavailable = ({ data }) => parts.push(data);
@@ -114,14 +115,14 @@ function saveFilm(view) {
   const began = performance.now(),
     tick = () => {
       const seconds = (performance.now() - began) / 1000,
-        part = Math.min(1, seconds / SECONDS);
-      if (view.recording !== mine || view.run !== run || seconds > SECONDS + LAST) {
+        part = Math.min(1, seconds / length);
+      if (view.recording !== mine || view.run !== run || seconds > length + LAST) {
         if (view.run !== run) view.recording = null;
         recorder.stop();
         return;
       }
       still(view, ctx, Math.round(part * (run.Q - 1)));
-      write(said, `Filming: ${Math.round((100 * seconds) / (SECONDS + LAST))} %`);
+      write(said, `Filming: ${Math.round((100 * seconds) / (length + LAST))} %`);
       setTimeout(tick, 50);
     };
   tick();

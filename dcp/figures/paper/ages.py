@@ -60,6 +60,13 @@ def ages(subject: Subject, options: Options, page: Page) -> Drawing:
             data["age_50"][known], data["layer"][known], ls="", marker="D", ms=thick * 0.95 + 1,
             mfc="white", mec=page.palette.ink, mew=0.7,
         )  # fmt: skip
+        late = data["age_50"].isna()
+        if late.any():
+            # Half of these tokens outlived what was seen: a hollow arrow at the edge says so.
+            axes.plot(
+                np.full(int(late.sum()), edge * 1.16), data["layer"][late], ls="", marker=">",
+                ms=thick * 0.95 + 1, mfc="white", mec=page.palette.ink, mew=0.7, clip_on=False,
+            )  # fmt: skip
         axes.set_xscale("log")
         axes.set_xlim(0.9, edge * 1.25)
         axes.set_ylim(layers - 0.5, -0.5)
@@ -94,7 +101,8 @@ def ages(subject: Subject, options: Options, page: Page) -> Drawing:
     words = caption(
         subject,
         "Age at which tokens are dropped, by layer: 10 to 90 % (thin), 25 to 75 % (thick) and half "
-        f"of the tokens (diamond) {of_source(options)}.",
+        f"of the tokens (diamond) {of_source(options)}"
+        + ("; arrow: half were not dropped by the largest age used." if late.any() else "."),
         "Kaplan-Meier: tokens still in reach at the end are censored, not counted as dropped; a "
         f"bar that reaches the right edge is not known to end. Ages with under {MIN_AT_RISK} "
         "tokens at risk are not used. At the right: share still in reach at the largest age used.",

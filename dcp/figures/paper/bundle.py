@@ -43,13 +43,19 @@ def bundle(
                 files[f"figures/{name}.zip"] = data
             else:
                 files[f"figures/{name}"] = data
-        captions += [f"{drawing.caption}\n", f"Alt text: {alt(drawing)}\n"]
+        captions += [
+            f"Short: {drawing.short}\n",
+            f"{drawing.caption}\n",
+            f"Alt text: {alt(drawing)}\n",
+        ]
         commands.append(command(figures.order(kind), f"{kind}.{forms[0]}"))
     files["captions.md"] = "\n".join(captions).encode()
     files["commands.sh"] = ("\n".join(commands) + "\n").encode()
     files["refs.bib"] = BIBTEX.encode()
     if figures.trace is not None:
         files[figures.name] = figures.trace.to_bytes()
+        for name, trace in figures.beside.items():
+            files[f"{name}.safetensors"] = trace.to_bytes()
         files["prompt.txt"] = _prompt(figures.trace).encode()
     for results in figures.results:
         files[results.name] = json.dumps(list(results.rows), indent=1).encode()

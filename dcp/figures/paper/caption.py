@@ -7,6 +7,7 @@ import pandas as pd
 from dcp.figures.paper.request import Options, Subject
 from dcp.figures.paper.results import Results
 from dcp.speech.tagger import BUNDLED
+from dcp.stats.intervals import MIN_CLUSTERS
 
 __all__ = ["caption", "counted", "intervals", "of_source", "tagged"]
 
@@ -20,6 +21,10 @@ def _origin(subject: Subject) -> tuple[str, ...]:
     if not subject.samples:
         return tuple(_source_of(results) for results in subject.results)
     meta, traces = subject.trace.meta, subject.traces
+    # Runs of one text under several policies are one text.
+    if len({trace.meta.policy or "gates" for trace in traces}) > 1:
+        traces = traces[:1]
+    texts = len(traces)
     context = max(trace.tokens for trace in traces)
     limit = f" (the model's limit is {meta.context})" if meta.context else ""
     prompt = sum(trace.prompt_tokens for trace in traces)
@@ -27,7 +32,7 @@ def _origin(subject: Subject) -> tuple[str, ...]:
     return (
         f"Model {meta.model}, weights sha256 {meta.weights_sha256[:12]}, gate shift "
         f"{meta.gate_shift:g}, {meta.dtype}.",
-        f"{counted(len(traces), 'text')}: {prompt:,} prompt and {generated:,} generated tokens, "
+        f"{counted(texts, 'text')}: {prompt:,} prompt and {generated:,} generated tokens, "
         f"context up to {context:,} tokens{limit}.",
         f"Choice of text: {subject.chosen.rstrip('.')}."
         if subject.chosen
@@ -68,11 +73,14 @@ def intervals(table: pd.DataFrame, options: Options) -> str:
     """How the intervals of ``table`` were made, from its column ``interval``."""
     kinds = set(table["interval"]) - {""}
     if not kinds:
-        return "No intervals: there are fewer than two texts or blocks of 64 steps to resample."
+        return (
+            f"No intervals: there are fewer than {MIN_CLUSTERS} texts, or blocks of 64 steps of "
+            "one text, to resample."
+        )
     over = "texts" if kinds == {"texts"} else "blocks of 64 steps, within this text only"
     return (
-        f"95 % intervals: cluster bootstrap over {over}, layers resampled together "
-        f"({options.n_boot:,} resamples, seed {options.seed})."
+        f"95 % intervals, each by itself: cluster bootstrap over {over}, layers resampled "
+        f"together, widened for few clusters ({options.n_boot:,} resamples, seed {options.seed})."
     )
 
 

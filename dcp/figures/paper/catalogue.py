@@ -42,6 +42,13 @@ _RATES = ("horizon", "source", "seed", "n_boot")
 KINDS = {
     "overview": Kind("layers by tokens at a step, above the memory", "states", options=("step",)),
     "heatmap": Kind("layers by tokens at a step", "states", options=("step", "span")),
+    "figure-1": Kind("thirty tokens by name, layer by layer", "states", options=("step",)),
+    "policy-maps": Kind(
+        "one text under several policies, layers by tokens",
+        "policy_maps",
+        many=True,
+        options=("step",),
+    ),
     "lifelines": Kind("how long each token stays, in one layer", "lifelines", options=("layer",)),
     "mask": Kind("who can attend to whom, layer by layer", "lifelines", options=("layer",)),
     "masks": Kind(
@@ -134,6 +141,8 @@ def draw(
         if changed and field.name not in entry.options:
             readers = ", ".join(name for name, each in KINDS.items() if field.name in each.options)
             raise RequestError(f"{kind} has no {field.name} to set; it is for {readers}")
+    if kind != "policy-maps" and len({t.meta.policy or "gates" for t, _ in samples}) > 1:
+        raise RequestError(f"{kind} shows one policy; policy-maps shows several of one text")
     if len(samples) > 1 and not entry.many:
         pooled = ", ".join(name for name, each in KINDS.items() if each.many)
         raise RequestError(f"{kind} shows one trace; {pooled} pool several")

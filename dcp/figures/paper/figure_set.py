@@ -41,12 +41,14 @@ class FigureSet:
     name    what the trace's file is called in commands
     words   of the trace; empty: tagged when a kind needs them
     chosen  how the text came to be shown, for the captions
+    beside  the same tokens under other policies, by name, for the kind that shows several
     """
 
     trace: Trace | None = None
     words: Sequence[Word] = ()
     name: str = "run.safetensors"
     chosen: str = ""
+    beside: Mapping[str, Trace] = field(default_factory=dict)
     results: Sequence[Results] = ()
     style: str = "neurips"
     width: Width | None = None
@@ -67,7 +69,9 @@ class FigureSet:
         traces, results = self._sources(kind)
         return Order(
             kind=kind,
-            traces=[self.name] if traces else [],
+            traces=[self.name, *(f"{each}.safetensors" for each in self._others(kind))]
+            if traces
+            else [],
             results=[each.name for each in results],
             style=self.style,
             width=self.width,
@@ -85,10 +89,27 @@ class FigureSet:
             tagger = self.tagger()
             facts = {"tagger": tagger.name, "accuracy": tagger.accuracy}
             words = words or words_of(traces[0], tagger)
+        traces = [*traces, *self._others(kind).values()]
         samples = [(trace, words if KINDS[kind].words else ()) for trace in traces]
         chosen = self.chosen if traces else ""
         options = self.options_of(kind)
         return draw(kind, samples, self.page, options, chosen=chosen, results=results, **facts)
+
+    def stem(self, kind: str) -> str:
+        """A file name without its ending that says the model, the share dropped, the text, the
+        step where the figure is of one, and the kind."""
+        traces, results = self._sources(kind)
+        if not traces:
+            models = {str(row["model"]) for each in results for row in each.rows if "model" in row}
+            return _slug("-".join([*sorted(models)[:1], kind]))
+        trace = traces[0]
+        parts = [trace.meta.model, f"{100 * trace.sparsity_mean_steps():.0f}pc"]
+        text = self.name.removesuffix(".safetensors")
+        parts.append(" ".join(trace.text.split()[:3]) if text == "run" else text)
+        if "step" in KINDS[kind].options:
+            at = trace.n_queries - 1 if self.options.step is None else self.options.step
+            parts.append(f"step{at}")
+        return _slug("-".join([*parts, kind]))
 
     def file(self, kind: str, form: Form) -> bytes:
         """The figure as a file; PGF as a zip with the images it includes."""
@@ -116,6 +137,9 @@ class FigureSet:
                 found[name] = render(drawing.figure, form, self.page, facts)
         return found
 
+    def _others(self, kind: str) -> Mapping[str, Trace]:
+        return self.beside if kind == "policy-maps" else {}
+
     def _sources(self, kind: str) -> tuple[list[Trace], Sequence[Results]]:
         """The traces and results that ``kind`` is drawn from."""
         reads = KINDS[kind].reads
@@ -124,6 +148,15 @@ class FigureSet:
         if reads == "either" and fitting:
             traces = []
         return traces, fitting
+
+
+def _slug(name: str) -> str:
+    """
+    >>> _slug("dcp-mini-57pc-The river rose,-step9-text")
+    'dcp-mini-57pc-the-river-rose-step9-text'
+    """
+    plain = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower())
+    return "-".join(part for part in plain.split("-") if part)[:100]
 
 
 def _fits(kind: str, results: Results) -> bool:

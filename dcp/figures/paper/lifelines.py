@@ -24,7 +24,8 @@ _BLOCKS = 768
 
 
 def lifelines(subject: Subject, options: Options, page: Page) -> Drawing:
-    """A bar per token from the step that reads it to the step that drops it, in one layer."""
+    """A bar per token, down from the step that reads it to the one that drops it, in one layer: as
+    the view in the browser draws it."""
     trace = subject.trace
     layer = typical_layer(trace) if options.layer is None else options.layer
     data = _lives(trace, [layer])
@@ -35,8 +36,8 @@ def lifelines(subject: Subject, options: Options, page: Page) -> Drawing:
         drawn = figure(page, height)
         axes = drawn.subplots()
         # Spacing of the tokens (points).
-        room = (height - 0.45) * 72 / trace.tokens
-        segments = np.stack([np.stack([born, born], 1), np.stack([end, born], 1)], 1)
+        room = (page.width - 0.6) * 72 / trace.tokens
+        segments = np.stack([np.stack([born, born], 1), np.stack([born, end], 1)], 1)
         axes.add_collection(
             LineCollection(
                 list(segments),
@@ -48,39 +49,39 @@ def lifelines(subject: Subject, options: Options, page: Page) -> Drawing:
             )
         )
         axes.plot(
-            end[dropped],
             born[dropped],
+            end[dropped],
             ls="",
-            marker="|",
+            marker="_",
             ms=float(np.clip(room * 1.6, 1.6, 5)) if room > 0.15 else 0.6,
             mew=0.7 if room > 0.15 else 0.3,
             color=page.palette.drop,
             rasterized=len(born) > 2500,
         )
-        axes.set_xlim(-0.5, trace.n_queries + 0.5)
-        axes.set_ylim(trace.tokens - 0.5, -0.5)
-        axes.set_xlabel("step")
+        axes.set_xlim(-0.5, trace.tokens - 0.5)
+        axes.set_ylim(trace.n_queries + 0.5, -0.5)
+        axes.set_ylabel("step")
         whole_ticks(axes, "both")
-        axes.set_ylabel("token")
+        axes.set_xlabel("token")
         axes.set_title(f"layer {layer}", loc="left")
         handles = [
             Line2D([], [], color=page.palette.held, lw=2, label="in reach"),
             Line2D(
-                [], [], ls="", marker="|", ms=6, mew=1.2, color=page.palette.drop, label="dropped"
+                [], [], ls="", marker="_", ms=6, mew=1.2, color=page.palette.drop, label="dropped"
             ),
         ]
         if 0 < trace.prompt_tokens < trace.tokens:
-            axes.axvline(trace.prompt_tokens - 0.5, color=page.palette.ink, lw=0.6)
+            axes.axhline(trace.prompt_tokens - 0.5, color=page.palette.ink, lw=0.6)
             name = "generated from here"
             handles.append(Line2D([], [], color=page.palette.ink, lw=0.6, label=name))
-        # The triangle under the diagonal is empty: no token is in reach before it is read.
-        axes.legend(handles=handles, loc="lower left")
+        # The triangle over the diagonal is empty: no token is in reach before it is read.
+        axes.legend(handles=handles, loc="upper right")
     why = "" if options.layer is not None else " (the layer of median sparsity)"
     words = caption(
         subject,
-        f"Life of every token in layer {layer}{why}: a bar runs from the step that reads a token "
-        "to the step that drops it; bars without a mark are still in reach at the end.",
-        f"{int(dropped.sum()):,} of {len(born):,} tokens are dropped. Marks in one column are "
+        f"Life of every token in layer {layer}{why}: a bar runs down from the step that reads a "
+        "token to the step that drops it; bars without a mark are still in reach at the end.",
+        f"{int(dropped.sum()):,} of {len(born):,} tokens are dropped. Marks in one row are "
         "dropped when one token was read.",
     )
     return Drawing("lifelines", page, drawn, data, words)

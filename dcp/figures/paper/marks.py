@@ -136,12 +136,14 @@ def readable(text: str, page: Page) -> str:
     """``text`` as the page's fonts can draw it: line breaks as ↵, what has no glyph as □."""
     fonts = [_characters(family) for family in page.families]
     shown = []
-    for character in text:
+    # Composed, as most fonts have the letters of a language.
+    for character in unicodedata.normalize("NFC", text):
         if character == "\n":
             shown.append("↵")
         elif unicodedata.category(character) in ("Mn", "Me", "Cf"):
-            # Joiners and combining marks alone have no width of their own: leave them out.
-            continue
+            # These have no width of their own: joiners and marks alone are left out.
+            if shown and any(ord(character) in font for font in fonts):
+                shown.append(character)
         elif character.isspace():
             shown.append(" ")
         else:

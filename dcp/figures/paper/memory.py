@@ -181,17 +181,17 @@ def depth(subject: Subject, options: Options, page: Page) -> Drawing:
         axes = drawn.subplots()
         series = (
             ("mean_over_steps", page.palette.held, "o", "-", "mean over steps"),
-            ("at_end", page.palette.drop, "s", (0, (4, 2)), "at the last step"),
+            ("at_end", page.palette.ink, "s", (0, (4, 2)), "at the last step"),
         )
-        for shift, (name, colour, marker, dashes, label) in zip((-0.05, 0.05), series, strict=True):
+        for name, colour, marker, dashes, label in series:
             if len(parts) > 1:
                 axes.plot(
-                    data["layer"] + shift, data[name], ls="", marker=".", ms=2, color=colour,
+                    data["layer"], data[name], ls="", marker=".", ms=2, color=colour,
                     alpha=0.6, mew=0,
                 )  # fmt: skip
             mean = data.groupby("layer")[name].mean()
             axes.plot(
-                layers + shift, mean, color=colour, marker=marker, ms=3.5, lw=1, ls=dashes,
+                layers, mean, color=colour, marker=marker, ms=3.5, lw=1, ls=dashes,
                 label=label,
             )  # fmt: skip
         axes.set_ylim(-0.03, 1.03)

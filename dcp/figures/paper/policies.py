@@ -21,19 +21,20 @@ from dcp.policies.registry import POLICIES
 __all__ = ["policies"]
 
 _PANELS = (
-    ("ppl_over_dense", "perplexity, over dense"),
-    ("kl", "KL to dense (nats)"),
+    ("ppl_over_dense", "perplexity ratio"),
+    ("kl", "KL (nats)"),
     ("agreement", "same top token"),
 )
 _MARKS = "osD^vP<>Xhd*p"
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (6, 1, 1, 1)))
-_SHOWN = 2
+_CONTEXTS, _MODELS = 2, 3
 
 
 def policies(subject: Subject, options: Options, page: Page) -> Drawing:
-    """Perplexity ratio, KL and top-token agreement against entries held, a row a context.
+    """Perplexity ratio, KL and top-token agreement against entries held.
 
-    The two longest contexts are drawn. Raises RequestError for results of another command.
+    Of one model the two longest contexts are drawn, a row each; of several models the longest of
+    each. Raises RequestError for results of another command.
     """
     data = table(
         subject.results,
@@ -43,27 +44,28 @@ def policies(subject: Subject, options: Options, page: Page) -> Drawing:
     )
     if "policy" not in data or not data["policy"].map(lambda name: isinstance(name, str)).all():
         raise RequestError("policies needs the name of a policy in every row", remedy="results")
-    if len({row.get("model") for row in data.to_dict("records")}) > 1:
-        raise RequestError("policies shows one model: give results of one", remedy="results")
+    data["model"] = data["model"].astype(str) if "model" in data else ""
     data["title"] = [_title(name) for name in data["policy"]]
-    data = data.sort_values(["context", "policy", "budget"], ignore_index=True)
-    contexts = sorted(data["context"].unique())[-_SHOWN:]
+    data = data.sort_values(["model", "context", "policy", "budget"], ignore_index=True)
+    rows = _rows(data)
     names = _ordered(data["policy"].unique())
     looks = dict(
         zip(names, zip(cycle(page.palette.lines), cycle(_MARKS), cycle(_DASHES)), strict=False)
     )
     with drawing(page):
         legend_rows = -(-len(names) // (5 if page.width > 4.5 else 3))
-        drawn = figure(page, 1.55 * len(contexts) + 0.35 + 0.15 * legend_rows)
-        grid = drawn.subplots(len(contexts), len(_PANELS), squeeze=False, sharex="row")
-        for row, context in zip(grid, contexts, strict=True):
-            part = data[data["context"] == context]
+        drawn = figure(page, 1.55 * len(rows) + 0.35 + 0.15 * legend_rows)
+        grid = drawn.subplots(len(rows), len(_PANELS), squeeze=False, sharex="row")
+        several = len({model for model, _ in rows}) > 1
+        for row, (model, context) in zip(grid, rows, strict=True):
+            part = data[(data["model"] == model) & (data["context"] == context)]
             for axes, (name, label) in zip(row, _PANELS, strict=True):
                 _panel(axes, part, name, looks)
-                axes.set_title(label, loc="left")
+                if axes in grid[0]:
+                    axes.set_title(label, loc="left")
                 if name == "agreement":
                     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-            row[0].set_ylabel(f"context {context:,}")
+            row[0].set_ylabel(f"{model[:18]}, {context:,}" if several else f"context {context:,}")
         drawn.supxlabel("entries held per layer, mean over steps", fontsize=page.size)
         handles, labels = _legend(grid)
         drawn.legend(
@@ -89,6 +91,15 @@ def policies(subject: Subject, options: Options, page: Page) -> Drawing:
     return Drawing("policies", page, drawn, data, words)
 
 
+def _rows(data: pd.DataFrame) -> list[tuple[str, int]]:
+    """Model and context of each row of panels."""
+    longest = data.groupby("model")["context"].max()
+    if len(longest) > 1:
+        return [(str(model), int(context)) for model, context in longest.items()][:_MODELS]
+    contexts = sorted(data["context"].unique())[-_CONTEXTS:]
+    return [(str(longest.index[0]), int(context)) for context in contexts]
+
+
 def _panel(axes: Axes, data: pd.DataFrame, name: str, looks: dict[str, Any]) -> None:
     for policy, (colour, marker, dashes) in looks.items():
         part = data[data["policy"] == policy].sort_values("held")
@@ -112,8 +123,14 @@ def _panel(axes: Axes, data: pd.DataFrame, name: str, looks: dict[str, Any]) -> 
 
 
 def _ticks(held: np.ndarray) -> list[float]:
-    low, high = np.floor(np.log2(held.min())), np.ceil(np.log2(held.max()))
-    return [float(2**n) for n in np.arange(low, high + 1)]
+    """Powers of two, or the ends where fewer than two of them are within."""
+    powers = 2.0 ** np.arange(1, 24)
+    within = powers[(powers >= held.min() * 0.98) & (powers <= held.max() * 1.02)]
+    return (
+        [*within]
+        if len(within) > 1
+        else sorted({round(float(x)) for x in (held.min(), held.max())})
+    )
 
 
 def _legend(grid: np.ndarray) -> tuple[list[Any], list[str]]:

@@ -201,14 +201,14 @@ def tasks(subject: Subject, options: Options, page: Page) -> Drawing:
     columns = min(len(names), 4 if page.width > 4.5 else 2)
     rows = -(-len(names) // columns)
     with drawing(page):
-        legend = 0.25 if data["twin"].any() else 0.0
-        drawn = figure(page, rows * (1.45 if page.width > 4.5 else 1.35) + 0.35 + legend)
+        drawn = figure(page, rows * (1.45 if page.width > 4.5 else 1.35) + 0.6)
         grid = drawn.subplots(rows, columns, squeeze=False, sharex=True)
         for name, axes in zip(names, grid.flat, strict=False):
             part = data[data["task"] == name].sort_values("sparsity")
             axes.axhline(
-                float(part["chance"].iloc[0]), color=page.palette.soft, lw=0.8, ls=(0, (4, 2))
-            )
+                float(part["chance"].iloc[0]), color=page.palette.soft, lw=0.8, ls=(0, (4, 2)),
+                label="chance",
+            )  # fmt: skip
             _points(axes, part[~part["twin"]], page.palette.held, "pruned", "o", "-")
             if part["twin"].any():
                 _points(axes, part[part["twin"]], page.palette.ink, _DENSE, "D", "")
@@ -221,9 +221,8 @@ def tasks(subject: Subject, options: Options, page: Page) -> Drawing:
             axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
             # Whole percents only: 52.5 % would be labelled 52 %.
             axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-        if data["twin"].any():
-            handles, labels = grid[0, 0].get_legend_handles_labels()
-            drawn.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        drawn.legend(handles, labels, loc="outside upper center", ncols=len(labels))
         for axes in grid.flat[len(names) :]:
             axes.set_axis_off()
         drawn.supxlabel("tokens dropped, mean over steps and layers", fontsize=page.size)

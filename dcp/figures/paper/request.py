@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from dcp.figures.paper.presets import Page
     from dcp.figures.paper.results import Results
 
-__all__ = ["Axis", "Drawing", "Options", "Subject"]
+__all__ = ["Axis", "Drawing", "Options", "Subject", "first_sentence"]
 
 Axis = Literal["entries", "sparsity"]
 
@@ -67,8 +68,10 @@ class Subject:
     def __post_init__(self) -> None:
         if not all(trace.n_queries for trace in self.traces):
             raise RequestError("the run was stopped before it read a token: nothing can be drawn")
-        runs = {(t.meta.weights_sha256, t.meta.gate_shift, t.layers) for t in self.traces}
-        if len(runs) > 1:
+        models = {(t.meta.weights_sha256, t.layers) for t in self.traces}
+        # Another policy than the gates has no shift.
+        shifts = {t.meta.gate_shift for t in self.traces if t.meta.policy in (None, "gates")}
+        if len(models) > 1 or len(shifts) > 1:
             raise RequestError(
                 "these traces are of different weights or gate shifts: one figure shows one model"
             )
@@ -96,3 +99,16 @@ class Drawing:
     figure: Figure
     data: pd.DataFrame
     caption: str
+
+    @property
+    def short(self) -> str:
+        """The caption's first sentence: what is shown, without how it was estimated and of what."""
+        return first_sentence(self.caption)
+
+
+def first_sentence(caption: str) -> str:
+    """
+    >>> first_sentence("Survival (95 % bands). Model dcp-mini, float32.")
+    'Survival (95 % bands).'
+    """
+    return re.split(r"(?<=\.) (?=[A-Z0-9])", caption, maxsplit=1)[0]

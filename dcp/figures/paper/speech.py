@@ -19,6 +19,7 @@ from dcp.figures.paper.style import GROUP_MARKERS, drawing, figure, group_colour
 from dcp.figures.paper.survival import too_few
 from dcp.speech.tagger import GROUPS, group_of
 from dcp.stats import drop_table, drop_table_with_controls
+from dcp.stats.groups import group_label
 from dcp.stats.survival import MIN_WORDS
 
 __all__ = ["pos", "pos_depth", "rows"]
@@ -96,7 +97,8 @@ def rows(axes: Axes, table: pd.DataFrame, value: str, page: Page, counts: str = 
     """One row per group of ``table``: ``value``, its interval, its count; blank where it is nan."""
     place: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "va": "center"}
     for y, row in enumerate(table.to_dict("records")):
-        group = group_of(str(row["group"]))
+        name = str(row["group"])
+        group = name if name in GROUPS else group_of(name)
         blank = not np.isfinite(row[value])
         if not blank:
             colour = group_colour(group, page)
@@ -120,12 +122,12 @@ def rows(axes: Axes, table: pd.DataFrame, value: str, page: Page, counts: str = 
         counts, (1, -0.6), xytext=(20, 3), textcoords="offset points", ha="right",
         fontsize=page.small, color=page.palette.soft, **{**place, "va": "bottom"},
     )  # fmt: skip
-    axes.set_yticks(range(len(table)), list(table["group"]))
+    axes.set_yticks(range(len(table)), [group_label(str(name)) for name in table["group"]])
     axes.set_ylim(len(table) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", lw=0.3, color="#dddddd")
     axes.set_axisbelow(True)
-    groups = [group_of(str(tag)) for tag in table["group"]]
+    groups = [name if name in GROUPS else group_of(name) for name in map(str, table["group"])]
     for y in range(1, len(groups)):
         if groups[y] != groups[y - 1]:
             axes.axhline(y - 0.5, color="#c9ccd1", lw=0.4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,12 @@ from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.style import drawing, figure, state_colours
 from dcp.trace import Trace
 
-__all__ = ["heatmap", "overview", "overview_figure", "span_of", "step_of"]
+__all__ = ["figure_1", "heatmap", "overview", "overview_figure", "span_of", "step_of"]
 
 _NAMES = ("not read yet", "dropped earlier", "held", "dropped at this step")
 _STEPS = "step (position of the token that is read)"
 _NAMED_TOKENS = 40
+_THIRTY = 30
 _LONGEST = 14
 
 
@@ -113,6 +115,33 @@ def heatmap(subject: Subject, options: Options, page: Page) -> Drawing:
     return Drawing("heatmap", page, drawn, data, words)
 
 
+def figure_1(subject: Subject, options: Options, page: Page) -> Drawing:
+    """`heatmap` of 30 tokens by name, at the step that reads the last of them: the first figure of
+    a paper. The span ends at ``options.step``; None: at the step where the tokens' fates differ
+    most. It begins where a sentence does, if one does nearby."""
+    trace = subject.trace
+    first, last = _thirty(trace, options.step)
+    at = replace(options, step=min(last, trace.n_queries - 1), span=(first, last))
+    drawn = heatmap(subject, at, page)
+    return replace(drawn, kind="figure-1")
+
+
+def _thirty(trace: Trace, step: int | None) -> tuple[int, int]:
+    n = min(_THIRTY, trace.n_queries)
+    if step is not None:
+        last = max(step_of(trace, step), n - 1)
+        return last - n + 1, last
+    pieces, best = trace.pieces(), (-1.0, 0)
+    for first in range(trace.n_queries - n + 1):
+        held = (trace.death[:, first : first + n] > first + n - 1).mean(axis=1)
+        # Most to see where each layer holds about half, and layers differ.
+        seen = float((held * (1 - held)).mean() + held.std())
+        before = pieces[first - 1].rstrip(" ") if first else "."
+        opens = before.endswith((".", "!", "?", "\n")) and pieces[first].strip()[:1].isalnum()
+        best = max(best, (seen + opens, first))
+    return best[1], best[1] + n - 1
+
+
 def _names(trace: Trace, first: int, last: int, page: Page) -> list[str]:
     """Labels of the columns: the tokens, long ones cut."""
     names = [readable(piece.strip() or piece, page) for piece in trace.pieces()[first : last + 1]]
@@ -160,6 +189,12 @@ def _grid(
     """Draw the cells; returns the states and the layers that have a tick."""
     state = _states(trace, at)[:, first : last + 1]
     cells(axes, state, cmap=state_colours(page), limits=(-0.5, 3.5), first=first)
+    # Rows are told apart by a gap: a layer that holds all must not melt into the next.
+    gap = float(np.clip(tall * 72 / trace.layers * 0.14, 0.15, 1.2))
+    axes.hlines(
+        np.arange(1, trace.layers) - 0.5, first - 0.5, first + state.shape[1] - 0.5,
+        color="white", lw=gap, capstyle="butt",
+    )  # fmt: skip
     # A cross on what goes now, so that the colour is not alone; a dot of ink where cells are thin.
     layer, token = np.nonzero(state == 3)
     wide = page.width * 60 / state.shape[1]

@@ -2,14 +2,18 @@
 
 Written without running TeX: matplotlib's PGF renderer draws, our own fonts measure. Text that a
 stranger typed is never given to a TeX process here, and what TeX would act on is escaped. For any
-engine; characters beyond the paper's font are the paper's to provide.
+engine, with no more than the packages that the head of the file names: a character that plain LaTeX
+does not know stops pdfTeX, so there it is drawn as □.
 """
 
 from __future__ import annotations
 
+import re
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unicodedata import normalize
 
 from matplotlib import rc_context
 from matplotlib.backend_bases import RendererBase
@@ -31,10 +35,21 @@ _ESCAPED = {
     "<": "\\textless{}",
     ">": "\\textgreater{}",
     "|": "\\textbar{}",
-    '"': "\\textquotedbl{}",
+    # Straight in every encoding, which \\textquotedbl is not.
+    '"': "{\\ttfamily\\char34}",
+    # Two of these are one sign in TeX.
+    **{sign: f"{sign}{{}}" for sign in "-`',?!"},
     "\n": " ",
     "α": "\\ensuremath{\\alpha}",
+    "β": "\\ensuremath{\\beta}",
     "δ": "\\ensuremath{\\delta}",
+    "σ": "\\ensuremath{\\sigma}",
+    "−": "\\ensuremath{-}",
+    "≥": "\\ensuremath{\\geq}",
+    "≤": "\\ensuremath{\\leq}",
+    "‖": "\\ensuremath{\\Vert}",
+    "·": "\\ensuremath{\\cdot}",
+    "°": "\\ensuremath{^\\circ}",
     "Δ": "\\ensuremath{\\Delta}",
     "×": "\\ensuremath{\\times}",
     "□": "\\ensuremath{\\square}",
@@ -43,7 +58,11 @@ _ESCAPED = {
 }
 _HEAD = """%% A figure of dcp. In the preamble: \\usepackage{pgf,graphicx,amssymb}
 %% then: \\input{FILE.pgf}; images, where there are any, lie beside it.
+\\providecommand\\dcpother[1]{\\ifdefined\\Umathcode #1\\else\\ensuremath{\\square}\\fi}%
 """
+# What LaTeX itself sets in its oldest encoding, OT1: letters with one of these accents, and a few.
+_ACCENTS = "\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327"
+_KNOWN = "ÆØßæøŒœŁłı–—‘’“”"
 
 
 def escape(text: str) -> str:
@@ -52,7 +71,17 @@ def escape(text: str) -> str:
     >>> escape("50% of $x_1$")
     '50\\% of \\$x\\_1\\$'
     """
-    return "".join(_ESCAPED.get(sign, sign) for sign in text)
+    return "".join(_escaped(sign) for sign in text)
+
+
+def _escaped(sign: str) -> str:
+    if sign in _ESCAPED:
+        return _ESCAPED[sign]
+    if sign.isascii():
+        return sign if sign.isprintable() else " "
+    letter, *marks = normalize("NFD", sign)
+    accented = letter.isascii() and len(marks) == 1 and marks[0] in _ACCENTS and sign <= "\u017f"
+    return sign if accented or sign in _KNOWN else f"\\dcpother{{{sign}}}"
 
 
 class _Renderer(RendererPgf):
@@ -76,7 +105,11 @@ class _Renderer(RendererPgf):
         if not height or not width:
             return
         path = Path(self.fh.name)
-        name = f"{path.stem}-img{self.image_counter}.png"
+        # What TeX would act on in a name of a file, it cannot be told not to.
+        stem = re.sub(r"[^A-Za-z0-9]+", "-", path.stem).strip("-")
+        if stem != path.stem:
+            stem = f"{stem or 'figure'}-{sha256(path.stem.encode()).hexdigest()[:6]}"
+        name = f"{stem}-img{self.image_counter}.png"
         self.image_counter += 1
         Image.fromarray(im[::-1]).save(path.parent / name)
         inch = 1 / self.dpi

@@ -194,8 +194,8 @@ def _print(axes: Axes, placed: _Placed, leading: float, page: Page) -> None:
         axes.plot(
             [placed.x, placed.x + placed.width],
             [height, height],
-            color=page.palette.drop,
-            lw=0.15 + 1.25 * share**2,
+            color=page.palette.soft,
+            lw=0.2 + 0.7 * share**2,
             solid_capstyle="butt",
         )
 

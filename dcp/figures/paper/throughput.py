@@ -68,7 +68,12 @@ def _run(subject: Subject, page: Page) -> Drawing:
         left.set_ylim(0, float(np.quantile(rate, 0.98)) * 1.15)
         left.legend(loc="lower left")
         right.plot(
-            context, dense / _MIB, color=page.palette.soft, ls=(0, (5, 2)), lw=0.9, label="dense"
+            context,
+            dense / _MIB,
+            color=page.palette.soft,
+            ls=(0, (5, 2)),
+            lw=0.9,
+            label="nothing dropped",
         )
         right.fill_between(context, live / _MIB, color=page.palette.held, alpha=0.2, lw=0)
         right.plot(context, live / _MIB, color=page.palette.held, lw=1.1, label="in reach")
@@ -169,6 +174,7 @@ def _panels(page: Page, rows: int = 1, sharex: bool = True) -> Any:
 
 
 def _running_median(values: np.ndarray) -> np.ndarray:
-    """Median of up to ``_WINDOW`` values up to each."""
-    firsts = np.maximum(np.arange(len(values)) - _WINDOW + 1, 0)
-    return np.array([np.median(values[a : i + 1]) for i, a in enumerate(firsts)])
+    """Median of the ``_WINDOW`` values around each, at the ends of at least half of them: one slow
+    first step is no trend."""
+    half = _WINDOW // 2
+    return np.array([np.median(values[max(0, i - half) : i + half]) for i in range(len(values))])

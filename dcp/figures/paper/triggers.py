@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -14,23 +15,24 @@ from dcp.figures.paper.speech import rows
 from dcp.figures.paper.style import drawing, figure
 from dcp.figures.paper.survival import too_few
 from dcp.stats import trigger_table
+from dcp.stats.groups import By
 from dcp.stats.survival import MIN_WORDS
 
 __all__ = ["triggers"]
 
+_ENOUGH = 3
+"""With fewer parts of speech to show, the five groups are shown in their place."""
+
 
 def triggers(subject: Subject, options: Options, page: Page) -> Drawing:
-    """Drops per query over the mean query, by the part of speech read, with interval and null.
+    """Drops per query over the mean query, by what is read, with interval and null.
 
     Raises RequestError where no part of speech has enough queries or nothing is dropped.
     """
-    data = trigger_table(
-        subject.samples,
-        source=options.source,
-        layer=options.layer,
-        seed=options.seed,
-        n_boot=options.n_boot,
-    )
+    data = _table(subject, options, "pos")
+    coarse = (data["queries"] >= MIN_WORDS).sum() < _ENOUGH
+    if coarse:
+        data = _table(subject, options, "group")
     if not (data["queries"] >= MIN_WORDS).any():
         raise RequestError(too_few("triggers", subject, options, "queries"), remedy="source")
     if not data["ratio"].notna().any():
@@ -66,13 +68,27 @@ def triggers(subject: Subject, options: Options, page: Page) -> Drawing:
     layer = "mean of layers" if options.layer is None else f"layer {options.layer}"
     words = caption(
         subject,
-        f"Entries dropped when a token of a word is read, over those of the mean query ({layer}; "
-        f"queries {where}); 1 is an ordinary query. Bars: 95 % of the same when the labels are "
-        "shuffled among the queries of a text.",
-        f"{counted(int(data['queries'].sum()), 'query').replace('querys', 'queries')}; parts of "
-        f"speech with under {MIN_WORDS} queries stay blank. A word dropped when another is read "
+        f"Entries dropped when a token is read, over those of the mean of all queries ({layer}; "
+        f"queries {where}; every token counts, white space too); 1 is an ordinary query. Bars: "
+        "95 % of the same when the labels are shuffled among the queries of a text.",
+        f"{counted(int(data['queries'].sum()), 'query').replace('querys', 'queries')}; "
+        f"{'groups of ' if coarse else ''}kinds of token with under {MIN_WORDS} queries stay "
+        "blank. "
+        + ("In groups: too few parts of speech have as many. " if coarse else "")
+        + "A word dropped when another is read "
         "need not be dropped because of it.",
         intervals(data[data["ratio"].notna()], options),
         tagged(subject),
     )
     return Drawing("triggers", page, drawn, data, words)
+
+
+def _table(subject: Subject, options: Options, by: By) -> pd.DataFrame:
+    return trigger_table(
+        subject.samples,
+        by,
+        source=options.source,
+        layer=options.layer,
+        seed=options.seed,
+        n_boot=options.n_boot,
+    )

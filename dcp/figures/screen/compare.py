@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,9 +13,11 @@ from dcp.trace import Trace
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["A", "B", "every", "held_chart", "lost_chart", "names", "step_chart"]
+__all__ = ["A", "B", "every", "held_chart", "lost_chart", "names", "step_chart", "token_ticks"]
 
 A, B = RUN, OTHER
+_NAMED = 78
+"""How many tokens can be named under a chart at most."""
 
 
 def step_chart(pair: Pair) -> go.Figure:
@@ -63,10 +65,10 @@ def step_chart(pair: Pair) -> go.Figure:
     if curves:
         figure.update_yaxes(title={"text": "KL (nats)"}, rangemode="tozero", row=2, col=1)
     figure.update_xaxes(showgrid=False, zeroline=False, range=[-0.5, pair.a.tokens - 0.5])
-    figure.update_xaxes(title={"text": "token"}, row=rows, col=1)
+    figure.update_xaxes(**token_ticks(pair.a), row=rows, col=1)
     figure.update_layout(
-        height=210 * rows + 60,
-        margin={"l": 60, "r": 10, "t": 34, "b": 44},
+        height=210 * rows + 86,
+        margin={"l": 60, "r": 10, "t": 34, "b": 70},
         legend=LEGEND,
         bargap=0,
         barmode="overlay",
@@ -157,3 +159,16 @@ def names(trace: Trace) -> list[str]:
 def every(layers: int) -> int:
     """How many layers lie between two ticks."""
     return max(1, layers // 8)
+
+
+def token_ticks(trace: Trace) -> dict[str, Any]:
+    """Ticks of an axis of tokens that says the words: all of a short text, else some of them."""
+    gap = max(1, -(-trace.tokens // _NAMED))
+    at = np.arange(0, trace.tokens, gap)
+    pieces = names(trace)
+    return {
+        "tickvals": at,
+        "ticktext": [pieces[j].strip()[:9] or "·" for j in at],
+        "tickangle": -90,
+        "tickfont": {"size": 9.5},
+    }

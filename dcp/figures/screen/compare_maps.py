@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dcp.figures.screen.compare import A, B, every, names
+from dcp.figures.screen.compare import A, B, every, names, token_ticks
 from dcp.figures.screen.theme import GONE, GROUND, LOSS
 from dcp.stats.compare import Pair
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["lost_map", "map_chart"]
+__all__ = ["flat_steps", "lost_map", "map_chart", "state_cells"]
 
 
 def map_chart(pair: Pair, step: int) -> go.Figure:
@@ -38,20 +38,24 @@ def map_chart(pair: Pair, step: int) -> go.Figure:
         # 0 not read yet, 1 dropped, 2 held.
         read = (np.arange(trace.tokens) <= step).astype(np.uint8)
         cells = trace.visible(min(step, trace.tokens - 1)) + read
-        scale = _steps([GROUND, GONE, colour])
+        scale = flat_steps([GROUND, GONE, colour])
         labels = ["not read yet", "dropped", "held"]
-        figure.add_trace(_cells(cells, scale, 0, 2, labels, names(trace)), row, 1)
+        figure.add_trace(state_cells(cells, scale, labels, names(trace)), row, 1)
     if both:
         labels = ["only B", "both or neither", "only A"]
         cells = (pair.difference(step) + 1).astype(np.uint8)
-        figure.add_trace(_cells(cells, _steps([B, GROUND, A]), 0, 2, labels, names(pair.a)), 3, 1)
+        scale = flat_steps([B, GROUND, A])
+        figure.add_trace(state_cells(cells, scale, labels, names(pair.a)), 3, 1)
     figure.update_yaxes(autorange="reversed", dtick=every(max(layers)), showgrid=False)
     figure.update_xaxes(showgrid=False, zeroline=False)
-    figure.update_xaxes(title={"text": "token"}, row=len(titles), col=1)
+    if pair.same_tokens:
+        figure.update_xaxes(**token_ticks(pair.a), row=len(titles), col=1)
+    else:
+        figure.update_xaxes(title={"text": "token"}, row=len(titles), col=1)
     rows = sum(min(14 * n, 260) for n in layers)
     figure.update_layout(
-        height=rows + 60 + 34 * len(titles),
-        margin={"l": 44, "r": 10, "t": 30, "b": 44},
+        height=rows + 86 + 34 * len(titles),
+        margin={"l": 44, "r": 10, "t": 30, "b": 70},
         uirevision="compare-map",
     )
     return _small_titles(figure)
@@ -105,17 +109,16 @@ def lost_map(pair: Pair) -> go.Figure | None:
     return _small_titles(figure)
 
 
-def _cells(
-    cells: np.ndarray, scale: Any, low: int, high: int, labels: list[str], tokens: list[str]
-) -> go.Heatmap:
+def state_cells(cells: np.ndarray, scale: Any, labels: list[str], tokens: list[str]) -> go.Heatmap:
+    """Cells [L, T] uint8, each an index of ``labels``, as a heatmap that says the token."""
     import plotly.graph_objects as go
 
     about = np.array(labels, object)[cells.astype(int)]
     shown = np.broadcast_to(np.array(tokens, object), cells.shape)
     return go.Heatmap(
         z=cells.astype(np.uint8),
-        zmin=low,
-        zmax=high,
+        zmin=0,
+        zmax=len(labels) - 1,
         colorscale=scale,
         showscale=False,
         xgap=0.5 if cells.shape[1] <= 300 else 0,
@@ -126,7 +129,7 @@ def _cells(
     )
 
 
-def _steps(colours: list[str]) -> list[list[Any]]:
+def flat_steps(colours: list[str]) -> list[list[Any]]:
     """A colour scale of equal flat steps."""
     n = len(colours)
     return [[edge / n, c] for i, c in enumerate(colours) for edge in (i, i + 1)]

@@ -13,19 +13,29 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dcp.figures.screen.speech_rows import by_group, error_bar, note, rows_chart
-from dcp.figures.screen.theme import REFERENCE, group_colour
+from dcp.figures.screen.theme import REFERENCE, faded, group_colour
 from dcp.stats.groups import group_label
+from dcp.stats.rates import MIN_WORDS
 
 __all__ = ["heatmap", "rate_chart", "survival_chart"]
 
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+_SYMBOLS = ("circle", "square", "diamond", "x", "triangle-up", "cross")
 _ARMS = {"random": ("random eviction", "circle-open"), "oldest": ("oldest first", "square-open")}
 
 
-def rate_chart(table: pd.DataFrame, names: Sequence[str], horizon: int, key: str) -> go.Figure:
+def rate_chart(
+    table: pd.DataFrame,
+    names: Sequence[str],
+    horizon: int,
+    key: str,
+    behind: tuple[pd.DataFrame, int] | None = None,
+) -> go.Figure:
     """A bar for each group's drop rate with its interval, the controls' rates as hollow marks.
 
-    table: rows of `drop_table_with_controls`. Groups with too few words stay blank and say so.
+    table: rows of `drop_table_with_controls`. Groups of fewer than 20 words are hollow, and say so;
+    those without an estimate stay blank. behind: the same rates of a study as grey strokes, and the
+    number of its texts.
     """
     figure = rows_chart(names, f"dropped within {horizon} steps", key)
     gates = by_group(table[table.arm == "gates"])
@@ -33,8 +43,9 @@ def rate_chart(table: pd.DataFrame, names: Sequence[str], horizon: int, key: str
         row = gates.get(name)
         words = int(row["words"]) if row else 0
         blank = row is None or not np.isfinite(row["drop_rate"])
-        what = "none" if not words else f"{words:,} words" + (", too few" if blank else "")
-        note(figure, name, what, faint=blank)
+        few = words < MIN_WORDS
+        what = "none" if not words else f"{words:,} words" + (", few" if few else "")
+        note(figure, name, what, faint=few)
         if row is None or blank:
             continue
         colour = group_colour(name)
@@ -42,13 +53,32 @@ def rate_chart(table: pd.DataFrame, names: Sequence[str], horizon: int, key: str
             x=[row["drop_rate"]],
             y=[name],
             orientation="h",
-            marker={"color": colour, "opacity": 0.5, "line": {"width": 0}},
+            marker={
+                "color": faded(colour, 0.06 if few else 0.5),
+                "line": {"width": 1.4 if few else 0, "color": faded(colour, 0.75)},
+            },
             error_x=error_bar(row["drop_rate"], row["ci_low"], row["ci_high"], REFERENCE),
             customdata=[[name]],
             showlegend=False,
             hovertemplate=f"<b>{group_label(name)}</b>: {row['drop_rate']:.1%} "
             f"({_percent(row['ci_low'])} to {_percent(row['ci_high'])})<br>{words:,} words, "
             f"{int(row['events']):,} drops; click for the words<extra></extra>",
+        )
+    if behind is not None:
+        study, texts = by_group(behind[0]), behind[1]
+        known = [n for n in names if n in study and np.isfinite(study[n]["drop_rate"])]
+        figure.add_scatter(
+            x=[study[n]["drop_rate"] for n in known],
+            y=known,
+            mode="markers",
+            name=f"validation study, {texts:,} texts",
+            marker={
+                "symbol": "line-ns",
+                "size": 20,
+                "color": REFERENCE,
+                "line": {"width": 3, "color": faded(REFERENCE, 0.7)},
+            },
+            hovertemplate=f"{texts:,} validation texts: %{{x:.1%}}<extra></extra>",
         )
     for arm, (title, symbol) in _ARMS.items():
         chance = by_group(table[table.arm == arm])
@@ -74,15 +104,14 @@ def survival_chart(table: pd.DataFrame, names: Sequence[str], key: str) -> go.Fi
     """Share of words still in reach by age, a stepped line and a band for each group."""
     figure = go.Figure()
     known = [name for name in names if name in set(table["group"])]
-    seen: dict[str, int] = {}
-    for name in known:
+    for number, name in enumerate(known):
         mine = table[table["group"] == name].sort_values("age")
         colour = group_colour(name)
-        # Tags of one group share a colour and differ in dash.
-        dash = _DASHES[seen.get(colour, 0) % len(_DASHES)]
-        seen[colour] = seen.get(colour, 0) + 1
+        # No two lines rest on colour alone: dash and mark differ as well.
+        dash = _DASHES[number % len(_DASHES)]
+        few = "words" in mine and int(mine["words"].iloc[0]) < MIN_WORDS
         band = mine[np.isfinite(mine.ci_low) & np.isfinite(mine.ci_high)]
-        if len(known) <= 6 and len(band):
+        if len(known) <= 6 and len(band) and not few:
             figure.add_scatter(
                 x=[*band.age, *band.age[::-1]],
                 y=[*band.ci_high, *band.ci_low[::-1]],
@@ -94,13 +123,28 @@ def survival_chart(table: pd.DataFrame, names: Sequence[str], key: str) -> go.Fi
                 showlegend=False,
                 legendgroup=name,
             )
+        marked = mine.iloc[number * 2 + 4 :: max(len(mine) // 6, 8)]
+        figure.add_scatter(
+            x=marked.age,
+            y=marked.survival,
+            mode="markers",
+            legendgroup=name,
+            showlegend=False,
+            hoverinfo="skip",
+            marker={
+                "symbol": f"{_SYMBOLS[number % len(_SYMBOLS)]}{'-open' if few else ''}",
+                "size": 8,
+                "color": colour,
+            },
+        )
         figure.add_scatter(
             x=mine.age,
             y=mine.survival,
             mode="lines",
-            name=group_label(name),
+            name=group_label(name) + (f" ({int(mine['words'].iloc[0])} words)" if few else ""),
             legendgroup=name,
-            line={"color": colour, "dash": dash, "width": 2, "shape": "hv"},
+            opacity=0.55 if few else 1,
+            line={"color": colour, "dash": dash, "width": 1.4 if few else 2, "shape": "hv"},
             hovertemplate=f"{group_label(name)}: %{{y:.1%}} after %{{x}} steps<extra></extra>",
         )
     figure.update_layout(

@@ -104,26 +104,27 @@ def hazard_chart(table: pd.DataFrame, names: Sequence[str], key: str) -> go.Figu
 
 
 def noise_chart(table: pd.DataFrame, names: Sequence[str], horizon: int, key: str) -> go.Figure:
-    """The rate as tagged, and how far it moves when tags are redrawn by the tagger's errors."""
+    """The rate as tagged (filled), and with the tagger's errors taken out (hollow, interval)."""
     figure = rows_chart(names, f"dropped within {horizon} steps", key)
     rows = by_group(table)
     for name in names:
         row = rows.get(name)
         blank = row is None or not np.isfinite(row["drop_rate"])
-        what = "none" if row is None else f"{row['redrawn']:.0%} redrawn"
+        what = "none" if row is None else f"{row['redrawn']:.0%} of another kind"
         note(figure, name, what, faint=blank)
         if row is None or blank:
             continue
         figure.add_scatter(
-            x=[row["low"], row["high"]],
-            y=[name, name],
-            mode="lines",
-            line={"color": REFERENCE, "width": 9},
-            opacity=0.45,
-            name="tags redrawn",
+            x=[row["corrected"]],
+            y=[name],
+            mode="markers",
+            marker={"symbol": "diamond-open", "size": 11, "color": REFERENCE},
+            error_x=error_bar(row["corrected"], row["low"], row["high"], REFERENCE),
+            name="without the tagger's errors",
             legendgroup="drawn",
             showlegend=not any(trace.legendgroup == "drawn" for trace in figure.data),
-            hovertemplate=f"redrawn: {row['low']:.1%} to {row['high']:.1%}<extra></extra>",
+            hovertemplate=f"<b>{group_label(name)}</b>: {row['corrected']:.1%} without the "
+            f"tagger's errors ({row['low']:.1%} to {row['high']:.1%})<extra></extra>",
         )
         figure.add_scatter(
             x=[row["drop_rate"]],

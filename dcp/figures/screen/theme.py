@@ -47,13 +47,15 @@ HELD_SCALE = [[0, "#e1e5ea"], [1, "#2c5f9b"]]
 """From nothing held to all held."""
 LEGEND: dict[str, Any] = {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0}
 
+# Kinds of words have hues of their own: blue is what is held, green the second run, orange a loss.
+_VIOLET, _PINK, _OLIVE, _BROWN, _TEAL = "#7a5cc0", "#c2517f", "#8a8a1e", "#8f5b34", "#3f8f9f"
 _GROUPS = {
-    **dict(zip(GROUPS, (RUN, OTHER, OVERHEAD, REFERENCE, "#9a7cc0"), strict=True)),
-    "content": RUN,
-    "function": OVERHEAD,
-    "neither": REFERENCE,
-    "single": RUN,
-    "multi": "#9a7cc0",
+    **dict(zip(GROUPS, (_VIOLET, _PINK, _OLIVE, _BROWN, _TEAL), strict=True)),
+    "content": _VIOLET,
+    "function": _OLIVE,
+    "neither": _BROWN,
+    "single": _VIOLET,
+    "multi": _TEAL,
 }
 
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dcp.errors import DcpError, RequestError
+from dcp.policies.registry import POLICIES
 from dcp.trace import Trace
+from dcp.ui.compare.ready import CHOICES, ready
 from dcp.ui.look import problem
 from dcp.ui.samples import load_sample, sample_names
 from dcp.ui.services import models
@@ -26,12 +28,16 @@ if TYPE_CHECKING:
 __all__ = ["Choice", "first", "other"]
 
 THIS, UPLOAD = "this run", "a saved trace"
-OFF, DIAL, MODEL, TEXT = (
+OFF, POLICY, WRITE, DIAL, MODEL, TEXT = (
     "A's tokens, gates off",
+    "A's tokens, other policies",
+    "both written on, live",
     "A's tokens, another sparsity",
     "A's text, another model",
     "another text, same model",
 )
+
+_USUAL = ("window", "sink", "h2o", "snapkv")
 
 Read = Callable[["OpenModel", Trace, Report], Trace]
 
@@ -40,7 +46,9 @@ Read = Callable[["OpenModel", Trace, Report], Trace]
 class Choice:
     """What B is: a trace, or a way to read one by ``model`` (None: A's own).
 
-    name  as the page says it; ``key`` is unique
+    name      as the page says it; ``key`` is unique
+    policies  those that A's tokens are to be read under, where that is what B is
+    written   A's given text is written on twice, with the gates and with nothing dropped
     """
 
     name: str
@@ -48,6 +56,8 @@ class Choice:
     trace: Trace | None = None
     read: Read | None = None
     model: str | None = None
+    policies: tuple[str, ...] = ()
+    written: bool = False
 
 
 def first(session: Session, limits: Settings) -> tuple[str, Trace] | None:
@@ -84,10 +94,21 @@ def _sample(name: str) -> Trace:
 
 def other(session: Session, limits: Settings, a: Trace) -> Choice | None:
     """The box of B."""
-    options = [OFF, DIAL, TEXT, *([MODEL] if len(models()) > 1 or not limits.public else [])]
+    options = [
+        OFF,
+        POLICY,
+        WRITE,
+        DIAL,
+        TEXT,
+        *([MODEL] if len(models()) > 1 or not limits.public else []),
+    ]
     chosen = st.selectbox("B", [*options, *_known(session)], key="compare-b")
     if chosen == OFF:
         return Choice("A's tokens, gates off", "off", read=_replayed(None))
+    if chosen == POLICY:
+        return _policies(a)
+    if chosen == WRITE:
+        return Choice("nothing dropped", "write", written=True)
     if chosen == DIAL:
         return _dial(session, a)
     if chosen == TEXT:
@@ -96,6 +117,22 @@ def other(session: Session, limits: Settings, a: Trace) -> Choice | None:
         return _model(limits)
     found = _open("B", chosen, session, limits)
     return None if found is None else Choice(found[0], f"{found[0]} {id(found[1])}", found[1])
+
+
+def _policies(a: Trace) -> Choice | None:
+    whole = ready(a) is not None
+    named = st.multiselect(
+        "Policies, each at A's number of entries",
+        CHOICES,
+        default=CHOICES if whole else _USUAL,
+        format_func=lambda name: POLICIES[name].title,
+        key=f"compare-policies-{whole}",
+        help="Each drops by its own rule in the same engine, holding as many entries as A.",
+    )
+    if not named:
+        st.caption("Choose at least one.")
+        return None
+    return Choice("other policies", f"policies {','.join(named)}", policies=tuple(named))
 
 
 def _dial(session: Session, a: Trace) -> Choice:

@@ -13,6 +13,8 @@ from dcp.figures.screen.compare_maps import lost_map, map_chart
 from dcp.stats.compare import Number, Pair
 from dcp.text.table import to_csv
 from dcp.trace import Trace
+from dcp.ui.compare.verdict import key_numbers, verdict
+from dcp.ui.tiles import tiles
 
 __all__ = ["compared"]
 
@@ -20,8 +22,12 @@ _CONFIG = {"displayModeBar": False}
 _EXCERPT = 600
 
 
-def compared(pair: Pair, names: tuple[str, str], key: str) -> None:
-    """Everything about a pair; ``names`` of A and B, and a unique ``key``."""
+def compared(pair: Pair, names: tuple[str, str], key: str, note: str = "") -> None:
+    """Everything about a pair; ``names`` of A and B, a unique ``key``, a ``note`` on what B is."""
+    st.markdown(f"**{verdict(pair)}**")
+    if note:
+        st.caption(note)
+    tiles(key_numbers(pair), "pair")
     if not pair.same_tokens:
         st.caption(
             "The two runs read different tokens: they are compared as wholes, at a common length. "
@@ -29,8 +35,6 @@ def compared(pair: Pair, names: tuple[str, str], key: str) -> None:
         )
     elif not pair.cell_by_cell:
         st.caption("The two models differ in layers: there is no difference map, layer by layer.")
-    _texts(pair, names)
-    _numbers(pair)
     if pair.steps:
         _maps(pair, key)
     if pair.same_tokens and pair.a.tokens > 1:
@@ -46,6 +50,9 @@ def compared(pair: Pair, names: tuple[str, str], key: str) -> None:
             "attention (mean of heads) that sat on tokens the run had dropped by then; token 0, "
             "which soaks up attention that has nowhere else to go, is left out."
         )
+    with st.expander("A and B, and all numbers"):
+        _texts(pair, names)
+        _numbers(pair)
     _files(pair)
 
 

@@ -7,6 +7,8 @@ import streamlit as st
 from dcp.errors import DcpError, RequestError
 from dcp.model.registry import ModelInfo, list_models
 from dcp.runs.request import TextRequest
+from dcp.ui.brought import brought
+from dcp.ui.explore.chat import as_asked, is_chat
 from dcp.ui.explore.count_line import LABEL, count_line, named, token_count
 from dcp.ui.explore.earlier import earlier
 from dcp.ui.explore.examples import EXAMPLES
@@ -34,7 +36,8 @@ def controls(session: Session, limits: Settings) -> None:
         asked = st.query_params.get("preset", "")
         if asked and asked not in EXAMPLES:
             st.toast("There is no such example: the link was followed in part.")
-        state["text"] = EXAMPLES.get(asked, EXAMPLES["A lighthouse"])
+        # After the server was started again, what was typed before is still on the page.
+        state["text"] = brought("text") or EXAMPLES.get(asked, EXAMPLES["A lighthouse"])
         state[FOLD] = asked in EXAMPLES
     state.setdefault("latest", state["text"])
     state.setdefault("new_tokens", min(64, limits.new_tokens))
@@ -129,6 +132,9 @@ def _check(limits: Settings) -> TextRequest:
     state = st.session_state
     text, model = str(state["text"]), state["model"]
     info = named(list_models(), model) if model else None
+    if not text.strip():
+        raise RequestError("there is no text: give at least one word", remedy="text")
+    text = as_asked(text, info)
     request = TextRequest(
         text,
         model=model,
@@ -136,6 +142,7 @@ def _check(limits: Settings) -> TextRequest:
         temperature=state["temperature"],
         seed=state["seed"],
         gate_shift=state.get("gate_shift", 0.0) if info is not None else 0.0,
+        stop_at_eos=is_chat(info),
     )
     if len(text) > limits.characters:
         raise RequestError(

@@ -33,17 +33,33 @@ def tail(model: str | None, text: str, limit: int) -> str:
     """The end of ``text`` that is at most ``limit`` tokens long, begun at a word.
 
     Cutting a word in two can change how the rest is tokenised, so the cut moves to the next space.
-    Raises RequestError where nothing fits.
+    The whole text is encoded once, and an end of it a few times. Raises RequestError where nothing
+    fits.
     """
     tokenizer = Checkpoint.read(find(model)).tokenizer
+    encoding = tokenizer.encode(text)
+
+    def last(room: int) -> str:
+        cut = encoding.truncate(room, "last").text
+        whole = cut[:1].isspace() or len(cut) == len(text)
+        return cut.lstrip() if whole else _from_next_word(cut)
+
+    fits, too_many, found = encoding.specials, limit + 1, ""
+    # The first try is nearly always right.
     room = limit
-    while room > 0:
-        cut = tokenizer.encode(text).truncate(room, "last").text
-        begun = cut.lstrip() if cut[:1].isspace() or len(cut) == len(text) else _from_next_word(cut)
-        if begun.strip() and tokenizer.count(begun) <= limit:
-            return begun
-        room -= max(1, tokenizer.count(begun) - limit)
-    raise RequestError(f"nothing of the text fits into {limit} tokens")
+    while too_many - fits > 1:
+        begun = last(room)
+        if tokenizer.count(begun) > limit:
+            too_many = room
+        elif begun.strip():
+            fits, found = room, begun
+        else:
+            # What is shorter is white space too.
+            break
+        room = (fits + too_many) // 2
+    if not found:
+        raise RequestError(f"nothing of the text fits into {limit} tokens")
+    return found
 
 
 def _from_next_word(text: str) -> str:

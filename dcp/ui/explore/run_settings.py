@@ -5,7 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from dcp.model.registry import ModelInfo
+from dcp.ui.explore.chat import chat_choice
 from dcp.ui.explore.count_line import named
+from dcp.ui.explore.earlier import expected_here
 from dcp.ui.settings import Settings
 
 __all__ = ["run_settings", "summary"]
@@ -25,7 +27,11 @@ def run_settings(models: list[ModelInfo], limits: Settings) -> None:
         if limits.public
         else "A bundled model; or type a checkpoint folder or a Hugging Face Hub id.",
     )
+    # Not as defaults of the widgets: a link sets them too.
+    state.setdefault("temperature", 0.8)
+    state.setdefault("seed", 0)
     info = named(models, model) if model else None
+    chat_choice(info)
     most = min(limits.new_tokens, info.context - 1 if info else limits.new_tokens)
     if state.get("new_tokens") is None or state["new_tokens"] > most:
         state["new_tokens"] = min(64, most)
@@ -43,8 +49,7 @@ def run_settings(models: list[ModelInfo], limits: Settings) -> None:
         "Temperature",
         0.0,
         1.5,
-        0.8,
-        0.05,
+        step=0.05,
         key="temperature",
         persist_state="session",
         help="How freely the next token is drawn; 0 always takes the most likely one.",
@@ -53,7 +58,6 @@ def run_settings(models: list[ModelInfo], limits: Settings) -> None:
         "Seed",
         0,
         2**31 - 1,
-        0,
         key="seed",
         persist_state="session",
         help="The same seed draws the same tokens again.",
@@ -83,7 +87,8 @@ def _dial(info: ModelInfo | None) -> None:
         state["gate_shift"] = own
 
     def label(delta: float) -> str:
-        return f"{100 * expected[delta]:.0f} % · perplexity × {cost[delta]:.2f}"
+        more = 100 * (cost[delta] - 1)
+        return f"{100 * expected[delta]:.0f} % dropped · perplexity {more:+.{int(more < 1)}f} %"
 
     st.select_slider(
         "Forgetting",
@@ -91,10 +96,10 @@ def _dial(info: ModelInfo | None) -> None:
         format_func=label,
         key="gate_shift",
         persist_state="session",
-        help="Share of earlier tokens dropped, and the perplexity it costs against a dense model "
-        f"trained equally long, as measured on validation text with a context of {longest} tokens; "
-        "shorter texts drop less. It shifts every gate by the same amount. The model comes with "
-        f"{100 * expected[own]:.0f} %.",
+        help="Share of earlier tokens dropped, and how much harder the next token is to guess than "
+        "for a dense model trained equally long: measured on validation text over "
+        f"{longest:,} tokens. A shorter text drops less{expected_here(info)}. The dial shifts "
+        f"every gate by the same amount; the model comes with {100 * expected[own]:.0f} %.",
     )
 
 

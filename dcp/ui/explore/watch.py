@@ -13,9 +13,8 @@ from dcp.ui.explore.arrivals import arrive, go_to_place, link_of
 from dcp.ui.explore.asks import answers, ask_dial, ask_written, waiting
 from dcp.ui.explore.component import linked_view
 from dcp.ui.explore.controls import generate
-from dcp.ui.explore.earlier import note_run
 from dcp.ui.explore.plain_view import plain_view
-from dcp.ui.follow import follow_run
+from dcp.ui.follow import WATCHING, every, follow_run
 from dcp.ui.links import point
 from dcp.ui.services import models
 from dcp.ui.session import Session
@@ -24,19 +23,18 @@ from dcp.ui.tour import may_begin, toured
 from dcp.ui.worker import Status
 from dcp.viewer.payload import Speed, machine_of, payload
 
-__all__ = ["EVERY", "progress", "watch"]
+__all__ = ["progress", "watch"]
 
 _ASKED, _KNOWN, _LAST, _GREETED = "view asked", "view known", "view shows", "view greeted"
 _SMALL = 5e7
 
-EVERY = 0.25
-"""Seconds between two looks at a run."""
-
 
 def watch(session: Session, limits: Settings) -> None:
-    """Show the trace; while a run or a question about it is on, look every ``EVERY`` seconds."""
+    """Show the trace; while a run or a question about it is on, look again and again."""
     busy = _busy(session)
-    st.fragment(_look, run_every=EVERY if busy else None)(session, limits, busy)
+    st.fragment(_look, run_every=(every(session) or WATCHING) if busy else None)(
+        session, limits, busy
+    )
 
 
 def _busy(session: Session) -> bool:
@@ -60,7 +58,6 @@ def _settled(session: Session, limits: Settings) -> None:
         return
     if shown.origin == "run":
         go_to_place(session)
-        note_run(session)
     found = answers(session, shown.trace)
     data = payload(
         shown.trace,
@@ -69,7 +66,7 @@ def _settled(session: Session, limits: Settings) -> None:
         at=_place(session),
         # Whoever comes with a link to a step wants to see that step, not a film.
         play=shown.origin == "sample" and session.place.step is None,
-        line=_about(session, shown.trace),
+        line=found["written"]["problem"] or _about(session, shown.trace),
         dial=found["dial"],
         written=found["written"],
         link=link_of(session, shown.trace),
@@ -144,7 +141,7 @@ def _about(session: Session, trace: Trace) -> str:
 
 def _went(session: Session, place: Mapping[str, int | None]) -> None:
     """The reader moved the view: keep the place, and do not send it back."""
-    session.place.token = place["token"]
+    session.place.token = place["token"] if session.has("token", place["token"]) else None
     point(session, layer=place["layer"], step=place["step"])
     st.session_state[_KNOWN] = _where(session)
 

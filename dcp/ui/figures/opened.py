@@ -14,6 +14,7 @@ from dcp.figures.paper.bundle import bundle
 from dcp.figures.paper.catalogue import KINDS
 from dcp.figures.paper.figure_set import FigureSet, Form
 from dcp.figures.paper.provenance import command
+from dcp.figures.paper.request import first_sentence
 from dcp.ui.figures.look import Look
 from dcp.ui.figures.previews import Preview
 from dcp.ui.look import problem
@@ -45,7 +46,7 @@ def opened_figure(figures: FigureSet, kind: str, preview: Preview, chosen: Look)
                 files.download_button(
                     name,
                     partial(figures.file, kind, form),
-                    f"{kind}.{ending}",
+                    f"{figures.stem(kind)}.{ending}",
                     mime,
                     key=f"figures_take_{form}",
                     help=about,
@@ -54,6 +55,9 @@ def opened_figure(figures: FigureSet, kind: str, preview: Preview, chosen: Look)
                 )
             caption, made, cited = st.tabs([_CAPTION, _COMMAND, _BIBTEX])
             with caption:
+                st.caption("Short")
+                st.code(first_sentence(preview.caption), language=None, wrap_lines=True)
+                st.caption("In full")
                 st.code(preview.caption, language=None, wrap_lines=True)
             with made:
                 st.code(
@@ -84,7 +88,7 @@ class ZipJob:
 
 def zip_section(figures: FigureSet, executor: Executor, same: tuple[str, str]) -> None:
     """The zip: made in the background on request, offered until its content would differ."""
-    st.subheader("All figures of this run")
+    st.header("All figures of this run")
     st.caption(
         "One zip: every figure as PDF, SVG, PNG and PGF, its data, all captions, the commands, the "
         "references and the trace itself."

@@ -6,10 +6,14 @@ from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import numpy as np
 import streamlit as st
 
 from dcp.figures.paper.catalogue import KINDS
 from dcp.figures.paper.figure_set import FigureSet
+from dcp.trace import Trace
+from dcp.ui.asked import last_asked
+from dcp.ui.compare.ready import ready
 from dcp.ui.figures.look import Look, look
 from dcp.ui.figures.opened import opened_figure, zip_section
 from dcp.ui.figures.previews import Preview, PreviewCache, draw_preview
@@ -25,6 +29,7 @@ _HINTS = {
     "results": "results above",
     "source": "“words of” above",
     "span": "“tokens” above",
+    "policies": "Compare, “other policies”",
     "gates_off": "the command line makes one: dcp trace --gates-off",
 }
 _AGAIN = 0.6
@@ -39,7 +44,14 @@ _CSS = """
 [class*="st-key-figures_paper_"] p { color: #555b66; }
 [class*="st-key-figures_thumb_"] [data-testid="stCaptionContainer"] p { line-height: 1.3;
   min-height: 2.6em; text-align: center; text-wrap: balance; }
-[class*="st-key-figures_thumb_"] { gap: 0.25rem; }
+[class*="st-key-figures_thumb_"] { gap: 0.25rem; position: relative; }
+/* The whole card opens its figure: the button's own area is the card's. */
+[class*="st-key-figures_open_"], [class*="st-key-figures_open_"] * { position: static; }
+[class*="st-key-figures_open_"] button:not(:disabled)::after { content: ""; position: absolute;
+  inset: 0; cursor: pointer; }
+[class*="st-key-figures_open_"] button:focus-visible::after { outline: 2px solid #1f5a99;
+  border-radius: 8px; }
+[class*="st-key-figures_thumb_"]:hover { border-color: #1f5a99; }
 .st-key-figures_opened [data-testid="stCode"] pre { max-height: 21rem; }
 .st-key-figures_opened .stDownloadButton button { padding-inline: 0.2rem; }
 @media (max-width: 640px) {
@@ -80,6 +92,7 @@ def gallery(session: Session) -> None:
         found.words,
         found.name,
         found.chosen,
+        _beside(session, found.trace),
         files,
         chosen.style,
         chosen.width,
@@ -90,7 +103,11 @@ def gallery(session: Session) -> None:
     cache = _samples()
     if own:
         cache = st.session_state.setdefault("figures_previews", PreviewCache(_thread()))
-    same = (fingerprint(found.trace), found.chosen, tuple(hash(str(f)) for f in files))
+    same = (
+        *(fingerprint(trace) for trace in (found.trace, *figures.beside.values())),
+        found.chosen,
+        *(hash(str(file)) for file in files),
+    )
     keys: dict[str, Hashable] = {
         kind: (kind, *same, chosen.style, chosen.width, chosen.palette, figures.options_of(kind))
         for kind in KINDS
@@ -103,6 +120,19 @@ def gallery(session: Session) -> None:
         figures, cache, keys, chosen, len(waiting)
     )
     zip_section(figures, _thread(), (fingerprint(found.trace), str(keys)))
+
+
+def _beside(session: Session, trace: Trace) -> dict[str, Trace]:
+    """The same tokens under other policies: measured beforehand, or read in Compare."""
+    asked = last_asked("policies")
+    found = ready(trace)
+    if found is None and asked is not None and not asked.waiting:
+        found = asked.task.status().result
+        if found is not None and not np.array_equal(found.first.death, trace.death):
+            found = None
+    if found is None:
+        return {}
+    return {name: run for name, run in found.runs.items() if run is not found.first}
 
 
 def _wait(session: Session) -> None:

@@ -23,7 +23,7 @@ MEASURED = FOLDER.parent / "results"
 """What `dcp eval --json` said of the bundled model."""
 OWN = "run.safetensors"
 """What the trace of this session is called."""
-_OWN, _DRAWN, _TYPED = "This run", "A held-out text", "The sample"
+_OWN, _DRAWN, _TYPED = "What Explore shows", "A held-out text", "The sample"
 _SAMPLE = "the bundled sample, typed for the app"
 _CHOSEN = {"run": "typed by a user of the app", "upload": "an uploaded trace, picked by its owner"}
 
@@ -45,14 +45,16 @@ def drawn(names: list[str], seed: int) -> int:
 
 def source(session: Session) -> Source | None:
     """Ask what to draw and say what it is; None where there is nothing."""
-    own = session.shown.trace is not None and session.shown.origin in ("run", "upload")
+    own = session.shown.trace is not None
     names = sample_names()
     if not own and not names:
         return None
     left, right = st.columns([3, 2], vertical_alignment="center")
     held = [name for name in names if held_out(name)]
     typed = [name for name in names if not held_out(name)]
-    kinds = [kind for kind, any_ in ((_OWN, own), (_DRAWN, held), (_TYPED, typed)) if any_]
+    # What Explore shows comes first; the typed sample again only where that is something else.
+    other = typed if session.shown.origin != "sample" else []
+    kinds = [kind for kind, any_ in ((_OWN, own), (_DRAWN, held), (_TYPED, other)) if any_]
     chosen = kinds[0]
     if len(kinds) > 1:
         chosen = (
@@ -69,6 +71,11 @@ def source(session: Session) -> Source | None:
     if chosen == _OWN:
         shown = session.shown
         assert shown.trace is not None
+        if shown.origin == "sample":
+            name = _name_of(shown.trace, names)
+            how = "a bundled held-out text" if held_out(name) else _SAMPLE
+            _describe(shown.trace, "What Explore shows")
+            return Source(shown.trace, tuple(shown.words), f"{name}.safetensors", how)
         found = Source(shown.trace, tuple(shown.words), OWN, _CHOSEN[shown.origin])
         _describe(found.trace, "Your run")
         return found
@@ -97,6 +104,17 @@ def _bundled(name: str, chosen: str) -> Source | None:
         return None
     _describe(trace, chosen[0].upper() + chosen[1:])
     return Source(trace, tuple(words), f"{name}.safetensors", chosen)
+
+
+def _name_of(trace: Trace, names: list[str]) -> str:
+    """What the file of a bundled trace is called; "sample" where it is none of them."""
+    for name in names:
+        try:
+            if load_sample(name)[0] == trace:
+                return name
+        except DcpError:
+            continue
+    return "sample"
 
 
 def _another(names: list[str], seed: int) -> None:

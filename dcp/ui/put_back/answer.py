@@ -9,9 +9,10 @@ import streamlit as st
 
 from dcp.figures.screen.put_back import change_chart, sums_chart
 from dcp.figures.screen.theme import quoted
-from dcp.runs.plans import Effect
+from dcp.runs.effects import Effect, Rewritten, ordinary
 from dcp.text.table import to_csv
 from dcp.trace import Trace
+from dcp.ui.put_back.continuations import continuations
 from dcp.ui.put_back.token_text import coloured, token_text
 
 if TYPE_CHECKING:
@@ -23,19 +24,26 @@ _FEW = 10
 """Below so many controls nothing is said about rank."""
 
 
-def answer(shown: str, trace: Trace, effect: Effect, seed: int) -> None:
+def answer(
+    shown: str, trace: Trace, effect: Effect, seed: int, written: Rewritten | None = None
+) -> None:
     """Draw all of it."""
-    st.subheader("What changed", anchor=False)
+    st.header("What changed", anchor=False)
     st.text(sentence(trace, effect))
+    if written is not None:
+        continuations(trace, effect.plan, written)
+        st.header("The text as it was written, read again", anchor=False)
+    band = ordinary(effect, trace.tokens)
     token_text(
-        coloured(f"{shown}-{effect.plan}", trace, effect.change, effect.plan.token),
+        coloured(f"{shown}-{effect.plan}", trace, effect.change, effect.plan.token, band),
         "put-change",
         lambda token: None,
     )
     st.caption(
         "▲ and a solid line: likelier than with what was recorded. ▼ and a dotted line: less "
-        "likely. The stronger the colour, the larger the change; arrows mark the five largest of "
-        "each kind. Faint: read before anything changed."
+        "likely. The stronger the colour, the larger the change; no colour: no more than the "
+        "middle 90 % of ordinary drops do. Arrows mark the five largest of each kind. Faint: read "
+        "before anything changed."
     )
     if not effect.controls.horizon:
         return

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
-from dcp.errors import DcpError
+from dcp.errors import DcpError, RequestError
 from dcp.figures.screen.theme import quoted
-from dcp.runs.plans import HORIZON, Effect, Plan, drop_now, put_back
+from dcp.runs.effects import Effect, Rewritten
+from dcp.runs.plans import CONTROLS, HORIZON, Plan, drop_now, put_back
 from dcp.trace import ALIVE, Trace
 from dcp.ui import services
 from dcp.ui.asked import Asked, ask, last_asked
@@ -18,6 +19,8 @@ from dcp.ui.follow import follow_task
 from dcp.ui.links import point
 from dcp.ui.look import problem
 from dcp.ui.put_back.answer import answer
+from dcp.ui.put_back.continuations import to_here
+from dcp.ui.put_back.ready import example
 from dcp.ui.put_back.token_text import selectable, token_text
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
     from dcp.model.registry import OpenModel
 
 __all__ = ["put_back_page"]
+
+NEW_TOKENS = 40
+"""How far the text is written on."""
 
 KEEP, DROP = "Keep it", "Drop it now"
 _ALL = -1
@@ -45,7 +51,7 @@ def put_back_page(session: Session, limits: Settings) -> None:
     go, how, _ = st.columns([1.5, 1.7, 4])
     seed, horizon = _comparison(how)
     about = session.shown.key
-    asked: Asked[tuple[Effect, int]] | None = last_asked("put", about)
+    asked: Asked[tuple[Effect, int, Rewritten | None]] | None = last_asked("put", about)
     if go.button(
         "Read the text again",
         type="primary",
@@ -57,28 +63,55 @@ def put_back_page(session: Session, limits: Settings) -> None:
         work = _work(trace, plan, seed, horizon)
         asked = ask(session, limits, "put", about, work, services.maker_of(session, trace).name)
     if asked is None:
+        ready = example(trace)
+        if ready is not None and plan == ready.effect.plan:
+            st.caption("Measured beforehand, as an example: choose any other token.")
+            answer(session.shown.key, trace, ready.effect, ready.seed, ready.rewritten)
+            return
         st.caption(
             "The same tokens are read again with this one change, and with about 20 random drops "
-            "of the same layers and age beside it: a second or two."
+            f"of the same layers and age beside it; then the text is written on twice: "
+            f"{_takes(trace)}."
         )
         return
     found = follow_task(asked.task, "put")
     if found is not None:
+        to_here(f"{session.shown.key}-{found[0].plan}-{found[1]}")
         answer(session.shown.key, trace, *found)
+
+
+def _takes(trace: Trace) -> str:
+    """About how long an answer takes, from how fast this text was read and written."""
+    meta = trace.meta
+    if not meta.tokens_per_second or not meta.prompt_seconds:
+        return "its speed here is not known"
+    reading = meta.prompt_seconds / max(trace.prompt_tokens, 1) * trace.tokens * (CONTROLS + 2)
+    seconds = reading + 2 * NEW_TOKENS / meta.tokens_per_second
+    if seconds < 3:
+        return "a few seconds"
+    return f"about {seconds:.0f} seconds" if seconds < 90 else f"about {seconds / 60:.0f} minutes"
 
 
 def _work(
     trace: Trace, plan: Plan, seed: int, horizon: int
-) -> Callable[[OpenModel, Report], tuple[Effect, int]]:
-    def measure(model: OpenModel, report: Report) -> tuple[Effect, int]:
+) -> Callable[[OpenModel, Report], tuple[Effect, int, Rewritten | None]]:
+    def measure(model: OpenModel, report: Report) -> tuple[Effect, int, Rewritten | None]:
         from dcp.runs.rescore import effect
+        from dcp.runs.rewrite import rewrite
 
         def say(share: float, line: str) -> None:
             report.check()
-            report.progress(share, line)
+            report.progress(0.7 * share, line)
 
         found = effect(model, trace, plan, seed=seed, horizon=horizon, progress=say)
-        return found, seed
+        say(1.0, "Writing on, with and without it.")
+        try:
+            written = rewrite(model, trace, plan, new_tokens=NEW_TOKENS, cancel=report.cancelled)
+        except RequestError:
+            # A full context leaves no room to write on.
+            report.check()
+            written = None
+        return found, seed, written
 
     return measure
 
@@ -134,6 +167,9 @@ def _token(session: Session, trace: Trace, can: Any, where: Any) -> int | None:
     pieces = trace.pieces()
     gone = (trace.death != ALIVE).sum(axis=0)
     token = session.place.token
+    ready = example(trace)
+    if token is None and ready is not None and ready.effect.plan.token in options:
+        token = ready.effect.plan.token
     if token is None and options:
         # A default: dropped in the most layers, the longest of those.
         token = max(options, key=lambda j: (gone[j], len(pieces[j].strip()), -j))

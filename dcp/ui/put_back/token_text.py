@@ -16,6 +16,7 @@ import streamlit as st
 from dcp.figures.screen.theme import quoted
 from dcp.resources import asset
 from dcp.trace import ALIVE, Trace
+from dcp.ui.links import whole
 
 __all__ = ["coloured", "selectable", "token_text"]
 
@@ -30,8 +31,8 @@ def token_text(data: dict[str, Any], key: str, on_token: Callable[[int], None]) 
     """Show what `selectable` or `coloured` made; ``on_token`` is called with a token chosen."""
 
     def chosen() -> None:
-        token = st.session_state[key].get("token")
-        if isinstance(token, int):
+        token = whole(st.session_state[key].get("token"))
+        if token is not None:
             on_token(token)
 
     _component()(data=data, key=key, on_token_change=chosen)
@@ -58,25 +59,37 @@ def selectable(
 
 
 def coloured(
-    shown: str, trace: Trace, change: npt.NDArray[np.float32], token: int
+    shown: str,
+    trace: Trace,
+    change: npt.NDArray[np.float32],
+    token: int,
+    ordinary: npt.NDArray[np.float32] | None = None,
 ) -> dict[str, Any]:
     """The text with each token coloured by ``change`` [T] (nats, nan where nothing can change).
 
-    Full colour is the 98th percentile of the sizes, at least 0.05 nats.
+    Full colour is the 98th percentile of the sizes, at least 0.05 nats. What lies in the band
+    ``ordinary`` [T, 2] has no colour and no mark: any drop does as much.
     """
     known = np.isfinite(change)
     scale = max(float(np.quantile(np.abs(change[known]), 0.98)) if known.any() else 0.0, 0.05)
     size = np.clip(change / scale, -1, 1)
     size[np.abs(size) < _FAINT] = 0
+    within = np.zeros(trace.tokens, np.bool_)
+    if ordinary is not None:
+        with np.errstate(invalid="ignore"):
+            within = (change >= ordinary[:, 0]) & (change <= ordinary[:, 1])
+    size[within] = 0
+    shown_change = np.where(within, 0, np.nan_to_num(change))
     marks = np.zeros(trace.tokens, int)
     for sign in (1, -1):
-        order = np.argsort(np.where(known, -sign * change, np.inf), kind="stable")[:_LARGEST]
-        marks[order[sign * np.nan_to_num(change[order]) > scale / 5]] = sign
+        order = np.argsort(np.where(known, -sign * shown_change, np.inf), kind="stable")[:_LARGEST]
+        marks[order[sign * shown_change[order] > scale / 5]] = sign
     notes = [
         f"{quoted(piece)}: {amount:+.3f} nats, {'more' if amount > 0 else 'less'} likely"
+        + (", as after any drop" if usual else "")
         if finite
         else f"{quoted(piece)}: read before anything changed"
-        for piece, amount, finite in zip(trace.pieces(), change, known, strict=True)
+        for piece, amount, finite, usual in zip(trace.pieces(), change, known, within, strict=True)
     ]
     shares: Sequence[float | None] = [
         round(float(s), 3) if finite else None for s, finite in zip(size, known, strict=True)

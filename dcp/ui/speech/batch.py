@@ -71,7 +71,7 @@ def batch(session: Session, limits: Settings) -> Live | None:
     if asked is None:
         st.caption(
             "Each text is read on its own, in windows of at most the model's context, and nothing "
-            "is written on. With two texts or more, intervals speak of texts like these."
+            "is written on. With ten texts or more, intervals speak of texts like these."
         )
         return None
     result = follow_task(asked.task, "speech")

@@ -5,15 +5,21 @@ Prompt and generated words are one table only where the reader asks for both tog
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Literal, cast
 
 import streamlit as st
 
 from dcp.errors import DcpError
+from dcp.speech.english import looks_english
 from dcp.stats.groups import By
+from dcp.stats.intervals import MIN_CLUSTERS
 from dcp.stats.lives import Phase, Pieces
-from dcp.ui import services
+from dcp.trace import Trace
 from dcp.ui.look import empty, problem
+from dcp.ui.naming import named
+from dcp.ui.samples import FOLDER
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 from dcp.ui.speech.batch import batch
@@ -25,11 +31,16 @@ __all__ = ["speech"]
 
 THIS, SEVERAL = "This text", "Several texts"
 _SOURCES: dict[Phase, str] = {
-    "prompt": "you wrote",
-    "generated": "the model wrote",
     "both": "both together",
+    "prompt": "the text given",
+    "generated": "the model wrote",
 }
-_PIECES: dict[Pieces, str] = {"single": "one token", "multi": "several tokens", "all": "any length"}
+_OF: dict[Phase, str] = {
+    "both": "of the text given and of what the model wrote",
+    "prompt": "of the text given",
+    "generated": "that the model wrote",
+}
+_PIECES: dict[Pieces, str] = {"all": "any length", "single": "one token", "multi": "several tokens"}
 _GRAINS: dict[Literal["group", "pos"], str] = {"group": "five groups", "pos": "17 tags"}
 
 
@@ -54,6 +65,7 @@ def speech(session: Session, limits: Settings) -> None:
         else:
             tables = _this_text(session)
         if tables is not None:
+            _language(tables)
             _filtered(tables)
     except DcpError as error:
         problem(str(error))
@@ -67,13 +79,23 @@ def _this_text(session: Session) -> Live | None:
         empty("There is no text to count yet.", "Generate a run, or open a saved trace.")
     elif trace.n_queries < 2:
         empty("This text is a single token.", "Nothing came after it, so nothing was dropped.")
-    else:
-        if not session.shown.words:
-            session.name_words(services.tag(trace))
+    elif named(session, trace):
         if any(word.complete for word in session.shown.words):
             return Live(session.shown.key, [(trace, session.shown.words)])
         empty("There is no whole word in this text.", "Take one with words in it.")
     return None
+
+
+def _language(tables: Tables) -> None:
+    """Say where tags mean little: the tagger knows English alone."""
+    if not isinstance(tables, Live):
+        return
+    text = " ".join(trace.text for trace, _ in tables.samples[:20])
+    if looks_english(text) is False:
+        problem(
+            "This does not look like English, the one language that the tagger knows: its tags, "
+            "and all that rests on them here, are unreliable."
+        )
 
 
 @st.fragment
@@ -103,8 +125,8 @@ def _filters(tables: Tables) -> Filters:
             "Dropped within how many steps", 1, last, key="speech-horizon", help=help
         )
     source = two.radio(
-        "Words that",
-        tables.sources,
+        "Words of",
+        [name for name in _SOURCES if name in tables.sources],
         format_func=_SOURCES.__getitem__,
         key=f"speech-source-{len(tables.sources)}",
         horizontal=True,
@@ -131,24 +153,49 @@ def _filters(tables: Tables) -> Filters:
 
 def what(tables: Tables, filters: Filters) -> str:
     """One line that says what every panel below shows."""
-    of = "this one text" if tables.texts == 1 else f"{tables.texts:,} texts"
+    of = "one text" if tables.texts == 1 else f"{tables.texts:,} texts"
     by = (
-        "95 % intervals within this text (blocks of 64 steps, resampled)"
+        f"95 % intervals within this text (blocks of 64 steps, where there are {MIN_CLUSTERS}; "
+        "drop rates of a shorter one as if words were independent)"
         if tables.texts == 1
-        else "95 % intervals over texts (resampled whole, all layers together)"
+        else "95 % intervals over texts (resampled whole, all layers together), each by itself"
+        if tables.texts >= MIN_CLUSTERS
+        else f"no intervals (they need {MIN_CLUSTERS} texts)"
     )
     layers = "all layers" if filters.layer is None else f"layer {filters.layer}"
     model = ""
     if isinstance(tables, Saved):
         about = tables.study.about
         model = (
-            f" Model {about['model']} ({str(about['weights_sha256'])[:8]}), gate shift "
+            f" {_model_of(about)}, gate shift "
             f"{about['gate_shift']:g}, {about['words']:,} words in windows of at most "
             f"{about['context']} tokens."
         )
     return (
-        f"Words of {of} that {_SOURCES[filters.source]}, made of {_PIECES[filters.pieces]}, in "
-        f"{layers}; {by}; groups of fewer than 20 words stay blank. A word is dropped in a layer "
+        f"Words {_of(tables, filters)}{of}, {_length(filters.pieces)}, in "
+        f"{layers}; {by}. A word is dropped in a layer "
         "when its last living token is. English tags by a tagger that reads the whole text, so "
         f"also words that the model had not seen yet.{model}"
     )
+
+
+def _of(tables: Tables, filters: Filters) -> str:
+    """Whose words, before which texts: those of a study were all given."""
+    return "of " if isinstance(tables, Saved) else f"{_OF[filters.source]}, "
+
+
+def _length(pieces: Pieces) -> str:
+    return "of any length" if pieces == "all" else f"made of {_PIECES[pieces]}"
+
+
+def _model_of(about: Mapping[str, Any]) -> str:
+    """The study's model by the name that it has here, else by its weights."""
+    weights = str(about["weights_sha256"])
+    for path in sorted(FOLDER.glob("*.safetensors")):
+        with suppress(DcpError):
+            meta = Trace.load(path).meta
+            if meta.weights_sha256 == weights:
+                return f"Model {meta.model}, weights {weights[:8]}"
+    # A study may have been made from a folder that is called "model".
+    name = str(about["model"])
+    return f"Weights {weights[:8]}" if name == "model" else f"Model {name}, weights {weights[:8]}"

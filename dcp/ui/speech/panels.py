@@ -11,10 +11,12 @@ import streamlit as st
 
 from dcp.figures.screen.speech import heatmap, rate_chart, survival_chart
 from dcp.figures.screen.speech_behind import hazard_chart, noise_chart, trigger_chart
-from dcp.stats.groups import group_label, group_names
+from dcp.stats.groups import group_label, group_names, trigger_names
 from dcp.stats.noise import tagger_accuracy
 from dcp.text.table import to_csv
+from dcp.ui.speech.finding import finding
 from dcp.ui.speech.source import Filters, Live, Tables
+from dcp.ui.speech.study import reference
 
 __all__ = ["panels"]
 
@@ -28,23 +30,32 @@ def panels(tables: Tables, filters: Filters) -> None:
     if table.empty:
         st.caption("No words here: choose another source, length or horizon.")
         return
+    st.markdown(f"**{finding(table, names, filters.horizon)}**")
     left, right = st.columns([3, 2], gap="large")
     with left:
-        st.subheader("How soon each kind of word is dropped")
-        chosen = _pick(rate_chart(table, names, filters.horizon, tables.key), "speech-rates")
+        st.header("How soon each kind of word is dropped")
+        behind = reference(tables.weights, filters) if isinstance(tables, Live) else None
+        chart = rate_chart(table, names, filters.horizon, tables.key, behind)
+        chosen = _pick(chart, "speech-rates")
         st.caption(
-            "Bars: what the gates dropped. Hollow marks: random and oldest-first eviction that "
-            "drop as many entries per layer and step, so hold the same memory; where they stand "
-            "apart from the bar, the gates chose by more than age and number."
+            "Bars: what the gates dropped; hollow where there are fewer than 20 words, with "
+            "the interval of so few independent words. Hollow marks: random and oldest-first "
+            "eviction that drop as many entries per layer and step, so hold the same memory; where "
+            "they stand apart from the bar, the gates chose by more than age and number."
+            + (
+                " Grey strokes: the same rates over the texts of the validation study, as read."
+                if behind is not None
+                else ""
+            )
         )
     with right:
-        st.subheader("The words behind it")
+        st.header("The words behind it")
         picked = chosen or st.session_state.get("speech-cell")
         _words(tables, filters, names, picked)
     _survival(tables, filters, names)
     _layers(tables, filters, names)
     _kinds(tables, filters)
-    _triggers(tables, filters, names)
+    _triggers(tables, filters)
     _effects(tables, filters, names)
     _take(tables, filters, table)
 
@@ -103,21 +114,21 @@ _WORDS: dict[str, Any] = {
 
 
 def _survival(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
-    st.subheader("Survival")
+    st.header("Survival")
     curves = tables.curves(filters)
     if curves.empty:
-        st.caption("No group has the twenty words that a curve needs: try “any length”.")
+        st.caption("No group has the five words that a curve needs.")
         return
     st.plotly_chart(survival_chart(curves, names, tables.key), key="speech-curves", config=_PLAIN)
     st.caption(
         "Kaplan–Meier: the share of words still in reach so many steps after they were read, for "
         "a layer taken at random. Words alive at the end are censored there. Bands are intervals, "
-        "for up to six groups."
+        "for up to six groups of 20 words or more; pale lines with open marks are of fewer."
     )
 
 
 def _layers(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
-    st.subheader("Layer by layer")
+    st.header("Layer by layer")
     table = tables.by_layer(filters)
     picked = _pick(
         heatmap(table, names, tables.layers, filters.horizon, tables.key), "speech-heatmap"
@@ -135,7 +146,7 @@ def _layers(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
 def _kinds(tables: Tables, filters: Filters) -> None:
     one, two = st.columns(2, gap="large")
     with one:
-        st.subheader("Function and content words")
+        st.header("Function and content words")
         table = tables.rates(replace(filters, by="class"))
         st.plotly_chart(
             rate_chart(table, group_names("class"), filters.horizon, tables.key),
@@ -144,7 +155,7 @@ def _kinds(tables: Tables, filters: Filters) -> None:
         )
         st.caption("Open and closed classes of Universal Dependencies.")
     with two:
-        st.subheader("Whole and cut words")
+        st.header("Whole and cut words")
         table = tables.rates(replace(filters, by="pieces", pieces="all"))
         st.plotly_chart(
             rate_chart(table, group_names("pieces"), filters.horizon, tables.key),
@@ -157,30 +168,32 @@ def _kinds(tables: Tables, filters: Filters) -> None:
         )
 
 
-def _triggers(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
-    st.subheader("What was read when words were dropped")
+def _triggers(tables: Tables, filters: Filters) -> None:
+    st.header("What was read when words were dropped")
     table = tables.triggers(filters)
     if table.empty or not table.base_rate.iloc[0] > 0:
         st.caption("Nothing was dropped here.")
         return
+    names = trigger_names(filters.by)
     st.plotly_chart(trigger_chart(table, names, tables.key), key="speech-triggers", config=_PLAIN)
     st.caption(
-        f"Entries dropped when a word of this kind is read, over the mean query, which drops "
-        f"{float(table.base_rate.iloc[0]):.2f} per layer. Grey: 95 % of what shuffled labels "
-        "give. All words, whatever their length."
+        f"Entries dropped when a token of this kind is read, over the mean of all queries, which "
+        f"drop {float(table.base_rate.iloc[0]):.2f} per layer. Grey: 95 % of what shuffled labels "
+        "give. Every token counts, line breaks and other white space too."
     )
 
 
 def _effects(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
     one, two = st.columns(2, gap="large")
     with one:
-        st.subheader("Raw and adjusted")
+        st.header("Raw and adjusted")
         table = tables.hazard(filters)
         st.plotly_chart(hazard_chart(table, names, tables.key), key="speech-hazard", config=_PLAIN)
         told = (table["interval"] != "").any() if len(table) else False
         st.caption(
-            "Adjusted: a discrete-time hazard model evens out word frequency, place in the word, "
-            "age, step and layer; tokens of all words. Dotted: all groups together. "
+            "Adjusted: a discrete-time hazard model evens out word frequency (a class each half "
+            "decade), place in the word, age, step and layer; words with a letter, since what has "
+            "none has no frequency. Dotted: all groups together. Each interval is by itself. "
             + (
                 "Errors are robust to dependence within clusters."
                 if told
@@ -188,7 +201,7 @@ def _effects(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
             )
         )
     with two:
-        st.subheader("If the tagger errs")
+        st.header("If the tagger errs")
         table = tables.noise(filters)
         if table.empty:
             st.caption("Not in this study for words of this length.")
@@ -199,8 +212,9 @@ def _effects(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
         )
         scope = "" if isinstance(tables, Live) else " All layers, 32 steps."
         st.caption(
-            f"Tags redrawn 200 times by the tagger's own errors ({tagger_accuracy():.1%} right on "
-            f"UD English EWT, raw text): grey is 95 % of the rates that come out.{scope}"
+            f"The tagger is right on {tagger_accuracy():.1%} of UD English EWT, raw text. Hollow: "
+            "the rates with its errors there taken out, were they blind to what is dropped, and "
+            f"95 % over error tables as other text would give them.{scope}"
         )
 
 

@@ -78,6 +78,11 @@ class Live:
         return int(texts_of(self.samples).max()) + 1
 
     @property
+    def weights(self) -> str:
+        """sha256 of the weights that read the texts."""
+        return self.samples[0][0].meta.weights_sha256
+
+    @property
     def layers(self) -> int:
         return min(trace.layers for trace, _ in self.samples)
 
@@ -125,9 +130,11 @@ def _live(key: str, what: str, filters: Filters, _samples: Sequence[Sample]) -> 
     some: dict[str, Any] = {"source": filters.source, "layer": filters.layer}
     more = {**some, "pieces": filters.pieces}
     if what == "rates":
-        return stats.drop_table_with_controls(_samples, filters.by, horizon=filters.horizon, **more)
+        return stats.drop_table_with_controls(
+            _samples, filters.by, horizon=filters.horizon, least=1, **more
+        )
     if what == "curves":
-        return stats.drop_curve(_samples, filters.by, ages=filters.horizon, **more)
+        return stats.drop_curve(_samples, filters.by, ages=filters.horizon, least=5, **more)
     if what == "by_layer":
         return stats.drop_table_by_layer(
             _samples,
@@ -135,6 +142,7 @@ def _live(key: str, what: str, filters: Filters, _samples: Sequence[Sample]) -> 
             horizon=filters.horizon,
             source=filters.source,
             pieces=filters.pieces,
+            least=5,
         )
     if what == "triggers":
         return stats.trigger_table(_samples, filters.by, **some)

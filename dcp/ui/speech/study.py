@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
+from dcp.errors import TraceError
 from dcp.resources import asset
 from dcp.stats.groups import group_of_tag
 from dcp.stats.lives import Phase
@@ -16,7 +17,7 @@ from dcp.stats.pooled import HORIZONS
 from dcp.stats.study_file import Study, from_json
 from dcp.ui.speech.source import Filters
 
-__all__ = ["Saved", "open_study", "studies"]
+__all__ = ["Saved", "open_study", "reference", "studies"]
 
 _FOLDER = asset("traces")
 
@@ -92,6 +93,22 @@ class Saved:
     def _of(self, table: pd.DataFrame, filters: Filters) -> pd.DataFrame:
         chosen = (table["by"] == filters.by) & (table.source == filters.source)
         return table[chosen & (table.layer == _number(filters.layer))]
+
+
+def reference(weights: str, filters: Filters) -> tuple[pd.DataFrame, int] | None:
+    """The rates [group, drop_rate] that the bundled study of these weights has under the same
+    filters, of texts as they were read, and how many texts; None where there is none."""
+    for path in studies().values():
+        try:
+            saved = open_study(str(path), path.stat().st_mtime)
+        except TraceError:
+            continue
+        if saved.study.about["weights_sha256"] == weights and filters.horizon in HORIZONS:
+            table = saved.rates(replace(filters, source="prompt"))
+            table = table[table.arm == "gates"]
+            if len(table):
+                return table, saved.texts
+    return None
 
 
 def _number(layer: int | None) -> int:

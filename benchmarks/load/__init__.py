@@ -1,0 +1,1 @@
+"""Many visitors of the app at once, by real WebSocket clients."""

@@ -1,0 +1,147 @@
+"""One text under several policies as tables: what each holds, costs, and whom it drops.
+
+Numpy and pandas; knows no model, no plots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dcp.policies.budget import TOLERANCE
+from dcp.policies.registry import POLICIES
+from dcp.runs.policies import Beside
+from dcp.speech.words import Word
+from dcp.stats.groups import group_names
+from dcp.stats.survival import drop_table
+from dcp.trace import Trace
+
+__all__ = ["cost_so_far", "overlap", "policy_table", "rates_of_policies", "title_of", "word_table"]
+
+
+def title_of(policy: str) -> str:
+    """A policy as pages and figures name it.
+
+    >>> title_of("h2o"), title_of("none")
+    ('H2O', 'Nothing dropped')
+    """
+    if policy == "none":
+        return "Nothing dropped"
+    return POLICIES[policy].title if policy in POLICIES else policy
+
+
+def policy_table(beside: Beside) -> pd.DataFrame:
+    """One row per policy.
+
+    policy, title
+    held             entries a layer holds, mean over steps and layers
+    equal            whether that is within 1 % of the first one's
+    kl               KL(nothing dropped ‖ policy) per token, mean over tokens (nats)
+    perplexity       of this text, over its perplexity with nothing dropped
+    attention_lost   share of the gates-off attention on tokens dropped by then, mean over queries
+                     and layers, token 0 apart
+    overlap          Jaccard index of what it and the first one hold, mean over steps and layers
+    """
+    first, rows = beside.first, []
+    wanted = float(first.held().mean())
+    for name, trace in beside.runs.items():
+        assert trace.kl is not None
+        assert trace.lost_attention is not None
+        held, known = float(trace.held().mean()), trace.gates_off_logprob
+        change = np.nan if known is None else _mean(known - trace.logprob)
+        rows.append(
+            {
+                "policy": name,
+                "title": title_of(name),
+                "held": held,
+                "equal": abs(held - wanted) <= TOLERANCE * wanted,
+                "kl": _mean(trace.kl),
+                "perplexity": float(np.exp(change)),
+                "attention_lost": _mean(trace.lost_attention),
+                "overlap": overlap(first, trace),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _mean(values: npt.NDArray[np.float32]) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else np.nan
+
+
+def overlap(one: Trace, two: Trace) -> float:
+    """Jaccard index of the entries that two runs of the same tokens hold, mean over steps and
+    layers: 1 where they hold the same.
+
+    What both hold at a step and layer, over what at least one does.
+    """
+    steps, tokens = one.n_queries, np.arange(one.tokens)
+    total = 0.0
+    for step in range(steps):
+        read = tokens <= step
+        a, b = (one.death > step) & read, (two.death > step) & read
+        total += float(((a & b).sum(1) / np.maximum((a | b).sum(1), 1)).mean())
+    return total / max(steps, 1)
+
+
+def cost_so_far(beside: Beside) -> pd.DataFrame:
+    """policy, token, kl: KL(nothing dropped ‖ policy) of each token's prediction (nats)."""
+    parts = []
+    for name, trace in beside.runs.items():
+        assert trace.kl is not None
+        tokens = np.arange(1, trace.tokens)
+        parts.append(pd.DataFrame({"policy": name, "token": tokens, "kl": trace.kl[1:]}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def word_table(beside: Beside, words: Sequence[Word], step: int, most: int = 16) -> pd.DataFrame:
+    """What each policy still holds, when ``step`` has been read, of the words that mattered.
+
+    Those words, at most ``most`` and in the order of the text, got the most attention from later
+    queries with nothing dropped; the word of token 0, which soaks up what has nowhere else to go,
+    and punctuation are left out. policy, word, first (its first token), received, held: the share
+    of layers in which any of its tokens is in reach.
+    """
+    chosen = sorted(
+        (w for w in words if w.first > 0 and w.last <= step and w.pos not in ("PUNCT", "SYM")),
+        key=lambda w: -float(beside.received[w.first : w.last + 1].sum()),
+    )[:most]
+    chosen.sort(key=lambda w: w.first)
+    rows = []
+    for name, trace in beside.runs.items():
+        for word in chosen:
+            tokens = slice(word.first, word.last + 1)
+            rows.append(
+                {
+                    "policy": name,
+                    "word": word.text,
+                    "first": word.first,
+                    "received": float(beside.received[tokens].sum()),
+                    "held": float((trace.death[:, tokens] > step).any(axis=1).mean()),
+                }
+            )
+    return pd.DataFrame(rows, columns=["policy", "word", "first", "received", "held"])
+
+
+def rates_of_policies(beside: Beside, words: Sequence[Word], horizon: int = 32) -> pd.DataFrame:
+    """`dcp.stats.drop_table` by group of parts of speech of each policy but the one that drops
+    nothing, with a column ``policy``: words of any length, of prompt and continuation."""
+    parts = []
+    for name, trace in beside.runs.items():
+        if name == "none":
+            continue
+        table = drop_table(
+            [(trace, words)],
+            "group",
+            horizon=horizon,
+            source="both",
+            pieces="all",
+            least=1,
+            n_boot=1,
+        )
+        parts.append(table.assign(policy=name))
+    found = pd.concat(parts, ignore_index=True)
+    return found[found["group"].isin(group_names("group"))].reset_index(drop=True)
