@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 8a2e2959ca702da1.
+// Built from web/ by "make web"; sources 3de80a2b046357b4.
 
 // put_back/words.js
 var shown = /* @__PURE__ */ new WeakMap();
