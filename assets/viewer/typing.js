@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 3de80a2b046357b4.
+// Built from web/ by "make web"; sources 31f3cc935020d879.
 
 // typing/typing.js
 var PAUSE = 350;

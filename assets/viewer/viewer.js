@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 3de80a2b046357b4.
+// Built from web/ by "make web"; sources 31f3cc935020d879.
 
 // viewer/hello.js
 var RUN = "dcp run";
@@ -672,6 +672,74 @@ function showPlay(view) {
   view.playButton.setAttribute("aria-label", on ? "Pause" : "Play the run step by step");
 }
 
+// viewer/units.js
+function cut(run, grain) {
+  const words2 = cutWords(run), named2 = (gap, start, end, parts) => ({
+    gap,
+    start,
+    end,
+    parts,
+    key: `${gap},${start},${end},${parts.map((q) => `${q.first}-${q.last}`)}`
+  });
+  if (grain === "token")
+    return words2.flatMap(
+      ({ gap, parts }) => parts.map((q, i) => named2(i ? parts[i - 1].end : gap, q.start, q.end, [q]))
+    );
+  if (grain === "word")
+    return words2.map(({ gap, start, end, parts }) => named2(gap, start, end, parts));
+  const out = [];
+  for (let from = 0, u = 0; u < words2.length; u++) {
+    const { end } = words2[u], next = words2[u + 1], gap = next ? run.text.slice(end, next.start) : "\n";
+    const stop2 = /[.!?…。！？]["'”’)\]]*$/u.test(
+      run.text.slice(Math.max(words2[from].start, end - 4), end)
+    );
+    const seam = next && words2[u].parts[0].first < run.prompt && next.parts[0].first >= run.prompt;
+    if (!/\n/.test(gap) && !(stop2 && /\s/.test(gap)) && !seam) continue;
+    const inside = words2.slice(from, u + 1);
+    out.push(
+      named2(
+        inside[0].gap,
+        inside[0].start,
+        end,
+        inside.flatMap((w) => w.parts)
+      )
+    );
+    from = u + 1;
+  }
+  return out;
+}
+function cutWords(run) {
+  const { text, spans: spans2, T, words: words2, wordPos } = run, units = [];
+  let at = 0, token = 0, gap = 0;
+  const unit = (start, end) => {
+    while (token < T - 1 && spans2[2 * token + 1] <= start) token++;
+    const parts = [];
+    for (let j = token; j < T && spans2[2 * j] < end; ) {
+      let k = j;
+      while (k + 1 < T && spans2[2 * k + 2] === spans2[2 * j] && spans2[2 * k + 3] === spans2[2 * j + 1])
+        k++;
+      const a = Math.max(start, spans2[2 * j]), b = Math.min(end, spans2[2 * j + 1]);
+      if (b > a) parts.push({ start: a, end: b, first: j, last: k });
+      j = k + 1;
+    }
+    if (!parts.length) return;
+    units.push({ gap, start, end, parts });
+    gap = end;
+  };
+  const loose = (start, end) => {
+    for (const m of text.slice(start, end).matchAll(/\S+/gu))
+      unit(start + m.index, start + m.index + m[0].length);
+  };
+  for (let w = 0; w < wordPos.length; w++) {
+    if (words2[4 * w] < at) continue;
+    loose(at, words2[4 * w]);
+    unit(words2[4 * w], words2[4 * w + 1]);
+    at = words2[4 * w + 1];
+  }
+  loose(at, text.length);
+  return units;
+}
+
 // viewer/frame.js
 var SIZE = [1200, 676];
 var EDGE = 48;
@@ -679,6 +747,7 @@ var LINE2 = 40;
 var LINES = 7;
 var TOP = 128;
 var FONT = 25;
+var places = /* @__PURE__ */ new WeakMap();
 function still(view, ctx, step) {
   const { css } = view, [W, H] = SIZE;
   ctx.fillStyle = css.paper;
@@ -718,8 +787,9 @@ function heading({ run, css, sans, whole }, ctx, step) {
   );
   ctx.textAlign = "left";
 }
-function words({ run, css, text }, ctx, step) {
-  const laid = lay(run, text.units, ctx), now = laid.find(({ unit }) => last(unit) >= step)?.line ?? 0, lines = laid.length ? laid[laid.length - 1].line + 1 : 0, from = Math.max(0, Math.min(now - LINES + 3, lines - LINES));
+function words({ run, css }, ctx, step) {
+  if (!places.has(run)) places.set(run, lay(run, cut(run, "word"), ctx));
+  const laid = places.get(run), now = laid.find(({ unit }) => last(unit) >= step)?.line ?? 0, lines = laid.length ? laid[laid.length - 1].line + 1 : 0, from = Math.max(0, Math.min(now - LINES + 3, lines - LINES));
   for (const { unit, x, line, width } of laid) {
     if (line < from || line >= from + LINES) continue;
     const y = TOP + (line - from + 1) * LINE2 - 10, first = unit.parts[0].first, read = first <= step, share2 = read ? heldOf(run, unit, step) : 0, current = first <= step && last(unit) >= step;
@@ -1348,74 +1418,6 @@ function onKey(view, event) {
   event.preventDefault();
   if (event.key === "ArrowLeft" || event.key === "ArrowRight") view.stop();
   act();
-}
-
-// viewer/units.js
-function cut(run, grain) {
-  const words2 = cutWords(run), named2 = (gap, start, end, parts) => ({
-    gap,
-    start,
-    end,
-    parts,
-    key: `${gap},${start},${end},${parts.map((q) => `${q.first}-${q.last}`)}`
-  });
-  if (grain === "token")
-    return words2.flatMap(
-      ({ gap, parts }) => parts.map((q, i) => named2(i ? parts[i - 1].end : gap, q.start, q.end, [q]))
-    );
-  if (grain === "word")
-    return words2.map(({ gap, start, end, parts }) => named2(gap, start, end, parts));
-  const out = [];
-  for (let from = 0, u = 0; u < words2.length; u++) {
-    const { end } = words2[u], next = words2[u + 1], gap = next ? run.text.slice(end, next.start) : "\n";
-    const stop2 = /[.!?…。！？]["'”’)\]]*$/u.test(
-      run.text.slice(Math.max(words2[from].start, end - 4), end)
-    );
-    const seam = next && words2[u].parts[0].first < run.prompt && next.parts[0].first >= run.prompt;
-    if (!/\n/.test(gap) && !(stop2 && /\s/.test(gap)) && !seam) continue;
-    const inside = words2.slice(from, u + 1);
-    out.push(
-      named2(
-        inside[0].gap,
-        inside[0].start,
-        end,
-        inside.flatMap((w) => w.parts)
-      )
-    );
-    from = u + 1;
-  }
-  return out;
-}
-function cutWords(run) {
-  const { text, spans: spans2, T, words: words2, wordPos } = run, units = [];
-  let at = 0, token = 0, gap = 0;
-  const unit = (start, end) => {
-    while (token < T - 1 && spans2[2 * token + 1] <= start) token++;
-    const parts = [];
-    for (let j = token; j < T && spans2[2 * j] < end; ) {
-      let k = j;
-      while (k + 1 < T && spans2[2 * k + 2] === spans2[2 * j] && spans2[2 * k + 3] === spans2[2 * j + 1])
-        k++;
-      const a = Math.max(start, spans2[2 * j]), b = Math.min(end, spans2[2 * j + 1]);
-      if (b > a) parts.push({ start: a, end: b, first: j, last: k });
-      j = k + 1;
-    }
-    if (!parts.length) return;
-    units.push({ gap, start, end, parts });
-    gap = end;
-  };
-  const loose = (start, end) => {
-    for (const m of text.slice(start, end).matchAll(/\S+/gu))
-      unit(start + m.index, start + m.index + m[0].length);
-  };
-  for (let w = 0; w < wordPos.length; w++) {
-    if (words2[4 * w] < at) continue;
-    loose(at, words2[4 * w]);
-    unit(words2[4 * w], words2[4 * w + 1]);
-    at = words2[4 * w + 1];
-  }
-  loose(at, text.length);
-  return units;
 }
 
 // viewer/text.js

@@ -130,6 +130,19 @@ def test_dense_and_pruned_write_side_by_side(show: Show) -> None:
     assert not any("pwned" in str(getattr(e, "value", "")) for e in page.get("html"))
 
 
+def test_a_and_b_stand_under_their_own_letters(show: Show) -> None:
+    page = read(show())
+    found = pair(page)
+    rows = page.dataframe[0].value
+    (dropped,) = rows[rows[""] == "dropped, mean over each one's steps"].to_dict("records")
+    assert dropped["A"] == f"{100 * found.a.sparsity_mean_steps():.1f} %"
+    assert dropped["B"] == "0.0 %"
+    assert dropped["B − A"] == f"−{dropped['A'].removesuffix(' %')} points"
+    texts = [box.value for box in page.text]
+    assert any(line.startswith("A · ") for line in texts)
+    assert any(line.startswith("B · ") for line in texts)
+
+
 def test_two_sparsities_of_the_same_tokens(show: Show) -> None:
     page = show()
     page.selectbox(key="compare-b").set_value("A's tokens, another sparsity").run()

@@ -22,8 +22,9 @@ from dcp.figures.screen.speech import rate_chart, survival_chart
 from dcp.speech.english import looks_english
 from dcp.stats import drop_table_with_controls
 from dcp.stats.groups import group_names
-from dcp.stats.pooled import HORIZONS, pool, to_json
+from dcp.stats.pooled import HORIZONS, pool
 from dcp.stats.rates import INDEPENDENT, MIN_WORDS, wilson
+from dcp.stats.study_file import to_json
 from dcp.ui.session import Session, Shown
 from dcp.ui.speech import source
 from dcp.ui.speech.finding import finding
@@ -197,7 +198,7 @@ def few(tokens: int = 150) -> list[Any]:
 
 
 def test_a_saved_study_gives_the_tables_of_its_traces(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dcp.stats.pooled import from_json
+    from dcp.stats.study_file import from_json
 
     # The tables themselves: their cache belongs to a session, and here is none.
     monkeypatch.setattr(source, "_live", inspect.unwrap(source._live))

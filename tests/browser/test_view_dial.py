@@ -12,7 +12,7 @@ import pytest
 
 from dcp.trace import ALIVE, Trace
 from dcp.viewer.dial import Setting, dial
-from dcp.viewer.payload import payload
+from dcp.viewer.payload import Speed, payload
 from tests.browser.static_view import Page, Show, frame, opener, until
 from tests.helpers.traces import DESIGN
 
@@ -31,6 +31,28 @@ def off(trace: Trace) -> Trace:
         death=np.full_like(trace.death, ALIVE),
         margin=np.full_like(trace.margin, np.nan),
         logprob=np.minimum(trace.logprob + 0.25, 0).astype(np.float32),
+    )
+
+
+def cut(trace: Trace, queries: int, tokens: int) -> Trace:
+    """The run as it was after so many queries, with so many tokens known."""
+    death = trace.death[:, :tokens].copy()
+    death[death >= queries] = ALIVE
+    meta = dataclasses.replace(
+        trace.meta, text=trace.text[: int(trace.offsets[tokens - 1, 1])], n_queries=queries
+    )
+    return dataclasses.replace(
+        trace,
+        token_ids=trace.token_ids[:tokens],
+        offsets=trace.offsets[:tokens],
+        death=death,
+        margin=trace.margin[:, :tokens],
+        logprob=trace.logprob[:tokens],
+        step_seconds=trace.step_seconds[:tokens],
+        gates_off_logprob=None,
+        kl=None,
+        lost_attention=None,
+        meta=meta,
     )
 
 
@@ -106,6 +128,37 @@ def test_a_written_word_tells_what_each_layer_held(show: Show) -> None:
     page.locator(".text [data-t='1']").click()
     frame(page)
     assert not panel.is_visible()
+
+
+def test_reading_and_writing_are_two_things_that_tell_one_moment(show: Show) -> None:
+    trace = Trace.load(DESIGN)
+    page = show(trace)
+    prompt, more = trace.prompt_tokens, 40
+    read = cut(trace, prompt - 5, prompt)
+    update(page, read, running=True, planned=prompt + more, line="from the server")
+    until(page, f"dcpView.state.step === {prompt - 6}")
+    frame(page)
+    assert page.locator(".line").inner_text() == (
+        f"Reading your text: {prompt - 5} of {prompt} tokens."
+    )
+    assert "not writing yet" in page.locator(".tile").nth(3).inner_text()
+    speed = Speed(now=12.5, mean=11, first=0.25, process=2**28)
+    written = cut(trace, prompt + 8, prompt + 9)
+    update(page, written, running=True, planned=prompt + more, speed=speed)
+    until(page, f"dcpView.state.step === {prompt + 7}")
+    frame(page)
+    assert page.locator(".line").inner_text() == f"Writing: 9 of {more} tokens."
+    tile = page.locator(".tile").nth(3).inner_text()
+    assert "12.5 tok/s" in tile
+    assert "writing now" in tile
+    assert "process 256 MiB" in page.locator(".tile").nth(1).inner_text()
+    # About to be replaced: pale at once, where it was, under a line that is not.
+    update(page, written, dimmed=True, line="You are next.")
+    assert page.locator(".line").inner_text() == "You are next."
+    assert page.evaluate("[dcpView.box.hasAttribute('data-dimmed'), dcpView.state.step]") == [
+        True,
+        prompt + 7,
+    ]
 
 
 def test_film_and_picture_are_made_in_the_browser(show: Show) -> None:

@@ -16,7 +16,9 @@ from dcp.deaths import ForcedDeaths
 from dcp.engine.engine import Engine
 from dcp.errors import RequestError
 from dcp.model.registry import OpenModel, open_model
-from dcp.runs.plans import Effect, Plan, drop_now, matched, put_back
+from dcp.runs.effects import Effect
+from dcp.runs.next_tokens import next_tokens
+from dcp.runs.plans import Plan, drop_now, matched, put_back
 from dcp.runs.recorder import record
 from dcp.runs.replay import replay
 from dcp.runs.rescore import check, divergence, effect, gates_off, rescore
@@ -440,3 +442,27 @@ def test_the_command_line_fills_the_optional_fields(
     assert len(said["lost_attention_per_layer"]) == trace.layers
     assert main([*asked, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["gates_off"] is None
+
+
+@pytest.mark.parametrize("step", [0, 7, -1])
+def test_next_tokens_are_what_the_run_and_the_gates_off_run_said(
+    model: OpenModel, trace: Trace, step: int
+) -> None:
+    step = step % (trace.n_queries - 1)
+    found = next_tokens(model, trace, step, most=5)
+    assert found.drawn is not None
+    assert found.drawn.token == trace.token_ids[step + 1]
+    off = gates_off(model, trace)
+    assert np.log(found.drawn.pruned) == pytest.approx(trace.logprob[step + 1], abs=CLOSE)
+    assert off.gates_off_logprob is not None
+    assert off.kl is not None
+    assert np.log(found.drawn.full) == pytest.approx(off.gates_off_logprob[step + 1], abs=CLOSE)
+    assert found.kl == pytest.approx(float(off.kl[step + 1]), abs=CLOSE)
+    larger = [max(row.pruned, row.full) for row in found.candidates]
+    assert larger == sorted(larger, reverse=True)
+    assert 5 <= len(larger) <= 10
+    assert sum(row.pruned for row in found.candidates) <= 1 + CLOSE
+    for likeliest in (max(row.pruned for row in found.candidates), larger[0]):
+        assert found.drawn.pruned <= likeliest + CLOSE
+    with pytest.raises(RequestError, match="is not one of the run's"):
+        next_tokens(model, trace, trace.n_queries)

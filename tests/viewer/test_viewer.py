@@ -12,11 +12,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dcp.errors import RequestError
+from dcp.errors import RequestError, TraceError
 from dcp.speech.tagger import GROUPS, UPOS
 from dcp.speech.words import Word
 from dcp.trace import Trace
 from dcp.viewer import static
+from dcp.viewer.dial import Setting, dial
 from dcp.viewer.payload import Speed, payload
 from tests.helpers.traces import DESIGN, make_trace, random_trace
 
@@ -144,6 +145,24 @@ def test_a_trace_shows_itself_in_a_sandboxed_frame() -> None:
     frame = hostile_trace()._repr_html_()
     assert frame.startswith('<iframe sandbox="allow-scripts" srcdoc="')
     assert "<script" not in frame
+
+
+def test_a_dial_holds_the_runs_own_setting_and_those_that_were_read() -> None:
+    trace = Trace.load(DESIGN)
+    settings = [Setting(None), Setting(0.0, 0.7, 1.02, 1024), Setting(-1.0, 0.8, 1.1, 1024)]
+    sparser = replace(trace, meta=replace(trace.meta, gate_shift=-1.0))
+    assert dial(trace, settings, {}) == {}
+    assert dial(trace, settings[:1], {}, asks=True) == {}
+    found = dial(trace, settings, {-1.0: sparser})
+    assert found["at"] == 0
+    assert [setting["shift"] for setting in found["settings"]] == [0.0, -1.0]
+    assert (array(found["settings"][1]["death"], "<i4") == trace.death.ravel()).all()
+    wide = dial(trace, settings, {}, asks=True, busy=True)
+    assert [("death" in setting) for setting in wide["settings"]] == [False, True, False]
+    assert wide["busy"]
+    other = replace(trace, token_ids=trace.token_ids[::-1].copy())
+    with pytest.raises(TraceError, match="other tokens"):
+        dial(trace, settings, {-1.0: other})
 
 
 def test_a_page_to_embed_carries_the_same_payload_and_is_refused_when_heavy() -> None:

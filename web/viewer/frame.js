@@ -3,6 +3,7 @@
 // Drawn from the run into a canvas of one size, whatever the window's. It knows no page.
 
 import { dropped } from "./run.js";
+import { cut } from "./units.js";
 import { bytes, percent } from "./values.js";
 
 export const SIZE = [1200, 676];
@@ -11,6 +12,9 @@ const LINE = 40;
 const LINES = 7;
 const TOP = 128;
 const FONT = 25;
+
+/** Where each word of a run lies: worked out once for all frames. */
+const places = new WeakMap();
 
 export function still(view, ctx, step) {
   const { css } = view,
@@ -57,8 +61,9 @@ function heading({ run, css, sans, whole }, ctx, step) {
 }
 
 /** The lines of the text around the step, each word with the share of layers that hold it. */
-function words({ run, css, text }, ctx, step) {
-  const laid = lay(run, text.units, ctx),
+function words({ run, css }, ctx, step) {
+  if (!places.has(run)) places.set(run, lay(run, cut(run, "word"), ctx));
+  const laid = places.get(run),
     now = laid.find(({ unit }) => last(unit) >= step)?.line ?? 0,
     lines = laid.length ? laid[laid.length - 1].line + 1 : 0,
     from = Math.max(0, Math.min(now - LINES + 3, lines - LINES));

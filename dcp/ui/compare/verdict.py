@@ -8,18 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import streamlit as st
 
 from dcp.stats.compare import Pair
 from dcp.trace import Trace
 from dcp.ui.look import percent
+from dcp.ui.tiles import Tile
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["gates_off_is", "key_numbers", "policies_verdict", "tiles", "verdict"]
-
-Tile = tuple[str, str, str]
+__all__ = ["gates_off_is", "key_numbers", "policies_verdict", "verdict"]
 
 
 def verdict(pair: Pair) -> str:
@@ -147,9 +145,3 @@ def gates_off_is(base: str | None) -> str:
         "so it is a diagnostic. The dense twin, trained as long without gates, is in the figure "
         "“perplexity”."
     )
-
-
-def tiles(found: list[Tile]) -> None:
-    """Draw the four numbers."""
-    for column, (label, value, note) in zip(st.columns(len(found)), found, strict=True):
-        column.metric(label, value, note, delta_color="off", delta_arrow="off", border=True)

@@ -23,6 +23,7 @@ from dcp.ui.settings import Settings
 __all__ = ["arrive", "go_to_place", "link_of"]
 
 _PLACE = "link place"
+_HOTTEST = 1.5
 
 
 def link_of(session: Session, trace: Trace) -> dict[str, str] | None:
@@ -56,7 +57,7 @@ def arrive(
     if not text.strip() or session.work.job is not None:
         return
     state["text"] = state["latest"] = text[: limits.characters + 1]
-    ignored = []
+    ignored: list[str] = []
     info = named(models(), said.get("model")) if "model" in said else None
     if info is not None:
         state["model"] = info.name
@@ -71,15 +72,15 @@ def arrive(
         elif name in said:
             ignored.append(name)
     known = {p.delta for p in info.calibration} if info else set()
-    for key, name, fits in (
-        ("temperature", "temperature", lambda value: 0 <= value <= 1.5),
-        ("gate_shift", "shift", lambda value: value in known),
-    ):
-        value = _real(said.get(name, ""))
-        if value is not None and fits(value):
-            state[key] = value
-        elif name in said and said[name] != "0":
-            ignored.append(name)
+    temperature, shift = _real(said.get("temperature", "")), _real(said.get("shift", ""))
+    if temperature is not None and 0 <= temperature <= _HOTTEST:
+        state["temperature"] = temperature
+    elif "temperature" in said:
+        ignored.append("temperature")
+    if shift in known:
+        state["gate_shift"] = shift
+    elif said.get("shift", "0") != "0":
+        ignored.append("shift")
     if ignored:
         st.toast(f"This link's {' and '.join(ignored)} cannot be used here: the run has its own.")
     state[_PLACE] = {name: number(said.get(name, "")) for name in PLACE}

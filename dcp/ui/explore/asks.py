@@ -52,15 +52,13 @@ def answers(session: Session, trace: Trace) -> dict[str, Any]:
     kept = _kept(session)
     _take(kept)
     asks = maker_of(session, trace).known and trace.meta.policy is None
-    busy = waiting(session)
-    about = last_asked(_PAGE).about if busy else ()
+    question = _question()
+    kind, what = (question[1], question[2]) if question and waiting(session) else ("", None)
     return {
-        "dial": dial(
-            trace, _settings(trace), kept.read, asks=asks, busy=busy and about[1] == "dial"
-        ),
+        "dial": dial(trace, _settings(trace), kept.read, asks=asks, busy=kind == "dial"),
         "written": {
             "asks": asks,
-            "busy": about[2] if busy and about[1] == "written" else None,
+            "busy": what if kind == "written" else None,
             "problem": kept.problem,
             "found": {str(token): found for token, found in kept.written.items()},
         },
@@ -69,8 +67,19 @@ def answers(session: Session, trace: Trace) -> dict[str, Any]:
 
 def waiting(session: Session) -> bool:
     """Whether the model is at work on a question about the run that is shown."""
+    asked, question = last_asked(_PAGE), _question()
+    return (
+        asked is not None
+        and question is not None
+        and question[0] == session.shown.key
+        and asked.waiting
+    )
+
+
+def _question() -> tuple[str, str, Any] | None:
+    """What was asked last: of which run, "dial" or "written", and the shift or the token."""
     asked = last_asked(_PAGE)
-    return asked is not None and asked.about[0] == session.shown.key and asked.waiting
+    return asked.about if asked is not None and isinstance(asked.about, tuple) else None
 
 
 def ask_dial(session: Session, limits: Settings, shift: float | None) -> None:
@@ -124,13 +133,14 @@ def _ask(session: Session, limits: Settings, kept: _Kept, kind: str, what: Any, 
 
 def _take(kept: _Kept) -> None:
     """Keep the answer to the last question, once."""
-    asked = last_asked(_PAGE)
-    if asked is None or asked.about[0] != kept.key:
+    asked, question = last_asked(_PAGE), _question()
+    if asked is None or question is None or question[0] != kept.key:
         return
-    status, (_, kind, what) = asked.task.status(), asked.about
+    status, (_, kind, what) = asked.task.status(), question
     if status.state == "failed":
         kept.problem = worded(RequestError(status.message), {})
     elif status.state == "done" and kind == "dial":
+        assert status.result is not None
         kept.read[what] = status.result
     elif status.state == "done":
         kept.written[what] = _plain(status.result)

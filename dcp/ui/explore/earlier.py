@@ -19,7 +19,7 @@ from dcp.ui.look import percent
 from dcp.ui.samples import load_sample
 from dcp.ui.session import Session, Shown
 
-__all__ = ["RUNS", "earlier", "expected_here", "note_run", "open_named", "shown_name"]
+__all__ = ["RUNS", "earlier", "expected_here", "open_named", "shown_name"]
 
 RUNS = {
     "sample": (
@@ -64,6 +64,7 @@ def _run(name: str) -> _Run:
 
 def earlier(session: Session) -> None:
     """The two lists, each behind a button."""
+    _note(session)
     busy = session.work.job is not None
     with st.popover("Ten runs", key=_GALLERY, on_change="rerun", disabled=busy):
         if st.session_state.get(_GALLERY):
@@ -87,7 +88,7 @@ def earlier(session: Session) -> None:
                 )
 
 
-def note_run(session: Session) -> None:
+def _note(session: Session) -> None:
     """Keep the run on screen in this window's list, if it was made here."""
     runs: list[Shown] = st.session_state.setdefault(_KEPT, [])
     shown = session.shown

@@ -13,7 +13,6 @@ from dcp.ui.explore.arrivals import arrive, go_to_place, link_of
 from dcp.ui.explore.asks import answers, ask_dial, ask_written, waiting
 from dcp.ui.explore.component import linked_view
 from dcp.ui.explore.controls import generate
-from dcp.ui.explore.earlier import note_run
 from dcp.ui.explore.plain_view import plain_view
 from dcp.ui.follow import WATCHING, every, follow_run
 from dcp.ui.links import point
@@ -59,7 +58,6 @@ def _settled(session: Session, limits: Settings) -> None:
         return
     if shown.origin == "run":
         go_to_place(session)
-        note_run(session)
     found = answers(session, shown.trace)
     data = payload(
         shown.trace,
@@ -68,7 +66,7 @@ def _settled(session: Session, limits: Settings) -> None:
         at=_place(session),
         # Whoever comes with a link to a step wants to see that step, not a film.
         play=shown.origin == "sample" and session.place.step is None,
-        line=_about(session, shown.trace),
+        line=found["written"]["problem"] or _about(session, shown.trace),
         dial=found["dial"],
         written=found["written"],
         link=link_of(session, shown.trace),

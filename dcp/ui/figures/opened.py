@@ -89,7 +89,7 @@ class ZipJob:
 
 def zip_section(figures: FigureSet, executor: Seat, same: tuple[str, str]) -> None:
     """The zip: made in the background on request, offered until its content would differ."""
-    st.subheader("All figures of this run")
+    st.header("All figures of this run")
     st.caption(
         "One zip: every figure as PDF, SVG, PNG and PGF, its data, all captions, the commands, the "
         "references and the trace itself."
