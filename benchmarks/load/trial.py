@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import psutil
 
-from benchmarks.load.window import Ended, Window
+from benchmarks.load.ended import Ended
+from benchmarks.load.window import Window
 
 __all__ = ["Health", "Server", "Trial", "places", "served"]
 
