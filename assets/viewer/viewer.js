@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 3d9ee5d35e9f9cde.
+// Built from web/ by "make web"; sources 121e2a7db945cad0.
 
 // viewer/hello.js
 var RUN = "dcp run";
