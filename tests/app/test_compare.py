@@ -19,7 +19,8 @@ from dcp.model.registry import open_model
 from dcp.policies.budget import TOLERANCE
 from dcp.runs.beside import read_beside
 from dcp.runs.policies import Beside
-from dcp.runs.recorder import record
+from dcp.runs.recorder import Recorder, record
+from dcp.runs.request import TextRequest
 from dcp.stats.compare import Pair
 from dcp.stats.policies import overlap, policy_table, word_table
 from dcp.trace import ALIVE, Trace
@@ -368,8 +369,7 @@ def test_a_run_that_was_stopped_or_is_one_token_is_one_line(
     show: Show, tiny_checkpoint: Callable[..., Path]
 ) -> None:
     model = open_model(tiny_checkpoint("llama", drop=0.6))
-    trace = record(TEXT, model=model, new_tokens=4)
-    stopped = with_meta(trace, n_queries=trace.n_queries - 3)
+    stopped = Recorder.begin(TextRequest(TEXT, model=model, new_tokens=4), lambda: True).finish()
     with pytest.raises(RequestError, match="stopped before it had read"):
         read_beside(model, stopped, ["window"])
     page = show(lambda t: make_trace(["Word"], np.full((3, 1), ALIVE)))
