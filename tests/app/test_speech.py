@@ -299,6 +299,7 @@ def test_a_group_of_few_words_has_the_interval_of_as_many_independent_ones() -> 
         ([0.8, 0.75], [40, 40], "Their intervals overlap: it may be chance."),
         ([0.8, 0.4], [40, 3], "Only nouns, adjectives occur 20 times"),
         ([0.8, 0.4], [2, 3], "what they show may be chance"),
+        ([0.0, 0.0], [40, 40], "No word of these kinds was dropped"),
     ],
 )
 def test_the_first_sentence_says_what_the_intervals_allow(
