@@ -267,7 +267,7 @@ def test_a_study_of_the_same_weights_alone_stands_behind_a_text(
     assert texts == 3
     assert set(table.arm) == {"gates"}
     assert set(table.source) == {"prompt"}
-    assert reference("0" * 64, Filters("group", 32, "both", "all", None)) is None
+    assert reference("f" * 64, Filters("group", 32, "both", "all", None)) is None
     # A study has fixed horizons: no rate is made up between two of them.
     assert reference(weights, Filters("group", 31, "both", "all", None)) is None
 
