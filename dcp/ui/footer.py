@@ -32,7 +32,7 @@ def footer(session: Session) -> None:
         if card:
             with st.popover("Model card", type="tertiary", key="card"), st.container(height=460):
                 st.markdown(card)
-        st.caption(f"dcp {__version__} · Apache-2.0 · answers stay on this server", width="content")
+        st.caption(f"dcp {__version__} · Apache-2.0", width="content")
 
 
 def _card(session: Session) -> str:

@@ -12,7 +12,7 @@ import secrets
 from streamlit.runtime import Runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-__all__ = ["connected", "visitor", "window"]
+__all__ = ["connected", "left", "visitor", "window"]
 
 
 def window() -> str:
@@ -26,6 +26,11 @@ def window() -> str:
 def connected(window: str) -> bool:
     """Whether the connection of ``window`` is open. Safe from any thread."""
     return Runtime.exists() and Runtime.instance().is_active_session(window)
+
+
+def left(window: str) -> bool:
+    """Whether there is a server, and the connection of ``window`` is not open."""
+    return Runtime.exists() and not connected(window)
 
 
 def visitor(window: str) -> str:

@@ -13,7 +13,7 @@ from dcp.ui.settings import Settings
 __all__ = ["LABEL", "count_line", "named", "token_count"]
 
 LABEL = "Your text"
-_PRIVACY = "Text stays in this session's memory and is not stored."
+_PRIVACY = "Text stays in this session and this browser tab, and is not stored."
 
 
 def named(models: list[ModelInfo], name: str | None) -> ModelInfo | None:

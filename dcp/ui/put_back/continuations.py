@@ -79,7 +79,8 @@ def continuations(trace: Trace, plan: Plan, written: Rewritten) -> None:
     at = "where the model began to write" if written.start <= trace.prompt_tokens else "at the drop"
     st.caption(
         f"{said} Both begin {at}, with the recorded seed and sampling, so chance is the same; the "
-        "gates decide the rest anew."
+        "gates decide the rest anew. One draw that turns takes all after it along: how "
+        "much more or less likely the words became is below."
     )
 
 

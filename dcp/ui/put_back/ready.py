@@ -23,7 +23,7 @@ from dcp.ui.samples import load_sample, sample_names
 __all__ = ["Example", "example"]
 
 _FILE = asset("put_back/example.json")
-_CANDIDATES = 12
+_CANDIDATES = 4
 
 
 @dataclass(frozen=True, eq=False)
