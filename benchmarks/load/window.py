@@ -19,7 +19,9 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 
-__all__ = ["Ended", "Window"]
+from benchmarks.load.ended import Ended
+
+__all__ = ["Window"]
 
 _WAITING = re.compile(r"Waiting in line: (\d+) runs? before yours\.|You are next\.")
 _ENDED = re.compile(r"Done:|Stopped|The line is full|\d+ runs are waiting")
@@ -41,22 +43,6 @@ _FILLED: dict[str, Callable[[Any], dict[str, Any]]] = {
     ),
 }
 _WIDGETS = ("text_area", "button", "bidi_component", *_FILLED)
-
-
-@dataclass
-class Ended:
-    """A run as its visitor saw it.
-
-    note     the last line
-    seconds  from the press to the end
-    places   (moment, runs said to be ahead), whenever it was said
-    begun    when it was first seen at work, None if it never was
-    """
-
-    note: str
-    seconds: float
-    places: list[tuple[float, int]]
-    begun: float | None
 
 
 @dataclass

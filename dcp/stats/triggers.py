@@ -190,7 +190,7 @@ def _table(
             floor, top = np.percentile(null[:, g], [2.5, 97.5])
         rows.append(
             {
-                "group": names[g],
+                "group": names[int(g)],
                 "source": source,
                 "queries": int(total[g]),
                 "texts": int((read.texts @ places[:, g] > 0).sum()),

@@ -86,8 +86,9 @@ class Tokenizer:
     def id_of(self, token: str) -> int | None:
         """The id of a token by its name in the vocabulary, such as ``<|endoftext|>``."""
         found = self._backend.token_to_id(token)
-        known = found is not None and (self._rows is None or found < self._rows)
-        return int(found) if known else None
+        if found is None or (self._rows is not None and found >= self._rows):
+            return None
+        return int(found)
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes that a token stands for; a special token is its name, an unknown id U+FFFD."""
@@ -140,9 +141,8 @@ class Tokenizer:
             pieces[0] = pieces[0][1:]
             spans = byte_spans(text, [len(piece) for piece in pieces])
         else:
-            spans = self._normal_spans(text, joined, [len(piece) for piece in pieces])
-            if spans is None:
-                spans = tiled(found.offsets[specials:last], text)
+            normal = self._normal_spans(text, joined, [len(piece) for piece in pieces])
+            spans = tiled(found.offsets[specials:last], text) if normal is None else normal
         behind = np.full((len(ids) - last, 2), len(text), np.int32)
         offsets = np.concatenate([np.zeros((specials, 2), np.int32), spans, behind])
         return Encoding(text, ids, offsets, int(specials))

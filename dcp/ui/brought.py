@@ -6,6 +6,8 @@ but a new session does not ask for it before it fills them. Streamlit has no doo
 
 from __future__ import annotations
 
+from typing import Any
+
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 __all__ = ["brought"]
@@ -20,7 +22,7 @@ def brought(key: str) -> str | None:
         # Another release of Streamlit: the box begins with the example, as for everyone.
         return None
     for name, state in dict(sent).items():
-        value = getattr(state, "value", None)
+        value: Any = getattr(state, "value", None)
         # A widget's key is the end of its id.
         if name.endswith(f"-{key}") and hasattr(value, "WhichOneof"):
             text = value.string_value if value.WhichOneof("value") == "string_value" else None

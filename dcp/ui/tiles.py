@@ -15,7 +15,8 @@ _CSS = """
 <style>
 [class*="st-key-tiles"] [data-testid="stMetricValue"] { font-size: 1.6rem; }
 [class*="st-key-tiles"] [data-testid="stMetricLabel"] p,
-[class*="st-key-tiles"] [data-testid="stMetricDelta"] > div { white-space: normal; }
+[class*="st-key-tiles"] [data-testid="stMetricDelta"],
+[class*="st-key-tiles"] [data-testid="stMetricDelta"] * { white-space: normal; overflow: visible; }
 @media (max-width: 640px) {
   [class*="st-key-tiles"] [data-testid="stColumn"] { flex: 1 1 calc(50% - 0.5rem);
     min-width: calc(50% - 0.5rem); width: calc(50% - 0.5rem); }

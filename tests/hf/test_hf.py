@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 
 import dcp.hf
 from dcp.deaths import ALIVE
-from dcp.errors import ModelError, RequestError
+from dcp.errors import RequestError
 from dcp.hf.layers import rows_of
 from dcp.model.bases import find_base
 from dcp.model.checkpoint import base_of
@@ -48,7 +49,7 @@ def test_shipped_models_give_the_tokens_and_the_deaths_of_the_engine(name: str) 
     made = dcp.hf.cache(model)
     assert greedy(model, prompts, past_key_values=made) == expected
     assert same_lives(made, run, prompts)
-    rows = rows_of(made)
+    rows: Any = rows_of(made)
     assert rows is not None
     assert (rows.death[0] != ALIVE).any()
 
@@ -62,7 +63,7 @@ def test_bfloat16_differs_from_the_engine_in_few_decisions() -> None:
     made = dcp.hf.cache(model)
     with torch.no_grad():
         model(**batch_of(prompts), past_key_values=made)
-    rows = rows_of(made)
+    rows: Any = rows_of(made)
     assert rows is not None
     count = len(prompts[0])
     death = run.lives(0)[0][:, :count]
@@ -83,11 +84,9 @@ def shipped(name: str, dtype: torch.dtype) -> Any:
     base = base_of(folder, stamp_of(folder))
     if base is None:
         return model_of(folder, dtype=dtype)
-    try:
-        place = find_base(base)
-    except ModelError as missing:
-        pytest.skip(str(missing))
-    return model_of(place, gguf_file=base.file, dtype=dtype)
+    if "DCP_BASE" not in os.environ:
+        pytest.skip("reading SmolLM2 twice takes a minute: set DCP_BASE to the folder that has it")
+    return model_of(find_base(base), gguf_file=base.file, dtype=dtype)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -126,7 +125,7 @@ def test_rows_are_freed(tiny_checkpoint: Callable[..., Path]) -> None:
     model = dcp.hf.prune(model_of(folder), folder, gate_shift=-0.5)
     made = dcp.hf.cache(model)
     greedy(model, PROMPTS[:1], past_key_values=made)
-    rows = rows_of(made)
+    rows: Any = rows_of(made)
     assert rows is not None
     held = [slots.count for slots in rows.cache.rows(0)]
     read = len(PROMPTS[0]) + NEW - 1
@@ -153,7 +152,7 @@ def test_every_policy_of_the_registry_decides_as_in_the_engine(
     made = dcp.hf.cache(model)
     assert greedy(model, PROMPTS, past_key_values=made) == expected
     assert same_lives(made, run, PROMPTS)
-    rows = rows_of(made)
+    rows: Any = rows_of(made)
     assert rows is not None
     if budget is not None:
         assert max(slots.count for slots in rows.cache.rows(0)) <= budget

@@ -111,14 +111,14 @@ def test_a_card_is_made_where_there_is_none(
     folder = tiny_checkpoint("llama")
     text = hub.build(folder).written["README.md"]
     card = ModelCard(text)
-    assert card.data.base_model is None
+    assert "base_model" not in card.data.to_dict()
     assert "https://arxiv.org/abs/2305.15805" in text
     copied = tmp_path / "model"
     shutil.copytree(folder, copied)
     (copied / "README.md").write_text("---\nlicense: mit\ntags: [mine]\n---\nMy words.\n")
     card = ModelCard(hub.build(copied).written["README.md"])
-    assert card.data.license == "mit"
-    assert card.data.tags[0] == "mine"
+    assert card.data.to_dict()["license"] == "mit"
+    assert card.data.to_dict()["tags"][0] == "mine"
     assert "My words." in card.text
 
 

@@ -17,6 +17,7 @@ from dcp.stats.policies import policy_table, rates_of_policies, title_of, word_t
 from dcp.text.table import to_csv
 from dcp.ui.compare.verdict import policies_verdict
 from dcp.ui.tiles import tiles
+from dcp.ui.wide import wide
 
 __all__ = ["policies_shown"]
 
@@ -45,15 +46,18 @@ def policies_shown(beside: Beside, words: Sequence[Word], key: str) -> None:
         st.text("\n".join(f"{title_of(n)}: {why}" for n, why in beside.left_out.items()))
     _maps(beside, words, key)
     st.header("What it cost, token by token")
-    st.plotly_chart(kl_chart(beside, table), key="policies-kl", config=_CONFIG)
+    with wide("kl"):
+        st.plotly_chart(kl_chart(beside, table), key="policies-kl", config=_CONFIG)
     st.caption(
         "KL divergence of each prediction from the one with nothing dropped, same weights, same "
-        "tokens; at the right the mean of the row. Full colour is the 99th percentile of all rows."
+        "tokens; at the right the mean of the row. Full colour is the 99th percentile of "
+        "all rows; colour grows with the square root."
     )
     if words:
         st.header("Which kinds of words each drops")
-        st.plotly_chart(kinds_chart(_kinds(key, beside, words), 32), key="policies-kinds",
-                        config=_CONFIG)  # fmt: skip
+        with wide("kinds"):
+            st.plotly_chart(kinds_chart(_kinds(key, beside, words), 32), key="policies-kinds",
+                            config=_CONFIG)  # fmt: skip
         st.caption(
             "Share of words dropped within 32 steps in a layer taken at random (Kaplan–Meier); "
             "words of any length, of prompt and continuation. Under 20 words a share may be chance."
@@ -92,16 +96,19 @@ def _maps(beside: Beside, words: Sequence[Word], key: str) -> None:
     if last > 0:
         step = right.slider("At step", 0, last, last, key=f"policies-step-{key}")
     figure = policy_maps(beside, step, against=shown == _AGAINST)
-    st.plotly_chart(figure, key="policies-maps", config=_CONFIG)
+    with wide("maps"):
+        st.plotly_chart(figure, key="policies-maps", config=_CONFIG)
     st.caption(
-        "Layer × token, all on one axis. Blue: held. Grey: dropped."
+        "Layer × token, all on one axis. Blue: held. Grey: dropped. Equal is the mean over "
+        "steps: at a single step the gates hold more or less than a fixed budget."
         if shown == _HELD
         else "Layer × token. Blue: held by the gates alone. Green: by this policy alone."
     )
     table = word_table(beside, words, step)
     if len(table):
         st.header("What each kept of the words that mattered")
-        st.plotly_chart(words_chart(table), key="policies-words", config=_CONFIG)
+        with wide("words"):
+            st.plotly_chart(words_chart(table), key="policies-words", config=_CONFIG)
         st.caption(
             "The words, in the order of the text, that later tokens attend to most when nothing is "
             "dropped (token 0 and punctuation apart); in each cell the share of layers that hold "
