@@ -17,8 +17,10 @@ from dcp.figures.screen.compare_maps import lost_map, map_chart
 from dcp.figures.screen.policies import policy_maps
 from dcp.model.registry import open_model
 from dcp.policies.budget import TOLERANCE
+from dcp.runs.beside import read_beside
 from dcp.runs.policies import Beside
-from dcp.runs.recorder import record
+from dcp.runs.recorder import Recorder, record
+from dcp.runs.request import TextRequest
 from dcp.stats.compare import Pair
 from dcp.stats.policies import overlap, policy_table, word_table
 from dcp.trace import ALIVE, Trace
@@ -361,6 +363,20 @@ def test_the_verdict_says_who_is_closest_and_who_held_other_counts() -> None:
     said = policies_verdict(worse)
     assert "not the closest of 3; H2O by 1.000" in said
     assert "Not within 1 % of those entries: Local window" in said
+
+
+def test_a_run_that_was_stopped_or_is_one_token_is_one_line(
+    show: Show, tiny_checkpoint: Callable[..., Path]
+) -> None:
+    model = open_model(tiny_checkpoint("llama", drop=0.6))
+    stopped = Recorder.begin(TextRequest(TEXT, model=model, new_tokens=4), lambda: True).finish()
+    with pytest.raises(RequestError, match="stopped before it had read"):
+        read_beside(model, stopped, ["window"])
+    page = show(lambda t: make_trace(["Word"], np.full((3, 1), ALIVE)))
+    for option in ("A's tokens, other policies", "both written on, live"):
+        page.selectbox(key="compare-b").set_value(option).run()
+        assert not page.exception
+        assert "A is a single token" in said(page)
 
 
 def test_maps_of_policies_are_bytes_under_one_axis_and_say_who_holds() -> None:

@@ -113,7 +113,7 @@ def policies_verdict(table: pd.DataFrame) -> str:
     if others.empty:
         return "No other policy could be run on this text."
     best = others.iloc[0]
-    mine = f"{first['title']} move the predictions by {first.kl:.3f} nats a token"
+    who = "the learned gates move" if first["policy"] == "gates" else f"{first['title']} moves"
     theirs = f"{best['title']} by {best.kl:.3f}"
     worst = others.iloc[-1]
     tail = f", {worst['title']} by {worst.kl:.3f}" if len(others) > 1 else ""
@@ -123,8 +123,8 @@ def policies_verdict(table: pd.DataFrame) -> str:
         else f"not the closest of {len(others) + 1}"
     )
     said = (
-        f"At {first.held:.1f} entries a layer (mean over steps), the {mine[0].lower()}{mine[1:]}: "
-        f"{closest}; {theirs}{tail}."
+        f"At {first.held:.1f} entries a layer (mean over steps), {who} the predictions by "
+        f"{first.kl:.3f} nats a token: {closest}; {theirs}{tail}."
     )
     off = others[~others.equal]
     if len(off):

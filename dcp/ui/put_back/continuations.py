@@ -73,7 +73,7 @@ def continuations(trace: Trace, plan: Plan, written: Rewritten) -> None:
     ]
     _component("dcp_continuations", _TWO, _CSS)(data={"columns": columns}, key="put-written")
     same = written.apart
-    said = f"The same for {same} tokens; marked: what differs."
+    said = f"The same for {same} token{'' if same == 1 else 's'}; marked: what differs."
     if same is None:
         said = f"The next {len(written.as_was)} tokens are the same, word for word."
     at = "where the model began to write" if written.start <= trace.prompt_tokens else "at the drop"
