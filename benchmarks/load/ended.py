@@ -14,10 +14,10 @@ class Ended:
     note     the last line
     seconds  from the press to the end
     places   (moment, runs said to be ahead), whenever it was said
-    begun    when it was first seen at work, None if it never was
+    over     the moment of its end, as the visitor saw it
     """
 
     note: str
     seconds: float
     places: list[tuple[float, int]]
-    begun: float | None
+    over: float

@@ -112,7 +112,7 @@ class Window:
 
     async def generate(self, text: str, new_tokens: int, seconds: float = 300.0) -> Ended:
         """Write ``text``, press "Generate", and look on until the run has ended."""
-        self._line, start, begun = "", time.monotonic(), None
+        self._line, start = "", time.monotonic()
         places: list[tuple[float, int]] = []
         self._values[self._ids["text"]] = {"string_value": text}
         self._values[self._ids["new_tokens"]] = {"int_value": new_tokens}
@@ -127,13 +127,12 @@ class Window:
         while not _ENDED.match(self._line):
             left = start + seconds - time.monotonic()
             if not await self._until(news, left):
-                return Ended(f"lost: {self._line!r}", seconds, places, begun)
+                return Ended(f"lost: {self._line!r}", seconds, places, time.monotonic())
             before = self._line
             if said := _WAITING.search(before):
                 places.append((time.monotonic(), int(said[1] or 0)))
-            elif begun is None and before.startswith(_BEGUN):
-                begun = time.monotonic()
-        return Ended(self._line, time.monotonic() - start, places, begun)
+        over = time.monotonic()
+        return Ended(self._line, over - start, places, over)
 
     async def _until(self, holds: Callable[[], bool], seconds: float = 120.0) -> bool:
         async def wait() -> None:
