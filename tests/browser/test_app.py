@@ -187,6 +187,7 @@ def test_a_text_that_the_box_has_sent_is_not_reported_too(
     page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
     page.goto(app_address)
     page.locator(".dcp canvas").wait_for()
+    open_form(page)
     box = page.get_by_role("textbox", name="Your text")
     box.fill("It listens.")
     page.get_by_text(re.compile(r"^[1-9] tokens; ")).wait_for()
