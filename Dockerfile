@@ -28,8 +28,10 @@ EXPOSE 8501
 HEALTHCHECK --start-period=90s \
     CMD python -c "import urllib.request as r; r.urlopen('http://localhost:8501/_stcore/health', timeout=5)"
 
-# The Space shows the app inside an iframe of another origin, where the XSRF cookie does not
-# travel and uploads would end in 403: protection is off in this image and nowhere else.
+# The Space shows the app inside a frame of another site. Browsers that keep no cookies of other sites
+# drop the XSRF cookie there, xsrfCookieSameSite="none" or not, and uploads end in 403 (measured:
+# docs/space.md). Protection is off in this image and nowhere else.
 CMD ["python", "-m", "streamlit", "run", "app.py", "--server.port=8501", \
      "--server.address=0.0.0.0", "--server.headless=true", \
-     "--server.enableXsrfProtection=false", "--browser.gatherUsageStats=false"]
+     "--server.enableXsrfProtection=false", "--browser.gatherUsageStats=false", \
+     "--server.maxUploadSize=4", "--server.allowedHosts=*"]

@@ -143,10 +143,11 @@ def _resident(args: argparse.Namespace, model: Any, ids: torch.Tensor) -> int:
     own(ids[:, :_CHUNK], logits_to_keep=1)
     gc.collect()
     before = psutil.Process().memory_info().rss
-    for part in ids.split(_CHUNK, dim=1):
+    for part in torch.split(ids, _CHUNK, dim=1):
         own(part, past_key_values=cache, logits_to_keep=1)
     gc.collect()
-    return int(psutil.Process().memory_info().rss) - before
+    grown: int = psutil.Process().memory_info().rss - before
+    return grown
 
 
 def _elsewhere(args: argparse.Namespace, arm: str) -> int:

@@ -169,7 +169,7 @@ def _rows(
             for name, mine in each.items()
         }
 
-    names = dict.fromkeys(source.tolist())
+    sources = list(dict.fromkeys(source.tolist()))
     sizes = [int((windows.documents == d).sum() * _scored(windows)) for d in documents]
     return [
         {
@@ -179,7 +179,7 @@ def _rows(
             "context": windows.context,
             "windows": len(windows.ids),
             "documents": len(documents),
-            "sources": {name: int((source == name).sum()) for name in names},
+            "sources": {name: int((source == name).sum()) for name in sources},
             "held_entries": gated[shift].entries,
             "ppl_pruned": math.exp(gated[shift].nats.sum() / windows.scored),
             "ppl_gates_off": math.exp(off.nats.sum() / windows.scored),

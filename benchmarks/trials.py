@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=Path("configs/trials.toml"))
     args = parser.parse_args()
     found = tomllib.loads(args.config.read_text(encoding="utf-8"))
-    start = TrainSettings().merged(found["start"], str(args.config))
+    start = TrainSettings().merged(found["start"])
     for name, size in _VOCABULARIES.items():
         if not (args.work / name / "shard.npy").exists():
             train_tokenizer([args.text], size, args.work / name)
@@ -48,7 +48,7 @@ def main() -> None:
         done = args.work / f"{name}.json"
         if not done.exists():
             data = changes.pop("shards", "8k")
-            settings = start.merged(changes, f"{args.config}, arm {name}")
+            settings = start.merged(changes)
             done.write_text(json.dumps(_run(name, settings, data, args)))
         print(name, *(f"{k} {v}" for k, v in json.loads(done.read_text()).items()), sep="\t")
 

@@ -15,11 +15,11 @@ st.caption("How a model learns to drop tokens from its own context, in five pict
 for chapter in CHAPTERS:
     words, shown = st.columns([2, 3], gap="large")
     with words:
-        st.subheader(chapter.title)
+        st.header(chapter.title)
         st.markdown(chapter.sentences)
         st.latex(chapter.equation)
     with shown:
         draw(chapter.picture)
     st.space("medium")
-st.subheader("What “dropped” means, and what it does not")
+st.header("What “dropped” means, and what it does not")
 st.markdown(MEANING)

@@ -16,10 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import dcp.study
+import dcp.study.folder
 from dcp.cli.main import main
 from dcp.errors import DataError, RequestError, TraceError
-from dcp.stats.pooled import TABLES, from_json, to_json
+from dcp.stats import drop_table
+from dcp.stats.repeats import document_key
+from dcp.stats.study_file import TABLES, from_json, intervals_in, to_json
 from dcp.study import (
     StudyPlan,
     Window,
@@ -54,7 +56,7 @@ PLAN = StudyPlan(
     context=64,
     windows=5,
 )
-WINDOWS = [Window(i, i // 2, f"window {i}") for i in range(5)]
+WINDOWS = [Window(i, f"d{i // 2}", f"window {i}") for i in range(5)]
 TAGGER = Cycle("NOUN", "VERB", "DET")
 
 
@@ -66,9 +68,9 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def record(window: Window, plan: StudyPlan, model: Any, cancel: Any = None) -> Trace:
         seen.append(window.number)
         trace = random_sample(window.number, layers=2, tokens=60)[0]
-        return with_meta(trace, document=f"d{window.document}")
+        return with_meta(trace, document=window.document)
 
-    monkeypatch.setattr(dcp.study, "record_window", record)
+    monkeypatch.setattr(dcp.study.folder, "record_window", record)
     return seen
 
 
@@ -131,11 +133,14 @@ def test_every_window_fits_with_what_the_tokenizer_puts_around_it(room: int) -> 
 
 def test_windows_never_cross_documents_and_a_limit_spreads_them() -> None:
     documents = [f"d{i} " * 20 for i in range(6)]
+    named = {document_key(document): {f"d{i}"} for i, document in enumerate(documents)}
     windows = cut(documents, FourLetters(), 8)  # type: ignore[arg-type]
-    assert all(set(window.text.split()) == {f"d{window.document}"} for window in windows)
+    assert all(set(window.text.split()) == named[window.document] for window in windows)
+    assert {window.document for window in windows} == set(named)
     some = cut(documents, FourLetters(), 8, limit=4)  # type: ignore[arg-type]
     assert [window.number for window in some] == [0, 1, 2, 3]
-    assert (some[0].document, some[-1].document) == (0, 5)
+    assert some[0].document == document_key(documents[0])
+    assert some[-1].document == document_key(documents[5])
     with pytest.raises(DataError):
         cut([], FourLetters(), 8)  # type: ignore[arg-type]
 
@@ -229,7 +234,43 @@ def test_progress_counts_windows_and_the_words_read_now(
     ]
 
 
+# ---- a real model
+
+
+def test_windows_of_a_document_are_recorded_as_that_document(
+    tmp_path: Path, tiny_checkpoint: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command itself, on a model: three documents in seven windows, the first given twice."""
+    first = "the river rose and the boats came in over it " * 12
+    texts = [first, "a short one about rivers", first, "the owl sat on the old oak and slept " * 10]
+    file = tmp_path / "texts.txt"
+    file.write_text("\n\n".join(texts))
+    words = ["study", "--model", str(tiny_checkpoint("llama", drop=0.6)), "--file", str(file)]
+    assert main([*words, "--out", str(tmp_path / "out"), "--json"]) == 0
+    about = json.loads(capsys.readouterr().out)
+    folder = tmp_path / "out" / "windows"
+    traces = [Trace.load(path) for path in sorted(folder.glob("*.safetensors"))]
+    assert about["windows"] == len(traces) > 4
+    assert {trace.meta.document for trace in traces} == {document_key(text) for text in texts}
+    for trace in traces:
+        (of,) = {text for text in texts if document_key(text) == trace.meta.document}
+        assert trace.text.strip() in of
+    assert about["texts"] == 3
+    assert "3 distinct texts" in about["repeats"]
+
+
 # ---- the file
+
+
+def test_a_study_says_how_many_intervals_it_has(tmp_path: Path, recorded: list[int]) -> None:
+    text = make(tmp_path, 1)["study.json"].decode()
+    study = from_json(text)
+    # Three documents are too few for any.
+    assert intervals_in(study, "rates") == intervals_in(study, "triggers") == 0
+    assert intervals_in(study, "words") == 0
+    table = drop_table([random_sample(seed, tokens=60) for seed in range(12)])
+    several = replace(study, rates=table)
+    assert intervals_in(several, "rates") == len(table)
 
 
 def test_a_study_file_that_is_none_is_refused_in_one_line(
@@ -244,7 +285,7 @@ def test_a_study_file_that_is_none_is_refused_in_one_line(
         "[]",
         "{}",
         "[" * 100_000,
-        json.dumps({**data, "format": 2}),
+        json.dumps({**data, "format": 1}),
         json.dumps({**data, "rates": 3}),
         json.dumps({**data, "rates": {"arm": ["gates"]}}),
         json.dumps({**data, "noise": {**data["noise"], "low": ["<b>"] * len(study.noise)}}),

@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 121e2a7db945cad0.
+// Built from web/ by "make web"; sources bbf42d4f810b2bcb.
 
 // typing/typing.js
 var PAUSE = 350;

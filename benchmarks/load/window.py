@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +19,9 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 
-__all__ = ["Ended", "Window"]
+from benchmarks.load.ended import Ended
+
+__all__ = ["Window"]
 
 _WAITING = re.compile(r"Waiting in line: (\d+) runs? before yours\.|You are next\.")
 _ENDED = re.compile(r"Done:|Stopped|The line is full|\d+ runs are waiting")
@@ -28,20 +30,19 @@ _BEGUN = ("Loading the model", "Reading your text", "Writing:")
 _TOLD = re.compile("|".join([_WAITING.pattern, _ENDED.pattern, *_BEGUN]))
 
 
-@dataclass
-class Ended:
-    """A run as its visitor saw it.
-
-    note     the last line
-    seconds  from the press to the end
-    places   (moment, runs said to be ahead), whenever it was said
-    begun    when it was first seen at work, None if it never was
-    """
-
-    note: str
-    seconds: float
-    places: list[tuple[float, int]]
-    begun: float | None
+# What stands in a widget that nobody has touched.
+_FILLED: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "number_input": lambda widget: (
+        {"int_value": int(widget.default)}
+        if widget.data_type == widget.INT
+        else {"double_value": widget.default}
+    ),
+    "selectbox": lambda widget: {"string_value": widget.options[widget.default]},
+    "slider": lambda widget: (
+        {} if widget.type == widget.SELECT_SLIDER else {"double_array_value": list(widget.default)}
+    ),
+}
+_WIDGETS = ("text_area", "button", "bidi_component", *_FILLED)
 
 
 @dataclass
@@ -50,7 +51,14 @@ class Window:
 
     host: str
     headers: dict[str, str] = field(default_factory=dict)
+    brings: dict[str, str] = field(default_factory=dict)
+    """Texts by the ids of their widgets: what a page that was there before still shows."""
+    errors: list[str] = field(default_factory=list, init=False)
+    """What the app failed with, as the page says it."""
+    texts: dict[str, str] = field(default_factory=dict, init=False)
+    """What stands in the text boxes, by the ids of their widgets."""
     _ids: dict[str, str] = field(default_factory=dict, init=False)
+    _values: dict[str, dict[str, Any]] = field(default_factory=dict, init=False)
     _timers: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
     _pages: dict[str, str] = field(default_factory=dict, init=False)
     _page: str = field(default="", init=False)
@@ -69,8 +77,8 @@ class Window:
             open_timeout=60,
         )
         self._reader = asyncio.create_task(self._read())
-        await self._send()
-        await self._until(lambda: self._finished > 0)
+        self._values = {widget: {"string_value": text} for widget, text in self.brings.items()}
+        await self._run(self._message())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -94,15 +102,23 @@ class Window:
         """Go to a page and wait until it is drawn."""
         self._page = self._pages[page]
         self._stop_timers()
-        before = self._finished
-        await self._send()
-        await self._until(lambda: self._finished > before)
+        await self._run(self._message())
+
+    async def say(self, states: Mapping[str, Any]) -> None:
+        """Say for each component that its state is so, whatever that is; wait for the page."""
+        for widget, state in states.items():
+            self._values[self._ids[widget]] = {"json_value": json.dumps(state)}
+        await self._run(self._message())
 
     async def generate(self, text: str, new_tokens: int, seconds: float = 300.0) -> Ended:
         """Write ``text``, press "Generate", and look on until the run has ended."""
-        self._line, start, begun = "", time.monotonic(), None
+        self._line, start = "", time.monotonic()
         places: list[tuple[float, int]] = []
-        await self._send(text=text, new_tokens=new_tokens, press="generate")
+        self._values[self._ids["text"]] = {"string_value": text}
+        self._values[self._ids["new_tokens"]] = {"int_value": new_tokens}
+        message = self._message()
+        message.rerun_script.widget_states.widgets.add(id=self._ids["generate"], trigger_value=True)
+        await self._send(message)
         before = ""
 
         def news() -> bool:
@@ -111,13 +127,12 @@ class Window:
         while not _ENDED.match(self._line):
             left = start + seconds - time.monotonic()
             if not await self._until(news, left):
-                return Ended(f"lost: {self._line!r}", seconds, places, begun)
+                return Ended(f"lost: {self._line!r}", seconds, places, time.monotonic())
             before = self._line
             if said := _WAITING.search(before):
                 places.append((time.monotonic(), int(said[1] or 0)))
-            elif begun is None and before.startswith(_BEGUN):
-                begun = time.monotonic()
-        return Ended(self._line, time.monotonic() - start, places, begun)
+        over = time.monotonic()
+        return Ended(self._line, over - start, places, over)
 
     async def _until(self, holds: Callable[[], bool], seconds: float = 120.0) -> bool:
         async def wait() -> None:
@@ -128,20 +143,31 @@ class Window:
             await asyncio.wait_for(wait(), max(seconds, 0))
         return holds()
 
-    async def _send(
-        self, fragment: str = "", text: str | None = None, new_tokens: int = 0, press: str = ""
-    ) -> None:
+    def _message(self, fragment: str = "") -> BackMsg:
         message = BackMsg()
         state = message.rerun_script
         state.query_string = "tour=off"
         state.page_script_hash, state.fragment_id = self._page, fragment
         state.is_auto_rerun = bool(fragment)
-        if text is not None:
-            state.widget_states.widgets.add(id=self._ids["text"], string_value=text)
-            state.widget_states.widgets.add(id=self._ids["new_tokens"], int_value=new_tokens)
-        if press:
-            state.widget_states.widgets.add(id=self._ids[press], trigger_value=True)
+        # A browser sends what stands in every widget.
+        for widget, value in self._values.items():
+            if not value:
+                continue
+            sent = state.widget_states.widgets.add(id=widget)
+            for name, content in value.items():
+                if isinstance(content, list):
+                    getattr(sent, name).data.extend(content)
+                else:
+                    setattr(sent, name, content)
+        return message
+
+    async def _send(self, message: BackMsg) -> None:
         await self._socket.send(message.SerializeToString())
+
+    async def _run(self, message: BackMsg) -> None:
+        before = self._finished
+        await self._send(message)
+        await self._until(lambda: self._finished > before)
 
     async def _read(self) -> None:
         try:
@@ -175,10 +201,18 @@ class Window:
 
     def _see(self, element: Any) -> None:
         kind = element.WhichOneof("type")
-        if kind in ("text_area", "number_input", "button"):
-            name = getattr(element, kind).id
+        if kind in _WIDGETS:
+            widget = getattr(element, kind)
             # A widget's key is the end of its id.
-            self._ids[name.rpartition("-")[2]] = name
+            self._ids[widget.id.rpartition("-")[2]] = widget.id
+            if kind in _FILLED and widget.id not in self._values:
+                self._values[widget.id] = _FILLED[kind](widget)
+        if kind == "text_area":
+            # What a server does not set stays as it is in the browser.
+            kept = self.brings.get(widget.id, widget.default)
+            self.texts[widget.id] = widget.value if widget.set_value else kept
+        elif kind == "exception":
+            self.errors.append(f"{element.exception.type}: {element.exception.message}")
         elif kind == "markdown":
             self._take(element.markdown.body)
         elif kind == "text":
@@ -195,7 +229,7 @@ class Window:
         async def again() -> None:
             while True:
                 await asyncio.sleep(interval)
-                await self._send(fragment)
+                await self._send(self._message(fragment))
 
         self._drop(fragment)
         self._timers[fragment] = asyncio.create_task(again())

@@ -25,9 +25,13 @@ def run(args: argparse.Namespace) -> int:
     from dcp.resources import needs, root
 
     needs("streamlit", "plotly", "matplotlib", "spacy")
-    if args.public:
-        os.environ["DCP_PUBLIC"] = "1"
     command = [sys.executable, "-m", "streamlit", "run", str(root() / "app.py")]
+    if args.public:
+        from dcp.ui.settings import read
+
+        os.environ["DCP_PUBLIC"] = "1"
+        # The widget's own bound is the browser's; this one is the server's.
+        command.append(f"--server.maxUploadSize={read(os.environ).upload_mib}")
     if args.port is not None:
         command.append(f"--server.port={args.port}")
     if args.no_browser:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dcp.cli.parser import count
 from dcp.cli.terminal import note, notes
-from dcp.errors import RequestError
+from dcp.errors import ModelError, RequestError
 
 if TYPE_CHECKING:
     from dcp.evaluate.windows import Windows
@@ -64,7 +64,14 @@ def gated(args: argparse.Namespace) -> bool:
     from dcp.model.checkpoint import Checkpoint
     from dcp.model.registry import find
 
-    return not args.budget or Checkpoint.read(find(args.model), args.base).gates is not None
+    if args.budget:
+        try:
+            Checkpoint.read(find(args.model), args.base).gates  # noqa: B018
+        except ModelError as without:
+            if without.remedy != "gates":
+                raise
+            return False
+    return True
 
 
 def windows_of(args: argparse.Namespace, model: OpenModel) -> tuple[Windows, list[int]]:

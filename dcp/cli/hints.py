@@ -31,6 +31,8 @@ _HINTS: Mapping[str, str] = {
     "heads": "--heads",
     "study": "dcp study",
     "embed": "leave --embed out",
+    "policies": "dcp trace --policy, once for each",
+    "instruction": "dcp trace --instruction",
     "settled": "dcp calm --save",
 }
 

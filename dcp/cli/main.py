@@ -97,7 +97,7 @@ COMMANDS = {
     ),
     "space": (
         "dcp.cli.space",
-        "write the demo that runs in the visitor's browser",
+        "write a demo: the model in the page, or the app in a container",
         "dcp space static --out space",
     ),
 }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dcp.cli.parser import add_json, add_model, count, number, output, read_text
-from dcp.cli.terminal import note, print_json, printable
+from dcp.cli.summary import show, summary
+from dcp.cli.terminal import note, print_json
 from dcp.errors import RequestError
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from dcp.policies.rule import Value
     from dcp.trace import Trace
 
-__all__ = ["add_arguments", "run", "summary"]
+__all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -139,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(summary(trace, args.out))
     else:
-        _show(trace, args.out)
+        show(trace, args.out)
     return 0
 
 
@@ -189,81 +190,3 @@ def _model(args: argparse.Namespace, text: str) -> str | OpenModel | None:
     from dcp.model.registry import open_model
 
     return open_model(args.model, args.dtype, base=args.base)
-
-
-def summary(trace: Trace, out: Path | None) -> dict[str, Any]:
-    """What ``--json`` prints: the numbers of a trace by the names that other tools rely on."""
-    meta, start = trace.meta, _start_of_continuation(trace)
-    return {
-        "tokens": trace.tokens,
-        "prompt_tokens": trace.prompt_tokens,
-        "new_tokens": trace.tokens - trace.prompt_tokens,
-        "layers": trace.layers,
-        "text": trace.text,
-        "prompt": trace.text[:start],
-        "continuation": trace.text[start:],
-        "sparsity": trace.sparsity_mean_steps(),
-        "sparsity_at_end": trace.sparsity_at_end(),
-        "sparsity_per_layer": trace.sparsity_per_layer(),
-        "tokens_per_second": meta.tokens_per_second,
-        "time_to_first_token_s": meta.time_to_first_token_s,
-        "prompt_seconds": meta.prompt_seconds,
-        **{name: n for name, n in meta.memory.to_json().items() if name.startswith("kv_bytes_")},
-        "gate_shift": meta.gate_shift,
-        "policy": meta.policy or "gates",
-        "budget": meta.budget,
-        "policy_settings": meta.policy_settings,
-        "held_per_layer": trace.held()[:, : trace.n_queries].mean(axis=1),
-        "vocabulary": meta.vocabulary,
-        "seed": meta.seed,
-        "model": meta.model,
-        "dtype": meta.dtype,
-        "impl": meta.impl,
-        "device": meta.device,
-        "truncated": meta.truncated,
-        "gates_off": _gates_off(trace),
-        "out": None if out is None else str(out.resolve()),
-    }
-
-
-def _gates_off(trace: Trace) -> dict[str, Any] | None:
-    """Means over tokens of what ``--gates-off`` adds; None without it, or for a single token."""
-    if trace.kl is None or trace.gates_off_logprob is None or trace.lost_attention is None:
-        return None
-    if trace.tokens < 2:
-        return None
-    return {
-        "kl": float(trace.kl[1:].mean()),
-        "logprob_difference": float((trace.gates_off_logprob - trace.logprob)[1:].mean()),
-        "lost_attention_per_layer": trace.lost_attention[:, : trace.n_queries].mean(axis=1),
-    }
-
-
-def _start_of_continuation(trace: Trace) -> int:
-    if trace.tokens == trace.prompt_tokens:
-        return len(trace.text)
-    return int(trace.offsets[trace.prompt_tokens, 0])
-
-
-def _show(trace: Trace, out: Path | None) -> None:
-    found = summary(trace, out)
-    print(printable(trace.text))
-    rate = found["tokens_per_second"]
-    memory = trace.meta.memory
-    note(
-        f"{found['prompt_tokens']} + {found['new_tokens']} tokens"
-        + (f", {rate:.0f} tokens/s" if rate else "")
-        + f"; dropped {found['sparsity']:.0%} on average, {found['sparsity_at_end']:.0%} at the end"
-        f"; cache {memory.held / 1e6:.2f} MB held, "
-        f"{memory.dense / 1e6:.2f} MB if dense" + (f"; saved {out}" if out else "")
-    )
-    if rows := found["vocabulary"]:
-        note(
-            f"vocabulary: {rows['kept']:,} of {rows['of']:,} rows, {rows['bytes_saved'] / 1e6:.1f} "
-            "MB of weights saved; log-probs are of a softmax over these rows alone"
-        )
-    if off := found["gates_off"]:
-        note(
-            f"gates off, same tokens: KL {off['kl']:.4f} nats a token, the actual token "
-            f"{off['logprob_difference']:+.4f} nats likelier"
-        )

@@ -83,11 +83,14 @@ class Piece:
     def joined(self, other: Piece) -> Piece:
         """Both, of the same policy, budget and context on other windows."""
         n, m = len(self.nats), len(other.nats)
-        both = {
-            name: np.concatenate([getattr(self, name), getattr(other, name)])
-            for name in ("nats", "kl", "agree", "dense")
-        }
-        return replace(self, held=(n * self.held + m * other.held) / (n + m), **both)
+        return replace(
+            self,
+            held=(n * self.held + m * other.held) / (n + m),
+            nats=np.concatenate([self.nats, other.nats]),
+            kl=np.concatenate([self.kl, other.kl]),
+            agree=np.concatenate([self.agree, other.agree]),
+            dense=np.concatenate([self.dense, other.dense]),
+        )
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Piece:

@@ -26,7 +26,7 @@ from dcp.model.ruled import RuledAttend
 from dcp.model.weights import LoadedModel
 from dcp.policies.budget import budgets_for
 from dcp.policies.registry import policy_of
-from dcp.policies.rule import Setup
+from dcp.policies.rule import Setup, Value
 
 __all__ = [
     "Beside",
@@ -62,7 +62,7 @@ class Rival:
     policy: str
     layers: Layers = "equal"
     equal: Equal = "entries"
-    settings: tuple[tuple[str, float | int], ...] = ()
+    settings: tuple[tuple[str, Value], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -101,18 +101,19 @@ def _result(piece: Piece, gates: Piece | None, windows: Windows) -> BudgetResult
         tolerance=TOLERANCE,
         ppl=math.exp(piece.nats.sum() / scored),
         bits_per_byte=float(piece.nats.sum() / math.log(2) / windows.bytes),
-        **dict(zip(_triple("ppl_over_dense"), over_dense, strict=True)),
-        **dict(zip(_triple("kl"), _mean(piece.kl, windows), strict=True)),
-        **dict(zip(_triple("agreement"), _mean(piece.agree, windows), strict=True)),
-        **dict(zip(_triple("gates_over_policy"), over_policy, strict=True)),
+        **_triple("ppl_over_dense", over_dense),
+        **_triple("kl", _mean(piece.kl, windows)),
+        **_triple("agreement", _mean(piece.agree, windows)),
+        **_triple("gates_over_policy", over_policy),
         ppl_dense=math.exp(piece.dense.sum() / scored),
         tokens=scored,
         documents=len(np.unique(windows.documents)),
-    )  # type: ignore[arg-type]
+    )
 
 
-def _triple(name: str) -> tuple[str, str, str]:
-    return name, f"{name}_low", f"{name}_high"
+def _triple(name: str, found: tuple[Any, Any, Any]) -> dict[str, Any]:
+    """A value and its interval, as fields."""
+    return dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))
 
 
 def _ratio(above: Scored, below: Scored, windows: Windows) -> tuple[float, Any, Any]:

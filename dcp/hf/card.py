@@ -31,7 +31,8 @@ def card_of(name: str, gates: GateConfig, card: str, hub_id: str | None) -> str:
     tags = [*dict.fromkeys([*map(str, given.pop("tags", None) or ()), *_TAGS, "arxiv:2305.15805"])]
     for taken in ("library_name", "model_name", "model-index", "eval_results"):
         given.pop(taken, None)
-    relation = "adapter" if gates.base and base else None
+    if gates.base and base:
+        given["base_model_relation"] = "adapter"
     data = ModelCardData(
         base_model=base,
         library_name="transformers",
@@ -40,7 +41,6 @@ def card_of(name: str, gates: GateConfig, card: str, hub_id: str | None) -> str:
         model_name=name,
         eval_results=_results(gates) or None,
         ignore_metadata_errors=True,
-        **({"base_model_relation": relation} if relation else {}),
         **given,
     )
     head = f"{_RULE}{data.to_yaml().rstrip()}\n{_RULE}"

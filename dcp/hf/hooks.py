@@ -103,6 +103,9 @@ def _before_model(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 
 def _after_model(model: Any, args: tuple[Any, ...], output: Any) -> None:
     """Also after a forward that failed: there is no output then, and its rows stay in between."""
+    # What is compiled was refused before it began.
+    if torch.compiler.is_compiling():
+        return
     call = getattr(model, MARK).calls.pop(get_ident(), None)
     if output is None or call is None:
         return
@@ -149,6 +152,4 @@ class _Untrained(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        raise RequestError(
-            "a pruned model cannot be trained: call dcp.hf.restore(model) first, or use dcp train"
-        )
+        raise RequestError("a pruned model cannot be trained: call dcp.hf.restore(model) first")

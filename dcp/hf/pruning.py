@@ -60,8 +60,9 @@ def prune(
     settings = rule.with_settings(policy_settings or {})
     if rule.hears(settings):
         raise RequestError(
-            f"policy {policy} reads its instruction between two passes of the model, which cannot "
-            "be done from here: use dcp trace --instruction"
+            f"policy {policy} reads its instruction between two passes of the model, which "
+            "generate() does not do: use dcp.record, or leave the instruction out",
+            remedy="instruction",
         )
     budget = None if budget is None else whole("budget", budget)
     if budget is not None and budget < 1:

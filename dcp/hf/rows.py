@@ -156,14 +156,14 @@ class Rows:
             if layer == 0 or len(self._parts) > 1:
                 self.cache.begin(part.spans)
             rows, places = part.rows.to(q.device), part.places.to(q.device)
-            taken = [x[rows, places][None].to(device, self.dtype) for x in (q, k, v)]
+            ours, keys, values = (x[rows, places][None].to(device, self.dtype) for x in (q, k, v))
             given = None
             if gates is not None:
                 q_int, k_int = (
                     x[rows, places][None].to(device) for x in (gates.q_int, gates.k_int)
                 )
                 given = Gates(q_int, k_int, gates.beta)
-            read = self.cache(layer, *taken, given)
+            read = self.cache(layer, ours, keys, values, given)
             out[rows, places] = read[0].to(out.device, out.dtype)
         if layer == self.home.layers - 1:
             self._take_drops()

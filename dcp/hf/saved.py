@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from dcp.errors import RequestError
 from dcp.hf.layers import forgetting_cache, rows_of
 from dcp.hf.rows import Rows
 from dcp.hf.state import pruning_of, weights_hash
+from dcp.model.cached import CachedAttention
 from dcp.trace.file import write
 
 if TYPE_CHECKING:
@@ -108,7 +109,9 @@ def load_cache(model: PreTrainedModel, path: str | os.PathLike[str]) -> Cache:
             seen = len(rows.ids[row])
             rows.death[row][:, :seen] = found[f"{row}.death"].numpy()
             rows.margin[row][:, :seen] = found[f"{row}.margin"].numpy()
-            for layer, slots in enumerate(rows.cache.rows(row)):
+            # Only the CPU's cache comes here, see above.
+            held = cast(CachedAttention, rows.cache).rows(row)
+            for layer, slots in enumerate(held):
                 k, v, k_int, positions, margins = (found[f"{row}.{layer}.{p}"] for p in _PARTS)
                 _check(slots, k, v, k_int, positions, margins, seen)
                 slots.fill(k, v, k_int, positions.numpy(), margins.numpy())

@@ -129,7 +129,10 @@ class Checkpoint:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer, loaded once. Raises ModelError where it knows more than the model."""
+        """The tokenizer, loaded once. Raises ModelError where it knows more than the model.
+
+        Tokens that were added to it later, such as [PAD], may be more: no text needs them.
+        """
         from dcp.text.tokens import Tokenizer
 
         if self.base is not None:
@@ -138,12 +141,14 @@ class Checkpoint:
             if self._has(name):
                 regular(self.folder / name)
         found = Tokenizer(self.gguf.tokenizer()) if self.gguf else Tokenizer.load(self.folder)
-        if found.largest >= self.config.vocab:
+        if found.largest < self.config.vocab:
+            return found
+        if not found.added_beyond(self.config.vocab):
             raise ModelError(
                 f"the tokenizer has token id {found.largest}, but config.json says vocab_size "
                 f"{self.config.vocab}"
             )
-        return found
+        return Tokenizer(found.backend, rows=self.config.vocab)
 
     def check_tokenizer(self) -> None:
         """Raises ModelError where there is a tokenizer that does not go with the model."""

@@ -30,7 +30,8 @@ from dcp.model.registry import OpenModel, describe, find
 from dcp.model.transformer import Transformer
 from dcp.model.weights import LoadedModel, load
 from dcp.text.encoding import Encoding
-from dcp.text.tokens import TextStream, Tokenizer
+from dcp.text.stream import TextStream
+from dcp.text.tokens import Tokenizer
 
 __all__ = ["SeenTokenizer", "Vocabulary", "open_seen", "restore", "restrict"]
 

@@ -43,6 +43,8 @@ def read_beside(
     be run on it is left out by name.
     """
     check(model, trace)
+    if trace.n_queries < trace.tokens - 1:
+        raise RequestError("this run was stopped before it had read its text: record it again")
     progress(0.0, "Reading again with the gates off.")
     mine = trace.meta.policy or "gates"
     runs = {mine: gates_off(model, trace)}

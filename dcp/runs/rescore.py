@@ -22,7 +22,8 @@ from dcp.errors import RequestError
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel
 from dcp.progress import Progress, silent
-from dcp.runs.plans import CONTROLS, HORIZON, Effect, Plan, matched
+from dcp.runs.effects import Effect
+from dcp.runs.plans import CONTROLS, HORIZON, Plan, matched
 from dcp.runs.reader import Reader, Watch
 from dcp.trace import Trace
 

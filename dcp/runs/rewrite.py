@@ -16,7 +16,8 @@ from dcp.errors import RequestError
 from dcp.model.config import Sampling
 from dcp.model.registry import OpenModel
 from dcp.progress import Cancel
-from dcp.runs.plans import Plan, Rewritten
+from dcp.runs.effects import Rewritten
+from dcp.runs.plans import Plan
 from dcp.runs.rescore import check
 from dcp.trace import Trace
 

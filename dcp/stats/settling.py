@@ -82,12 +82,11 @@ def settling(
     drops, risks = by_cluster(lives.grouped(names, lives.group * bins + place), horizon)
     shape = (len(drops), groups, bins, horizon + 1)
     drops, risks = drops.reshape(shape), risks.reshape(shape)
-    options = {"seed": seed, "n_boot": n_boot}
-    pooled = (each.sum(axis=2, keepdims=True) for each in (drops, risks))
+    pooled, at_risk = (each.sum(axis=2, keepdims=True) for each in (drops, risks))
     return Settling(
         table,
-        _difference(*pooled, **options),
-        _difference(drops, risks, **options),
+        _difference(pooled, at_risk, seed=seed, n_boot=n_boot),
+        _difference(drops, risks, seed=seed, n_boot=n_boot),
         cluster_kind(lives, len(drops)),
     )
 

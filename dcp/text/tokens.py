@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,9 @@ class Tokenizer:
     the text becomes that token, and special tokens are put in front only if the tokenizer does so.
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer) -> None:
+    def __init__(self, backend: tokenizers.Tokenizer, rows: int | None = None) -> None:
+        """``rows``: tokens that the model knows, where those are fewer."""
+        self._rows = rows
         backend.no_truncation()
         backend.no_padding()
         self._backend = backend
@@ -75,10 +78,17 @@ class Tokenizer:
         """The largest id of the vocabulary, added tokens included; -1 for an empty one."""
         return max(self._backend.get_vocab(with_added_tokens=True).values(), default=-1)
 
+    def added_beyond(self, rows: int) -> bool:
+        """Whether every token with an id of ``rows`` or more was added to the vocabulary later."""
+        vocabulary = self._backend.get_vocab(with_added_tokens=True).values()
+        return all(token in self._added for token in vocabulary if token >= rows)
+
     def id_of(self, token: str) -> int | None:
         """The id of a token by its name in the vocabulary, such as ``<|endoftext|>``."""
         found = self._backend.token_to_id(token)
-        return None if found is None else int(found)
+        if found is None or (self._rows is not None and found >= self._rows):
+            return None
+        return int(found)
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes that a token stands for; a special token is its name, an unknown id U+FFFD."""
@@ -116,6 +126,9 @@ class Tokenizer:
             ) from None
         found = self._encoded(text)
         ids = np.array(found.ids, np.int32)
+        if self._rows is not None and len(ids) and ids.max() >= self._rows:
+            name = self._backend.id_to_token(int(ids.max()))
+            raise RequestError(f"the text has {name}, a token that the model does not know")
         ordinary = np.flatnonzero(np.array(found.special_tokens_mask) == 0)
         # What a tokenizer puts in front and behind is not in the text.
         specials, last = (ordinary[0], ordinary[-1] + 1) if len(ordinary) else (len(ids), len(ids))
@@ -128,9 +141,8 @@ class Tokenizer:
             pieces[0] = pieces[0][1:]
             spans = byte_spans(text, [len(piece) for piece in pieces])
         else:
-            spans = self._normal_spans(text, joined, [len(piece) for piece in pieces])
-            if spans is None:
-                spans = tiled(found.offsets[specials:last], text)
+            normal = self._normal_spans(text, joined, [len(piece) for piece in pieces])
+            spans = tiled(found.offsets[specials:last], text) if normal is None else normal
         behind = np.full((len(ids) - last, 2), len(text), np.int32)
         offsets = np.concatenate([np.zeros((specials, 2), np.int32), spans, behind])
         return Encoding(text, ids, offsets, int(specials))
@@ -184,6 +196,11 @@ def _convert_slow(folder: Path) -> tokenizers.Tokenizer:
     # Without this, `transformers` makes up an empty tokenizer from config.json.
     if not any((folder / name).exists() for name in _SLOW_FILES):
         raise ModelError(f"{folder} has no tokenizer.json; save its tokenizer there")
+    if (folder / "tokenizer.model").exists() and find_spec("sentencepiece") is None:
+        raise ModelError(
+            f"{folder} has tokenizer.model and no tokenizer.json; to read it: "
+            "pip install sentencepiece protobuf"
+        )
     from transformers import AutoTokenizer
 
     try:

@@ -69,29 +69,29 @@ class TrainSettings:
 
         Raises RequestError for an unreadable file, an unknown key, or one outside of its section.
         """
-        found: dict[str, Any] = {}
+        settings = cls()
         if path is not None:
             try:
                 found = tomllib.loads(path.read_text(encoding="utf-8"))
             except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
                 raise RequestError(f"cannot read settings from {path}: {wrong}") from None
-        for key, value in overrides.items():
-            if value is not None:
-                section = found.setdefault(section_of(key), {})
-                if isinstance(section, dict):
-                    section[key] = value
-        return cls().merged(found, str(path))
+            try:
+                settings = settings.merged(found)
+            except RequestError as wrong:
+                raise RequestError(f"{path}: {wrong}", remedy=wrong.remedy) from None
+        given = {key: value for key, value in overrides.items() if value is not None}
+        return settings.change(**given)
 
     def change(self, **keys: Any) -> TrainSettings:
         """These settings with other values, by the names of keys, which no two sections share."""
         found: dict[str, dict[str, Any]] = {}
         for key, value in keys.items():
             found.setdefault(section_of(key), {})[key] = value
-        return self.merged(found, "settings")
+        return self.merged(found)
 
-    def merged(self, found: Mapping[str, Any], source: str) -> TrainSettings:
-        """These settings with what ``found`` says, section by section; ``source`` is for errors."""
-        _refuse_loose_keys(found, source)
+    def merged(self, found: Mapping[str, Any]) -> TrainSettings:
+        """These settings with what ``found`` says, section by section."""
+        _refuse_loose_keys(found)
         sections = {}
         for name, keys in found.items():
             kind = SECTIONS[name]
@@ -116,22 +116,20 @@ def _keys(kind: Any) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind))
 
 
-def _refuse_loose_keys(found: Mapping[str, Any], source: str) -> None:
+def _refuse_loose_keys(found: Mapping[str, Any]) -> None:
     """Settings were flat once: say where each key has gone."""
     moved: dict[str, list[str]] = {}
     for key, value in found.items():
         if isinstance(value, dict):
             if key not in SECTIONS:
-                raise RequestError(
-                    f"{source}: unknown section [{key}]; known: {', '.join(SECTIONS)}"
-                )
+                raise RequestError(f"unknown section [{key}]; known: {', '.join(SECTIONS)}")
         elif key == "gates":
             moved.setdefault("gates", []).append("kind (was gates)")
         else:
             moved.setdefault(section_of(key), []).append(key)
     if moved:
         where = "; ".join(f"[{name}] {', '.join(keys)}" for name, keys in moved.items())
-        raise RequestError(f"{source}: settings are in sections now, move these keys: {where}")
+        raise RequestError(f"settings are in sections now, move these keys: {where}")
 
 
 def _stray(key: str, section: str) -> str:

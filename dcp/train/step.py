@@ -84,7 +84,7 @@ def accumulate(
     dealt = deal(share // wanted.copies, wanted.length, rank_seed, step)
     windows = torch.from_numpy(dealt).to(device).repeat_interleave(wanted.copies, dim=0)
     shifts = torch.tensor(shifts_at(step, rank_seed, share, dial), device=device)
-    micros = list(zip(windows.split(wanted.micro), shifts.split(wanted.micro), strict=True))
+    micros = list(zip(*(torch.split(x, wanted.micro) for x in (windows, shifts)), strict=True))
     of_layer = torch.tensor(gates.gamma_layers or (1.0,), device=device)
     taught = None if ways.teacher is None else _Teacher(teacher, ways.teacher)
     of_windows = _Losses(accelerator, forward, taught, settings.teacher.distill)

@@ -42,7 +42,7 @@ def _departures(limits: Settings) -> Departures:
     files: Any = runtime.uploaded_file_mgr
     files.add_file = bounded(files, limits.upload_mib * 2**20)
     if limits.public:
-        runtime.stats_mgr.registered_families = list  # type: ignore[method-assign,assignment]
+        runtime.stats_mgr.registered_families = list  # type: ignore[method-assign]
         runtime.stats_mgr.get_stats = lambda *_, **__: {}  # type: ignore[method-assign]
     stay = max(float(st.get_option("server.disconnectedSessionTTL")) - 2 * _EVERY, 0.0)
     made = Departures(connected, runtime._close_inactive_session_on_event_loop, stay)

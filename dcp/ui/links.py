@@ -13,7 +13,7 @@ import streamlit as st
 
 from dcp.ui.session import Session
 
-__all__ = ["PLACE", "number", "open_link", "point"]
+__all__ = ["PLACE", "number", "open_link", "point", "whole"]
 
 PLACE = ("layer", "step", "token")
 """What of a trace a link can name, as address parameters and as fields of a `Place`."""
@@ -47,6 +47,11 @@ def point(
         if value is not None and session.has(name, value):
             setattr(session.place, name, value)
     _publish(session)
+
+
+def whole(said: object) -> int | None:
+    """A whole number that a browser said, if it can be a place in a trace; None for all else."""
+    return said if type(said) is int and 0 <= said < 2**31 else None
 
 
 def _publish(session: Session) -> None:

@@ -39,6 +39,7 @@ _CSS = """
 .stMainBlockContainer:has(.st-key-tour) { padding-bottom: 17rem; }
 .st-key-running:not(:empty) { border-left: 3px solid #2a8cc7; padding-left: 0.9rem; }
 .stMainBlockContainer h1 { font-size: 1.75rem; letter-spacing: -0.012em; padding: 0 0 0.35rem; }
+.stMainBlockContainer h2 { font-size: 1.3rem; padding: 0.5rem 0 0.1rem; }
 .stMainBlockContainer > [data-testid="stVerticalBlock"] { gap: 0.7rem; }
 [data-testid="stSidebar"] h2 { font-size: 1.15rem; padding: 0.4rem 0 0.1rem; }
 /* Explore: one line of title, one of form, then the film. */

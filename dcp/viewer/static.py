@@ -29,10 +29,12 @@ EMBED_BYTES = 300_000
 """The largest page that `embed` makes (bytes): a post may show several."""
 
 _FOLDER = asset("viewer")
+# In braces: the bundle before it has names of its own.
 _BOOT = """
-const view = mount(document.getElementById("view"),
-  JSON.parse(document.getElementById("trace").textContent), { title: document.title });
-globalThis.dcpView = view;
+{
+  const data = JSON.parse(document.getElementById("trace").textContent);
+  globalThis.dcpView = mount(document.getElementById("view"), data, { title: document.title });
+}
 """
 _PAGE_CSS = """
 html { background: #ffffff; } body { margin: 0; padding: 22px clamp(12px, 3vw, 28px) 32px; }
@@ -41,19 +43,20 @@ html { background: #ffffff; } body { margin: 0; padding: 22px clamp(12px, 3vw, 2
 """
 # The arrays pack to about half, and a page in a page has to be light.
 _EMBED_BOOT = """
-const bytes = Uint8Array.from(atob(document.getElementById("trace").textContent),
-  (c) => c.charCodeAt(0));
-const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-const data = await new Response(unpacked).json();
-const view = mount(document.getElementById("view"), data, { embed: true });
-view.box.toggleAttribute("data-embed", true);
-const seen = new IntersectionObserver(([entry]) => {
-  if (!entry.isIntersecting) return;
-  seen.disconnect();
-  if (!view.still.matches) view.play();
-}, { threshold: 0.4 });
-seen.observe(view.box);
-globalThis.dcpView = view;
+{
+  const raw = atob(document.getElementById("trace").textContent),
+    packed = new Blob([Uint8Array.from(raw, (c) => c.charCodeAt(0))]),
+    data = await new Response(packed.stream().pipeThrough(new DecompressionStream("gzip"))).json(),
+    view = mount(document.getElementById("view"), data, { embed: true });
+  view.box.toggleAttribute("data-embed", true);
+  const seen = new IntersectionObserver(([entry]) => {
+    if (!entry.isIntersecting) return;
+    seen.disconnect();
+    if (!view.still.matches) view.play();
+  }, { threshold: 0.4 });
+  seen.observe(view.box);
+  globalThis.dcpView = view;
+}
 """
 _EMBED_CSS = """
 html { background: #ffffff; } body { margin: 0; padding: 10px 12px 6px; }

@@ -17,8 +17,10 @@ from dcp.figures.screen.compare_maps import lost_map, map_chart
 from dcp.figures.screen.policies import policy_maps
 from dcp.model.registry import open_model
 from dcp.policies.budget import TOLERANCE
+from dcp.runs.beside import read_beside
 from dcp.runs.policies import Beside
-from dcp.runs.recorder import record
+from dcp.runs.recorder import Recorder, record
+from dcp.runs.request import TextRequest
 from dcp.stats.compare import Pair
 from dcp.stats.policies import overlap, policy_table, word_table
 from dcp.trace import ALIVE, Trace
@@ -128,6 +130,19 @@ def test_dense_and_pruned_write_side_by_side(show: Show) -> None:
     assert 0 < pruned.live < dense.live
     # What was typed is shown as text, never in markup.
     assert not any("pwned" in str(getattr(e, "value", "")) for e in page.get("html"))
+
+
+def test_a_and_b_stand_under_their_own_letters(show: Show) -> None:
+    page = read(show())
+    found = pair(page)
+    rows = page.dataframe[0].value
+    (dropped,) = rows[rows[""] == "dropped, mean over each one's steps"].to_dict("records")
+    assert dropped["A"] == f"{100 * found.a.sparsity_mean_steps():.1f} %"
+    assert dropped["B"] == "0.0 %"
+    assert dropped["B − A"] == f"−{dropped['A'].removesuffix(' %')} points"
+    texts = [box.value for box in page.text]
+    assert any(line.startswith("A · ") for line in texts)
+    assert any(line.startswith("B · ") for line in texts)
 
 
 def test_two_sparsities_of_the_same_tokens(show: Show) -> None:
@@ -348,6 +363,20 @@ def test_the_verdict_says_who_is_closest_and_who_held_other_counts() -> None:
     said = policies_verdict(worse)
     assert "not the closest of 3; H2O by 1.000" in said
     assert "Not within 1 % of those entries: Local window" in said
+
+
+def test_a_run_that_was_stopped_or_is_one_token_is_one_line(
+    show: Show, tiny_checkpoint: Callable[..., Path]
+) -> None:
+    model = open_model(tiny_checkpoint("llama", drop=0.6))
+    stopped = Recorder.begin(TextRequest(TEXT, model=model, new_tokens=4), lambda: True).finish()
+    with pytest.raises(RequestError, match="stopped before it had read"):
+        read_beside(model, stopped, ["window"])
+    page = show(lambda t: make_trace(["Word"], np.full((3, 1), ALIVE)))
+    for option in ("A's tokens, other policies", "both written on, live"):
+        page.selectbox(key="compare-b").set_value(option).run()
+        assert not page.exception
+        assert "A is a single token" in said(page)
 
 
 def test_maps_of_policies_are_bytes_under_one_axis_and_say_who_holds() -> None:

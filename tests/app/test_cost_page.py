@@ -15,6 +15,7 @@ import dcp.ui.services
 from dcp.figures.screen.cost import layer_chart, memory_chart, time_chart
 from dcp.stats.cost import computed, cost_csv
 from dcp.ui.cost.words import crossing, size
+from dcp.ui.look import percent
 from dcp.ui.session import Session
 from tests.helpers.traces import random_trace
 from tests.stats.test_cost import measured
@@ -40,6 +41,15 @@ def test_what_the_trace_knows_is_there_at_first_paint(open_page: Open) -> None:
     assert len(page.get("plotly_chart")) == 3
     # The bundled models of this test are others than the sample's: it is told, not tried.
     assert page.button(key="cost-measure").disabled
+
+
+def test_the_share_of_dense_is_what_is_live_and_not_what_was_dropped(open_page: Open) -> None:
+    page = cost_page(open_page())
+    found = computed(page.session_state["session"].shown.trace)
+    live, dense = int(found.live()[:, -1].sum()), int(found.dense()[-1])
+    assert live != dense - live
+    (tile,) = [metric for metric in page.metric if metric.label.startswith("Live at the end")]
+    assert tile.delta == f"{percent(live / dense)} of {size(dense)} dense"
 
 
 def test_the_step_is_that_of_every_page(open_page: Open) -> None:

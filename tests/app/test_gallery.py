@@ -48,7 +48,7 @@ def finished(page: AppTest, seconds: float = 120) -> AppTest:
     page.run()
     while any("Drawing:" in caption.value for caption in page.caption):
         # One thread draws in turn: what is asked for last is done last.
-        _thread().submit(int).result(seconds)
+        _thread().seat("test").submit(int).result(seconds)
         page.run()
     assert not page.exception, page.exception
     return page

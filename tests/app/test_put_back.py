@@ -13,7 +13,8 @@ from streamlit.testing.v1 import AppTest
 from dcp.figures.screen.put_back import change_chart, sums_chart
 from dcp.figures.screen.theme import quoted
 from dcp.model.registry import open_model
-from dcp.runs.plans import Controls, Effect, Plan, Rewritten, ordinary, put_back
+from dcp.runs.effects import Effect, Rewritten, ordinary
+from dcp.runs.plans import Controls, Plan, put_back
 from dcp.runs.recorder import record
 from dcp.runs.rescore import effect
 from dcp.trace import ALIVE, Trace

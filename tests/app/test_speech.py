@@ -22,13 +22,14 @@ from dcp.figures.screen.speech import rate_chart, survival_chart
 from dcp.speech.english import looks_english
 from dcp.stats import drop_table_with_controls
 from dcp.stats.groups import group_names
-from dcp.stats.pooled import HORIZONS, pool, to_json
+from dcp.stats.pooled import HORIZONS, pool
 from dcp.stats.rates import INDEPENDENT, MIN_WORDS, wilson
+from dcp.stats.study_file import to_json
 from dcp.ui.session import Session, Shown
 from dcp.ui.speech import source
 from dcp.ui.speech.finding import finding
 from dcp.ui.speech.source import Filters, Live
-from dcp.ui.speech.study import Saved
+from dcp.ui.speech.study import Saved, reference
 from tests.app.conftest import plain_words
 from tests.helpers.traces import make_trace
 from tests.stats.test_stats import random_sample, sample_of
@@ -197,7 +198,7 @@ def few(tokens: int = 150) -> list[Any]:
 
 
 def test_a_saved_study_gives_the_tables_of_its_traces(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dcp.stats.pooled import from_json
+    from dcp.stats.study_file import from_json
 
     # The tables themselves: their cache belongs to a session, and here is none.
     monkeypatch.setattr(source, "_live", inspect.unwrap(source._live))
@@ -252,6 +253,25 @@ def test_a_study_is_offered_and_shown_without_a_trace(
     assert any("not a study" in text.value for text in page.text)
 
 
+def test_a_study_of_the_same_weights_alone_stands_behind_a_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = few()
+    weights = samples[0][0].meta.weights_sha256
+    (tmp_path / "tiny.study.json").write_text(to_json(pool(samples, n_boot=50)))
+    (tmp_path / "broken.study.json").write_text("[1, 2]")
+    monkeypatch.setattr(dcp.ui.speech.study, "_FOLDER", tmp_path)
+    found = reference(weights, Filters("group", 32, "both", "all", None))
+    assert found is not None
+    table, texts = found
+    assert texts == 3
+    assert set(table.arm) == {"gates"}
+    assert set(table.source) == {"prompt"}
+    assert reference("f" * 64, Filters("group", 32, "both", "all", None)) is None
+    # A study has fixed horizons: no rate is made up between two of them.
+    assert reference(weights, Filters("group", 31, "both", "all", None)) is None
+
+
 def test_live_words_are_tagged_once(open_page: Open) -> None:
     page = open_page()
     run = session(page)
@@ -298,6 +318,7 @@ def test_a_group_of_few_words_has_the_interval_of_as_many_independent_ones() -> 
         ([0.8, 0.75], [40, 40], "Their intervals overlap: it may be chance."),
         ([0.8, 0.4], [40, 3], "Only nouns, adjectives occur 20 times"),
         ([0.8, 0.4], [2, 3], "what they show may be chance"),
+        ([0.0, 0.0], [40, 40], "No word of these kinds was dropped"),
     ],
 )
 def test_the_first_sentence_says_what_the_intervals_allow(

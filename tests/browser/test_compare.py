@@ -49,23 +49,35 @@ def drawn(page: Page, key: str) -> list[Any]:
     return found
 
 
-def test_the_same_tokens_with_the_gates_off_and_at_another_sparsity(
+def test_it_opens_with_an_answer_and_reads_the_same_tokens_otherwise(
     window: Open, real_address: str
 ) -> None:
     page = opened(window, real_address)
-    page.get_by_role("button", name="Read it").click()
-    names = {trace["name"] for trace in drawn(page, "compare-steps")}
-    assert {"KL(A ‖ B)", "KL(gates off ‖ A)", "KL(gates off ‖ B)"} <= names
-    # A, B and where they differ.
+    # The sample's answer is there before anything is pressed: A, B and where they differ.
     assert len(drawn(page, "compare-map")) == 3
+    page.get_by_text(re.compile("of the earlier tokens dropped")).wait_for()
+    assert page.locator("[data-testid=stMetric]").count() == 4
+    names = {trace["name"] for trace in drawn(page, "compare-steps")}
+    assert {"KL(gates off ‖ A)", "KL(gates off ‖ B)"} <= names
     drawn(page, "compare-lost-map")
     with page.expect_download() as download:
         page.get_by_role("button", name="Differences by token (CSV)").click()
     assert download.value.suggested_filename == "compare-tokens.csv"
 
-    choose(page, "A's tokens, another sparsity")
+    choose(page, "A's tokens, other policies")
     page.locator(".st-key-compare-map").wait_for(state="detached")
+    # The gates, nothing dropped, and every policy that needs no instruction.
+    assert len(drawn(page, "policies-maps")) == 11
+    page.get_by_text(re.compile("entries a layer .mean over steps., the learned gates")).wait_for()
+    for key in ("policies-words", "policies-kl", "policies-kinds"):
+        assert len(drawn(page, key)) == 1
+    main = page.locator("[data-testid=stMain]")
+    assert main.evaluate("(e) => e.scrollWidth - e.clientWidth") <= 0
+
+    choose(page, "A's tokens, another sparsity")
+    page.locator(".st-key-policies-maps").wait_for(state="detached")
     page.get_by_role("button", name="Read it").click()
+    page.get_by_text("A and B, and all numbers").click()
     page.get_by_text(re.compile(r"^B · A's tokens at δ")).wait_for()
     assert len(drawn(page, "compare-map")) == 3
     assert page.locator("[data-testid=stException]").count() == 0

@@ -25,7 +25,7 @@ def post(folder: Path, frames: str, above: int = 0) -> None:
 
 
 def until(page: Page, found: str) -> None:
-    for _ in range(600):
+    for _ in range(200):
         if page.evaluate(found):
             return
         page.wait_for_timeout(50)
@@ -87,7 +87,8 @@ def test_the_line_that_is_printed_shows_the_film_once_it_is_in_sight(
         page = window(width=760, height=800, motion=motion)
         page.goto(f"{address}post.html".replace("127.0.0.1", "localhost"))
         frame = page.frames[1]
-        until(frame, "globalThis.dcpView && dcpView.cost > 0")
+        # Out of sight nothing is drawn.
+        until(frame, "Boolean(globalThis.dcpView)")
         last = frame.evaluate("dcpView.run.Q - 1")
         page.wait_for_timeout(400)
         assert frame.evaluate("[dcpView.playing, dcpView.state.step]") == [0, last]
@@ -95,6 +96,7 @@ def test_the_line_that_is_printed_shows_the_film_once_it_is_in_sight(
         if motion:
             until(frame, "dcpView.playing > 0 && dcpView.state.step > 3")
             assert frame.evaluate("dcpView.state.step") < last
+            frame.locator(".play").click()
         else:
             page.wait_for_timeout(400)
             assert frame.evaluate("[dcpView.playing, dcpView.state.step]") == [0, last]

@@ -13,23 +13,24 @@ HUB = "https://huggingface.co/spaces/someone/forgets"
 
 def test_a_paste_that_is_too_long_can_be_cut_to_what_fits(space_page: Any) -> None:
     paste = (RIVER * 300)[:20_000]
+    model = open_model("dcp-mini")
+    room = model.info.context - 1000
     space_page.evaluate("window.dcp.ready")
-    space_page.fill("#new", "8")
+    space_page.fill("#new", "1000")
     space_page.fill("#text", paste)
     space_page.click("#run")
     finished(space_page)
-    assert "shorten it" in space_page.inner_text("#problem")
+    assert f"has room for {room}: shorten it" in space_page.inner_text("#problem")
     space_page.click("#again")
-    finished(space_page)
     assert space_page.is_hidden("#problem")
+    space_page.click("#stop")
+    finished(space_page)
     kept = space_page.input_value("#text")
+    assert space_page.evaluate("window.dcp.trace()")["text"].startswith(kept)
     assert paste.startswith(kept)
     assert paste[len(kept)] == " "
-    tokens = len(space_page.evaluate("window.dcp.trace()")["token_ids"])
-    model = open_model("dcp-mini")
-    assert tokens == len(model.tokenizer.encode(kept).ids) + 8
-    # Not a word more would have fitted: one is under ten tokens here.
-    assert model.info.context - 10 < tokens <= model.info.context
+    # Not a word more would have fitted: one is under five tokens here.
+    assert room - 5 < len(model.tokenizer.encode(kept).ids) <= room
 
 
 def test_what_is_asked_before_the_model_is_here_runs_when_it_is(
@@ -38,7 +39,7 @@ def test_what_is_asked_before_the_model_is_here_runs_when_it_is(
     """A phone on a slow line: the sample can be looked at, an example tapped, nothing is lost."""
     context = browser.new_context(viewport={"width": 400, "height": 800}, has_touch=True)
     held: list[Any] = []
-    context.route("**/weights/fractions*", held.append)
+    context.route("**/weights/fractions*", lambda route: held.append(route))
     page = context.new_page()
     page.goto(space_address)
     page.wait_for_selector("#view canvas")
@@ -90,7 +91,7 @@ def test_a_browser_that_may_store_nothing_runs_all_the_same(
     context = browser.new_context()
     page = context.new_page()
     context.new_cdp_session(page).send(
-        "Storage.overrideQuotaForOrigin", {"origin": space_address.rstrip("/"), "quotaSize": 0}
+        "Storage.overrideQuotaForOrigin", {"origin": space_address.rstrip("/"), "quotaSize": 1000}
     )
     page.goto(space_address)
     assert ask(page, RIVER, new=5, temperature=0, seed=0).ids

@@ -138,7 +138,7 @@ def test_what_cannot_be_measured_is_refused(
 def test_the_command_goes_on_where_it_was(
     tiny_checkpoint: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tiny_checkpoint("llama", drop=0.5)
+    folder, stranger = tiny_checkpoint("llama", drop=0.5), tiny_checkpoint("gpt2")
     text = "\n\n".join(f"Chapter {i}. " + "The river rose again, slowly. " * 6 for i in range(11))
     (tmp_path / "text.txt").write_text(text)
     words = ["eval", "--model", str(folder), "--file", str(tmp_path / "text.txt")]
@@ -160,7 +160,8 @@ def test_the_command_goes_on_where_it_was(
     assert [row for row in again if row["policy"] != "window"] == first
     unchanged = {p.name for p in kept.iterdir() if times.get(p.name) == p.stat().st_mtime_ns}
     assert unchanged == set(times) - {"64-16-tova-0.json", "128-16-tova-0.json"}
-    other = [*words[:2], str(tiny_checkpoint("gpt2")), *words[3:]]
+    other = [*words[:2], str(stranger), *words[3:]]
+    capsys.readouterr()
     for wrong, message in (
         ([*other, "--policies", "tova"], "another model or text"),
         ([*words[:-1], "--gate-shift", "1"], "without --gate-shift"),

@@ -370,5 +370,5 @@ def test_the_running_speed_does_not_begin_with_one_slow_step() -> None:
     timed = np.flatnonzero(np.isfinite(seconds[: trace.n_queries]))
     seconds[timed], seconds[timed[0]] = 0.01, 0.5
     axes = draw("throughput", [(replace(trace, step_seconds=seconds), ())], PAGE).figure.axes[0]
-    running = next(line for line in axes.lines if line.get_label().startswith("median"))
+    running = next(line for line in axes.lines if str(line.get_label()).startswith("median"))
     assert running.get_ydata() == pytest.approx(100)

@@ -38,8 +38,8 @@ def test_the_lines_of_the_readme_run(capsys: pytest.CaptureFixture[str]) -> None
     assert found.sparsity_at_end() > 0.3
     assert f"{found.sparsity_at_end():.0%}" in said
     assert Path("run.safetensors").is_file()
-    # As our engine would have it, in the dtype that transformers chose.
-    model = open_model("dcp-mini", found.meta.dtype)
+    # As our engine would have it.
+    model = open_model("dcp-mini")
     asked = Engine(model.loaded, "cpu").run(
         [found.token_ids[: found.prompt_tokens].tolist()],
         new_tokens=40,
@@ -81,5 +81,6 @@ def test_a_stranger_with_a_model_of_another_kind() -> None:
         model.generate(**inputs, max_new_tokens=20, do_sample=False)
         found = dcp.hf.trace(model, tokenizer)
     alive = (found.death > found.n_queries).sum(axis=1)
-    assert (alive == 8).all()
+    # Eight are held after each step; the last query saw them and its own entry.
+    assert (alive == 9).all()
     assert found.meta.policy == "sink"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,16 @@ import torch
 
 import dcp.hf
 from dcp.deaths import ALIVE
-from dcp.errors import ModelError, RequestError
+from dcp.errors import RequestError
 from dcp.hf.layers import rows_of
 from dcp.model.bases import find_base
 from dcp.model.checkpoint import base_of
 from dcp.model.files import stamp_of
-from dcp.model.registry import find, open_model
+from dcp.model.registry import OpenModel, find, open_model
 from dcp.model.weights import load
 from dcp.policies.registry import POLICIES
 from dcp.policies.rule import Eviction
-from tests.helpers.hf_runs import NEW, PROMPTS, engine_run, greedy, model_of, same_lives
+from tests.helpers.hf_runs import NEW, PROMPTS, batch_of, engine_run, greedy, model_of, same_lives
 
 ARCHITECTURES = ["llama", "gpt2", "mistral", "qwen2", "qwen3"]
 
@@ -39,25 +40,42 @@ def test_generate_gives_the_tokens_and_the_deaths_of_the_engine(
     assert made.get_seq_length() == len(PROMPTS[0]) + NEW - 1
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("name", ["dcp-mini", "smollm2-135m"])
-def test_shipped_models_give_the_tokens_and_the_deaths_of_the_engine(
-    name: str, dtype: torch.dtype
-) -> None:
-    model = shipped(name, dtype)
-    opened = open_model(name, str(dtype).removeprefix("torch."))
-    prompts = [
-        opened.tokenizer.encode(text).ids.tolist()
-        for text in ("The river rose for three days before anyone spoke of leaving.", "Snow fell")
-    ]
+def test_shipped_models_give_the_tokens_and_the_deaths_of_the_engine(name: str) -> None:
+    model = shipped(name, torch.float32)
+    prompts, opened = read_by(name, "float32")
     run, expected = engine_run(opened.loaded, prompts)
     dcp.hf.prune(model, name)
     made = dcp.hf.cache(model)
     assert greedy(model, prompts, past_key_values=made) == expected
     assert same_lives(made, run, prompts)
-    rows = rows_of(made)
+    rows: Any = rows_of(made)
     assert rows is not None
     assert (rows.death[0] != ALIVE).any()
+
+
+def test_bfloat16_differs_from_the_engine_in_few_decisions() -> None:
+    """`transformers` multiplies for q, k and v apart and our loop at once, which rounds otherwise:
+    equality is for float32."""
+    model = dcp.hf.prune(shipped("dcp-mini", torch.bfloat16), "dcp-mini")
+    prompts, opened = read_by("dcp-mini", "bfloat16")
+    run, _ = engine_run(opened.loaded, prompts)
+    made = dcp.hf.cache(model)
+    with torch.no_grad():
+        model(**batch_of(prompts), past_key_values=made)
+    rows: Any = rows_of(made)
+    assert rows is not None
+    count = len(prompts[0])
+    death = run.lives(0)[0][:, :count]
+    here = np.where(death < count, death, ALIVE)
+    assert (here != ALIVE).any()
+    assert (here != rows.death[0][:, :count]).mean() < 0.05
+
+
+def read_by(name: str, dtype: str) -> tuple[list[list[int]], OpenModel]:
+    opened = open_model(name, dtype)
+    texts = ("The river rose for three days before anyone spoke of leaving.", "Snow fell")
+    return [opened.tokenizer.encode(text).ids.tolist() for text in texts], opened
 
 
 def shipped(name: str, dtype: torch.dtype) -> Any:
@@ -66,11 +84,9 @@ def shipped(name: str, dtype: torch.dtype) -> Any:
     base = base_of(folder, stamp_of(folder))
     if base is None:
         return model_of(folder, dtype=dtype)
-    try:
-        place = find_base(base)
-    except ModelError as missing:
-        pytest.skip(str(missing))
-    return model_of(place, gguf_file=base.file, dtype=dtype)
+    if "DCP_BASE" not in os.environ:
+        pytest.skip("reading SmolLM2 twice takes a minute: set DCP_BASE to the folder that has it")
+    return model_of(find_base(base), gguf_file=base.file, dtype=dtype)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -109,7 +125,7 @@ def test_rows_are_freed(tiny_checkpoint: Callable[..., Path]) -> None:
     model = dcp.hf.prune(model_of(folder), folder, gate_shift=-0.5)
     made = dcp.hf.cache(model)
     greedy(model, PROMPTS[:1], past_key_values=made)
-    rows = rows_of(made)
+    rows: Any = rows_of(made)
     assert rows is not None
     held = [slots.count for slots in rows.cache.rows(0)]
     read = len(PROMPTS[0]) + NEW - 1
@@ -136,7 +152,7 @@ def test_every_policy_of_the_registry_decides_as_in_the_engine(
     made = dcp.hf.cache(model)
     assert greedy(model, PROMPTS, past_key_values=made) == expected
     assert same_lives(made, run, PROMPTS)
-    rows = rows_of(made)
+    rows: Any = rows_of(made)
     assert rows is not None
     if budget is not None:
         assert max(slots.count for slots in rows.cache.rows(0)) <= budget

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -115,3 +117,51 @@ def test_a_regular_expression_that_gives_up_is_one_line(folder: Path) -> None:
     with pytest.raises(DcpError, match="tokenizer") as refused:
         tokenizer.encode("a" * 1000)
     assert "\n" not in str(refused.value)
+
+
+# What config.json may ask for beside weights that are small: none of it may be allocated first.
+GREEDY = {
+    "num_hidden_layers": 2**31,
+    "max_position_embeddings": 2**30,
+    "vocab_size": 2**30,
+    "hidden_size": 2**28,
+    "intermediate_size": 2**31,
+    "num_attention_heads": 2**24,
+    "head_dim": 2**26,
+}
+LOOK = """
+import json, resource, sys, time
+from pathlib import Path
+from dcp.errors import DcpError
+from dcp.model.registry import open_model
+folder, greedy = Path(sys.argv[1]), json.loads(sys.argv[2])
+own = json.loads((folder / "config.json").read_text())
+said = {}
+for name, value in greedy.items():
+    (folder / "config.json").write_text(json.dumps(own | {name: value}))
+    began = time.monotonic()
+    try:
+        open_model(folder)
+        said[name] = ["opened", 0]
+    except DcpError as error:
+        said[name] = [str(error), time.monotonic() - began]
+print(json.dumps([said, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
+"""
+
+
+def test_a_config_that_asks_for_too_much_takes_neither_time_nor_memory(folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK, str(folder), json.dumps(GREEDY)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    said, bytes_held = json.loads(done.stdout)
+    for name, (line, seconds) in said.items():
+        # More positions than weights need no memory: rotary models make their angles as they go.
+        assert line != "opened" or name == "max_position_embeddings", name
+        assert "\n" not in line
+        assert seconds < 10
+    assert bytes_held < 2 * 2**30

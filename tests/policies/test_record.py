@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def test_a_run_under_a_policy_is_a_trace(
 ) -> None:
     folder = tiny_checkpoint("llama", drop=0.1)
     budget = 16 if POLICIES[name].budgeted else None
-    settings = {"window": 3} if name == "snapkv" else {}
+    settings: dict[str, Any] = {"window": 3} if name == "snapkv" else {}
     if POLICIES[name].instructed != "no":
         settings = {"instruction": "When did it open?"}
     options = {"new_tokens": 6, "policy": name, "budget": budget, "policy_settings": settings}

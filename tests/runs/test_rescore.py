@@ -16,8 +16,9 @@ from dcp.deaths import ForcedDeaths
 from dcp.engine.engine import Engine
 from dcp.errors import RequestError
 from dcp.model.registry import OpenModel, open_model
+from dcp.runs.effects import Effect
 from dcp.runs.next_tokens import next_tokens
-from dcp.runs.plans import Effect, Plan, drop_now, matched, put_back
+from dcp.runs.plans import Plan, drop_now, matched, put_back
 from dcp.runs.recorder import record
 from dcp.runs.replay import replay
 from dcp.runs.rescore import check, divergence, effect, gates_off, rescore

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,14 @@ from hypothesis import strategies as st
 from dcp.deaths import ALIVE
 from dcp.errors import RequestError
 from dcp.speech.tagger import UPOS
+from dcp.speech.words import words_of
 from dcp.stats import Sample, hazard_table
 from dcp.stats.estimate import BLOCK
+from dcp.stats.frequency import BANDS, HALF_DECADES, band_of, half_decade_of, per_million
 from dcp.stats.intervals import MIN_CLUSTERS
 from dcp.stats.person_period import AGES, STEPS, count
-from tests.stats.test_stats import random_sample, sample_of
+from tests.helpers.traces import make_trace, with_meta
+from tests.stats.test_stats import Cycle, random_sample, sample_of
 
 
 def rows_of(samples: list[Sample], source: str = "both") -> pd.DataFrame:
@@ -100,10 +104,6 @@ def test_counts_are_those_of_the_rows_nobody_made(
 
 
 def test_a_token_of_a_long_word_knows_its_place() -> None:
-    from dcp.speech.words import words_of
-    from tests.helpers.traces import make_trace
-    from tests.stats.test_stats import Cycle
-
     trace = make_trace(["x ", "ab", "cd", "ef ", "y "], np.full((1, 5), -1))
     cells = count([(trace, words_of(trace, Cycle("NOUN")))])
     places = np.bincount(cells.levels[cells.cell, 2], cells.at_risk)
@@ -238,3 +238,61 @@ def test_a_hundred_windows_are_fast() -> None:
     start = time.process_time()
     hazard_table(samples)
     assert time.process_time() - start < 10
+
+
+# ---- what frequency explains
+
+
+LOWER, UPPER = ("people", "time"), ("this", "which")
+
+
+def words_by_frequency(rng: np.random.Generator, tokens: int) -> Sample:
+    """Nouns and determiners whose hazard is that of their frequency alone. All lie in one decade,
+    four in five nouns in its lower half, four in five determiners in its upper."""
+    noun = rng.random(tokens) < 0.5
+    lower = rng.random(tokens) < np.where(noun, 0.8, 0.2)
+    pieces = [f"{rng.choice(LOWER if low else UPPER)} " for low in lower]
+    death = np.arange(tokens) + rng.geometric(np.where(lower, 0.02, 0.08))
+    trace = make_trace(pieces, np.where(death > tokens - 1, -1, death)[None])
+    words = [
+        replace(word, pos="NOUN" if noun[word.first] else "DET")
+        for word in words_of(trace, Cycle("NOUN"))
+    ]
+    return with_meta(trace, document=str(rng.integers(10**9))), words
+
+
+def test_frequency_is_evened_out_within_a_decade() -> None:
+    """A linear term, or classes of a whole decade, would leave this to the part of speech."""
+    for word in (*LOWER, *UPPER):
+        assert half_decade_of(word) == 1 + int(2 * np.log10(per_million(word)))
+    assert {band_of(word) for word in (*LOWER, *UPPER)} == {BANDS.index("1000+")}
+    assert {half_decade_of(word) for word in LOWER} != {half_decade_of(word) for word in UPPER}
+    assert half_decade_of("the") == HALF_DECADES - 1
+    assert half_decade_of("xylographer") == 0
+    assert half_decade_of("42") == -1
+    rng = np.random.default_rng(1)
+    table = hazard_table([words_by_frequency(rng, 150) for _ in range(40)], layer=0)
+    table = table.set_index("group")
+    assert table.raw["DET"] > 1.5 * table.raw["NOUN"]
+    assert table.adjusted["DET"] == pytest.approx(table.adjusted["NOUN"], rel=0.1)
+    assert table.adjusted_low["NOUN"] < table.adjusted["DET"] < table.adjusted_high["NOUN"]
+
+
+def test_what_has_no_letter_has_no_frequency_and_stays_out_of_the_adjusted_model() -> None:
+    rng = np.random.default_rng(2)
+    samples = []
+    for n in range(12):
+        pieces = [f"text{n} ", *(["cat ", "the ", ", "] * 33)]
+        death = np.arange(100) + rng.geometric(np.where(np.arange(100) % 3 == 0, 0.2, 0.05))
+        trace = make_trace(pieces, np.where(death > 99, -1, death)[None])
+        samples.append((trace, words_of(trace, Cycle("PUNCT", "NOUN", "DET"))))
+    table = hazard_table(samples).set_index("group")
+    assert np.isfinite(table.raw["PUNCT"])
+    assert np.isfinite(table.raw_low["PUNCT"])
+    assert table.loc["PUNCT", ["adjusted", "adjusted_low"]].isna().all()
+    assert table.adjusted[["NOUN", "DET"]].notna().all()
+    # The others' figures are those of a model that has never heard of punctuation.
+    without = hazard_table(
+        [(trace, [w for w in words if w.pos != "PUNCT"]) for trace, words in samples]
+    ).set_index("group")
+    assert table.adjusted["NOUN"] == pytest.approx(without.adjusted["NOUN"])

@@ -351,6 +351,30 @@ def test_a_folder_without_tokenizer_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_sentencepiece_file_alone_names_what_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tokenizer.model").write_bytes(b"\0" * 64)
+    monkeypatch.setattr("dcp.text.tokens.find_spec", lambda name: None)
+    with pytest.raises(ModelError, match="pip install sentencepiece protobuf"):
+        Tokenizer.load(tmp_path)
+
+
+def test_an_added_token_that_the_model_does_not_know_is_refused_only_where_it_is_used() -> None:
+    backend = byte_level()
+    rows = backend.get_vocab_size()
+    backend.add_special_tokens(["[PAD]"])
+    whole = Tokenizer(backend)
+    assert whole.added_beyond(rows)
+    assert not whole.added_beyond(rows - 1)
+    known = Tokenizer(backend, rows=rows)
+    assert known.id_of("[PAD]") is None
+    assert known.id_of(EOT) == 0
+    assert known.encode("the river").ids.tolist() == BYTE_LEVEL.encode("the river").ids.tolist()
+    with pytest.raises(RequestError, match=r"\[PAD\]"):
+        known.encode("the [PAD] river")
+
+
 def test_a_slow_folder_is_converted(tmp_path: Path) -> None:
     spec = json.loads(byte_level().to_str())["model"]
     (tmp_path / "vocab.json").write_text(json.dumps(spec["vocab"]))

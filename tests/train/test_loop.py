@@ -197,10 +197,10 @@ def test_every_settings_file_of_the_repository_can_be_read() -> None:
     for file in stages:
         TrainSettings.read(file)
     trials = tomllib.loads((configs / "trials.toml").read_text())
-    start = TrainSettings().merged(trials["start"], "start")
+    start = TrainSettings().merged(trials["start"])
     for changes in trials["arm"].values():
         changes.pop("shards", None)
-        start.merged(changes, "arm")
+        start.merged(changes)
 
 
 def test_hard_gates_learn_to_drop_and_the_dial_turns_both_ways(
@@ -394,4 +394,5 @@ def test_settings_refuse_what_makes_no_sense(wrong: str, said: str, tmp_path: Pa
     (tmp_path / "s.toml").write_text(wrong)
     with pytest.raises(RequestError, match=said) as raised:
         TrainSettings.read(tmp_path / "s.toml")
+    assert str(raised.value).startswith(str(tmp_path / "s.toml"))
     assert "\n" not in str(raised.value)

@@ -79,7 +79,7 @@ def _escaped(sign: str) -> str:
         return _ESCAPED[sign]
     if sign.isascii():
         return sign if sign.isprintable() else " "
-    letter, *marks = normalize("NFD", sign)
+    letter, *marks = list(normalize("NFD", sign))
     accented = letter.isascii() and len(marks) == 1 and marks[0] in _ACCENTS and sign <= "\u017f"
     return sign if accented or sign in _KNOWN else f"\\dcpother{{{sign}}}"
 

@@ -89,15 +89,16 @@ def kl_chart(beside: Beside, table: pd.DataFrame) -> go.Figure:
     top = max(float(np.quantile(kl, 0.99)), 1e-6)
     figure = go.Figure(
         go.Heatmap(
-            z=np.round(255 * np.clip(kl / top, 0, 1)).astype(np.uint8),
+            # The root: rows that lose little are seen beside one that loses much.
+            z=np.round(255 * np.sqrt(np.clip(kl / top, 0, 1))).astype(np.uint8),
             y=[title_of(name) for name in rows],
             zmin=0,
             zmax=255,
             colorscale=[[0, GROUND], [1, LOSS]],
             colorbar={
                 "title": {"text": "KL, nats"},
-                "tickvals": [0, 255],
-                "ticktext": ["0", f"{top:.2g}+"],
+                "tickvals": [0, 127, 255],
+                "ticktext": ["0", f"{top / 4:.2g}", f"{top:.2g}+"],
                 "thickness": 10,
                 "outlinewidth": 0,
                 "x": 1.08,
@@ -170,7 +171,8 @@ def _shares(
 
     values = grid.to_numpy(dtype=float)
     text = np.where(np.isfinite(values), np.char.mod("%d %%", np.nan_to_num(100 * values)), "")
-    scale = [[0, GROUND], [1, LOSS]] if loss else HELD_SCALE
+    # Opaque, so that the ink of the numbers is chosen against what is seen.
+    scale = [[0, "#eceef1"], [1, LOSS]] if loss else HELD_SCALE
     figure = go.Figure(
         go.Heatmap(
             z=values,

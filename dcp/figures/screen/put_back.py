@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dcp.figures.screen.theme import GONE, LEGEND, LOSS, REFERENCE, RUN, quoted
-from dcp.runs.plans import Effect
+from dcp.runs.effects import Effect
 from dcp.trace import Trace
 
 if TYPE_CHECKING:

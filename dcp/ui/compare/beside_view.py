@@ -4,6 +4,7 @@ model."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -14,13 +15,15 @@ from dcp.runs.policies import Beside
 from dcp.speech.words import Word
 from dcp.stats.policies import policy_table, rates_of_policies, title_of, word_table
 from dcp.text.table import to_csv
-from dcp.ui.compare.verdict import policies_verdict, tiles
+from dcp.ui.compare.verdict import policies_verdict
+from dcp.ui.tiles import tiles
+from dcp.ui.wide import wide
 
 __all__ = ["policies_shown"]
 
 _CONFIG = {"displayModeBar": False}
 _HELD, _AGAINST = "what each holds", "where each differs from the gates"
-_COLUMNS = {
+_COLUMNS: dict[str, Any] = {
     "title": "policy",
     "held": st.column_config.NumberColumn("entries a layer", format="%.1f"),
     "kl": st.column_config.NumberColumn("KL, nats a token", format="%.3f"),
@@ -42,16 +45,19 @@ def policies_shown(beside: Beside, words: Sequence[Word], key: str) -> None:
     if beside.left_out:
         st.text("\n".join(f"{title_of(n)}: {why}" for n, why in beside.left_out.items()))
     _maps(beside, words, key)
-    st.subheader("What it cost, token by token")
-    st.plotly_chart(kl_chart(beside, table), key="policies-kl", config=_CONFIG)
+    st.header("What it cost, token by token")
+    with wide("kl"):
+        st.plotly_chart(kl_chart(beside, table), key="policies-kl", config=_CONFIG)
     st.caption(
         "KL divergence of each prediction from the one with nothing dropped, same weights, same "
-        "tokens; at the right the mean of the row. Full colour is the 99th percentile of all rows."
+        "tokens; at the right the mean of the row. Full colour is the 99th percentile of "
+        "all rows; colour grows with the square root."
     )
     if words:
-        st.subheader("Which kinds of words each drops")
-        st.plotly_chart(kinds_chart(_kinds(key, beside, words), 32), key="policies-kinds",
-                        config=_CONFIG)  # fmt: skip
+        st.header("Which kinds of words each drops")
+        with wide("kinds"):
+            st.plotly_chart(kinds_chart(_kinds(key, beside, words), 32), key="policies-kinds",
+                            config=_CONFIG)  # fmt: skip
         st.caption(
             "Share of words dropped within 32 steps in a layer taken at random (Kaplan–Meier); "
             "words of any length, of prompt and continuation. Under 20 words a share may be chance."
@@ -76,7 +82,7 @@ def _tiles(table: pd.DataFrame) -> None:
                 "of the entries that either holds, both hold",
             )
         )
-    tiles(found)
+    tiles(found, "policies")
 
 
 @st.fragment
@@ -90,16 +96,19 @@ def _maps(beside: Beside, words: Sequence[Word], key: str) -> None:
     if last > 0:
         step = right.slider("At step", 0, last, last, key=f"policies-step-{key}")
     figure = policy_maps(beside, step, against=shown == _AGAINST)
-    st.plotly_chart(figure, key="policies-maps", config=_CONFIG)
+    with wide("maps"):
+        st.plotly_chart(figure, key="policies-maps", config=_CONFIG)
     st.caption(
-        "Layer × token, all on one axis. Blue: held. Grey: dropped."
+        "Layer × token, all on one axis. Blue: held. Grey: dropped. Equal is the mean over "
+        "steps: at a single step the gates hold more or less than a fixed budget."
         if shown == _HELD
         else "Layer × token. Blue: held by the gates alone. Green: by this policy alone."
     )
     table = word_table(beside, words, step)
     if len(table):
-        st.subheader("What each kept of the words that mattered")
-        st.plotly_chart(words_chart(table), key="policies-words", config=_CONFIG)
+        st.header("What each kept of the words that mattered")
+        with wide("words"):
+            st.plotly_chart(words_chart(table), key="policies-words", config=_CONFIG)
         st.caption(
             "The words, in the order of the text, that later tokens attend to most when nothing is "
             "dropped (token 0 and punctuation apart); in each cell the share of layers that hold "
@@ -129,8 +138,9 @@ def _details(beside: Beside, table: pd.DataFrame) -> None:
             if policy is None or name in ("none", "gates"):
                 continue
             budget = "" if trace.meta.budget is None else f" Budget {trace.meta.budget}."
+            paper = f" ({policy.paper})" if policy.paper else ""
             differs = f" Ours differs: {policy.differs}." if policy.differs else ""
-            lines.append(f"- **{policy.title}** ({policy.paper}): {policy.rule}.{budget}{differs}")
+            lines.append(f"- **{policy.title}**{paper}: {policy.rule}.{budget}{differs}")
         st.markdown("\n".join(lines))
         st.caption(
             "Each has the one budget, equal in all layers, whose entries come nearest to the "

@@ -47,7 +47,9 @@ def compare(session: Session, limits: Settings) -> None:
     if b is None:
         return
     key = (f"{name_a} {id(a)}", b.key)
-    if b.written:
+    if (b.written or b.policies) and a.n_queries < 2:
+        st.caption("A is a single token: nothing came after it, so nothing was dropped.")
+    elif b.written:
         _written(session, limits, a, key)
     elif b.policies:
         _under_policies(session, limits, a, b, key)
@@ -125,7 +127,6 @@ def _under_policies(
         if not words:
             with suppress(DcpError):
                 words = services.tag(a)
-        st.session_state["beside"] = found
         policies_shown(found, words, "|".join(key))
 
 

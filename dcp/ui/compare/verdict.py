@@ -8,18 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import streamlit as st
 
 from dcp.stats.compare import Pair
 from dcp.trace import Trace
 from dcp.ui.look import percent
+from dcp.ui.tiles import Tile
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["gates_off_is", "key_numbers", "policies_verdict", "tiles", "verdict"]
-
-Tile = tuple[str, str, str]
+__all__ = ["gates_off_is", "key_numbers", "policies_verdict", "verdict"]
 
 
 def verdict(pair: Pair) -> str:
@@ -115,7 +113,7 @@ def policies_verdict(table: pd.DataFrame) -> str:
     if others.empty:
         return "No other policy could be run on this text."
     best = others.iloc[0]
-    mine = f"{first['title']} move the predictions by {first.kl:.3f} nats a token"
+    who = "the learned gates move" if first["policy"] == "gates" else f"{first['title']} moves"
     theirs = f"{best['title']} by {best.kl:.3f}"
     worst = others.iloc[-1]
     tail = f", {worst['title']} by {worst.kl:.3f}" if len(others) > 1 else ""
@@ -125,8 +123,8 @@ def policies_verdict(table: pd.DataFrame) -> str:
         else f"not the closest of {len(others) + 1}"
     )
     said = (
-        f"At {first.held:.1f} entries a layer (mean over steps), the {mine[0].lower()}{mine[1:]}: "
-        f"{closest}; {theirs}{tail}."
+        f"At {first.held:.1f} entries a layer (mean over steps), {who} the predictions by "
+        f"{first.kl:.3f} nats a token: {closest}; {theirs}{tail}."
     )
     off = others[~others.equal]
     if len(off):
@@ -147,9 +145,3 @@ def gates_off_is(base: str | None) -> str:
         "so it is a diagnostic. The dense twin, trained as long without gates, is in the figure "
         "“perplexity”."
     )
-
-
-def tiles(found: list[Tile]) -> None:
-    """Draw the four numbers."""
-    for column, (label, value, note) in zip(st.columns(len(found)), found, strict=True):
-        column.metric(label, value, note, delta_color="off", delta_arrow="off", border=True)

@@ -13,7 +13,9 @@ from dcp.figures.screen.compare_maps import lost_map, map_chart
 from dcp.stats.compare import Number, Pair
 from dcp.text.table import to_csv
 from dcp.trace import Trace
-from dcp.ui.compare.verdict import key_numbers, tiles, verdict
+from dcp.ui.compare.verdict import key_numbers, verdict
+from dcp.ui.tiles import tiles
+from dcp.ui.wide import wide
 
 __all__ = ["compared"]
 
@@ -26,7 +28,7 @@ def compared(pair: Pair, names: tuple[str, str], key: str, note: str = "") -> No
     st.markdown(f"**{verdict(pair)}**")
     if note:
         st.caption(note)
-    tiles(key_numbers(pair))
+    tiles(key_numbers(pair), "pair")
     if not pair.same_tokens:
         st.caption(
             "The two runs read different tokens: they are compared as wholes, at a common length. "
@@ -37,7 +39,8 @@ def compared(pair: Pair, names: tuple[str, str], key: str, note: str = "") -> No
     if pair.steps:
         _maps(pair, key)
     if pair.same_tokens and pair.a.tokens > 1:
-        st.plotly_chart(step_chart(pair), key="compare-steps", config=_CONFIG)
+        with wide("steps"):
+            st.plotly_chart(step_chart(pair), key="compare-steps", config=_CONFIG)
     one, two = st.columns(2)
     one.plotly_chart(held_chart(pair), key="compare-held", config=_CONFIG)
     two.plotly_chart(lost_chart(pair), key="compare-lost", config=_CONFIG)
@@ -114,7 +117,8 @@ def _maps(pair: Pair, key: str) -> None:
     if pair.steps > 1:
         # A new pair has other steps, so it gets a new slider.
         step = st.slider("At step", 0, pair.steps - 1, pair.steps - 1, key=f"compare-step-{key}")
-    st.plotly_chart(map_chart(pair, step), key="compare-map", config=_CONFIG)
+    with wide("map"):
+        st.plotly_chart(map_chart(pair, step), key="compare-map", config=_CONFIG)
 
 
 def _files(pair: Pair) -> None:

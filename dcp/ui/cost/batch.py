@@ -16,7 +16,7 @@ _WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1, "int4": 20 / 32
 
 def batch_section(trace: Trace, found: Computed, measured: Measured | None) -> None:
     """The budget, both batches, and how they were calculated."""
-    st.subheader("Sequences in a memory budget")
+    st.header("Sequences in a memory budget")
     if not found.entry_bytes:
         st.caption("This trace does not say how many bytes an entry takes.")
         return

@@ -15,6 +15,8 @@ from dcp.ui.links import point
 from dcp.ui.look import empty, percent
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
+from dcp.ui.tiles import Tile
+from dcp.ui.tiles import tiles as row_of_tiles
 
 __all__ = ["cost"]
 
@@ -67,7 +69,7 @@ def _tiles(
     memory, rate = trace.meta.memory, trace.meta.tokens_per_second
     counts = size if found.entry_bytes else "{:,} entries".format
     held = memory.held if held is None else held
-    tiles = [
+    found_tiles: list[Tile] = [
         (
             "Live at the end · computed",
             counts(live),
@@ -78,20 +80,19 @@ def _tiles(
     if measured is None:
         known = isinstance(rate, int | float) and rate > 0
         value = f"{rate:,.0f} tok/s" if known else "not timed"
-        tiles.append(("Speed of the run · measured", value, "alone, no dense run beside it"))
-        tiles.append(("Crossover · measured", "not measured", _CROSSING))
+        found_tiles.append(("Speed of the run · measured", value, "alone, no dense run beside it"))
+        found_tiles.append(("Crossover · measured", "not measured", _CROSSING))
     else:
         slow, usual, fast = measured.speed_up()
         span = f"{slow:.2f}× to {fast:.2f}× (p20 to p80)"
-        tiles.append(("Speed against dense · measured", f"{usual:.2f}×", span))
+        found_tiles.append(("Speed against dense · measured", f"{usual:.2f}×", span))
         found_at = crossing(measured)
-        tiles.append(("Crossover · measured", found_at, _CROSSING))
-    for column, (label, value, note) in zip(st.columns(4), tiles, strict=True):
-        column.metric(label, value, note, delta_color="off", delta_arrow="off", border=True)
+        found_tiles.append(("Crossover · measured", found_at, _CROSSING))
+    row_of_tiles(found_tiles, "cost")
 
 
 def _memory(session: Session, trace: Trace, found: Computed, measured: Measured | None) -> None:
-    st.subheader("Memory")
+    st.header("Memory")
     last = trace.n_queries - 1
     chosen = session.place.step
     step = chosen if chosen is not None and chosen <= last else last

@@ -30,7 +30,7 @@ _CHART = {"displayModeBar": False, "responsive": True}
 
 def time_section(session: Session, trace: Trace, limits: Settings) -> None:
     """Step times of the run; beside those of a dense run once they are measured."""
-    st.subheader("Time")
+    st.header("Time")
     maker = services.maker_of(session, trace)
     asked: Asked[Measured | None] | None = last_asked("cost", session.shown.key)
     busy = asked is not None and asked.waiting

@@ -140,6 +140,7 @@ def _take(kept: _Kept) -> None:
     if status.state == "failed":
         kept.problem = worded(RequestError(status.message), {})
     elif status.state == "done" and kind == "dial":
+        assert status.result is not None
         kept.read[what] = status.result
     elif status.state == "done":
         kept.written[what] = _plain(status.result)

@@ -12,6 +12,7 @@ from typing import Any
 import streamlit as st
 
 from dcp.resources import asset
+from dcp.ui.links import whole
 from dcp.viewer.static import assets
 
 __all__ = ["hear_typing", "linked_view"]
@@ -48,17 +49,20 @@ def linked_view(
 
     def changed() -> None:
         place = st.session_state[key].get("at")
-        if place:
-            on_place(place)
+        if isinstance(place, Mapping):
+            on_place({name: whole(place.get(name)) for name in ("token", "layer", "step")})
 
     def dialled() -> None:
         asked = st.session_state[key].get("dial")
-        if isinstance(asked, dict) and isinstance(asked.get("shift"), int | float | None):
-            on_dial(None if asked["shift"] is None else float(asked["shift"]))
+        if not isinstance(asked, Mapping) or "shift" not in asked:
+            return
+        shift = asked["shift"]
+        if shift is None or (type(shift) in (int, float) and abs(shift) < 1e6):
+            on_dial(None if shift is None else float(shift))
 
     def asked_word() -> None:
-        token = st.session_state[key].get("word")
-        if type(token) is int:
+        token = whole(st.session_state[key].get("word"))
+        if token is not None:
             on_word(token)
 
     def greeted() -> None:

@@ -7,6 +7,7 @@ import streamlit as st
 from dcp.errors import DcpError, RequestError
 from dcp.model.registry import ModelInfo, list_models
 from dcp.runs.request import TextRequest
+from dcp.ui.brought import brought
 from dcp.ui.explore.chat import as_asked, is_chat
 from dcp.ui.explore.count_line import LABEL, count_line, named, token_count
 from dcp.ui.explore.earlier import earlier
@@ -35,7 +36,8 @@ def controls(session: Session, limits: Settings) -> None:
         asked = st.query_params.get("preset", "")
         if asked and asked not in EXAMPLES:
             st.toast("There is no such example: the link was followed in part.")
-        state["text"] = EXAMPLES.get(asked, EXAMPLES["A lighthouse"])
+        # After the server was started again, what was typed before is still on the page.
+        state["text"] = brought("text") or EXAMPLES.get(asked, EXAMPLES["A lighthouse"])
         state[FOLD] = asked in EXAMPLES
     state.setdefault("latest", state["text"])
     state.setdefault("new_tokens", min(64, limits.new_tokens))

@@ -141,7 +141,7 @@ def _about(session: Session, trace: Trace) -> str:
 
 def _went(session: Session, place: Mapping[str, int | None]) -> None:
     """The reader moved the view: keep the place, and do not send it back."""
-    session.place.token = place["token"]
+    session.place.token = place["token"] if session.has("token", place["token"]) else None
     point(session, layer=place["layer"], step=place["step"])
     st.session_state[_KNOWN] = _where(session)
 

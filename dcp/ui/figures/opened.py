@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +17,7 @@ from dcp.figures.paper.provenance import command
 from dcp.figures.paper.request import first_sentence
 from dcp.ui.figures.look import Look
 from dcp.ui.figures.previews import Preview
+from dcp.ui.figures.rounds import Left, Seat
 from dcp.ui.look import problem
 
 __all__ = ["ZipJob", "opened_figure", "zip_section"]
@@ -86,9 +87,9 @@ class ZipJob:
             raise RequestError("stopped")
 
 
-def zip_section(figures: FigureSet, executor: Executor, same: tuple[str, str]) -> None:
+def zip_section(figures: FigureSet, executor: Seat, same: tuple[str, str]) -> None:
     """The zip: made in the background on request, offered until its content would differ."""
-    st.subheader("All figures of this run")
+    st.header("All figures of this run")
     st.caption(
         "One zip: every figure as PDF, SVG, PNG and PGF, its data, all captions, the commands, the "
         "references and the trace itself."
@@ -101,7 +102,7 @@ def zip_section(figures: FigureSet, executor: Executor, same: tuple[str, str]) -
     st.fragment(_zip, run_every=0.5 if making else None)(figures, executor, same, making)
 
 
-def _zip(figures: FigureSet, executor: Executor, same: tuple[str, str], making: bool) -> None:
+def _zip(figures: FigureSet, executor: Seat, same: tuple[str, str], making: bool) -> None:
     job: ZipJob | None = st.session_state.get("figures_zip_job")
     left, right = st.columns([1, 2], vertical_alignment="center")
     if job is None or job.future is None:
@@ -120,6 +121,9 @@ def _zip(figures: FigureSet, executor: Executor, same: tuple[str, str], making: 
         st.rerun()
     try:
         made = job.future.result()
+    except Left:
+        st.session_state["figures_zip_job"] = None
+        st.rerun()
     except DcpError as error:
         problem(str(error))
         return

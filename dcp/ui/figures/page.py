@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -17,9 +16,11 @@ from dcp.ui.compare.ready import ready
 from dcp.ui.figures.look import Look, look
 from dcp.ui.figures.opened import opened_figure, zip_section
 from dcp.ui.figures.previews import Preview, PreviewCache, draw_preview
+from dcp.ui.figures.rounds import Rounds, Seat
 from dcp.ui.figures.source import OWN, fingerprint, results, source
 from dcp.ui.follow import follow_run
 from dcp.ui.look import hinted
+from dcp.ui.presence import left
 from dcp.ui.session import Session
 
 __all__ = ["gallery"]
@@ -64,15 +65,19 @@ _CSS = """
 
 
 @st.cache_resource(show_spinner=False)
-def _thread() -> ThreadPoolExecutor:
+def _thread() -> Rounds:
     """The server's one thread for figures."""
-    return ThreadPoolExecutor(1, thread_name_prefix="figures")
+    return Rounds()
 
 
 @st.cache_resource(show_spinner=False)
 def _samples() -> PreviewCache:
     """Previews of bundled texts, shared by all sessions."""
-    return PreviewCache(_thread(), most=240)
+    return PreviewCache(_thread().seat("samples"), most=240)
+
+
+def _seat(session: Session) -> Seat:
+    return _thread().seat(session.owner, partial(left, session.owner))
 
 
 def gallery(session: Session) -> None:
@@ -102,7 +107,7 @@ def gallery(session: Session) -> None:
     own = found.name == OWN or given
     cache = _samples()
     if own:
-        cache = st.session_state.setdefault("figures_previews", PreviewCache(_thread()))
+        cache = st.session_state.setdefault("figures_previews", PreviewCache(_seat(session)))
     same = (
         *(fingerprint(trace) for trace in (found.trace, *figures.beside.values())),
         found.chosen,
@@ -119,7 +124,7 @@ def gallery(session: Session) -> None:
     st.fragment(_grid, run_every=_AGAIN if waiting else None)(
         figures, cache, keys, chosen, len(waiting)
     )
-    zip_section(figures, _thread(), (fingerprint(found.trace), str(keys)))
+    zip_section(figures, _seat(session), (fingerprint(found.trace), str(keys)))
 
 
 def _beside(session: Session, trace: Trace) -> dict[str, Trace]:

@@ -1,7 +1,6 @@
 """Draws figures in the background and keeps them, so that a page never waits for one.
 
-One thread a server, since matplotlib draws one figure at a time anyway; one cache a session, freed
-with it. Knows no streamlit and no kind of figure.
+One cache a session, freed with it. Knows no streamlit and no kind of figure.
 """
 
 from __future__ import annotations
@@ -10,11 +9,12 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from dcp.errors import DcpError
 from dcp.figures.paper.figure_set import FigureSet
+from dcp.ui.figures.rounds import Left, Seat
 
 __all__ = ["Preview", "PreviewCache", "draw_preview"]
 
@@ -59,7 +59,7 @@ class PreviewCache:
     most  previews kept; the one not looked at for longest goes first
     """
 
-    executor: Executor
+    executor: Seat
     most: int = 96
     _done: OrderedDict[Hashable, Preview] = field(default_factory=OrderedDict, init=False)
     _waiting: dict[Hashable, Future[Preview]] = field(default_factory=dict, init=False)
@@ -71,7 +71,8 @@ class PreviewCache:
             future = self._waiting.get(key)
             if future is not None and future.done():
                 del self._waiting[key]
-                if not future.cancelled():
+                # A window that came back asks again.
+                if not future.cancelled() and not isinstance(future.exception(), Left):
                     self._done[key] = future.result()
                     while len(self._done) > self.most:
                         self._done.popitem(last=False)

@@ -9,7 +9,7 @@ import streamlit as st
 
 from dcp.figures.screen.put_back import change_chart, sums_chart
 from dcp.figures.screen.theme import quoted
-from dcp.runs.plans import Effect, Rewritten, ordinary
+from dcp.runs.effects import Effect, Rewritten, ordinary
 from dcp.text.table import to_csv
 from dcp.trace import Trace
 from dcp.ui.put_back.continuations import continuations
@@ -28,11 +28,11 @@ def answer(
     shown: str, trace: Trace, effect: Effect, seed: int, written: Rewritten | None = None
 ) -> None:
     """Draw all of it."""
-    st.subheader("What changed", anchor=False)
+    st.header("What changed", anchor=False)
     st.text(sentence(trace, effect))
     if written is not None:
         continuations(trace, effect.plan, written)
-        st.subheader("The text as it was written, read again", anchor=False)
+        st.header("The text as it was written, read again", anchor=False)
     band = ordinary(effect, trace.tokens)
     token_text(
         coloured(f"{shown}-{effect.plan}", trace, effect.change, effect.plan.token, band),

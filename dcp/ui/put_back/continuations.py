@@ -13,7 +13,8 @@ from typing import Any
 import streamlit as st
 
 from dcp.figures.screen.theme import quoted
-from dcp.runs.plans import Plan, Rewritten
+from dcp.runs.effects import Rewritten
+from dcp.runs.plans import Plan
 from dcp.trace import Trace
 
 __all__ = ["continuations", "marked", "to_here"]
@@ -24,7 +25,7 @@ _CSS = """
 .two { display: grid; grid-template-columns: repeat(auto-fit, minmax(16rem, 1fr)); gap: 0.8rem; }
 .two section { border: 1px solid rgba(120, 130, 143, 0.45); border-radius: 8px;
   padding: 0.7rem 0.9rem; }
-.two h4 { margin: 0 0 0.35rem; font: 600 0.875rem/1.3 var(--st-font, sans-serif); }
+.two h3 { margin: 0 0 0.35rem; font: 600 0.875rem/1.3 var(--st-font, sans-serif); }
 .two p { margin: 0; font: 1.02rem/1.6 "Source Serif", Georgia, serif; white-space: pre-wrap;
   overflow-wrap: anywhere; unicode-bidi: isolate; }
 .two mark { background: rgba(42, 140, 199, 0.2); color: inherit; border-radius: 2px;
@@ -37,7 +38,7 @@ export default function ({ parentElement, data }) {
   two.className = "two";
   for (const { title, opening, parts } of data.columns) {
     const box = two.appendChild(document.createElement("section"));
-    box.appendChild(document.createElement("h4")).textContent = title;
+    box.appendChild(document.createElement("h3")).textContent = title;
     const text = box.appendChild(document.createElement("p"));
     text.append("… " + opening);
     for (const [piece, differs] of parts) {
@@ -72,13 +73,14 @@ def continuations(trace: Trace, plan: Plan, written: Rewritten) -> None:
     ]
     _component("dcp_continuations", _TWO, _CSS)(data={"columns": columns}, key="put-written")
     same = written.apart
-    said = f"The same for {same} tokens; marked: what differs."
+    said = f"The same for {same} token{'' if same == 1 else 's'}; marked: what differs."
     if same is None:
         said = f"The next {len(written.as_was)} tokens are the same, word for word."
     at = "where the model began to write" if written.start <= trace.prompt_tokens else "at the drop"
     st.caption(
         f"{said} Both begin {at}, with the recorded seed and sampling, so chance is the same; the "
-        "gates decide the rest anew."
+        "gates decide the rest anew. One draw that turns takes all after it along: how "
+        "much more or less likely the words became is below."
     )
 
 

@@ -10,7 +10,8 @@ import streamlit as st
 
 from dcp.errors import DcpError, RequestError
 from dcp.figures.screen.theme import quoted
-from dcp.runs.plans import CONTROLS, HORIZON, Effect, Plan, Rewritten, drop_now, put_back
+from dcp.runs.effects import Effect, Rewritten
+from dcp.runs.plans import CONTROLS, HORIZON, Plan, drop_now, put_back
 from dcp.trace import ALIVE, Trace
 from dcp.ui import services
 from dcp.ui.asked import Asked, ask, last_asked

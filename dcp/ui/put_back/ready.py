@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 
 from dcp.resources import asset
-from dcp.runs.plans import Controls, Effect, Plan, Rewritten, put_back
+from dcp.runs.effects import Effect, Rewritten
+from dcp.runs.plans import Controls, Plan, put_back
 from dcp.trace import ALIVE, Trace
 from dcp.ui.samples import load_sample, sample_names
 
 __all__ = ["Example", "example"]
 
 _FILE = asset("put_back/example.json")
-_CANDIDATES = 12
+_CANDIDATES = 4
 
 
 @dataclass(frozen=True, eq=False)

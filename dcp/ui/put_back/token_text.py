@@ -16,6 +16,7 @@ import streamlit as st
 from dcp.figures.screen.theme import quoted
 from dcp.resources import asset
 from dcp.trace import ALIVE, Trace
+from dcp.ui.links import whole
 
 __all__ = ["coloured", "selectable", "token_text"]
 
@@ -30,8 +31,8 @@ def token_text(data: dict[str, Any], key: str, on_token: Callable[[int], None]) 
     """Show what `selectable` or `coloured` made; ``on_token`` is called with a token chosen."""
 
     def chosen() -> None:
-        token = st.session_state[key].get("token")
-        if isinstance(token, int):
+        token = whole(st.session_state[key].get("token"))
+        if token is not None:
             on_token(token)
 
     _component()(data=data, key=key, on_token_change=chosen)

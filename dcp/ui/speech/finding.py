@@ -27,6 +27,8 @@ def finding(table: pd.DataFrame, names: Sequence[str], horizon: int) -> str:
             "show may be chance."
         )
     first = told.iloc[0]
+    if not first["drop_rate"] > 0:
+        return f"No word of these kinds was dropped within {horizon} steps."
     if len(told) == 1:
         return (
             f"Only {_name(first)} occur {MIN_WORDS} times: {first['drop_rate']:.0%} of them "

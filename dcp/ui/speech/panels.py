@@ -33,7 +33,7 @@ def panels(tables: Tables, filters: Filters) -> None:
     st.markdown(f"**{finding(table, names, filters.horizon)}**")
     left, right = st.columns([3, 2], gap="large")
     with left:
-        st.subheader("How soon each kind of word is dropped")
+        st.header("How soon each kind of word is dropped")
         behind = reference(tables.weights, filters) if isinstance(tables, Live) else None
         chart = rate_chart(table, names, filters.horizon, tables.key, behind)
         chosen = _pick(chart, "speech-rates")
@@ -49,7 +49,7 @@ def panels(tables: Tables, filters: Filters) -> None:
             )
         )
     with right:
-        st.subheader("The words behind it")
+        st.header("The words behind it")
         picked = chosen or st.session_state.get("speech-cell")
         _words(tables, filters, names, picked)
     _survival(tables, filters, names)
@@ -114,7 +114,7 @@ _WORDS: dict[str, Any] = {
 
 
 def _survival(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
-    st.subheader("Survival")
+    st.header("Survival")
     curves = tables.curves(filters)
     if curves.empty:
         st.caption("No group has the five words that a curve needs.")
@@ -128,7 +128,7 @@ def _survival(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
 
 
 def _layers(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
-    st.subheader("Layer by layer")
+    st.header("Layer by layer")
     table = tables.by_layer(filters)
     picked = _pick(
         heatmap(table, names, tables.layers, filters.horizon, tables.key), "speech-heatmap"
@@ -146,7 +146,7 @@ def _layers(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
 def _kinds(tables: Tables, filters: Filters) -> None:
     one, two = st.columns(2, gap="large")
     with one:
-        st.subheader("Function and content words")
+        st.header("Function and content words")
         table = tables.rates(replace(filters, by="class"))
         st.plotly_chart(
             rate_chart(table, group_names("class"), filters.horizon, tables.key),
@@ -155,7 +155,7 @@ def _kinds(tables: Tables, filters: Filters) -> None:
         )
         st.caption("Open and closed classes of Universal Dependencies.")
     with two:
-        st.subheader("Whole and cut words")
+        st.header("Whole and cut words")
         table = tables.rates(replace(filters, by="pieces", pieces="all"))
         st.plotly_chart(
             rate_chart(table, group_names("pieces"), filters.horizon, tables.key),
@@ -169,8 +169,11 @@ def _kinds(tables: Tables, filters: Filters) -> None:
 
 
 def _triggers(tables: Tables, filters: Filters) -> None:
-    st.subheader("What was read when words were dropped")
+    st.header("What was read when words were dropped")
     table = tables.triggers(filters)
+    if table.empty and not isinstance(tables, Live):
+        st.caption("Not in this study.")
+        return
     if table.empty or not table.base_rate.iloc[0] > 0:
         st.caption("Nothing was dropped here.")
         return
@@ -186,8 +189,11 @@ def _triggers(tables: Tables, filters: Filters) -> None:
 def _effects(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
     one, two = st.columns(2, gap="large")
     with one:
-        st.subheader("Raw and adjusted")
+        st.header("Raw and adjusted")
         table = tables.hazard(filters)
+        if table.empty and not isinstance(tables, Live):
+            st.caption("Not in this study.")
+            return
         st.plotly_chart(hazard_chart(table, names, tables.key), key="speech-hazard", config=_PLAIN)
         told = (table["interval"] != "").any() if len(table) else False
         st.caption(
@@ -201,7 +207,7 @@ def _effects(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
             )
         )
     with two:
-        st.subheader("If the tagger errs")
+        st.header("If the tagger errs")
         table = tables.noise(filters)
         if table.empty:
             st.caption("Not in this study for words of this length.")
