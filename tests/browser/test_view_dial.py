@@ -92,8 +92,9 @@ def test_the_dial_swaps_deaths_and_asks_for_what_it_does_not_have(show: Show) ->
     assert page.evaluate("asked") == [["dial", {"shift": -2}]]
     assert held(page) == kept
     assert "again" in page.locator(".says").inner_text()
-    more = off(trace)
-    more.death[:, : last - 3] = np.arange(1, last - 2)
+    death = np.full_like(trace.death, ALIVE)
+    death[:, : last - 3] = np.arange(1, last - 2)
+    more = dataclasses.replace(off(trace), death=death)
     update(page, trace, dial=dial(trace, SETTINGS, {-2.0: more}, asks=True))
     assert held(page) == int(more.held()[:, last].sum()) < kept
 
@@ -101,7 +102,7 @@ def test_the_dial_swaps_deaths_and_asks_for_what_it_does_not_have(show: Show) ->
 def test_a_written_word_tells_what_each_layer_held(show: Show) -> None:
     trace = Trace.load(DESIGN)
     page = show(trace)
-    token = trace.prompt_tokens + 3
+    token = int(page.locator(".text .gen[data-t]").nth(3).get_attribute("data-t"))
     rows = [["<b> hostile", 0.5, 0.25], [" plain", 0.125, 0.5]]
     story = {"step": token - 1, "kl": 0.5, "ranks": [0, 1], "drawn": 0, "rows": rows}
     update(page, trace, written={"asks": True, "found": {str(token): story}})
@@ -125,7 +126,7 @@ def test_a_written_word_tells_what_each_layer_held(show: Show) -> None:
     frame(page)
     assert not panel.is_visible()
     # A word that the reader wrote was not written by the model.
-    page.locator(".text [data-t='1']").click()
+    page.locator(".text .u:not(.gen)[data-t]").first.click()
     frame(page)
     assert not panel.is_visible()
 
@@ -162,14 +163,15 @@ def test_reading_and_writing_are_two_things_that_tell_one_moment(show: Show) -> 
 
 
 def test_film_and_picture_are_made_in_the_browser(show: Show) -> None:
-    page = show(Trace.load(DESIGN))
+    trace = Trace.load(DESIGN)
+    page = show(trace)
     page.evaluate("() => { dcpView.options.filmSeconds = 0.6; }")
     page.get_by_text("share", exact=True).click()
     assert not page.get_by_role("button", name="Copy link").is_visible()
     with page.expect_download() as picture:
         page.get_by_role("button", name="Save picture").click()
     assert Path(picture.value.path()).read_bytes().startswith(b"\x89PNG")
-    assert picture.value.suggested_filename.endswith("_step199.png")
+    assert picture.value.suggested_filename.endswith(f"_step{trace.n_queries - 1}.png")
     with page.expect_download() as film:
         page.get_by_role("button", name="Save film").click()
         until(page, "/Filming: \\d+ %/.test(dcpView.sharing.said.textContent)")
