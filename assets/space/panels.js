@@ -1,6 +1,6 @@
 // Below the view: how soon each part of speech is dropped, and one token put back.
 
-import { BLOCK, RESAMPLES } from "./intervals.js";
+import { BLOCK, FEWEST_BLOCKS, RESAMPLES } from "./intervals.js";
 import { FEWEST, HORIZON, rates } from "./rates.js";
 
 const $ = (id) => document.getElementById(id);
@@ -33,7 +33,7 @@ export function showRates(trace, words, groups, source) {
   );
   $("rates-none").hidden = rows.length > 0;
   $("rates-says").textContent =
-    `Share of words dropped within ${HORIZON} steps of being read, for a layer taken at random (Kaplan–Meier; words of one token). In brackets a 95 % interval within this text, from ${RESAMPLES} resamples of its blocks of ${BLOCK} steps; a text of one block has none. A dash: fewer than ${FEWEST} words, or none watched for so long. Another text gives other numbers. The tags are those of a small tagger for English, right for 94 of 100 words of UD English EWT's dev set.`;
+    `Share of words dropped within ${HORIZON} steps of being read, for a layer taken at random (Kaplan–Meier; words of one token). In brackets a 95 % interval within this text, from ${RESAMPLES} resamples of its blocks of ${BLOCK} steps; a text of fewer than ${FEWEST_BLOCKS} has none. A dash: fewer than ${FEWEST} words, or none watched for so long. Another text gives other numbers. The tags are those of a small tagger for English, right for 94 of 100 words of UD English EWT's dev set.`;
 }
 
 /** What the chosen token offers: `dropped` layers of it, in all and in `layer`. */

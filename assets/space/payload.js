@@ -81,7 +81,7 @@ export function payload(sample, id, trace, { spec, impl, request, running }, wor
     },
     label: [
       `${spec.name} (${spec.sha256.slice(0, 8)})`,
-      `gate shift ${short(request.gateShift)}`,
+      request.gateShift === 0 ? "gates as trained" : `gates shifted by ${short(request.gateShift)}`,
       `seed ${request.seed}`,
       `temperature ${short(request.temperature)}`,
       `${impl} in this browser`,

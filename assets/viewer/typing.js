@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 3d9ee5d35e9f9cde.
+// Built from web/ by "make web"; sources bbf42d4f810b2bcb.
 
 // typing/typing.js
 var PAUSE = 350;

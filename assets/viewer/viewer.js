@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 3d9ee5d35e9f9cde.
+// Built from web/ by "make web"; sources bbf42d4f810b2bcb.
 
 // viewer/hello.js
 var RUN = "dcp run";
@@ -236,15 +236,17 @@ function search(n, key, value) {
 // shared/legible.js
 var HIDING = (
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
+  /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
 );
+var RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
+var isolate = (text) => RIGHT_TO_LEFT.test(text) ? `⁨${text}⁩` : text;
 function legible(text) {
   const shown = text.replace(/\r?\n/g, "⏎").replace(/\t/g, "⇥").replace(HIDING, "�");
   return shown.trim() || (shown ? "␣" : "·");
 }
 
 // viewer/words.js
-var piece = (run, j) => run.names[j] || legible(run.text.slice(run.spans[2 * j], run.spans[2 * j + 1]));
+var piece = (run, j) => legible(run.names[j] || run.text.slice(run.spans[2 * j], run.spans[2 * j + 1]));
 var speech = (run, j) => run.wordOf[j] < 0 ? "not tagged" : run.posLabels[run.wordPos[run.wordOf[j]]];
 function quote(run, j) {
   const b = node("b"), i = node("bdi");
@@ -255,7 +257,7 @@ function quote(run, j) {
 function link(view, j) {
   const b = button("", "tok", () => view.pick(j, true));
   b.append(quote(view.run, j));
-  b.setAttribute("aria-label", `${piece(view.run, j)}: show this token's story`);
+  b.setAttribute("aria-label", `${isolate(piece(view.run, j))}: show this token's story`);
   return b;
 }
 var list = (view, tokens, most) => tokens.slice(0, most).flatMap((j, i) => [i ? ", " : "", link(view, j)]).concat(tokens.length > most ? [` and ${tokens.length - most} more`] : []);
@@ -1244,7 +1246,7 @@ function bar(share2, top, kind) {
 }
 function verdict(run, { ranks, kl }, j) {
   const place2 = (n) => n ? `number ${(n + 1).toLocaleString("en")}` : "the likeliest";
-  const drawn = ranks ? `“${piece(run, j)}” was drawn: ${place2(ranks[0])} with what the layers held, ${place2(ranks[1])} without forgetting. ` : "";
+  const drawn = ranks ? `“${isolate(piece(run, j))}” was drawn: ${place2(ranks[0])} with what the layers held, ${place2(ranks[1])} without forgetting. ` : "";
   return `${drawn}The two predictions differ by ${kl.toFixed(kl < 0.1 ? 3 : 2)} nats (KL); before temperature.`;
 }
 
@@ -2063,7 +2065,7 @@ function drawArcs(view, pen) {
     many++;
     if (many <= MANY_ARCS) all.push(j);
   }
-  const faint = many <= MANY_ARCS, of = chosen >= 0 ? `“${piece(run, chosen).slice(0, 18)}”` : `step ${s}`;
+  const faint = many <= MANY_ARCS, of = chosen >= 0 ? `“${isolate(piece(run, chosen).slice(0, 18))}”` : `step ${s}`;
   pen.font();
   pen.text(
     `${geo.narrow ? `layer ${l}: who dropped whom` : `layer ${l}: who dropped whom, an arc from the token read (dot) back to each one it dropped (tick)`}`,
@@ -2536,7 +2538,7 @@ function drawNote(view, pen) {
   pen.font();
   if (n && s > oldest)
     pen.text(
-      `the oldest, “${piece(run, oldest).slice(0, 18)}”, was read ${s - oldest} steps ago`,
+      `the oldest, “${isolate(piece(run, oldest).slice(0, 18))}”, was read ${s - oldest} steps ago`,
       geo.x1 - 8,
       geo.life + 23,
       "right"
@@ -2818,7 +2820,7 @@ function drawScrub(view) {
   attribute(
     scrub,
     "aria-valuetext",
-    run.Q ? `step ${s} of ${run.Q - 1}, ${piece(run, s)} was read` : "no steps"
+    run.Q ? `step ${s} of ${run.Q - 1}, ${isolate(piece(run, s))} was read` : "no steps"
   );
   const hidden = !(run.running && !state.follow);
   if (view.newest.hidden !== hidden) view.newest.hidden = hidden;

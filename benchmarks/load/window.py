@@ -19,7 +19,9 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 
-__all__ = ["Ended", "Window"]
+from benchmarks.load.ended import Ended
+
+__all__ = ["Window"]
 
 _WAITING = re.compile(r"Waiting in line: (\d+) runs? before yours\.|You are next\.")
 _ENDED = re.compile(r"Done:|Stopped|The line is full|\d+ runs are waiting")
@@ -41,22 +43,6 @@ _FILLED: dict[str, Callable[[Any], dict[str, Any]]] = {
     ),
 }
 _WIDGETS = ("text_area", "button", "bidi_component", *_FILLED)
-
-
-@dataclass
-class Ended:
-    """A run as its visitor saw it.
-
-    note     the last line
-    seconds  from the press to the end
-    places   (moment, runs said to be ahead), whenever it was said
-    begun    when it was first seen at work, None if it never was
-    """
-
-    note: str
-    seconds: float
-    places: list[tuple[float, int]]
-    begun: float | None
 
 
 @dataclass
@@ -126,7 +112,7 @@ class Window:
 
     async def generate(self, text: str, new_tokens: int, seconds: float = 300.0) -> Ended:
         """Write ``text``, press "Generate", and look on until the run has ended."""
-        self._line, start, begun = "", time.monotonic(), None
+        self._line, start = "", time.monotonic()
         places: list[tuple[float, int]] = []
         self._values[self._ids["text"]] = {"string_value": text}
         self._values[self._ids["new_tokens"]] = {"int_value": new_tokens}
@@ -141,13 +127,12 @@ class Window:
         while not _ENDED.match(self._line):
             left = start + seconds - time.monotonic()
             if not await self._until(news, left):
-                return Ended(f"lost: {self._line!r}", seconds, places, begun)
+                return Ended(f"lost: {self._line!r}", seconds, places, time.monotonic())
             before = self._line
             if said := _WAITING.search(before):
                 places.append((time.monotonic(), int(said[1] or 0)))
-            elif begun is None and before.startswith(_BEGUN):
-                begun = time.monotonic()
-        return Ended(self._line, time.monotonic() - start, places, begun)
+        over = time.monotonic()
+        return Ended(self._line, over - start, places, over)
 
     async def _until(self, holds: Callable[[], bool], seconds: float = 120.0) -> bool:
         async def wait() -> None:

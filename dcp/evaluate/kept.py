@@ -45,7 +45,8 @@ class Bench:
         self.tell(done, f"context {windows.context}, budget {budget}: {name}")
         if name == SHIFTED:
             return self._shifted(windows, budget)
-        variants = ({},) if name == "gates" else policy_of(name).variants
+        # Gates have one way to spend theirs, as most rules.
+        variants = policy_of(name).variants
         found = [self._joined(windows, budget, name, dict(each), None) for each in variants]
         return min(found, key=lambda piece: float(piece.nats.sum()))
 

@@ -207,13 +207,17 @@ def _table(
                 "null_high": top,
             }
         )
-    return pd.DataFrame(rows, columns=_COLUMNS)
+    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
 
 
-_COLUMNS = [
-    *("group", "source", "queries", "texts", "drops_per_query", "base_rate", "ratio", "share"),
-    *("ci_low", "ci_high", "interval", "null_low", "null_high"),
-]
+_COLUMNS = {
+    **dict.fromkeys(("group", "source"), "object"),
+    **dict.fromkeys(("queries", "texts"), "int64"),
+    **dict.fromkeys(("drops_per_query", "base_rate", "ratio", "share"), "float64"),
+    **dict.fromkeys(("ci_low", "ci_high"), "float64"),
+    "interval": "object",
+    **dict.fromkeys(("null_low", "null_high"), "float64"),
+}
 
 
 def _queries(

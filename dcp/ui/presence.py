@@ -18,19 +18,20 @@ __all__ = ["connected", "left", "visitor", "window"]
 def window() -> str:
     """The name of the window that this script runs for; one of its own where there is no server."""
     context = get_script_run_ctx(suppress_warning=True)
-    if context is None or not Runtime.exists():
+    # Streamlit's own tests of apps have a runtime that answers nothing, and one name for all.
+    if context is None or not connected(context.session_id):
         return secrets.token_hex(8)
     return context.session_id
 
 
 def connected(window: str) -> bool:
     """Whether the connection of ``window`` is open. Safe from any thread."""
-    return Runtime.exists() and Runtime.instance().is_active_session(window)
+    return Runtime.exists() and Runtime.instance().is_active_session(window) is True
 
 
 def left(window: str) -> bool:
     """Whether there is a server, and the connection of ``window`` is not open."""
-    return Runtime.exists() and not connected(window)
+    return Runtime.exists() and Runtime.instance().is_active_session(window) is False
 
 
 def visitor(window: str) -> str:

@@ -24,6 +24,7 @@ class Settings:
     characters    longest text that is looked at
     upload_mib    largest trace file taken (MiB)
     cells         most layers times tokens of a trace file
+    layers        most layers of a trace file: figures draw some of them one by one
     idle_seconds  a run whose window has been gone this long is stopped
     waiting       most runs in the line
     tour          a new window is shown around (``DCP_TOUR=0`` turns it off)
@@ -36,6 +37,7 @@ class Settings:
     characters: int = 1_000_000
     upload_mib: int = 64
     cells: int = 4_000_000
+    layers: int = 1024
     idle_seconds: float = 90.0
     waiting: int = 1000
     tour: bool = True
@@ -49,6 +51,7 @@ _PUBLIC = Settings(
     characters=100_000,
     upload_mib=4,
     cells=262_144,
+    layers=128,
     idle_seconds=20.0,
     waiting=32,
 )

@@ -59,6 +59,10 @@ def _read(file_id: str, size: int, content: Callable[[], bytes], limits: Setting
 def _fits(trace: Trace, limits: Settings) -> None:
     """Raise TraceError where a page would work too long on ``trace``; its bytes do not tell."""
     cells = trace.layers * trace.tokens
+    if trace.layers > limits.layers:
+        raise TraceError(
+            f"the trace has {trace.layers:,} layers; at most {limits.layers:,} are shown here"
+        )
     if cells > limits.cells:
         raise TraceError(
             f"the trace has {trace.layers:,} layers of {trace.tokens:,} tokens; at most "

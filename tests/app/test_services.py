@@ -248,5 +248,5 @@ def test_no_cache_of_the_process_holds_a_text() -> None:
     }
     assert found == {
         *("picture", "_component", "settings", "_thread", "_samples", "worker", "warm"),
-        *("_departures", "open_study", "_sample", "_view", "_ear"),
+        *("_departures", "_dial", "_read", "_run", "open_study", "_sample", "_view", "_ear"),
     }

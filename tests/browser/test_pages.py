@@ -111,7 +111,8 @@ def test_a_run_goes_on_while_another_page_is_open(window: Open, app_address: str
     page.get_by_text("A run is on.").wait_for(state="detached")
     page.get_by_role("link", name="Explore").first.click()
     page.locator(".dcp .line").get_by_text(re.compile("^Done:.*200 written")).wait_for()
-    page.get_by_text("writes 200 tokens").wait_for(state="attached")
+    open_form(page)
+    page.get_by_text("writes 200 tokens").wait_for()
 
 
 def test_the_sidebar_tells_what_made_the_run(window: Open, app_address: str) -> None:

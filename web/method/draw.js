@@ -2,7 +2,7 @@
 //
 // Text only ever enters through textContent.
 
-import { legible as named } from "../shared/legible.js";
+import { isolate, legible as named } from "../shared/legible.js";
 
 const NS = "http://www.w3.org/2000/svg";
 
@@ -55,7 +55,7 @@ export function kib(n) {
 }
 
 // An asterisk would be taken for the mark of bold.
-export const quoted = (piece) => `“${named(piece).replaceAll("*", "∗")}”`;
+export const quoted = (piece) => `“${isolate(named(piece).replaceAll("*", "∗"))}”`;
 
 export const cut = (text, room) =>
   text.length <= room ? text : room < 2 ? "" : `${text.slice(0, room - 1)}…`;

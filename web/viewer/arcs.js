@@ -3,6 +3,7 @@
 // A dot ends an arc at the dropper, a tick at the dropped. All arcs in view as long as they can be
 // told apart; beyond that only those of the chosen token, or of the step where none is chosen.
 
+import { isolate } from "../shared/legible.js";
 import { dropped } from "./run.js";
 import { piece } from "./words.js";
 
@@ -29,7 +30,7 @@ export function drawArcs(view, pen) {
     if (many <= MANY_ARCS) all.push(j);
   }
   const faint = many <= MANY_ARCS,
-    of = chosen >= 0 ? `“${piece(run, chosen).slice(0, 18)}”` : `step ${s}`;
+    of = chosen >= 0 ? `“${isolate(piece(run, chosen).slice(0, 18))}”` : `step ${s}`;
   pen.font();
   pen.text(
     `${geo.narrow ? `layer ${l}: who dropped whom` : `layer ${l}: who dropped whom, an arc from the token read (dot) back to each one it dropped (tick)`}`,

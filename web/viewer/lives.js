@@ -2,6 +2,7 @@
 //
 // Painted from the list of births and drops, row by row: never an array of T x T.
 
+import { isolate } from "../shared/legible.js";
 import { drawAges, paintAges } from "./ages.js";
 import { tickFor } from "./columns.js";
 import { paintEvery } from "./every.js";
@@ -227,7 +228,7 @@ function drawNote(view, pen) {
   pen.font();
   if (n && s > oldest)
     pen.text(
-      `the oldest, “${piece(run, oldest).slice(0, 18)}”, was read ${s - oldest} steps ago`,
+      `the oldest, “${isolate(piece(run, oldest).slice(0, 18))}”, was read ${s - oldest} steps ago`,
       geo.x1 - 8,
       geo.life + 23,
       "right",

@@ -1,6 +1,7 @@
 // The canvas of the linked view as a whole: where its panels lie, what crosses them, and the handle
 // above them. Each panel draws itself: track.js, names.js, heatmap.js, arcs.js, lives.js, memory.js.
 
+import { isolate } from "../shared/legible.js";
 import { drawAcross } from "./across.js";
 import { drawArcs } from "./arcs.js";
 import { columns, drawAxis } from "./columns.js";
@@ -102,7 +103,7 @@ export function drawScrub(view) {
   attribute(
     scrub,
     "aria-valuetext",
-    run.Q ? `step ${s} of ${run.Q - 1}, ${piece(run, s)} was read` : "no steps",
+    run.Q ? `step ${s} of ${run.Q - 1}, ${isolate(piece(run, s))} was read` : "no steps",
   );
   const hidden = !(run.running && !state.follow);
   if (view.newest.hidden !== hidden) view.newest.hidden = hidden;

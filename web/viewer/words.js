@@ -1,10 +1,10 @@
 // Tokens as they are named in sentences.
 
-import { legible } from "../shared/legible.js";
+import { isolate, legible } from "../shared/legible.js";
 import { button, node } from "./dom.js";
 
 export const piece = (run, j) =>
-  run.names[j] || legible(run.text.slice(run.spans[2 * j], run.spans[2 * j + 1]));
+  legible(run.names[j] || run.text.slice(run.spans[2 * j], run.spans[2 * j + 1]));
 
 export const speech = (run, j) =>
   run.wordOf[j] < 0 ? "not tagged" : run.posLabels[run.wordPos[run.wordOf[j]]];
@@ -21,7 +21,7 @@ export function quote(run, j) {
 export function link(view, j) {
   const b = button("", "tok", () => view.pick(j, true));
   b.append(quote(view.run, j));
-  b.setAttribute("aria-label", `${piece(view.run, j)}: show this token's story`);
+  b.setAttribute("aria-label", `${isolate(piece(view.run, j))}: show this token's story`);
   return b;
 }
 

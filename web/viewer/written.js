@@ -4,7 +4,7 @@
 // The held text is read from the run's own deaths. The lists need the model: they come with the run
 // or are asked for (options.ask).
 
-import { legible } from "../shared/legible.js";
+import { isolate, legible } from "../shared/legible.js";
 import { button, node } from "./dom.js";
 import { percent } from "./values.js";
 import { piece, quote } from "./words.js";
@@ -125,7 +125,7 @@ function bar(share, top, kind) {
 function verdict(run, { ranks, kl }, j) {
   const place = (n) => (n ? `number ${(n + 1).toLocaleString("en")}` : "the likeliest");
   const drawn = ranks
-    ? `“${piece(run, j)}” was drawn: ${place(ranks[0])} with what the layers held, ${place(ranks[1])} without forgetting. `
+    ? `“${isolate(piece(run, j))}” was drawn: ${place(ranks[0])} with what the layers held, ${place(ranks[1])} without forgetting. `
     : "";
   return `${drawn}The two predictions differ by ${kl.toFixed(kl < 0.1 ? 3 : 2)} nats (KL); before temperature.`;
 }

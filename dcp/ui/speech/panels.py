@@ -171,6 +171,9 @@ def _kinds(tables: Tables, filters: Filters) -> None:
 def _triggers(tables: Tables, filters: Filters) -> None:
     st.header("What was read when words were dropped")
     table = tables.triggers(filters)
+    if table.empty and not isinstance(tables, Live):
+        st.caption("Not in this study.")
+        return
     if table.empty or not table.base_rate.iloc[0] > 0:
         st.caption("Nothing was dropped here.")
         return
@@ -188,6 +191,9 @@ def _effects(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
     with one:
         st.header("Raw and adjusted")
         table = tables.hazard(filters)
+        if table.empty and not isinstance(tables, Live):
+            st.caption("Not in this study.")
+            return
         st.plotly_chart(hazard_chart(table, names, tables.key), key="speech-hazard", config=_PLAIN)
         told = (table["interval"] != "").any() if len(table) else False
         st.caption(
