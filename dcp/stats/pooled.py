@@ -89,7 +89,12 @@ def pool(
             ]
         begin("words")
         made["words"].append(_words(samples, source))
-    frames = {name: pd.concat(tables, ignore_index=True) for name, tables in made.items() if tables}
+    # A table of no row has no types to join by.
+    frames = {
+        name: pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)
+        for name, tables in made.items()
+        if tables
+    }
     return Study(
         about={**_about(samples), **(about or {}), "sources": sources},
         **{name: frames.get(name, pd.DataFrame()) for name in TABLES},

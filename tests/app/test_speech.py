@@ -187,7 +187,7 @@ def test_several_texts_are_read_and_pooled(
         time.sleep(0.05)
         page.run()
     assert not page.exception
-    assert "over texts" in captions(page)
+    assert "over texts they need" in captions(page)
 
 
 # ---- where tables come from

@@ -161,6 +161,9 @@ def what(tables: Tables, filters: Filters) -> str:
         else "95 % intervals over texts (resampled whole, all layers together), each by itself"
         if tables.texts >= MIN_CLUSTERS
         else f"no intervals (they need {MIN_CLUSTERS} texts)"
+        if isinstance(tables, Saved)
+        else "95 % intervals of drop rates as if words were independent (over texts they need "
+        f"{MIN_CLUSTERS})"
     )
     layers = "all layers" if filters.layer is None else f"layer {filters.layer}"
     model = ""

@@ -59,7 +59,13 @@ class Saved:
             ci_low=1 - told.ci_high,
             ci_high=1 - told.ci_low,
         )
-        start = curve.drop_duplicates("group").assign(age=0, survival=1.0, ci_low=1.0, ci_high=1.0)
+        names = ["age", "survival", "ci_low", "ci_high"]
+        curve = curve[["group", "words", *names]].astype(dict.fromkeys(names, float))
+        if curve.empty:
+            return curve
+        start = curve.drop_duplicates("group").assign(
+            age=0.0, survival=1.0, ci_low=1.0, ci_high=1.0
+        )
         return pd.concat([start, curve], ignore_index=True)
 
     def by_layer(self, filters: Filters) -> pd.DataFrame:
