@@ -4,8 +4,8 @@
     make mutate ROOMS="cost" COUNT=0  # every mutant of one room
 
 Works on a copy of the files that git knows, never on the checkout. Prints how many mutants there
-are, how many were tried and killed, and each survivor as a diff; docs/mutants.md says of those that
-were found why they live. Needs cosmic-ray (a virtual environment of its own, `make mutate`); the
+are, how many were tried and killed, and each survivor as a diff.
+Needs cosmic-ray (a virtual environment of its own, `make mutate`); the
 tests run in the interpreter given by ``--python``. Not in CI: a room takes an hour.
 """
 

@@ -104,29 +104,29 @@ def test_the_card_s_dial_is_the_calibration() -> None:
 def test_how_much_is_layer_budget_is_the_results_file() -> None:
     (row,) = json.loads((ROOT / "docs/layer_budgets.json").read_text(encoding="utf-8"))
     text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
-    cells = rows_of("docs/results.md", "at 78 % dropped")
-    assert round(100 * row["sparsity"]) == 78
-    assert numbers(cells[0][1]) == [round(row["ppl_pruned"] / row["ppl_gates_off"], 3)]
-    names = {"local window": "window", "H2O": "h2o"}
-    for name, over_off, over_rival in cells[1:]:
-        policy = names[name.split(",")[0]]
-        layers = "as gates" if "as the gates'" in name else "equal"
-        (rival,) = (
-            each for each in row["policies"] if (each["policy"], each["layers"]) == (policy, layers)
-        )
-        assert float(over_off) == round(rival["ppl"] / row["ppl_gates_off"], 3)
-        assert float(over_rival) == round(rival["pruned_over_policy"], 3)
-        assert rival["matched"]
-        # Four documents: nothing that calls itself an interval.
-        assert rival["pruned_over_policy_low"] is None
-    equal, own = (
-        math.log(each["pruned_over_policy"])
-        for each in row["policies"]
-        if each["policy"] == "window"
-    )
+    pruned, *cells = rows_of("docs/results.md", "as shipped (δ = 0)")
+    assert numbers(pruned[1]) == rounded(row["pruned_over_gates_off"])
+    assert len(cells) == len(row["rivals"])
+    for (name, over_off, over_rival), rival in zip(cells, row["rivals"], strict=True):
+        assert rival["policy"] in name
+        assert (rival["layers"] == "as gates") == ("as the gates'" in name)
+        assert (rival["equal"] == "bytes") == ("equal bytes" in name)
+        assert numbers(over_off) == rounded(rival["policy_over_gates_off"])
+        assert numbers(over_rival) == rounded(rival["pruned_over_policy"])
+        # The ratio again, from what every document cost.
+        ours, theirs = sum(row["document_nats"]["pruned"]), sum(rival["document_nats"])
+        ratio = math.exp((ours - theirs) / sum(row["document_tokens"]))
+        assert ratio == pytest.approx(rival["pruned_over_policy"][0], abs=1e-5)
+    equal, own = (math.log(each["pruned_over_policy"][0]) for each in row["rivals"][:2])
     share = round(100 * own / equal)
     assert f"{100 - share} % is the layers' budget and {share} % the choice of tokens" in text
-    assert row["documents"] < 10
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    low, middle, high = sorted(row["rivals"][1]["pruned_over_policy"])
+    assert f"pruned {middle:.3f} ({low:.3f}–{high:.3f}) of their perplexity" in readme
+
+
+def rounded(values: list[float]) -> list[float]:
+    return [round(value, 3) for value in values]
 
 
 def test_a_table_that_says_something_else_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
