@@ -120,7 +120,7 @@ def test_where_no_instruction_can_be_heard_it_is_refused(
 
     folder = tiny_checkpoint("llama")
     model = AutoModelForCausalLM.from_pretrained(folder)
-    with pytest.raises(RequestError, match="use dcp.record"):
+    with pytest.raises(RequestError, match=r"use dcp\.record"):
         hf.prune(model, policy="citrus-shared", budget=8, policy_settings={"instruction": "Who?"})
     (tmp_path / "text.txt").write_text("One line. " * 40)
     words = ["eval", "--model", str(folder), "--file", str(tmp_path / "text.txt")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +12,10 @@ from dcp.figures.screen.speech import heatmap, rate_chart, survival_chart
 from dcp.figures.screen.speech_behind import hazard_chart, noise_chart, trigger_chart
 from dcp.stats.groups import group_label, group_names, trigger_names
 from dcp.stats.noise import tagger_accuracy
-from dcp.text.table import to_csv
 from dcp.ui.speech.finding import finding
 from dcp.ui.speech.source import Filters, Live, Tables
 from dcp.ui.speech.study import reference
+from dcp.ui.speech.take import take
 
 __all__ = ["panels"]
 
@@ -57,7 +56,7 @@ def panels(tables: Tables, filters: Filters) -> None:
     _kinds(tables, filters)
     _triggers(tables, filters)
     _effects(tables, filters, names)
-    _take(tables, filters, table)
+    take(tables, filters, table)
 
 
 def _pick(figure: Any, key: str) -> tuple[str, int | None] | None:
@@ -222,31 +221,3 @@ def _effects(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
             "the rates with its errors there taken out, were they blind to what is dropped, and "
             f"95 % over error tables as other text would give them.{scope}"
         )
-
-
-def _take(tables: Tables, filters: Filters, table: pd.DataFrame) -> None:
-    """The table of rates, and downloads."""
-    # On demand: the table widget's code is half a megabyte, too much for the first paint.
-    if st.toggle("Show the rates as a table", key="speech-table"):
-        st.dataframe(table, hide_index=True, width="stretch")
-    files: list[tuple[str, Callable[[], pd.DataFrame]]] = [
-        ("rates", lambda: table),
-        ("layers", lambda: tables.by_layer(filters)),
-        ("triggers", lambda: tables.triggers(filters)),
-        ("hazard", lambda: tables.hazard(filters)),
-        ("noise", lambda: tables.noise(filters)),
-    ]
-    for column, (name, make) in zip(st.columns(len(files)), files, strict=True):
-        column.download_button(
-            f"{name}.csv",
-            _csv(make),
-            f"{name}.csv",
-            "text/csv",
-            key=f"speech-take-{name}",
-            on_click="ignore",
-            width="stretch",
-        )
-
-
-def _csv(make: Callable[[], pd.DataFrame]) -> Callable[[], bytes]:
-    return lambda: to_csv(make()).encode()
