@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources bbf42d4f810b2bcb.
+// Built from web/ by "make web"; sources 8b52eb504ab14017.
 
 // put_back/words.js
 var shown = /* @__PURE__ */ new WeakMap();

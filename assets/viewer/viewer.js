@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources bbf42d4f810b2bcb.
+// Built from web/ by "make web"; sources 8b52eb504ab14017.
 
 // viewer/hello.js
 var RUN = "dcp run";
@@ -206,6 +206,23 @@ function filters(view) {
   );
   return set;
 }
+var FIRST = {
+  step: 0,
+  layer: -1,
+  token: -1,
+  text: "share",
+  grain: "word",
+  density: "normal",
+  colour: "state",
+  life: "lives",
+  arcs: "off",
+  speed: 1,
+  groups: 0,
+  follow: true,
+  placed: null,
+  open: -1,
+  shift: void 0
+};
 
 // viewer/values.js
 var ALIVE = 2147483647;
@@ -3021,23 +3038,6 @@ function tell(view, j, l, s) {
 }
 
 // viewer/view.js
-var FIRST = {
-  step: 0,
-  layer: -1,
-  token: -1,
-  text: "share",
-  grain: "word",
-  density: "normal",
-  colour: "state",
-  life: "lives",
-  arcs: "off",
-  speed: 1,
-  groups: 0,
-  follow: true,
-  placed: null,
-  open: -1,
-  shift: void 0
-};
 var View = class {
   constructor(root, options = {}) {
     this.root = root;

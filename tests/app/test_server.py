@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -19,7 +21,14 @@ from benchmarks.load.window import Window
 from tests.app.fakes import tiny_model
 
 FAKE = Path(__file__).resolve().parents[1] / "browser" / "served_app.py"
+T = TypeVar("T")
 MINE = "What I typed before the server was started again."
+
+
+def whole(visit: Coroutine[Any, Any, T]) -> T:
+    """What ``visit`` gives; in a thread, as the browser tests before may have left a loop here."""
+    with ThreadPoolExecutor(1) as alone:
+        return alone.submit(asyncio.run, visit).result()
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_visitors_who_come_at_once_are_told_their_place_and_served(server: Server) -> None:
-    ended = asyncio.run(Trial(server, new_tokens=64).at_once(6))
+    ended = whole(Trial(server, new_tokens=64).at_once(6))
     assert [one.note[:5] for one in ended] == ["Done:"] * 6
     told, wrong = places(ended)
     assert told >= 5
@@ -53,7 +62,7 @@ def test_whatever_a_component_says_the_page_is_drawn(server: Server) -> None:
                 await window.say({"view": shape, "ear": shape})
             return window.errors
 
-    assert asyncio.run(say()) == []
+    assert whole(say()) == []
 
 
 def test_what_was_typed_outlives_a_server_that_is_started_again(server: Server) -> None:
@@ -63,7 +72,7 @@ def test_what_was_typed_outlives_a_server_that_is_started_again(server: Server) 
             async with Window(server.host, brings={box: MINE}) as again:
                 return list(window.texts.values()), list(again.texts.values())
 
-    assert asyncio.run(reopen())[1] == [MINE]
+    assert whole(reopen())[1] == [MINE]
 
 
 def test_a_server_for_strangers_tells_no_metrics(server: Server) -> None:
@@ -71,7 +80,7 @@ def test_a_server_for_strangers_tells_no_metrics(server: Server) -> None:
         async with Window(server.host):
             pass
 
-    asyncio.run(look())
+    whole(look())
     with urllib.request.urlopen(f"http://{server.host}/_stcore/metrics", timeout=30) as answer:
         assert answer.read().strip() in (b"", b"# EOF")
 
@@ -82,4 +91,4 @@ def test_a_name_of_another_site_is_no_visitor(server: Server) -> None:
             pass
 
     with pytest.raises(InvalidStatus):
-        asyncio.run(come())
+        whole(come())

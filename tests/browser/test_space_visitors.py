@@ -117,6 +117,7 @@ def test_in_the_hubs_frame_its_address_bar_carries_the_run(
     page = context.new_page()
     page.goto(HUB)
     inside = page.frames[1]
+    inside.wait_for_function("window.dcp !== undefined")
     answer = ask(inside, "A cat & a dog.", new=3, temperature=0, seed=0)
     assert answer.text.startswith("A cat & a dog.")
     heard = page.evaluate("window.heard")

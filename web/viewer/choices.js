@@ -115,3 +115,22 @@ export function filters(view) {
   );
   return set;
 }
+
+// What a view begins with.
+export const FIRST = {
+  step: 0,
+  layer: -1,
+  token: -1,
+  text: "share",
+  grain: "word",
+  density: "normal",
+  colour: "state",
+  life: "lives",
+  arcs: "off",
+  speed: 1,
+  groups: 0,
+  follow: true,
+  placed: null,
+  open: -1,
+  shift: undefined,
+};

@@ -3,7 +3,7 @@
 // Holds the state and what changes it. One redraw per animation frame; what does not depend on the
 // step is painted once, in pixels kept offscreen. What it is told: run.js; where it draws: stage.js.
 
-import { RELAYS } from "./choices.js";
+import { FIRST, RELAYS } from "./choices.js";
 import { build } from "./controls.js";
 import { count, rank } from "./counts.js";
 import { advance, begin, play, stop } from "./film.js";
@@ -19,24 +19,6 @@ import { applyTheme } from "./theme.js";
 import { drawTiles } from "./tiles.js";
 import { drawTip } from "./tip.js";
 import { clamp } from "./values.js";
-
-const FIRST = {
-  step: 0,
-  layer: -1,
-  token: -1,
-  text: "share",
-  grain: "word",
-  density: "normal",
-  colour: "state",
-  life: "lives",
-  arcs: "off",
-  speed: 1,
-  groups: 0,
-  follow: true,
-  placed: null,
-  open: -1,
-  shift: undefined,
-};
 
 export class View {
   constructor(root, options = {}) {
