@@ -142,7 +142,7 @@ def results() -> tuple[tuple[Results, ...], bool]:
     Without any, those measured of the bundled model.
     """
     files = st.file_uploader(
-        "Results of `python -m dcp eval --json` or `bench --json`, in place of the bundled model's",
+        "Results of `dcp eval --json` or `dcp bench --json`, in place of the bundled model's",
         type=["json"],
         key="figures_results",
         accept_multiple_files=True,
