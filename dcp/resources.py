@@ -15,7 +15,7 @@ from dcp.errors import MissingPartError
 __all__ = ["PARTS", "asset", "missing", "needs", "root"]
 
 PARTS = {
-    **dict.fromkeys(("plotly", "streamlit"), "app"),
+    **dict.fromkeys(("plotly", "starlette", "streamlit"), "app"),
     **dict.fromkeys(("scipy", "spacy", "statsmodels", "thinc"), "speech"),
     **dict.fromkeys(("PIL", "matplotlib"), "figures"),
     **dict.fromkeys(("accelerate",), "train"),
