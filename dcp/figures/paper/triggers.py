@@ -15,7 +15,7 @@ from dcp.figures.paper.speech import rows
 from dcp.figures.paper.style import drawing, figure
 from dcp.figures.paper.survival import too_few
 from dcp.stats import trigger_table
-from dcp.stats.groups import By
+from dcp.stats.groups import SPACES, By
 from dcp.stats.survival import MIN_WORDS
 
 __all__ = ["triggers"]
@@ -30,10 +30,10 @@ def triggers(subject: Subject, options: Options, page: Page) -> Drawing:
     Raises RequestError where no part of speech has enough queries or nothing is dropped.
     """
     data = _table(subject, options, "pos")
-    coarse = (data["queries"] >= MIN_WORDS).sum() < _ENOUGH
+    coarse = _enough(data) < _ENOUGH
     if coarse:
         data = _table(subject, options, "group")
-    if not (data["queries"] >= MIN_WORDS).any():
+    if not _enough(data):
         raise RequestError(too_few("triggers", subject, options, "queries"), remedy="source")
     if not data["ratio"].notna().any():
         raise RequestError("triggers: nothing is dropped in the steps asked for")
@@ -81,6 +81,11 @@ def triggers(subject: Subject, options: Options, page: Page) -> Drawing:
         tagged(subject),
     )
     return Drawing("triggers", page, drawn, data, words)
+
+
+def _enough(data: pd.DataFrame) -> int:
+    """How many parts of speech, or groups of them, have queries enough: white space is none."""
+    return int(((data["queries"] >= MIN_WORDS) & ~data["group"].isin(SPACES)).sum())
 
 
 def _table(subject: Subject, options: Options, by: By) -> pd.DataFrame:
