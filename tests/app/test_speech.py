@@ -143,6 +143,12 @@ def test_texts_with_nothing_to_say_get_a_line(
     monkeypatch.setattr(dcp.ui.services, "tag", lambda trace: [])
     session(page).show(sample[0], sample[1], "upload", "")
     at_speech(page)
+    # A text without words is tagged in the worker's line, and the page asks for it again.
+    end = time.monotonic() + 20
+    while (task := session(page).work.task) is not None and task.status().active:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    page.run()
     assert not page.exception
     assert line in captions(page)
     session(page).shown = Shown()

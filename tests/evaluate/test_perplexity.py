@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given
@@ -38,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("evaluate")
     rng = np.random.default_rng(0)
     words = ["alpha", "beta", "gamma", "delta", "café", "ne'er", "12", "—", "and", "the"]
-    text = "\n\n".join(" ".join(rng.choice(words, n)) for n in (90, 5, 60, 33))
+    text = "\n\n".join(" ".join(rng.choice(words, n)) for n in (90, 5, 60, 33, *[30] * 8))
     (folder / "text.txt").write_text(text)
     train_tokenizer([folder / "text.txt"], 280, folder)
     pack_file(folder / "text.txt", folder, folder / "shard.npy")
@@ -116,15 +117,23 @@ def blocks(documents: list[int], context: int = 5) -> Windows:
     return Windows(np.zeros(shape, int), np.ones(shape, int), np.asarray(documents))
 
 
-def test_an_interval_of_equal_gains_is_that_gain_and_of_one_document_is_none() -> None:
-    windows = blocks([0, 0, 4, 7])
-    below = [3.0, 1.0, 2.0, 5.0]
-    above = made([n + 4 * 0.1 for n in below], windows)  # 0.1 nats a token
-    assert ratio_interval(above, made(below, windows), windows) == pytest.approx(
-        (math.exp(0.1), math.exp(0.1))
-    )
-    single = blocks([2, 2, 2, 2])
-    assert all(math.isnan(x) for x in ratio_interval(above, made(below, single), single))
+def test_equal_gains_and_fewer_than_ten_documents_have_no_interval() -> None:
+    below = np.random.default_rng(4).uniform(1, 5, 20)
+    gains = 0.4 + np.linspace(-0.2, 0.2, 20)
+
+    def interval(gains: npt.ArrayLike, documents: list[int]) -> tuple[float, float]:
+        windows = blocks(documents)
+        above = made(list(below + np.asarray(gains)), windows)
+        return ratio_interval(above, made(list(below), windows), windows)
+
+    low, high = interval(gains, [i // 2 for i in range(20)])
+    assert low < math.exp(0.1) < high  # 0.1 nats a token in the mean
+    for equal_or_few in (
+        interval(0.4, [i // 2 for i in range(20)]),
+        interval(gains, [i % 9 for i in range(20)]),
+        interval(gains, [2] * 20),
+    ):
+        assert all(math.isnan(end) for end in equal_or_few)
 
 
 def test_an_interval_resamples_whole_documents_and_is_seeded() -> None:
@@ -246,7 +255,7 @@ def test_the_command_line_gives_every_series_in_one_pass(
     rows = json.loads(capsys.readouterr().out)
     assert [(r["context"], r["gate_shift"]) for r in rows] == [(15, -1), (15, 1), (31, -1), (31, 1)]
     assert [p["policy"] for p in rows[0]["policies"]] == ["window", "strided", "sink"]
-    assert rows[0]["documents"] == 2 * 3
+    assert rows[0]["documents"] == 2 * 11
     assert (rows[0]["model"], rows[0]["baseline"]) == ("final", "final")
     assert rows[0]["weights_sha256"] == load(folder / "pruned" / "final").weights_sha256
     # Two windows of 15 in one of 31: the same text, but for the last token.

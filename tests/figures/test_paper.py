@@ -48,7 +48,8 @@ def trace() -> Trace:
 
 @pytest.fixture(scope="module")
 def samples() -> list[Sample]:
-    traces = [random_trace(seed, layers=3, tokens=300, prompt_tokens=240) for seed in range(3)]
+    # Ten texts are the fewest that have intervals.
+    traces = [random_trace(seed, layers=3, tokens=300, prompt_tokens=240) for seed in range(10)]
     return [(trace, words_of(trace, ByLength())) for trace in traces]
 
 
@@ -346,7 +347,7 @@ def test_an_option_that_a_kind_does_not_read_is_refused(trace: Trace) -> None:
 def test_traces_of_one_model_are_pooled_and_others_refused(trace: Trace) -> None:
     pair = [(trace, ()), (trace, ())]
     assert len(draw("depth", pair, PAGE).data) == 2 * trace.layers
-    with pytest.raises(RequestError, match="held shows one trace; depth, ages"):
+    with pytest.raises(RequestError, match="held shows one trace; policy-maps, depth, ages"):
         draw("held", pair, PAGE)
     with pytest.raises(RequestError, match="one model"):
         draw("depth", [(trace, ()), (random_trace(1), ())], PAGE)
@@ -444,14 +445,24 @@ def test_a_caption_says_what_a_reviewer_asks(
 ) -> None:
     caption = drawings["pos"].caption
     for part in (
-        *("Model tiny", "sha256 000000000000", "gate shift 0", "3 texts", "720 prompt", "words"),
+        *("Model tiny", "sha256 000000000000", "gate shift 0", "10 texts", "2,400 prompt", "words"),
         *("within 32 steps", "of the prompt", "censored", "bootstrap over texts", "20 resamples"),
         *("by-length, 50.0% right", "had not seen yet", "How the text was chosen is not recorded"),
     ):
         assert part in caption, part
-    one = draw("pos", samples[:1], PAGE, replace(QUICK, source="both"), chosen="picked by hand")
+    long = random_trace(0, layers=2, tokens=900, prompt_tokens=700)
+    one = draw(
+        "pos",
+        [(long, words_of(long, ByLength()))],
+        PAGE,
+        replace(QUICK, source="both"),
+        chosen="picked by hand",
+    )
     assert "blocks of 64 steps, within this text only" in one.caption
     assert "pooled" in one.caption
+    few = draw("pos", samples[:9], PAGE, QUICK)
+    assert "No intervals: there are fewer than 10 texts" in few.caption
+    assert few.data["ci_low"].isna().all()
     assert "Choice of text: picked by hand." in one.caption
     assert "by-length" not in drawings["held"].caption
 

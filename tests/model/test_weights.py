@@ -271,7 +271,7 @@ SPOILED = [
     ("llama", without("config.json"), "has no config.json"),
     ("llama", without("model.safetensors"), "no model.safetensors"),
     ("llama", without("dcp.safetensors"), "has no dcp.safetensors, so no gates"),
-    ("llama", without("dcp_config.json"), "dcp train prune --base"),
+    ("llama", without("dcp_config.json"), "no dcp_config.json, so no gates: train them"),
     ("llama", pickle_only, "pickled weights"),
     ("llama", damaged_index, "gone.safetensors is missing"),
     ("llama", truncated, "not a readable safetensors"),
