@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 8b52eb504ab14017.
+// Built from web/ by "make web"; sources 7e36ec1e4eb05fa6.
 
 // put_back/words.js
 var shown = /* @__PURE__ */ new WeakMap();

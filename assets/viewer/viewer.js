@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 8b52eb504ab14017.
+// Built from web/ by "make web"; sources 7e36ec1e4eb05fa6.
 
 // viewer/hello.js
 var RUN = "dcp run";
@@ -1177,6 +1177,10 @@ function buildWritten(view) {
   view.written = node("section", "written");
   view.written.setAttribute("aria-label", "When this word was written");
   view.written.hidden = true;
+  view.written.tabIndex = -1;
+  view.written.addEventListener("keydown", (e) => {
+    if (e.key === "Escape") closeWritten(view);
+  });
 }
 var isWritten = (run, j) => j >= Math.max(1, run.prompt) && j < run.T && j <= run.Q;
 function openWritten(view, j) {
@@ -1189,12 +1193,16 @@ function openWritten(view, j) {
   showWritten(view);
   view.draw();
 }
+function closeWritten(view) {
+  openWritten(view, -1);
+  view.text.box.focus({ preventScroll: true });
+}
 var canAsk = ({ written, running }, j) => written.asks && !running && !written.found?.[j] && written.busy !== j;
 function showWritten(view) {
   const { run, state } = view, j = state.open;
   view.written.hidden = !(j >= 0) || !isWritten(run, j);
   if (view.written.hidden) return;
-  const close = button("close", "quietly", () => openWritten(view, -1));
+  const close = button("close", "quietly", () => closeWritten(view));
   view.written.replaceChildren(
     node("div", "head", node("strong", "", "When ", quote(run, j), " was written"), close),
     node("div", "halves", heldTexts(view, j), lists(view, j))
@@ -2884,7 +2892,10 @@ function tokenStory(view, j) {
 }
 function howWritten(view, j) {
   if (!isWritten(view.run, j) || view.state.open === j) return [];
-  const b = button("What did it know when it wrote this?", "tok", () => openWritten(view, j));
+  const b = button("What did it know when it wrote this?", "tok", () => {
+    openWritten(view, j);
+    view.written.focus();
+  });
   return [" ", b];
 }
 function reverse(view, j) {

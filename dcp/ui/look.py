@@ -42,7 +42,8 @@ _CSS = """
 .stMainBlockContainer h2 { font-size: 1.3rem; padding: 0.5rem 0 0.1rem; }
 .stMainBlockContainer > [data-testid="stVerticalBlock"] { gap: 0.7rem; }
 [data-testid="stSidebar"] h2 { font-size: 1.15rem; padding: 0.4rem 0 0.1rem; }
-/* Explore: one line of title, one of form, then the film. */
+/* Explore: one line of title, one of form, then the film, with its layers on a screen of 900. */
+.stMainBlockContainer > [data-testid="stVerticalBlock"]:has(> * > .st-key-head) { gap: 0.4rem; }
 .st-key-head { flex-direction: row; flex-wrap: wrap; align-items: baseline; gap: 0 1.1rem; }
 .st-key-head > * { width: auto !important; flex: 0 1 auto; }
 .st-key-head h1 { font-size: 1.5rem; padding: 0; }

@@ -26,6 +26,7 @@ from playwright import sync_api
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = ROOT / "tests" / "browser" / "served_app.py"
+WAIT_MS = 60_000
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -41,8 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in Path(item.path).parents:
             item.add_marker(pytest.mark.browser)
-            # A page that takes a second takes a minute where others use the same cores.
-            item.add_marker(pytest.mark.timeout(900))
+            item.add_marker(pytest.mark.timeout(300))
 
 
 def _chromium() -> str | None:
@@ -190,7 +190,8 @@ def window(browser: sync_api.Browser) -> Iterator[Callable[..., sync_api.Page]]:
         contexts.append(context)
         context.route("**/*", check)
         page = context.new_page()
-        page.set_default_timeout(240_000)
+        # What takes a second takes some twenty where others use the same cores.
+        page.set_default_timeout(WAIT_MS)
         page.on("pageerror", lambda error: errors.append(str(error)))
         return page
 

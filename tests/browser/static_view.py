@@ -34,7 +34,7 @@ def opener(window: Callable[..., Page], folder: Path) -> Show:
     return show
 
 
-def until(page: Page, found: str, seconds: float = 120) -> None:
+def until(page: Page, found: str, seconds: float = 60) -> None:
     """Wait for an expression to hold; the page's own policy forbids the usual waiting by eval."""
     end = time.monotonic() + seconds
     while not page.evaluate(f"() => Boolean({found})"):

@@ -13,7 +13,7 @@ import pytest
 from dcp.trace import ALIVE, Trace
 from dcp.viewer.dial import Setting, dial
 from dcp.viewer.payload import Speed, payload
-from tests.browser.static_view import Page, Show, frame, opener, until
+from tests.browser.static_view import Page, Show, at, frame, opener, until
 from tests.helpers.traces import DESIGN
 
 SETTINGS = [Setting(None), Setting(0.0, 0.6, 1.02, 1024), Setting(-2.0, 0.9, 1.3, 1024)]
@@ -107,7 +107,7 @@ def test_a_written_word_tells_what_each_layer_held(show: Show) -> None:
     story = {"step": token - 1, "kl": 0.5, "ranks": [0, 1], "drawn": 0, "rows": rows}
     update(page, trace, written={"asks": True, "found": {str(token): story}})
     assert not page.locator(".written").is_visible()
-    page.evaluate("(j) => dcpView.text.box.querySelector(`[data-t='${j}']`).click()", token)
+    page.locator(f".text .u[data-t='{token}']").click()
     frame(page)
     panel = page.locator(".written")
     assert panel.is_visible()
@@ -122,9 +122,23 @@ def test_a_written_word_tells_what_each_layer_held(show: Show) -> None:
     assert "<b> hostile" in panel.inner_text()
     assert "50.0" in panel.locator("td").first.inner_text()
     assert "number 2 without forgetting" in panel.inner_text()
+    # The keys are with the text after a click there, with the panel when a button opened it.
     page.keyboard.press("Escape")
     frame(page)
     assert not panel.is_visible()
+    at(page, token=token)
+    page.get_by_role("button", name="What did it know").click()
+    frame(page)
+    assert panel.is_visible()
+    page.keyboard.press("Escape")
+    frame(page)
+    assert not panel.is_visible()
+    at(page, token=token)
+    page.get_by_role("button", name="What did it know").click()
+    panel.get_by_role("button", name="close").click()
+    frame(page)
+    assert not panel.is_visible()
+    assert page.evaluate("document.activeElement === dcpView.text.box")
     # A word that the reader wrote was not written by the model.
     page.locator(".text .u:not(.gen)[data-t]").first.click()
     frame(page)

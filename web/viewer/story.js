@@ -59,7 +59,10 @@ function tokenStory(view, j) {
 /** The way to what each layer held when the model wrote token j. */
 function howWritten(view, j) {
   if (!isWritten(view.run, j) || view.state.open === j) return [];
-  const b = button("What did it know when it wrote this?", "tok", () => openWritten(view, j));
+  const b = button("What did it know when it wrote this?", "tok", () => {
+    openWritten(view, j);
+    view.written.focus();
+  });
   return [" ", b];
 }
 

@@ -16,6 +16,11 @@ export function buildWritten(view) {
   view.written = node("section", "written");
   view.written.setAttribute("aria-label", "When this word was written");
   view.written.hidden = true;
+  // The keys go to it when a button of the story opens it, since that button is then gone.
+  view.written.tabIndex = -1;
+  view.written.addEventListener("keydown", (e) => {
+    if (e.key === "Escape") closeWritten(view);
+  });
 }
 
 /** Whether token j has such a story: the model wrote it, at a step of the run. */
@@ -32,6 +37,11 @@ export function openWritten(view, j) {
   view.draw();
 }
 
+function closeWritten(view) {
+  openWritten(view, -1);
+  view.text.box.focus({ preventScroll: true });
+}
+
 const canAsk = ({ written, running }, j) =>
   written.asks && !running && !written.found?.[j] && written.busy !== j;
 
@@ -40,7 +50,7 @@ export function showWritten(view) {
     j = state.open;
   view.written.hidden = !(j >= 0) || !isWritten(run, j);
   if (view.written.hidden) return;
-  const close = button("close", "quietly", () => openWritten(view, -1));
+  const close = button("close", "quietly", () => closeWritten(view));
   view.written.replaceChildren(
     node("div", "head", node("strong", "", "When ", quote(run, j), " was written"), close),
     node("div", "halves", heldTexts(view, j), lists(view, j)),

@@ -20,9 +20,9 @@ from dcp.ui.services import models
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 
-__all__ = ["arrive", "go_to_place", "link_of"]
+__all__ = ["arrive", "go_to_place", "link_of", "not_followed"]
 
-_PLACE = "link place"
+_PLACE, _IGNORED = "link place", "link ignored"
 _HOTTEST = 1.5
 
 
@@ -81,10 +81,18 @@ def arrive(
         state["gate_shift"] = shift
     elif said.get("shift", "0") != "0":
         ignored.append("shift")
-    if ignored:
-        st.toast(f"This link's {' and '.join(ignored)} cannot be used here: the run has its own.")
     state[_PLACE] = {name: number(said.get(name, "")) for name in PLACE}
     generate()
+    # By the run's key, not as a toast: the page begins anew at once, which would take a toast away.
+    state[_IGNORED] = (session.shown.key, ignored)
+
+
+def not_followed(session: Session) -> str:
+    """What of the link that made the run on screen could not be used; "" for all other runs."""
+    key, ignored = st.session_state.get(_IGNORED, ("", []))
+    if not ignored or key != session.shown.key:
+        return ""
+    return f"This link's {' and '.join(ignored)} cannot be used here: the run has its own."
 
 
 def go_to_place(session: Session) -> None:

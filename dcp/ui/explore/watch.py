@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from dcp.trace import Trace
-from dcp.ui.explore.arrivals import arrive, go_to_place, link_of
+from dcp.ui.explore.arrivals import arrive, go_to_place, link_of, not_followed
 from dcp.ui.explore.asks import answers, ask_dial, ask_written, waiting
 from dcp.ui.explore.component import linked_view
 from dcp.ui.explore.controls import generate
@@ -127,7 +127,7 @@ def _greet(session: Session, limits: Settings, said: Mapping[str, Any]) -> None:
 
 def _about(session: Session, trace: Trace) -> str:
     """The line over a settled run: what it is, where it was timed, why a small model babbles."""
-    parts = [session.shown.note]
+    parts = [said for said in (session.shown.note, not_followed(session)) if said]
     if session.shown.origin != "run" and trace.meta.tokens_per_second:
         parts.append(f"Its speeds were recorded on {machine_of(trace)}.")
     size = next((m.parameters for m in models() if m.name == trace.meta.model), None)
