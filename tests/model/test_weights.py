@@ -312,6 +312,8 @@ def test_what_cannot_run_is_named_in_one_line(checkpoint, architecture, spoil, s
     message = str(refused.value)
     assert says in message
     assert "\n" not in message
+    # To which the command line adds how to train them.
+    assert (refused.value.remedy == "gates") == ("so no gates" in message)
 
 
 def test_paths_that_are_no_folder_and_dtypes_that_are_none_are_refused(tiny_checkpoint, tmp_path):
