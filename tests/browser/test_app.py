@@ -155,9 +155,14 @@ def test_a_hostile_link_runs_its_text_and_nothing_else_of_it(
         "&model=/etc/passwd&new=99999999&seed=-1&shift=77&temperature=nan&step=1e9&layer=x"
     )
     note(page, "Done:")
-    page.get_by_text("cannot be used here").wait_for()
+    said = page.get_by_text("cannot be used here")
+    said.wait_for()
     assert page.locator(".dcp .text").inner_text().startswith("<img src=x")
     assert page.evaluate("window.pwned") is None
+    # It is said of the link's run, not of the next one.
+    stream(page, "Rivers rose for three days.")
+    note(page, "Done: ")
+    assert said.count() == 0
 
 
 def test_the_token_count_follows_the_typing(open_app: Open) -> None:

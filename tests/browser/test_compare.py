@@ -12,7 +12,7 @@ sync_api = pytest.importorskip("playwright.sync_api")
 
 Page = Any
 Open = Callable[..., Page]
-PATIENCE = 300_000
+PATIENCE = 90_000
 """Milliseconds: the first answer waits for the model to be loaded."""
 
 

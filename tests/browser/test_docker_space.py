@@ -37,7 +37,7 @@ def test_in_a_frame_of_another_origin_a_trace_opens_and_a_text_runs(
         encoding="utf-8",
     )
     context = browser.new_context(viewport={"width": 1240, "height": 1920})
-    context.set_default_timeout(240_000)
+    context.set_default_timeout(90_000)
     refused: list[str] = []
     with served(tmp_path) as address:
         page = context.new_page()

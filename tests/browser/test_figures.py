@@ -7,7 +7,7 @@ from typing import Any
 
 Page = Any
 Open = Callable[..., Page]
-PATIENCE = 300_000
+PATIENCE = 90_000
 """Milliseconds: every figure is drawn in turn, the first ones after a cold start."""
 
 
@@ -19,7 +19,9 @@ def test_a_kind_is_opened_with_its_caption_and_what_it_shows(
     page.goto(f"{app_address}/figures?tour=off")
     page.locator(".st-key-figures_thumb_depth img").wait_for()
     # The whole card opens its figure, the picture too.
-    box = page.locator(".st-key-figures_thumb_depth img").bounding_box()
+    picture = page.locator(".st-key-figures_thumb_depth img")
+    picture.scroll_into_view_if_needed()
+    box = picture.bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     opened = page.locator(".st-key-figures_opened")
     opened.get_by_text("depth · share of tokens kept").wait_for()

@@ -10,7 +10,7 @@ import pytest
 
 Page = Any
 Open = Callable[..., Page]
-PATIENCE = 300_000
+PATIENCE = 90_000
 """Milliseconds: the server is a new one, and loads the model beside this."""
 
 
