@@ -4,8 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from tests.helpers import checkpoints
+
+# How long an example takes says what else the machine does; whole tests have a limit of their own.
+hypothesis_settings.register_profile("dcp", deadline=None)
+hypothesis_settings.load_profile("dcp")
 
 
 @pytest.fixture(scope="session")
