@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -158,6 +158,7 @@ def test_a_plan_that_a_kill_left_empty_claims_nothing(tmp_path: Path, recorded: 
         part.touch()
     os.utime(old, (0, 0))
     assert make(folder, 1) == whole
+    assert json.loads((folder / "plan.json").read_text()) == asdict(PLAN)
     assert not old.exists(), "what a kill left long ago"
     assert new.exists(), "another process may be writing it"
 

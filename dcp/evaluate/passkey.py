@@ -17,10 +17,10 @@ import torch
 
 from dcp.errors import RequestError
 from dcp.evaluate.score import held_per_step
-from dcp.evaluate.tasks import wilson
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel
 from dcp.progress import Progress, in_parts, silent
+from dcp.stats.intervals import wilson
 from dcp.text.tokens import Tokenizer
 
 __all__ = ["DEPTHS", "Passkey", "PasskeyResult", "evaluate_passkey", "passkey"]

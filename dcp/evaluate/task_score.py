@@ -16,10 +16,11 @@ import numpy.typing as npt
 import torch
 
 from dcp.evaluate.score import held_per_step
-from dcp.evaluate.tasks import Task, wilson
+from dcp.evaluate.tasks import Task
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel
 from dcp.progress import Progress, in_parts, silent
+from dcp.stats.intervals import wilson
 from dcp.text.tokens import Tokenizer
 
 __all__ = ["TaskResult", "evaluate_task"]

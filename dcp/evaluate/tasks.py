@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import lzma
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ import numpy as np
 
 from dcp.errors import DataError, RequestError
 
-__all__ = ["TASKS", "Item", "Task", "read_task", "wilson"]
+__all__ = ["TASKS", "Item", "Task", "read_task"]
 
 TASKS = ("lambada", "hellaswag", "piqa", "winogrande")
 _PUNCTUATION = ".,!?;:\"'()“”‘’"
@@ -82,16 +81,6 @@ def read_task(name: str, folder: Path, limit: int = 0) -> Task:
         items, guesses = [items[i] for i in chosen], [guesses[i] for i in chosen]
     metric = "acc_norm" if name in ("hellaswag", "piqa") else "acc"
     return Task(name, metric, sum(guesses) / len(guesses), tuple(items))
-
-
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """The 95 % score interval of a share (Wilson, 1927); (0, 1) of nothing."""
-    if n == 0:
-        return 0.0, 1.0
-    z, p = 1.959963984540054, right / n
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _rows(folder: Path, name: str) -> list[Any]:

@@ -13,11 +13,12 @@ import pandas as pd
 
 from dcp.errors import RequestError
 from dcp.stats.estimate import by_cluster, cluster_kind, intervals, median_life, survival
+from dcp.stats.intervals import wilson
 from dcp.stats.lives import Lives, Phase
 
 __all__ = [
     *("INDEPENDENT", "MIN_WORDS"),
-    *("check_boot", "check_horizon", "rates", "rates_by_layer", "wilson"),
+    *("check_boot", "check_horizon", "rates", "rates_by_layer"),
 ]
 
 MIN_WORDS = 20
@@ -90,7 +91,10 @@ def rates(
             interval = label if seen and not blank and np.isfinite(low[g, horizon]) else ""
             bounds = float(low[g, horizon]), float(high[g, horizon])
             if least < MIN_WORDS and seen and not blank and (few or not interval):
-                interval, bounds = INDEPENDENT, wilson(1 - curve[g, horizon], len(words))
+                interval, bounds = (
+                    INDEPENDENT,
+                    wilson((1 - curve[g, horizon]) * len(words), len(words)),
+                )
             rows.append(
                 {
                     **whole,
@@ -129,18 +133,6 @@ def rates_by_layer(
     ]
     empty = pd.DataFrame(columns=[*COLUMNS, "layer"]).astype({**COLUMNS, "layer": "int64"})
     return pd.concat(tables, ignore_index=True) if tables else empty
-
-
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share of ``n`` independent cases.
-
-    >>> [round(end, 2) for end in wilson(0.5, 4)]
-    [0.15, 0.85]
-    """
-    z = 1.959964
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    reach = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return float(max(middle - reach, 0.0)), float(min(middle + reach, 1.0))
 
 
 def check_horizon(horizon: int) -> None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 __all__ = ["Leave", "Turn"]
 
 
-class Turn:
+class Turn(ABC):
     """One entry of the line; safe to use from any thread.
 
     ahead    tells its place
@@ -43,17 +44,17 @@ class Turn:
                 self._seen = now
             return now - self._seen
 
+    @abstractmethod
     def work(self, leave: Leave) -> None:
         """Do what there is to do; called once, in a thread of the worker."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fail(self, message: str) -> None:
         """Settle as failed, for the reason in ``message``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def drop(self, message: str) -> None:
         """Settle as stopped before it began."""
-        raise NotImplementedError
 
 
 class Leave:

@@ -9,11 +9,24 @@ import pytest
 
 from dcp.errors import RequestError
 from dcp.ui.line import Line
-from dcp.ui.turn import Turn
+from dcp.ui.turn import Leave, Turn
+
+
+class Idle(Turn):
+    """A turn that does nothing."""
+
+    def work(self, leave: Leave) -> None:
+        pass
+
+    def fail(self, message: str) -> None:
+        pass
+
+    def drop(self, message: str) -> None:
+        pass
 
 
 def turn() -> Turn:
-    return Turn(lambda turn: 0, lambda: True)
+    return Idle(lambda turn: 0, lambda: True)
 
 
 def line(most: int = 1000) -> Line:

@@ -22,8 +22,9 @@ from dcp.figures.screen.speech import rate_chart, survival_chart
 from dcp.speech.english import looks_english
 from dcp.stats import drop_table_with_controls
 from dcp.stats.groups import group_names
+from dcp.stats.intervals import wilson
 from dcp.stats.pooled import HORIZONS, pool
-from dcp.stats.rates import INDEPENDENT, MIN_WORDS, wilson
+from dcp.stats.rates import INDEPENDENT, MIN_WORDS
 from dcp.stats.study_file import to_json
 from dcp.ui.session import Session, Shown
 from dcp.ui.speech import source
@@ -313,7 +314,7 @@ def test_a_group_of_few_words_has_the_interval_of_as_many_independent_ones() -> 
     assert len(scarce)
     assert set(scarce.interval) == {INDEPENDENT}
     for row in scarce.itertuples():
-        assert (row.ci_low, row.ci_high) == wilson(row.drop_rate, row.words)
+        assert (row.ci_low, row.ci_high) == wilson(row.drop_rate * row.words, row.words)
         assert row.ci_low <= row.drop_rate <= row.ci_high
 
 

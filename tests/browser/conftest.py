@@ -15,14 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from playwright import sync_api
 
 from dcp.model.registry import open_model
 from dcp.space import static
 from tests.app.fakes import tiny_model
 from tests.helpers.pages import served
-
-pytest.importorskip("playwright.sync_api")
-from playwright import sync_api
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = ROOT / "tests" / "browser" / "served_app.py"

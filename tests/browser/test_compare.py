@@ -6,9 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
-sync_api = pytest.importorskip("playwright.sync_api")
+from playwright import sync_api
 
 Page = Any
 Open = Callable[..., Page]

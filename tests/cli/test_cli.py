@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dcp.cli.main import COMMANDS, main
@@ -510,7 +511,6 @@ def test_eval_refuses_what_does_not_fit(run: Run, dialled: Path, tmp_path: Path)
 
 
 def test_json_is_plain_whatever_comes_in(capsys: pytest.CaptureFixture[str]) -> None:
-    np = pytest.importorskip("numpy")
     print_json({"a": np.float32(1.5), "b": float("nan"), "c": np.arange(2), "d": (Path("x"), True)})
     assert json.loads(capsys.readouterr().out) == {
         "a": 1.5,

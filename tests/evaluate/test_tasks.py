@@ -21,9 +21,10 @@ from tokenizers import pre_tokenizers
 from dcp.cli.main import main
 from dcp.errors import DataError, RequestError
 from dcp.evaluate.task_score import evaluate_task
-from dcp.evaluate.tasks import TASKS, read_task, wilson
+from dcp.evaluate.tasks import TASKS, read_task
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel, open_model
+from dcp.stats.intervals import wilson
 
 LONG = "the river rose for three days and nobody in the valley slept " * 6
 

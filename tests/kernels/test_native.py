@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from gguf import GGMLQuantizationType, quants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -36,9 +37,6 @@ def test_blocks_of_widened_blocks_are_the_same_blocks(shape, bits):
 
 @pytest.mark.parametrize(("bits", "kind"), [(8, "Q8_0"), (4, "Q4_1")])
 def test_blocks_are_those_of_ggml(bits, kind):
-    quants = pytest.importorskip("gguf.quants", reason="package gguf is not installed")
-    from gguf import GGMLQuantizationType
-
     w = normal(5, 96, seed=3)
     raw = quants.quantize(w.numpy(), GGMLQuantizationType[kind])
     theirs = quants.dequantize(raw, GGMLQuantizationType[kind])

@@ -38,7 +38,6 @@ def model() -> OpenModel:
 @pytest.fixture(scope="module")
 def eager() -> Eager:
     # transformers reads the base's file by itself, with the package gguf.
-    pytest.importorskip("gguf")
     (file,) = Path(os.environ["DCP_BASE"]).glob("*.gguf")
     return Eager(file.parent, gguf_file=file.name)
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dcp.cli.main import main
 from dcp.errors import ModelError, RequestError
@@ -54,7 +55,6 @@ def test_every_module_and_asset_is_there_and_none_is_too_large(files: dict[str, 
 
 
 def test_the_front_matter_and_the_image_speak_of_the_same_port(files: dict[str, bytes]) -> None:
-    yaml = pytest.importorskip("yaml")
     _, front, body = files["README.md"].decode().split("---\n", 2)
     found = yaml.safe_load(front)
     image = instructions(files["Dockerfile"].decode())
@@ -74,7 +74,6 @@ def test_the_front_matter_and_the_image_speak_of_the_same_port(files: dict[str, 
 
 
 def test_the_readme_names_models_and_the_whole_address_of_the_thumbnail() -> None:
-    yaml = pytest.importorskip("yaml")
     text = docker_readme(1, ["a/b", "c/d"], "me/space")
     found = yaml.safe_load(text.split("---\n", 2)[1])
     assert found["models"] == ["a/b", "c/d"]

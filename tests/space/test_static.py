@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from dcp.cli.main import main
 from dcp.errors import ModelError, RequestError
@@ -96,7 +97,6 @@ def test_every_import_of_a_script_is_in_the_folder(space: static.Space) -> None:
 
 
 def test_the_readme_is_what_the_hub_reads(space: static.Space) -> None:
-    yaml = pytest.importorskip("yaml")
     assert text(space, "README.md") == static_readme("dcp-mini")
     _, front, body = static_readme("dcp-mini", "someone/dcp-mini").split("---\n", 2)
     found = yaml.safe_load(front)
