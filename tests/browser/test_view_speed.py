@@ -56,11 +56,12 @@ def clock(page: Page) -> Callable[[], float]:
 def scrub(page: Page, middle: int, painted: bool, blocks: int = 6) -> tuple[float, float]:
     """Median and 95th percentile of the milliseconds of a frame, over blocks of ``STEPS`` steps.
 
-    The best of two passes: between two readings the browser also paints the page by itself.
+    The best of four passes: between two readings the browser also paints the page by itself and
+    collects its garbage.
     """
     read = clock(page)
     costs = np.full(blocks, np.inf)
-    for _ in range(2):
+    for _ in range(4):
         for i in range(blocks):
             before = read()
             page.evaluate(FRAMES, [middle + STEPS * i, STEPS, painted])
