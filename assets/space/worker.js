@@ -39,7 +39,7 @@ async function load() {
   const plane = async (parts) =>
     parts.length ? await unzip(await Promise.all(parts.map(get))) : new Uint8Array(0);
   const [module, merges, table, exponents, fractions, tails] = await Promise.all([
-    new URL(import.meta.url).searchParams.has("plain")
+    self.name === "plain"
       ? null
       : compile(fetch(new URL("kernels/kernels.wasm", import.meta.url))),
     get(spelling),

@@ -2,7 +2,7 @@
 
     README.md          the hub's front matter, a few lines for people
     Dockerfile         what is installed, as whom the app runs, with which command
-    requirements.txt   the exact releases
+    requirements.lock  the exact releases, each file by its hash
     app.py  pages/  dcp/  assets/  .streamlit/   the app as it lies in this installation
 
 Nothing is built here and no network is needed; the host that builds the image needs it. No file is
@@ -26,10 +26,12 @@ __all__ = ["build", "write"]
 _FOLDERS = ("assets", "pages")
 # Named one by one: secrets.toml is the owner's and lies in the same folder.
 _FILES = (
-    *("app.py", "Dockerfile", "requirements.txt", "LICENSE", "NOTICE", ".streamlit/config.toml"),
+    *("app.py", "Dockerfile", "requirements.lock", "LICENSE", "NOTICE", ".streamlit/config.toml"),
 )
 _OURS = (
     *("dcp/**/*", "assets/**/*", "pages/**/*", "README.md", "thumbnail.png", ".dockerignore"),
+    # Of folders written before there was a lock.
+    "requirements.txt",
     *_FILES,
 )
 

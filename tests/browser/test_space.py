@@ -90,6 +90,22 @@ def test_without_webassembly_plain_javascript_says_the_same(
     assert np.array_equal(slow.death, fast.death)
 
 
+def test_plain_javascript_on_request_also_where_the_page_was_kept(
+    browser: Any, space_address: str
+) -> None:
+    """On the second visit the service worker answers, and what it answers has no query."""
+    context = browser.new_context()
+    first = context.new_page()
+    first.goto(space_address)
+    assert first.evaluate("window.dcp.ready") == "wasm"
+    first.evaluate("navigator.serviceWorker.ready.then(() => 0)")
+    again = context.new_page()
+    again.goto(space_address + "?plain")
+    assert again.evaluate("navigator.serviceWorker.controller !== null")
+    assert again.evaluate("window.dcp.ready") == "javascript"
+    context.close()
+
+
 def hostile_texts(count: int) -> list[str]:
     """Random code points of all planes, white space of all kinds, contractions, broken emoji."""
     generator = random.Random(11)

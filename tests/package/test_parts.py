@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -125,6 +126,23 @@ def test_ranges_hold_the_tested_releases_and_begin_at_the_lowest_tested() -> Non
         assert lowest[name] in requirement.specifier, name
         shown = bounds[">="].release
         assert lowest[name].release[: len(shown)] == shown, f"{name}: the bound is what was tested"
+
+
+def test_the_container_installs_the_tested_releases_by_the_hash_of_each_file() -> None:
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8").replace("\\\n", "")
+    locked = dict[str, Version]()
+    for line in lock.splitlines():
+        name, _, rest = line.partition("==")
+        version, *hashes = rest.split()
+        assert hashes, line
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", each) for each in hashes), line
+        locked[name.lower().replace("_", "-")] = Version(version)
+    for name, version in pins("requirements.txt").items():
+        if name != "triton":
+            assert locked[name.replace("_", "-")].public == version.public, name
+    image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert re.search(r"^FROM python:3\.11-slim@sha256:[0-9a-f]{64}$", image, re.M)
+    assert image.count("pip install") == image.count("--require-hashes")
 
 
 def test_every_import_is_declared_in_the_part_that_parts_names() -> None:

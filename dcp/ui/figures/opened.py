@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import streamlit as st
@@ -109,7 +109,8 @@ def _zip(figures: FigureSet, executor: Seat, same: tuple[str, str], making: bool
         if left.button("Make the zip", key="figures_zip", width="stretch"):
             job = st.session_state["figures_zip_job"] = ZipJob(same)
             forms: tuple[Form, ...] = ("pdf", "svg", "png", "pgf")
-            job.future = executor.submit(bundle, figures, forms, tuple(KINDS), job.say)
+            seat = replace(executor, figures=len(forms) * len(KINDS))
+            job.future = seat.submit(bundle, figures, forms, tuple(KINDS), job.say)
             st.rerun()
         return
     if not job.future.done():

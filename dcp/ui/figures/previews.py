@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from dcp.errors import DcpError
 from dcp.figures.paper.figure_set import FigureSet
-from dcp.ui.figures.rounds import Left, Seat
+from dcp.ui.figures.rounds import Left, Seat, TooLong
 
 __all__ = ["Preview", "PreviewCache", "draw_preview"]
 
@@ -34,13 +34,15 @@ class Preview:
 
 
 def draw_preview(figures: FigureSet, kind: str) -> Preview:
-    """Draw ``kind``. Never raises: `Preview.error` says what went wrong."""
+    """Draw ``kind``. `Preview.error` says what went wrong; raises Left alone."""
     from dcp.figures.paper.provenance import alt
     from dcp.figures.paper.style import preview
 
     try:
         drawing = figures.draw(kind)
         png = preview(drawing.figure, figures.page)
+    except Left:
+        raise
     except DcpError as error:
         return Preview(error=error)
     except Exception as error:
@@ -71,8 +73,11 @@ class PreviewCache:
             future = self._waiting.get(key)
             if future is not None and future.done():
                 del self._waiting[key]
+                error = None if future.cancelled() else future.exception()
+                if isinstance(error, TooLong):
+                    self._done[key] = Preview(error=error)
                 # A window that came back asks again.
-                if not future.cancelled() and not isinstance(future.exception(), Left):
+                elif not future.cancelled() and not isinstance(error, Left):
                     self._done[key] = future.result()
                     while len(self._done) > self.most:
                         self._done.popitem(last=False)
