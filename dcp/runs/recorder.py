@@ -16,7 +16,8 @@ import numpy as np
 
 from dcp.deaths import ALIVE
 from dcp.engine.engine import Engine, Step
-from dcp.model.registry import OpenModel, open_model, shift_for
+from dcp.model.dial import shift_at
+from dcp.model.registry import OpenModel, open_model
 from dcp.progress import Cancel
 from dcp.runs.meta import meta_of_recording
 from dcp.runs.meter import Counters, Meter
@@ -71,8 +72,6 @@ class Recorder:
         opened = model
         if not isinstance(opened, OpenModel):
             opened = open_model(opened, request.dtype, gates=gated)
-        if request.sparsity is not None and gated:
-            gate_shift = shift_for(opened.info.calibration, request.sparsity)
         heard = request.instruction
         instruction = opened.tokenizer.encode(heard).ids.tolist() if heard else []
         context, extra = opened.info.context, len(instruction)
@@ -81,6 +80,10 @@ class Recorder:
         fits = len(prompt) <= room
         if not fits:
             prompt = prompt.truncate(room, "last" if request.truncate == "left" else "first")
+        if request.sparsity is not None and gated:
+            gate_shift = shift_at(
+                opened.info, request.sparsity, len(prompt) + max(0, request.new_tokens - 1)
+            )
         return cls(
             opened,
             request,
@@ -90,6 +93,11 @@ class Recorder:
             truncated=None if fits else request.truncate,
             cancel=cancel,
         )
+
+    @property
+    def model(self) -> OpenModel:
+        """The model that runs."""
+        return self._model
 
     def __iter__(self) -> Iterator[Step]:
         """The engine's steps, each folded in before it is handed on."""
@@ -175,7 +183,8 @@ def record(
     new_tokens   how many tokens to add, exactly; 0 only scores the text
     seed, temperature, top_k, top_p   how tokens are drawn; temperature 0 is greedy
     gate_shift   δ, added to every β: below 0 drops more, above 0 keeps more
-    sparsity     in place of δ: the dropped share to aim at, by the model's calibration
+    sparsity     in place of δ: the dropped share to aim at (mean over steps), by what the model
+                 dropped of validation text at the length of the text and its new tokens
     impl, dtype  implementation and weights' type: "auto", "float32"
     truncate     what to cut from a text that is too long: its "left" or "right" end
     stop_at_eos  end where the model draws its end-of-text token

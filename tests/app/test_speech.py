@@ -22,9 +22,9 @@ from dcp.figures.screen.speech import rate_chart, survival_chart
 from dcp.speech.english import looks_english
 from dcp.stats import drop_table_with_controls
 from dcp.stats.groups import group_names
-from dcp.stats.intervals import wilson
+from dcp.stats.intervals import few_clusters
 from dcp.stats.pooled import HORIZONS, pool
-from dcp.stats.rates import INDEPENDENT, MIN_WORDS
+from dcp.stats.rates import FEW, MIN_WORDS
 from dcp.stats.study_file import to_json
 from dcp.ui.session import Session, Shown
 from dcp.ui.speech import source
@@ -307,14 +307,15 @@ def test_few_words_are_hollow_with_wide_intervals_and_their_count() -> None:
     assert [t.name for t in behind.data if t.name].count("validation study, 331 texts") == 1
 
 
-def test_a_group_of_few_words_has_the_interval_of_as_many_independent_ones() -> None:
+def test_a_group_of_few_words_has_the_interval_of_as_many_blocks_of_one_fate() -> None:
     sample = random_sample(0, layers=8, tokens=60, prompt=60)
     table = drop_table_with_controls([sample], "pos", least=1, source="both", pieces="all")
     scarce = table[(table.words < MIN_WORDS) & table.drop_rate.notna()]
     assert len(scarce)
-    assert set(scarce.interval) == {INDEPENDENT}
+    assert set(scarce.interval) == {FEW}
     for row in scarce.itertuples():
-        assert (row.ci_low, row.ci_high) == wilson(row.drop_rate * row.words, row.words)
+        # 60 steps are one block.
+        assert (row.ci_low, row.ci_high) == few_clusters(row.drop_rate, 1)
         assert row.ci_low <= row.drop_rate <= row.ci_high
 
 

@@ -12,7 +12,14 @@ import pytest
 from dcp.evaluate.score import Scored, ratio_interval
 from dcp.evaluate.windows import Windows
 from dcp.stats import drop_table, trigger_table
-from dcp.stats.intervals import MIN_CLUSTERS, cluster_interval, student_t
+from dcp.stats.intervals import (
+    MIN_CLUSTERS,
+    cluster_interval,
+    effective,
+    few_clusters,
+    student_t,
+    wilson,
+)
 from tests.stats.test_stats import random_sample, sample_of
 
 Floats = npt.NDArray[np.float64]
@@ -86,6 +93,46 @@ def test_few_clusters_give_no_interval_anywhere(texts: int) -> None:
     nats = np.random.default_rng(0).normal(size=(2, texts))
     one, two = (Scored(each, np.ones((1, 5))) for each in nats)
     assert all(math.isnan(x) for x in ratio_interval(one, two, windows))
+
+
+@pytest.mark.parametrize("texts", [1, 2, 3, 6, 9])
+@pytest.mark.parametrize("mean", [0.03, 0.3, 0.5, 0.85])
+@pytest.mark.parametrize("alike", [0.3, 0.999])
+def test_the_interval_of_few_clusters_holds_the_truth_whatever_a_cluster_has_in_common(
+    texts: int, mean: float, alike: float
+) -> None:
+    """Beta-binomial words, ``alike`` their correlation within a text, texts of uneven length."""
+    rng = np.random.default_rng(texts)
+    spread = 1 / alike - 1
+    held = 0
+    for _ in range(400):
+        size = rng.integers(5, 20, texts)
+        cases = rng.binomial(size, rng.beta(mean * spread, (1 - mean) * spread, texts))
+        low, high = few_clusters(float(cases.sum() / size.sum()), effective(size))
+        held += low <= mean <= high
+    assert held / 400 >= 0.9
+
+
+def test_words_taken_for_independent_would_fail_that_test() -> None:
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        cases = rng.binomial(12, rng.beta(0.35, 0.35, 6)).sum()
+        low, high = wilson(float(cases), 72)
+        held += low <= 0.5 <= high
+    assert held / 400 < 0.7
+
+
+@pytest.mark.parametrize(("cases", "n"), [(0, 1), (1, 1), (0, 9), (3, 9), (9, 9)])
+def test_whole_cases_have_the_exact_binomial_interval(cases: int, n: int) -> None:
+    from scipy.stats import binomtest
+
+    exact = binomtest(cases, n).proportion_ci(0.95, "exact")
+    assert few_clusters(cases / n, n) == pytest.approx((exact.low, exact.high), abs=1e-12)
+
+
+def test_nothing_seen_says_nothing() -> None:
+    assert few_clusters(0.0, effective([0, 0])) == (0.0, 1.0)
 
 
 def test_clusters_that_have_nothing_to_say_do_not_count() -> None:

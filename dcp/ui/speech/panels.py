@@ -36,8 +36,8 @@ def panels(tables: Tables, filters: Filters) -> None:
         chart = rate_chart(table, names, filters.horizon, tables.key, behind)
         chosen = _pick(chart, "speech-rates")
         st.caption(
-            "Bars: what the gates dropped; hollow where there are fewer than 20 words, with "
-            "the interval of so few independent words. Hollow marks: random and oldest-first "
+            "Bars: what the gates dropped; hollow where there are fewer than 20 words. "
+            "Hollow marks: random and oldest-first "
             "eviction that drop as many entries per layer and step, so hold the same memory; where "
             "they stand apart from the bar, the gates chose by more than age and number."
             + (
