@@ -103,7 +103,7 @@ def word_table(beside: Beside, words: Sequence[Word], step: int, most: int = 16)
     Those words, at most ``most`` and in the order of the text, got the most attention from later
     queries with nothing dropped; the word of token 0, which soaks up what has nowhere else to go,
     and punctuation are left out. policy, word, first (its first token), received, held: the share
-    of layers in which any of its tokens is in reach.
+    of layers in which any of its tokens is held.
     """
     chosen = sorted(
         (w for w in words if w.first > 0 and w.last <= step and w.pos not in ("PUNCT", "SYM")),

@@ -96,14 +96,14 @@ class FigureSet:
         return draw(kind, samples, self.page, options, chosen=chosen, results=results, **facts)
 
     def stem(self, kind: str) -> str:
-        """A file name without its ending that says the model, the share dropped, the text, the
-        step where the figure is of one, and the kind."""
+        """A file name without its ending that says the model, the share dropped at the end, the
+        text, the step where the figure is of one, and the kind."""
         traces, results = self._sources(kind)
         if not traces:
             models = {str(row["model"]) for each in results for row in each.rows if "model" in row}
             return _slug("-".join([*sorted(models)[:1], kind]))
         trace = traces[0]
-        parts = [trace.meta.model, f"{100 * trace.sparsity_mean_steps():.0f}pc"]
+        parts = [trace.meta.model, f"{100 * trace.sparsity_at_end():.0f}pc"]
         text = self.name.removesuffix(".safetensors")
         parts.append(" ".join(trace.text.split()[:3]) if text == "run" else text)
         if "step" in KINDS[kind].options:
