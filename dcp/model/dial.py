@@ -16,7 +16,7 @@ from dcp.errors import RequestError
 from dcp.model.gate_config import Calibration, Shares
 from dcp.model.registry import shift_for
 
-__all__ = ["share_at", "shift_at"]
+__all__ = ["end_share_at", "share_at", "shift_at"]
 
 
 class Dial(Protocol):
@@ -58,3 +58,25 @@ def _at(shares: Shares, tokens: int) -> npt.NDArray[np.float64]:
     lengths = np.log(shares.tokens)
     here = [np.interp(math.log(max(tokens, 1)), lengths, row) for row in shares.dropped]
     return np.asarray(np.maximum.accumulate(here[::-1])[::-1], np.float64)
+
+
+def end_share_at(shares: Shares, gate_shift: float, tokens: int) -> float:
+    """The share that is dropped at the last of ``tokens`` tokens (``sparsity_at``): what the pages
+    call dropped. Beyond what was measured, that of the nearest shift and length.
+
+    `Shares` are means over steps. With M(n) the mean of the first n tokens, (n - 1) M(n) is a sum
+    over steps, whose growth is the share at the last of them: M + (n - 1)/n dM/d(ln n).
+
+    >>> flat = Shares((16, 64, 256), (-1.0, 0.0), ((0.6, 0.6, 0.6), (0.3, 0.4, 0.5)))
+    >>> round(end_share_at(flat, -1.0, 128), 2), round(end_share_at(flat, 0.0, 64), 2)
+    (0.6, 0.47)
+    """
+    lengths = np.log(shares.tokens)
+    means = np.asarray(shares.dropped, np.float64)
+    at = min(max(tokens, 1), shares.tokens[-1])
+    here = [np.interp(math.log(at), lengths, row) for row in means]
+    if len(lengths) > 1:
+        growth = [np.interp(math.log(at), lengths, np.gradient(row, lengths)) for row in means]
+        here = [mean + (at - 1) / at * more for mean, more in zip(here, growth, strict=True)]
+    row = np.maximum.accumulate(np.clip(here, 0, 1)[::-1])[::-1]
+    return float(np.interp(gate_shift, shares.deltas, row))

@@ -157,6 +157,10 @@ def tiny_model(folder: Path) -> Path:
             {"delta": d, "context": CONTEXT, "sparsity": s, "perplexity_ratio": 1 + s / 5}
             for d, s in points
         ],
+        "shares": {
+            "tokens": [CONTEXT // 2, CONTEXT],
+            "rows": [[-1.5, 0.2, 0.4], [-0.7, 0.15, 0.3], [0.0, 0.1, 0.2], [0.8, 0.05, 0.1]],
+        },
     }
     (home / "config.json").write_text(json.dumps(config))
     embeddings = {"model.embed_tokens.weight": np.zeros((400, 32), np.float32)}
