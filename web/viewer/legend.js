@@ -57,7 +57,7 @@ function cells({ colour }) {
     held,
     item("notch", "var(--drop)", "dropped at this step"),
     item("thin", "var(--gone)", "dropped earlier"),
-    item("edge", "none", "chosen one’s dropper"),
-    item("dash", "none", "chosen one’s drops"),
+    item("edge", "none", "read as the chosen one was dropped"),
+    item("dash", "none", "dropped as the chosen one was read"),
   ];
 }
