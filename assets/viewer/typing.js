@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 84240e240ef70ed6.
+// Built from web/ by "make web"; sources d11a5f1d6bab81eb.
 
 // typing/typing.js
 var PAUSE = 350;
