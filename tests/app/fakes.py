@@ -158,8 +158,10 @@ def tiny_model(folder: Path) -> Path:
             for d, s in points
         ],
         "shares": {
-            "tokens": [CONTEXT // 2, CONTEXT],
-            "rows": [[-1.5, 0.2, 0.4], [-0.7, 0.15, 0.3], [0.0, 0.1, 0.2], [0.8, 0.05, 0.1]],
+            "tokens": [2, CONTEXT // 2, CONTEXT],
+            "rows": [
+                [d, 0.0, n / 20, n / 10] for d, n in ((-1.5, 4), (-0.7, 3), (0.0, 2), (0.8, 1))
+            ],
         },
     }
     (home / "config.json").write_text(json.dumps(config))

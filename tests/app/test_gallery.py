@@ -283,7 +283,7 @@ def test_figures_of_samples_are_shared_and_those_of_runs_are_not(open_page: Open
 
 def test_a_file_is_named_by_its_model_share_text_and_step() -> None:
     trace = design_trace()
-    share = f"{100 * trace.sparsity_mean_steps():.0f}pc"
+    share = f"{100 * trace.sparsity_at_end():.0f}pc"
     figures = FigureSet(trace, name="sample.safetensors", options=Options(step=9))
     model = "".join(c if c.isalnum() else "-" for c in trace.meta.model.lower())
     assert figures.stem("heatmap") == f"{model}-{share}-sample-step9-heatmap"

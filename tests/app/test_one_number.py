@@ -59,7 +59,9 @@ def test_a_run_has_one_share_and_one_size_on_every_page(
     dropped, memory = percent(trace.sparsity_at_end()), trace.meta.memory
     where = {}
     for name in ("explore", "cost", "compare", "figures", "put_back", "speech"):
-        page.switch_page(f"pages/{name}.py").run()
+        # The first page as it was opened: after a switch this harness shows no sidebar.
+        if name != "explore":
+            page.switch_page(f"pages/{name}.py").run()
         texts = list(said(page))
         where[name] = [share for text in texts for share in shares(text)]
         assert not [text for text in texts if OTHER_NAMES.search(text)], name
