@@ -103,8 +103,8 @@ def test_what_is_measured_is_what_runs_drop(tiny_checkpoint) -> None:
 _TEXT = (
     "The harbour was quiet when the ferry came in. A dozen people stood on the quay and waited for "
     "the rope to be thrown. Among them was an old man with a dog, who had come every morning since "
-    "the spring, although nobody he knew was ever on board. The captain nodded to him, as he did to "
-    "everyone, and went to look for his coffee. Behind the sheds the town was only just waking up. "
+    "the spring, although nobody he knew was ever on board. The captain nodded to him, as he did "
+    "to everyone, and went to look for his coffee. Behind the sheds the town woke up. "
 )
 
 
