@@ -31,6 +31,15 @@ def scored(trace: Trace, seed: int) -> Trace:
     return replace(trace, kl=kl, lost_attention=lost, gates_off_logprob=trace.logprob - 0.1)
 
 
+def taller(trace: Trace) -> Trace:
+    """The same text with one layer more."""
+    return replace(
+        trace,
+        death=np.concatenate([trace.death, trace.death[:1]]),
+        margin=np.concatenate([trace.margin, trace.margin[:1]]),
+    )
+
+
 def test_the_difference_is_where_one_alone_holds_a_token() -> None:
     found = two()
     for step in (0, 8, 62):
@@ -40,15 +49,20 @@ def test_the_difference_is_where_one_alone_holds_a_token() -> None:
         assert np.array_equal(where > 0, held_a & ~held_b)
         assert np.array_equal(where < 0, held_b & ~held_a)
     assert set(zip(*np.nonzero(found.difference(62)), strict=True)) <= {(1, 5)}
-    for step in (63, -1):
+    for step in (63, 64, -1):
         with pytest.raises(RequestError, match="both have steps 0 to 62"):
             found.difference(step)
+    even = random_trace(0, tokens=62)
+    with pytest.raises(RequestError, match="both have steps 0 to 61"):
+        Pair(even, even).difference(62)
 
 
 def test_what_does_not_match_has_no_map() -> None:
-    a = random_trace(0)
-    for b in (random_trace(1), random_trace(0, layers=4)):
-        found = Pair(a, b)
+    a, deep = random_trace(0), random_trace(0, layers=4)
+    for found in (
+        *(Pair(a, random_trace(1)), Pair(a, deep), Pair(deep, a)),
+        *(Pair(a, taller(a)), Pair(taller(a), a)),
+    ):
         assert not found.cell_by_cell
         with pytest.raises(RequestError, match="no difference map"):
             found.difference(3)
