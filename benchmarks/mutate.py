@@ -39,7 +39,8 @@ ROOMS = {
     "stats": (
         ("dcp/stats/intervals.py", "dcp/stats/estimate.py", "dcp/stats/triggers.py"),
         (
-            *("tests/stats/test_intervals.py", "tests/stats/test_triggers.py"),
+            *("tests/stats/test_estimate.py", "tests/stats/test_intervals.py"),
+            "tests/stats/test_triggers.py",
             *("tests/stats/test_stats.py", "tests/stats/test_repeats.py"),
         ),
     ),
