@@ -13,6 +13,7 @@ from dcp.cli.terminal import note, notes, print_json, print_table
 __all__ = ["add_arguments", "run"]
 
 _TOKENS = 10
+_RESAMPLED = ("rates", "triggers", "hazard")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from dcp.model.registry import open_model
     from dcp.speech.tagger import BUNDLED, load_tagger
     from dcp.stats.noise import tagger_accuracy
-    from dcp.stats.study_file import TABLES, intervals_in, intervals_said
+    from dcp.stats.study_file import intervals_in, intervals_said
     from dcp.study import gather, make_plan, record_share, share_of_process, write_study
 
     index, processes = share_of_process()
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     )
     found = {
         **study.about,
-        "intervals": {name: intervals_in(study, name) for name in TABLES},
+        "intervals": {name: intervals_in(study, name) for name in _RESAMPLED},
         "processes": processes,
         "words_recorded_now": read,
         "words_per_second": read / seconds if read else None,

@@ -55,8 +55,9 @@ def intervals_in(study: Study, table: str) -> int:
 
 
 def intervals_said(study: Study) -> str:
-    """How many intervals each table has, and of how many groups, layers and horizons they are."""
-    counts = {name: intervals_in(study, name) for name in TABLES}
+    """How many intervals over texts there are, of how many groups, layers and horizons; those of
+    ``noise`` are of the tagger's errors."""
+    counts = {name: intervals_in(study, name) for name in TABLES if name != "noise"}
     shown = ", ".join(f"{count:,} of {name}" for name, count in counts.items() if count)
     if not shown:
         return "No intervals: too few texts."

@@ -36,6 +36,7 @@ from dcp.ui.speech.study import Saved, reference
 from tests.app.conftest import plain_words
 from tests.helpers.traces import make_trace
 from tests.stats.test_stats import random_sample, sample_of
+from tests.stats.test_triggers import lines
 
 Open = Callable[..., AppTest]
 
@@ -196,7 +197,7 @@ def test_several_texts_are_read_and_pooled(
         time.sleep(0.05)
         page.run()
     assert not page.exception
-    assert "over texts they need" in captions(page)
+    assert "95 % intervals over few texts (below 10 very wide" in captions(page)
 
 
 # ---- where tables come from
@@ -238,14 +239,24 @@ def test_a_saved_study_gives_the_tables_of_its_traces(monkeypatch: pytest.Monkey
             same = curve[(curve["group"] == point["group"]) & (curve.age == point.age)]
             assert same.survival.to_numpy() == pytest.approx([point.survival], rel=1e-3)
     every = Filters("pos", 32, "prompt", "all", None)
-    for ask in (every, replace(every, source="generated")):
-        ours, theirs = saved.tokens(ask), live.tokens(ask)
-        assert len(ours) > 3
-        assert ours["group"].tolist() == theirs["group"].tolist()
-        assert ours["ratio"].to_numpy() == pytest.approx(theirs["ratio"].to_numpy(), rel=1e-3)
     nouns = saved.words(every, "NOUN")
     assert nouns.times.sum() <= live.words(every, "NOUN").times.sum()
     assert len(nouns) == min(40, nouns.spellings[0])
+
+
+def test_tokens_of_a_saved_study_are_those_of_its_traces(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dcp.stats.study_file import from_json
+
+    monkeypatch.setattr(source, "_live", inspect.unwrap(source._live))
+    samples = [lines()]
+    saved = Saved("s", from_json(to_json(pool(samples, n_boot=50))))
+    ask = Filters("group", 32, "prompt", "single", None)
+    ours, theirs = saved.tokens(ask), Live("l", samples).tokens(ask)
+    assert ours["group"].tolist() == theirs["group"].tolist() == ["⏎", "."]
+    assert ours["ratio"].to_numpy() == pytest.approx(theirs["ratio"].to_numpy(), rel=1e-3)
+    # A study has them of all layers together.
+    assert saved.tokens(replace(ask, layer=0)).empty
+    assert Live("l", samples).tokens(replace(ask, layer=0))["group"].tolist() == ["⏎", "."]
 
 
 def test_a_study_is_offered_and_shown_without_a_trace(
@@ -260,7 +271,6 @@ def test_a_study_is_offered_and_shown_without_a_trace(
     assert not page.exception
     assert "Words of 3 texts, of any length" in captions(page)
     assert "No intervals: too few texts." in captions(page)
-    assert "Of the tokens that are read 20 times or more" in captions(page)
     assert "that you wrote" not in captions(page)
     assert "Model model" not in captions(page)
     (tmp_path / "tiny.study.json").write_text("[1, 2]")
