@@ -102,16 +102,15 @@ def test_what_is_measured_is_what_runs_drop(tiny_checkpoint) -> None:
     assert all(a >= b - 1e-9 for n in range(3) for a, b in pairwise(r[n] for r in shares.dropped))
 
 
-@pytest.mark.parametrize(("new_tokens", "context"), [(0, None), (1, None), (9, None), (9, 40)])
+@pytest.mark.parametrize(("new_tokens", "times"), [(0, 4), (1, 4), (9, 4), (9, 40)])
 def test_a_run_resolves_its_share_for_the_tokens_that_it_reads(
-    tiny_checkpoint, tmp_path: Path, new_tokens: int, context: int | None
+    tiny_checkpoint, tmp_path: Path, new_tokens: int, times: int
 ) -> None:
     """The last new token is drawn and not read; of a text cut short what is left counts."""
-    more = {} if context is None else {"max_position_embeddings": context}
-    folder = shutil.copytree(tiny_checkpoint("llama", **more), tmp_path / "dialled")
+    folder = shutil.copytree(tiny_checkpoint("llama"), tmp_path / "dialled")
     config = json.loads((folder / "dcp_config.json").read_text())
     (folder / "dcp_config.json").write_text(json.dumps({**config, "shares": SHARES.to_json()}))
-    text = "A red kite, a blue one. " * 9
+    text = "A red kite, a blue one. " * times
     run = dcp.record(text, model=folder, new_tokens=new_tokens, sparsity=0.4, truncate="right")
     assert run.meta.gate_shift == pytest.approx(shift_at(DIAL, 0.4, run.n_queries))
     assert run.meta.gate_shift != pytest.approx(shift_at(DIAL, 0.4, run.n_queries + 1))
