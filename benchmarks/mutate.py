@@ -46,7 +46,10 @@ ROOMS = {
     ),
     "recorder": (
         ("dcp/runs/recorder.py", "dcp/runs/meter.py"),
-        ("tests/runs/test_meter.py", "tests/runs/test_request.py", "tests/runs/test_recorder.py"),
+        (
+            *("tests/runs/test_meter.py", "tests/runs/test_request.py"),
+            *("tests/runs/test_recorder.py", "tests/model/test_dial.py"),
+        ),
     ),
     "cost": (("dcp/stats/cost.py",), ("tests/stats/test_cost.py", "tests/app/test_cost_page.py")),
     "compare": (("dcp/stats/compare.py",), ("tests/stats/test_compare.py",)),
