@@ -28,7 +28,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 
 ROOMS = {
-    "trace": (("dcp/trace/trace.py", "dcp/deaths.py"), ("tests/trace",)),
+    "trace": (("dcp/trace/trace.py", "dcp/deaths.py"), ("tests/test_deaths.py", "tests/trace")),
     "cache": (
         ("dcp/model/cache.py", "dcp/model/cached.py"),
         (
