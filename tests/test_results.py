@@ -8,7 +8,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from dcp.stats.study_file import from_json, intervals_said
 
 ROOT = Path(__file__).resolve().parent.parent
 CARD = "assets/models/dcp-mini/README.md"
@@ -205,6 +208,38 @@ def own_share(row: dict[str, Any]) -> int:
     (equal,) = (r for r in row["rivals"] if r["layers"] == "equal")
     gap, own = (math.log(r["pruned_over_policy"][0]) for r in (equal, best_shared(row)))
     return round(100 * own / gap)
+
+
+def test_what_seeds_of_writing_move_is_the_results_file() -> None:
+    found = json.loads((ROOT / "docs/generation_seeds.json").read_text(encoding="utf-8"))
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    rows = found["seeds"]
+    assert f"by {len(rows)} seeds drops" in text
+
+    def said(name: str) -> tuple[str, str, str]:
+        values = [row[name] for row in rows]
+        return f"{np.mean(values):.2f}", f"{min(values):.2f}", f"{max(values):.2f}"
+
+    mean, low, high = said("sparsity")
+    spread = np.std([row["sparsity"] for row in rows], ddof=1)
+    assert f"{mean} of the earlier tokens in the mean ({low} to {high}, " in text
+    assert f"standard deviation {spread:.2f})" in text
+    for name, words in (
+        ("sparsity_at_end", "{} at the end ({} to {})"),
+        ("drop_rate_function", "function words {} ({} to {})"),
+        ("drop_rate_content", "content words {} ({} to {})"),
+    ):
+        assert words.format(*said(name)) in text
+    assert all(row["drop_rate_function"] > row["drop_rate_content"] for row in rows)
+    assert f"function first in all {len(rows)}" in text
+
+
+def test_the_count_of_intervals_is_that_of_the_study() -> None:
+    path = ROOT / "assets/traces/study.json"
+    said = intervals_said(from_json(path.read_text(encoding="utf-8")))
+    total, missed = numbers(said.replace(",", ""))[0], numbers(said.split("were all")[1])
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    assert f"{total:,.0f} over texts, so some {missed[0]:.0f} would miss" in text
 
 
 def rounded(values: list[float]) -> list[float]:
