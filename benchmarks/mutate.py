@@ -28,7 +28,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 
 ROOMS = {
-    "trace": (("dcp/trace/trace.py", "dcp/deaths.py"), ("tests/trace",)),
+    "trace": (("dcp/trace/trace.py", "dcp/deaths.py"), ("tests/test_deaths.py", "tests/trace")),
     "cache": (
         ("dcp/model/cache.py", "dcp/model/cached.py"),
         (
@@ -39,19 +39,20 @@ ROOMS = {
     "stats": (
         ("dcp/stats/intervals.py", "dcp/stats/estimate.py", "dcp/stats/triggers.py"),
         (
-            *("tests/stats/test_intervals.py", "tests/stats/test_triggers.py"),
+            *("tests/stats/test_estimate.py", "tests/stats/test_intervals.py"),
+            "tests/stats/test_triggers.py",
             *("tests/stats/test_stats.py", "tests/stats/test_repeats.py"),
         ),
     ),
     "recorder": (
         ("dcp/runs/recorder.py", "dcp/runs/meter.py"),
-        ("tests/runs/test_meter.py", "tests/runs/test_request.py", "tests/runs/test_recorder.py"),
+        (
+            *("tests/runs/test_meter.py", "tests/runs/test_request.py"),
+            *("tests/runs/test_recorder.py", "tests/model/test_dial.py"),
+        ),
     ),
     "cost": (("dcp/stats/cost.py",), ("tests/stats/test_cost.py", "tests/app/test_cost_page.py")),
-    "compare": (
-        ("dcp/stats/compare.py",),
-        ("tests/stats/test_compare.py", "tests/app/test_compare.py"),
-    ),
+    "compare": (("dcp/stats/compare.py",), ("tests/stats/test_compare.py",)),
 }  # fmt: skip
 """Room -> (what is mutated, the tests that are to notice, the quick ones first)."""
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 __all__ = [
     *("MIN_CLUSTERS", "MIN_EFFECTIVE"),
-    *("cluster_interval", "effective", "few_clusters", "student_t", "wilson"),
+    *("cluster_interval", "effective", "enough", "few_clusters", "student_t", "wilson"),
 ]
 
 MIN_CLUSTERS = 10
@@ -57,7 +57,7 @@ def cluster_interval(
     """
     size = np.asarray(sizes, np.float64)
     weights = _weights(len(size), seed, n_boot)
-    if np.count_nonzero(size) < MIN_CLUSTERS or effective(size) < MIN_EFFECTIVE:
+    if not enough(size):
         nothing = np.full(statistic(weights[:1]).shape[1], np.nan)
         return nothing, nothing.copy()
     values = statistic(weights)
@@ -115,6 +115,11 @@ def effective(sizes: npt.ArrayLike) -> float:
     """
     size = np.asarray(sizes, np.float64)
     return float(size.sum() ** 2 / (size**2).sum()) if size.any() else 0.0
+
+
+def enough(sizes: npt.ArrayLike) -> bool:
+    """Whether clusters of these sizes can be resampled, or their number taken for large."""
+    return np.count_nonzero(sizes) >= MIN_CLUSTERS and effective(sizes) >= MIN_EFFECTIVE
 
 
 @lru_cache(maxsize=8)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -114,11 +116,25 @@ def test_what_is_measured_is_what_runs_drop(tiny_checkpoint) -> None:
     assert all(a >= b - 1e-9 for n in range(3) for a, b in pairwise(r[n] for r in shares.dropped))
 
 
+@pytest.mark.parametrize(("new_tokens", "times"), [(0, 4), (1, 4), (9, 4), (9, 40)])
+def test_a_run_resolves_its_share_for_the_tokens_that_it_reads(
+    tiny_checkpoint, tmp_path: Path, new_tokens: int, times: int
+) -> None:
+    """The last new token is drawn and not read; of a text cut short what is left counts."""
+    folder = shutil.copytree(tiny_checkpoint("llama"), tmp_path / "dialled")
+    config = json.loads((folder / "dcp_config.json").read_text())
+    (folder / "dcp_config.json").write_text(json.dumps({**config, "shares": SHARES.to_json()}))
+    text = "A red kite, a blue one. " * times
+    run = dcp.record(text, model=folder, new_tokens=new_tokens, sparsity=0.4, truncate="right")
+    assert run.meta.gate_shift == pytest.approx(shift_at(DIAL, 0.4, run.n_queries))
+    assert run.meta.gate_shift != pytest.approx(shift_at(DIAL, 0.4, run.n_queries + 1))
+
+
 _TEXT = (
     "The harbour was quiet when the ferry came in. A dozen people stood on the quay and waited for "
     "the rope to be thrown. Among them was an old man with a dog, who had come every morning since "
-    "the spring, although nobody he knew was ever on board. The captain nodded to him, as he did to "
-    "everyone, and went to look for his coffee. Behind the sheds the town was only just waking up. "
+    "the spring, although nobody he knew was ever on board. The captain nodded to him, as he did "
+    "to everyone, and went to look for his coffee. Behind the sheds the town woke up. "
 )
 
 

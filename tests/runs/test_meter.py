@@ -28,13 +28,23 @@ def test_speed_leaves_out_the_first_token_which_the_prompt_had_prepared() -> Non
     meter = metered(
         step("prompt", 9.0),
         step("generate", 5.0),
-        step("generate", 0.5),
+        step("generate", 0.3),
         step("generate", 0.25),
         step("generate", 0.25),
     )
-    assert meter.tokens_per_second() == pytest.approx(3 / 1.0)
-    assert meter.counters(9).tokens_per_second_now == pytest.approx(3 / 1.0)
+    assert meter.tokens_per_second() == pytest.approx(3 / 0.8)
+    assert meter.counters(9).tokens_per_second_now == pytest.approx(3 / 0.8)
+    assert meter.counters(9).tokens_per_second_mean == meter.tokens_per_second()
     assert meter.prompt_seconds == 9.0
+
+
+def test_now_is_the_last_sixteen_tokens() -> None:
+    slow = [step("generate", 1.0)] * 20
+    meter = metered(step("prompt", 1.0), *slow, *[step("generate", 0.25)] * 12)
+    counters = meter.counters(40)
+    assert counters.tokens_per_second_now == pytest.approx(16 / (12 * 0.25 + 4))
+    assert counters.tokens_per_second_mean == pytest.approx(31 / (12 * 0.25 + 19))
+    assert (counters.tokens, counters.new_tokens) == (40, 32)
 
 
 def test_one_token_alone_is_as_fast_as_it_took_to_come() -> None:
@@ -42,6 +52,23 @@ def test_one_token_alone_is_as_fast_as_it_took_to_come() -> None:
     assert meter.time_to_first_token_s is not None
     assert meter.tokens_per_second() == pytest.approx(1 / meter.time_to_first_token_s)
     assert metered(step("prompt", 0.1)).tokens_per_second() is None
+
+
+def test_the_first_token_s_clock_runs_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([10.0, 10.75, 99.0])
+    monkeypatch.setattr("dcp.runs.meter.time.perf_counter", lambda: next(now))
+    meter = metered(step("prompt", 0.5), step("generate", 0.1), step("generate", 0.1))
+    assert meter.time_to_first_token_s == 0.75
+
+
+def test_before_the_first_step_there_is_nothing() -> None:
+    meter = Meter()
+    assert meter.memory == Memory(0, 0, 0, 0)
+    counters = meter.counters(0)
+    assert (counters.kv_bytes_live, counters.kv_bytes_held, counters.kv_bytes_dense) == (0, 0, 0)
+    assert counters.new_tokens == 0
+    assert counters.tokens_per_second_now is None
+    assert counters.tokens_per_second_mean is None
 
 
 def test_held_is_what_is_held_now_and_the_peak_is_what_was() -> None:

@@ -16,6 +16,7 @@ from dcp.speech.english import looks_english
 from dcp.stats.groups import By
 from dcp.stats.intervals import MIN_CLUSTERS
 from dcp.stats.lives import Phase, Pieces
+from dcp.stats.study_file import intervals_said
 from dcp.trace import Trace
 from dcp.ui.look import empty, problem
 from dcp.ui.naming import named
@@ -174,7 +175,7 @@ def what(tables: Tables, filters: Filters) -> str:
         model = (
             f" {_model_of(about)}, gate shift "
             f"{about['gate_shift']:g}, {about['words']:,} words in windows of at most "
-            f"{about['context']} tokens."
+            f"{about['context']} tokens. {intervals_said(tables.study)}"
         )
     return (
         f"Words {_of(tables, filters)}{of}, {_length(filters.pieces)}, in "
