@@ -25,7 +25,7 @@ _CSS = """
 .stStatusWidget, [data-testid="stStatusWidget"] { display: none; }
 [data-stale="true"] { opacity: 1 !important; transition: none !important; }
 /* What is chosen: in ink, for the dark theme's own colour is under 4.5:1 as text. */
-[data-testid="stBaseButton-segmented_controlActive"], [data-testid="stSliderThumbValue"] {
+button[data-variant="segmented_control"][data-selected], [data-testid="stSliderThumbValue"] {
   color: inherit !important; font-weight: 600; }
 /* Streamlit's captions are ink at 60 %: under 4.5:1 on the paper. */
 [data-testid="stCaptionContainer"] { color: inherit; opacity: 0.76; }

@@ -159,9 +159,7 @@ def tiny_model(folder: Path) -> Path:
         ],
         "shares": {
             "tokens": [2, CONTEXT // 2, CONTEXT],
-            "rows": [
-                [d, 0.0, n / 20, n / 10] for d, n in ((-1.5, 4), (-0.7, 3), (0.0, 2), (0.8, 1))
-            ],
+            "rows": [[d, 0, (1 - d) / 10, (1 - d) / 5] for d, _ in points],
         },
     }
     (home / "config.json").write_text(json.dumps(config))

@@ -79,9 +79,8 @@ def test_the_gallery_draws_what_it_can_of_the_sample_and_says_that_it_was_typed(
     # What Explore shows, without a choice being made.
     assert "What Explore shows: “" in texts
     assert "figures_another" not in {button.key for button in page.button}
-    assert buttons(page) == {"held", "alpha-sigmoid"}
+    assert buttons(page) == {"held", "alpha-sigmoid", "cost"}
     # One line for each figure that this text cannot give, and the others go on.
-    assert "cost: needs a trace with a gates-off run" in texts
     assert "perplexity: is drawn from results: give those of an evaluation on a text" in texts
     assert "(results above)." in texts
     assert "--results" not in texts

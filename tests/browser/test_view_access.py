@@ -60,7 +60,7 @@ def test_a_panel_closes_by_a_click_elsewhere_by_escape_and_when_the_keys_leave(
         panel.locator("> :not(summary)").click(position={"x": 3, "y": 3})
         assert page.evaluate(opened) == 1
         x, y = point(page, 1, 60)
-        box = page.locator(".stage").bounding_box()
+        box = page.locator("canvas").bounding_box()
         page.mouse.click(box["x"] + x, box["y"] + y)
         assert page.evaluate(opened) == 0
         summary.click()
