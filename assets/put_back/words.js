@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources d11a5f1d6bab81eb.
+// Built from web/ by "make web"; sources ffdcbf2e98c15713.
 
 // put_back/words.js
 var shown = /* @__PURE__ */ new WeakMap();

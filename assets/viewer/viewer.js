@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources d11a5f1d6bab81eb.
+// Built from web/ by "make web"; sources ffdcbf2e98c15713.
 
 // viewer/hello.js
 var RUN = "dcp run";
@@ -457,8 +457,8 @@ function cells({ colour }) {
     held,
     item("notch", "var(--drop)", "dropped at this step"),
     item("thin", "var(--gone)", "dropped earlier"),
-    item("edge", "none", "read as the chosen one was dropped"),
-    item("dash", "none", "dropped as the chosen one was read")
+    item("edge", "none", "chosen: read at its drop"),
+    item("dash", "none", "chosen: dropped at its reading")
   ];
 }
 

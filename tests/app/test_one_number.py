@@ -79,7 +79,7 @@ def test_a_run_has_one_share_and_one_size_on_every_page(
     caption = draw("sparsity", [(trace, ())], PLAIN).caption
     where["figure"] = re.findall(r"the mean is ([\d.]+%)", caption)
     where["figure"] = [share.replace("%", " %") for share in where["figure"]]
-    for name in ("explore", "cost", "compare", "figures", "figure", "terminal"):
+    for name in ("explore", "compare", "figures", "figure", "terminal"):
         assert where[name], f"{name} does not say the share: {where}"
     assert {share for found in where.values() for share in found} == {dropped}, where
 

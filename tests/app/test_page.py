@@ -199,7 +199,7 @@ def test_the_dial_names_expected_sparsities_with_their_cost_and_shifts_the_gates
     (model,) = list_models()
     assert model.shares is not None
     expected = [100 * end_share_at(model.shares, p.delta, tokens) for p in model.calibration]
-    assert max(expected) < 50 < 100 * max(p.sparsity for p in model.calibration)
+    assert max(expected) < 60 < 100 * max(p.sparsity for p in model.calibration)
     assert list(dial.options) == [
         f"about {share:.0f} % dropped · perplexity +{more} %"
         for share, more in zip(expected, (8, 12, 15, 18), strict=True)

@@ -57,7 +57,7 @@ function cells({ colour }) {
     held,
     item("notch", "var(--drop)", "dropped at this step"),
     item("thin", "var(--gone)", "dropped earlier"),
-    item("edge", "none", "read as the chosen one was dropped"),
-    item("dash", "none", "dropped as the chosen one was read"),
+    item("edge", "none", "chosen: read at its drop"),
+    item("dash", "none", "chosen: dropped at its reading"),
   ];
 }
