@@ -23,8 +23,7 @@ SOURCES = sorted((ROOT / "dcp").rglob("*.py"))
 
 # Top to bottom: a room imports from those above it. ARCHITECTURE.md's map has the same order.
 STREET = (
-    *("errors", "progress", "arguments", "deaths", "resources", "cite", "amounts"),
-    *("text", "trace"),
+    *("errors", "progress", "arguments", "deaths", "resources", "cite", "text", "trace"),
     *("policies", "kernels", "model", "engine", "runs", "hf", "speech", "stats", "evaluate"),
     *("train", "study", "bench", "viewer", "method", "figures", "space", "ui", "cli"),
 )

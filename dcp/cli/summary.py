@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dcp.amounts import percent, size
 from dcp.cli.terminal import note, printable
+from dcp.trace.amounts import percent, size
 
 if TYPE_CHECKING:
     from dcp.trace import Trace

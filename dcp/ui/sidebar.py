@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from dcp import __version__, cite
-from dcp.amounts import percent
 from dcp.trace import Trace
+from dcp.trace.amounts import percent
 from dcp.ui.services import models
 from dcp.ui.session import Session
 

@@ -12,9 +12,9 @@ from streamlit.testing.v1 import AppTest
 
 import dcp.bench.beside
 import dcp.ui.services
-from dcp.amounts import percent, size
 from dcp.figures.screen.cost import layer_chart, memory_chart, time_chart
 from dcp.stats.cost import computed, cost_csv
+from dcp.trace.amounts import percent, size
 from dcp.ui.cost.words import crossing
 from dcp.ui.session import Session
 from tests.helpers.traces import random_trace

@@ -1,5 +1,5 @@
 """One run reads the same everywhere: a quantity has one name and one number on pages and in the
-terminal (`dcp.amounts` says which)."""
+terminal (`dcp.trace.amounts` says which)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dcp.amounts import percent, size
 from dcp.cli.summary import show
 from dcp.figures.paper.catalogue import draw
 from dcp.figures.paper.presets import PLAIN
 from dcp.figures.screen.cost import memory_chart
 from dcp.stats.cost import computed
 from dcp.trace import Trace
+from dcp.trace.amounts import percent, size
 from tests.stats.test_cost import measured
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,8 +14,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import dcp.ui.running
-from dcp.amounts import percent
 from dcp.trace import ALIVE, Trace
+from dcp.trace.amounts import percent
 from dcp.ui.session import Session, Shown
 from tests.helpers.traces import make_trace, random_trace
 

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.film import FONT, fonts
-from dcp.amounts import percent, size
 from dcp.trace import Trace
+from dcp.trace.amounts import percent, size
 from tests.browser.conftest import ROOT
 from tests.browser.pictures import SHARE, compare, differs, steady
 from tests.browser.static_view import Page, at, frame, opener
@@ -54,7 +54,7 @@ def test_explore_looks_as_it_did(window: Callable[..., Page], app_address: str, 
     page.goto(f"{app_address}/?tour=off&layer=2&step=150&token=60")
     page.locator(".dcp .story").get_by_text("read at step 60").wait_for()
     compare(steady(page), f"explore_{'dark' if dark else 'light'}")
-    # The script's numbers are those of `dcp.amounts`, which all other pages and the terminal use.
+    # The script says what `dcp.trace.amounts` says on all other pages and in the terminal.
     trace = Trace.load(ROOT / "assets" / "traces" / "sample.safetensors")
     dropped, memory = (
         page.locator(".tile").nth(i).inner_text().replace("\xa0", " ").split("\n") for i in (0, 1)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dcp.amounts import percent
 from dcp.stats.compare import Pair
 from dcp.trace import Trace
+from dcp.trace.amounts import percent
 from dcp.ui.tiles import Tile
 
 if TYPE_CHECKING:

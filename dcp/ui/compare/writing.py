@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dcp.amounts import size
 from dcp.runs.request import TextRequest
 from dcp.stats.compare import Pair
 from dcp.trace import Trace
+from dcp.trace.amounts import size
 from dcp.ui.task import Report, Task
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dcp.amounts import size
 from dcp.stats.cost import Computed, Measured, batch_within
 from dcp.trace import Trace
+from dcp.trace.amounts import size
 from dcp.ui.cost.words import BUDGETS
 from dcp.ui.services import models
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dcp.amounts import percent, size
 from dcp.figures.screen import cost as cost_charts
 from dcp.stats.cost import Computed, Measured, computed, cost_csv
 from dcp.trace import Trace
+from dcp.trace.amounts import percent, size
 from dcp.ui.cost.batch import batch_section
 from dcp.ui.cost.time import measured_so_far, time_section
 from dcp.ui.cost.words import COMPUTED, MEASURED, crossing, kernels

@@ -12,9 +12,9 @@ from functools import cache
 import numpy as np
 import streamlit as st
 
-from dcp.amounts import percent
 from dcp.speech.words import Word
 from dcp.trace import ALIVE, Trace
+from dcp.trace.amounts import percent
 from dcp.ui.samples import load_sample
 from dcp.ui.session import Session, Shown
 
