@@ -376,7 +376,7 @@ def test_sparsity_is_defined_only_at_steps_with_a_past(t: int) -> None:
         small().sparsity_at(t)
 
 
-@pytest.mark.parametrize("t", [-1, 4])
+@pytest.mark.parametrize("t", [-1, 4, 5, 10**9])
 def test_visibility_is_defined_only_within_the_trace(t: int) -> None:
     with pytest.raises(RequestError, match=f"step {t} is not in this trace: steps are 0 to 3$"):
         small().visible(t)
