@@ -104,6 +104,16 @@ def test_the_card_s_dial_is_the_calibration() -> None:
         assert numbers(cells[5])[0] == round(point["perplexity_ratio"], 3)
 
 
+def test_the_card_s_shares_of_short_texts_are_the_configuration_s() -> None:
+    shares = json.loads((ROOT / "assets/models/dcp-mini/dcp_config.json").read_text())["shares"]
+    (own,) = (row[1:] for row in shares["rows"] if row[0] == 0)
+    at = dict(zip(shares["tokens"], own, strict=True))
+    card = (ROOT / CARD).read_text(encoding="utf-8")
+    short = f"the first 32 tokens of a window {at[32]:.0%}, 128 {at[128]:.0%}, 512 {at[512]:.0%}."
+    assert short.replace("%", " %") in card
+    assert f"for {len(shares['rows'])} shifts" in card
+
+
 def budgets() -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(
         (ROOT / "docs/layer_budgets.json").read_text(encoding="utf-8")
