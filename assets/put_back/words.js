@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources ffdcbf2e98c15713.
+// Built from web/ by "make web"; sources 14e85ca0d33daa79.
 
 // put_back/words.js
 var shown = /* @__PURE__ */ new WeakMap();

@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources ffdcbf2e98c15713.
+// Built from web/ by "make web"; sources 14e85ca0d33daa79.
 
 // viewer/hello.js
 var RUN = "dcp run";
@@ -1986,6 +1986,7 @@ function take(view, payload) {
   showFindings(view);
   takeDial(view);
   showWritten(view);
+  if (run.dimmed) view.stop();
   if ((run.dimmed || run.running) && !(wasRunning || wasDimmed)) comeIntoSight(view);
   if (fresh || run.running || wasRunning) view.reported = view.where();
   place(view, payload.at);

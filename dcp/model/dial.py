@@ -7,7 +7,7 @@ for the number of tokens that will be read. Knows what a checkpoint says of its 
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -76,7 +76,9 @@ def end_share_at(shares: Shares, gate_shift: float, tokens: int) -> float:
     at = min(max(tokens, 1), shares.tokens[-1])
     here = [np.interp(math.log(at), lengths, row) for row in means]
     if len(lengths) > 1:
-        growth = [np.interp(math.log(at), lengths, np.gradient(row, lengths)) for row in means]
+        order: Literal[1, 2] = 1 if len(lengths) < 3 else 2
+        slopes = [np.gradient(row, lengths, edge_order=order) for row in means]
+        growth = [np.interp(math.log(at), lengths, slope) for slope in slopes]
         here = [mean + (at - 1) / at * more for mean, more in zip(here, growth, strict=True)]
     row = np.maximum.accumulate(np.clip(here, 0, 1)[::-1])[::-1]
     return float(np.interp(gate_shift, shares.deltas, row))
