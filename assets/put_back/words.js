@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 14e85ca0d33daa79.
+// Built from web/ by "make web"; sources ca940b0a43874ab0.
 
 // put_back/words.js
 var shown = /* @__PURE__ */ new WeakMap();

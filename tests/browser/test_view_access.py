@@ -56,6 +56,7 @@ def test_a_panel_closes_by_a_click_elsewhere_by_escape_and_when_the_keys_leave(
         opened = "dcpView.box.querySelectorAll('details[open]').length"
         summary.click()
         assert page.evaluate(opened) == 1
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
         # Inside it a click leaves it open.
         panel.locator("> :not(summary)").click(position={"x": 3, "y": 3})
         assert page.evaluate(opened) == 1
