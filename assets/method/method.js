@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources ca940b0a43874ab0.
+// Built from web/ by "make web"; sources f7146a2497aa98de.
 
 // shared/legible.js
 var HIDING = (

@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources ca940b0a43874ab0.
+// Built from web/ by "make web"; sources f7146a2497aa98de.
 
 // put_back/words.js
 var shown = /* @__PURE__ */ new WeakMap();

@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources ca940b0a43874ab0.
+// Built from web/ by "make web"; sources f7146a2497aa98de.
 
 // viewer/hello.js
 var RUN = "dcp run";
@@ -457,8 +457,8 @@ function cells({ colour }) {
     held,
     item("notch", "var(--drop)", "dropped at this step"),
     item("thin", "var(--gone)", "dropped earlier"),
-    item("edge", "none", "chosen: read at its drop"),
-    item("dash", "none", "chosen: dropped at its reading")
+    item("edge", "none", "chosen: at its drop"),
+    item("dash", "none", "at its reading")
   ];
 }
 

@@ -57,7 +57,7 @@ function cells({ colour }) {
     held,
     item("notch", "var(--drop)", "dropped at this step"),
     item("thin", "var(--gone)", "dropped earlier"),
-    item("edge", "none", "chosen: read at its drop"),
-    item("dash", "none", "chosen: dropped at its reading"),
+    item("edge", "none", "chosen: at its drop"),
+    item("dash", "none", "at its reading"),
   ];
 }
