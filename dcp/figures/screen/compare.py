@@ -167,7 +167,8 @@ def token_ticks(trace: Trace) -> dict[str, Any]:
     A word of several tokens is named whole, where it begins; writing without spaces by its tokens.
     """
     gap = max(1, -(-trace.tokens // _NAMED))
-    at, said = [], []
+    at: list[int] = []
+    said: list[str] = []
     for j, word in enumerate(_words(trace.fragments())):
         since = j - at[-1] if at else gap
         begins = any(c.isalnum() for c in word) or (word.strip() and gap == 1)
