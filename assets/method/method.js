@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 7e36ec1e4eb05fa6.
+// Built from web/ by "make web"; sources 7ca8cf21a8f4d7aa.
 
 // shared/legible.js
 var HIDING = (

@@ -1,9 +1,13 @@
-// Built from web/ by "make web"; sources 7e36ec1e4eb05fa6.
+// Built from web/ by "make web"; sources 7ca8cf21a8f4d7aa.
 
 // viewer/hello.js
 var RUN = "dcp run";
 var TOUR = "dcp tour";
-var KEYS = ["text", "model", "new", "temperature", "seed", "shift", "layer", "step", "token"];
+var KEYS = [
+  ...["text", "model", "new", "temperature", "seed", "shift"],
+  ...["policy", "budget", "settings", "instruction", "vocabulary"],
+  ...["layer", "step", "token"]
+];
 var said = false;
 function hello(data, tell2) {
   if (!said) {
@@ -411,7 +415,7 @@ function drawLegend(view) {
     b.setAttribute("aria-pressed", String(!!(state.groups & 1 << g)));
     if (run) name.textContent = run.groupNames[g];
   });
-  view.keys.replaceChildren(...bars(state), ...cells(state));
+  view.keys.replaceChildren(...bars(state), ...cells(state, run?.rule));
 }
 function item(kind, background, label) {
   const i = node("i", kind);
@@ -431,9 +435,9 @@ function bars({ text, layer }) {
     node("span", "", node("span", "bare", "word"), " no bar: not read yet")
   ];
 }
-function cells({ colour }) {
+function cells({ colour }, rule) {
   const ramp2 = RAMPS[colour];
-  const held = ramp2 ? item("ramp", `linear-gradient(90deg, var(${ramp2[0]}), var(${ramp2[1]}))`, ramp2[2]) : item("", "var(--held)", "held");
+  const held = rule && colour === "close" ? item("", "var(--safe)", "held; no gate says how near to a drop") : ramp2 ? item("ramp", `linear-gradient(90deg, var(${ramp2[0]}), var(${ramp2[1]}))`, ramp2[2]) : item("", "var(--held)", "held");
   return [
     held,
     item("notch", "var(--drop)", "dropped at this step"),
@@ -486,6 +490,8 @@ function unpack(p) {
     written: p.written || {},
     link: p.link || null,
     model: p.model || "",
+    // The policy that decided in place of the gates.
+    rule: p.rule || "",
     label: p.label || "",
     machine: p.machine || "",
     nearTie: p.near_tie,
@@ -782,7 +788,11 @@ function heading({ run, css, sans, whole }, ctx, step) {
   ctx.fillText("What a language model forgets", EDGE, 66);
   ctx.font = `400 18px ${sans}`;
   ctx.fillStyle = css.soft;
-  ctx.fillText(`${run.model || "a pruned model"} · token ${step + 1} of ${run.Q}`, EDGE, 96);
+  ctx.fillText(
+    [run.model || "a pruned model", run.rule, `token ${step + 1} of ${run.Q}`].filter(Boolean).join(" · "),
+    EDGE,
+    96
+  );
   ctx.textAlign = "right";
   ctx.fillStyle = css.ink;
   ctx.font = `650 30px ${sans}`;
@@ -3035,7 +3045,10 @@ function tell(view, j, l, s) {
         `${gone ? "gate logit at the drop" : "smallest gate logit so far"} ${value}: ${note}`
       )
     );
-  } else if (j < Q) out.push(node("div", "quiet", "no gate has judged it yet"));
+  } else if (j < Q)
+    out.push(
+      node("div", "quiet", run.rule ? `${run.rule} decides, no gate` : "no gate has judged it yet")
+    );
   const p = run.logprob[j];
   if (!Number.isNaN(p) && j > 0)
     out.push(

@@ -17,7 +17,7 @@ from dcp.model.config import ModelConfig
 from dcp.model.files import stamp_of
 from dcp.model.gate_config import GateConfig
 from dcp.model.names import gate_names
-from dcp.model.registry import find, shift_for
+from dcp.model.registry import find, shift_for, shift_for_budget
 
 __all__ = ["FoundGates", "LayerGates", "has_gates", "read_gates"]
 
@@ -56,6 +56,10 @@ class FoundGates:
     def shift_for(self, sparsity: float) -> float:
         """The gate shift that gives ``sparsity``, by the calibration."""
         return shift_for(self.config.calibration, sparsity)
+
+    def shift_for_budget(self, budget: int) -> float:
+        """The gate shift that drops as much as a budget of entries a layer, by the calibration."""
+        return shift_for_budget(self.config.calibration, budget)
 
 
 def has_gates(name: str | Path) -> bool:

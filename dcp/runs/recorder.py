@@ -16,7 +16,8 @@ import numpy as np
 
 from dcp.deaths import ALIVE
 from dcp.engine.engine import Engine, Step
-from dcp.model.registry import OpenModel, open_model, shift_for
+from dcp.errors import ModelError
+from dcp.model.registry import OpenModel, open_model, shift_for, shift_for_budget
 from dcp.progress import Cancel
 from dcp.runs.meta import meta_of_recording
 from dcp.runs.meter import Counters, Meter
@@ -45,7 +46,8 @@ class Recorder:
         self._prompt_tokens, self._truncated = len(prompt), truncated
         self._eviction = request.eviction(len(prompt) + request.new_tokens, instruction)
         # A policy is carried out on the host: where the choice is free it is made there.
-        here = "cpu" if self._eviction is not None and request.impl == "auto" else request.impl
+        ruled = None if request.shifted else self._eviction
+        here = "cpu" if ruled is not None and request.impl == "auto" else request.impl
         self._engine = Engine(model.loaded, here)
         self._run = self._engine.run(
             [prompt.ids.tolist()],
@@ -53,7 +55,7 @@ class Recorder:
             sampling=request.sampling,
             gate_shift=gate_shift,
             stop_ids=model.stop_ids if request.stop_at_eos else (),
-            eviction=self._eviction,
+            eviction=ruled,
             cancel=cancel,
         )
         self._text = model.tokenizer.stream(prompt)
@@ -71,8 +73,15 @@ class Recorder:
         opened = model
         if not isinstance(opened, OpenModel):
             opened = open_model(opened, request.dtype, gates=gated)
+        if gated and opened.loaded.gates is None:
+            raise ModelError(
+                f"{opened.info.name} was opened without gates: choose a policy that needs none",
+                remedy="policy",
+            )
         if request.sparsity is not None and gated:
             gate_shift = shift_for(opened.info.calibration, request.sparsity)
+        elif request.shifted and request.budget is not None:
+            gate_shift = shift_for_budget(opened.info.calibration, request.budget)
         heard = request.instruction
         instruction = opened.tokenizer.encode(heard).ids.tolist() if heard else []
         context, extra = opened.info.context, len(instruction)
@@ -184,7 +193,8 @@ def record(
                  "citrus-shared" and "citrus-individual" keep what an instruction asks for, given as
                  policy_settings={"instruction": "Who opened the museum?"}
     budget       entries that a layer may hold after each step, the query's own included; with the
-                 gates the smallest margins go too. ``policy_settings``: the rule's own knobs
+                 gates the smallest margins go too, or with policy_settings={"by": "shift"} their
+                 δ is that of such a budget by the calibration. ``policy_settings``: the knobs
 
     Raises RequestError, ModelError or DeviceError in one line.
 

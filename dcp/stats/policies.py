@@ -5,7 +5,7 @@ Numpy and pandas; knows no model, no plots.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,19 @@ from dcp.runs.policies import Beside
 from dcp.speech.words import Word
 from dcp.stats.groups import group_names
 from dcp.stats.survival import drop_table
-from dcp.trace import Trace
+from dcp.trace import Meta, Trace
 
-__all__ = ["cost_so_far", "overlap", "policy_table", "rates_of_policies", "title_of", "word_table"]
+__all__ = [
+    "cost_so_far",
+    "differences",
+    "kept_of_words",
+    "overlap",
+    "policy_said",
+    "policy_table",
+    "rates_of_policies",
+    "title_of",
+    "word_table",
+]
 
 
 def title_of(policy: str) -> str:
@@ -31,6 +41,43 @@ def title_of(policy: str) -> str:
     if policy == "none":
         return "Nothing dropped"
     return POLICIES[policy].title if policy in POLICIES else policy
+
+
+def policy_said(meta: Meta) -> str:
+    """Who dropped in a run, with its budget and what differs from the defaults; "" for the gates
+    alone. A file may say anything of itself: the words are plain text, cut short.
+
+    "Sink + window, at most 64 entries a layer, sinks 8"
+    """
+    if meta.policy is None:
+        return ""
+    known = POLICIES.get(meta.policy)
+    parts = [title_of(meta.policy)]
+    if meta.budget is not None:
+        shifted = meta.policy == "gates" and (meta.policy_settings or {}).get("by") == "shift"
+        some = f"{meta.budget:,} entries a layer"
+        parts.append(f"shifted as for {some}" if shifted else f"at most {some}")
+    for key, value in (meta.policy_settings or {}).items():
+        if known is None or known.settings.get(key) in (None, value) or key == "by":
+            continue
+        plain = "".join(c if c.isprintable() else " " for c in str(value))
+        parts.append(f"“{plain[:60]}”" if key == "instruction" else f"{key} {plain[:20]}")
+    return ", ".join(parts)
+
+
+def differences(names: Iterable[str]) -> str:
+    """Where our form of these policies must differ from the published one, each thing once; "" for
+    none that does.
+
+    >>> differences(["window", "none"])
+    ''
+    """
+    who: dict[str, list[str]] = {}
+    for name in names:
+        policy = POLICIES.get(name)
+        for each in policy.differs.split("; ") if policy is not None and policy.differs else ():
+            who.setdefault(each, []).append(policy.title if policy else name)
+    return "; ".join(f"{', '.join(titles)}: {what}" for what, titles in who.items())
 
 
 def policy_table(beside: Beside) -> pd.DataFrame:
@@ -98,16 +145,28 @@ def cost_so_far(beside: Beside) -> pd.DataFrame:
 
 
 def word_table(beside: Beside, words: Sequence[Word], step: int, most: int = 16) -> pd.DataFrame:
-    """What each policy still holds, when ``step`` has been read, of the words that mattered.
+    """What each policy still holds, when ``step`` has been read, of the words that mattered: those
+    that got the most attention from later queries with nothing dropped. As `kept_of_words`."""
+    return kept_of_words(beside, words, step, beside.received, most)
 
-    Those words, at most ``most`` and in the order of the text, got the most attention from later
-    queries with nothing dropped; the word of token 0, which soaks up what has nowhere else to go,
-    and punctuation are left out. policy, word, first (its first token), received, held: the share
-    of layers in which any of its tokens is in reach.
+
+def kept_of_words(
+    beside: Beside,
+    words: Sequence[Word],
+    step: int,
+    attention: npt.NDArray[np.float32],
+    most: int,
+) -> pd.DataFrame:
+    """What each policy holds, when ``step`` has been read, of the words that got most ``attention``
+    [T], at most ``most`` and in the order of the text.
+
+    The word of token 0, which soaks up what has nowhere else to go, and punctuation are left out.
+    policy, word, first (its first token), received, held: the share of layers in which any of its
+    tokens is in reach.
     """
     chosen = sorted(
         (w for w in words if w.first > 0 and w.last <= step and w.pos not in ("PUNCT", "SYM")),
-        key=lambda w: -float(beside.received[w.first : w.last + 1].sum()),
+        key=lambda w: -float(attention[w.first : w.last + 1].sum()),
     )[:most]
     chosen.sort(key=lambda w: w.first)
     rows = []
@@ -119,7 +178,7 @@ def word_table(beside: Beside, words: Sequence[Word], step: int, most: int = 16)
                     "policy": name,
                     "word": word.text,
                     "first": word.first,
-                    "received": float(beside.received[tokens].sum()),
+                    "received": float(attention[tokens].sum()),
                     "held": float((trace.death[:, tokens] > step).any(axis=1).mean()),
                 }
             )

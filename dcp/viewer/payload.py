@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from dcp.speech.tagger import GROUPS, UPOS, group_of
 from dcp.stats.groups import group_label
+from dcp.stats.policies import policy_said, title_of
 from dcp.trace import Trace
 
 __all__ = ["NEAR_TIE", "VERSION", "Speed", "WordSpan", "machine_of", "pack", "payload"]
@@ -145,6 +146,7 @@ def payload(
         "written": dict(written or {}),
         "link": None if link is None else dict(link),
         "model": meta.model,
+        "rule": "" if meta.policy in (None, "gates") else title_of(str(meta.policy)),
         "at": {key: value for key, value in (at or {}).items() if value is not None},
     }
 
@@ -204,13 +206,24 @@ def machine_of(trace: Trace) -> str:
 _KERNELS = {"cpu": "C++ kernels", "triton": "Triton kernels", "reference": "PyTorch reference"}
 
 
+def _who(trace: Trace) -> list[str]:
+    """Who dropped: the gates at their shift, or a policy with its settings."""
+    meta = trace.meta
+    said = policy_said(meta)
+    if meta.policy not in (None, "gates"):
+        return [said]
+    if meta.gates_off:
+        return ["gates off"]
+    shift = "gates as trained" if meta.gate_shift == 0 else f"gates shifted by {meta.gate_shift:g}"
+    return [shift, said] if said else [shift]
+
+
 def _label(trace: Trace) -> str:
     """One line that says where the picture comes from."""
     meta = trace.meta
-    shift = "gates as trained" if meta.gate_shift == 0 else f"gates shifted by {meta.gate_shift:g}"
     parts = [
         f"{meta.model} ({meta.weights_sha256[:8]})",
-        "gates off" if meta.gates_off else shift,
+        *_who(trace),
         f"seed {meta.seed}",
         f"temperature {meta.sampling.temperature or 0:g}",
         f"{_KERNELS.get(meta.impl, meta.impl)} on {machine_of(trace)}",

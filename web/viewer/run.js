@@ -54,6 +54,8 @@ export function unpack(p) {
     written: p.written || {},
     link: p.link || null,
     model: p.model || "",
+    // The policy that decided in place of the gates.
+    rule: p.rule || "",
     label: p.label || "",
     machine: p.machine || "",
     nearTie: p.near_tie,

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["Choice", "first", "other"]
 
 THIS, UPLOAD = "this run", "a saved trace"
-OFF, POLICY, WRITE, DIAL, MODEL, TEXT = (
+OFF, POLICY, ASK, WRITE, DIAL, MODEL, TEXT = (
     "A's tokens, gates off",
     "A's tokens, other policies",
+    "A's tokens, kept for a question",
     "both written on, live",
     "A's tokens, another sparsity",
     "A's text, another model",
@@ -48,6 +49,7 @@ class Choice:
 
     name      as the page says it; ``key`` is unique
     policies  those that A's tokens are to be read under, where that is what B is
+    question  what A's tokens are to be read for, where that is what B is
     written   A's given text is written on twice, with the gates and with nothing dropped
     """
 
@@ -57,6 +59,7 @@ class Choice:
     read: Read | None = None
     model: str | None = None
     policies: tuple[str, ...] = ()
+    question: str = ""
     written: bool = False
 
 
@@ -97,6 +100,7 @@ def other(session: Session, limits: Settings, a: Trace) -> Choice | None:
     options = [
         OFF,
         POLICY,
+        ASK,
         WRITE,
         DIAL,
         TEXT,
@@ -107,6 +111,8 @@ def other(session: Session, limits: Settings, a: Trace) -> Choice | None:
         return Choice("A's tokens, gates off", "off", read=_replayed(None))
     if chosen == POLICY:
         return _policies(a)
+    if chosen == ASK:
+        return _question(limits)
     if chosen == WRITE:
         return Choice("nothing dropped", "write", written=True)
     if chosen == DIAL:
@@ -133,6 +139,19 @@ def _policies(a: Trace) -> Choice | None:
         st.caption("Choose at least one.")
         return None
     return Choice("other policies", f"policies {','.join(named)}", policies=tuple(named))
+
+
+def _question(limits: Settings) -> Choice | None:
+    question = st.text_input(
+        "A question about A's text", key="compare-question", max_chars=limits.characters,
+        placeholder="Who was the first keeper?",
+        help="Rules that hear a question (CItruS) keep what it attends to. It is read at the end "
+        "of the text and votes; it leaves no entries of its own, and is not answered here.",
+    )  # fmt: skip
+    if not question.strip():
+        st.caption("Type a question: what is kept for it is shown beside what A keeps.")
+        return None
+    return Choice("kept for a question", f"question {question}", question=question)
 
 
 def _dial(session: Session, a: Trace) -> Choice:

@@ -8,12 +8,15 @@ from typing import Any
 
 import streamlit as st
 
+from dcp.policies.registry import POLICIES
+from dcp.stats.policies import policy_said
 from dcp.trace import Trace
 from dcp.ui.explore.arrivals import arrive, go_to_place, link_of, not_followed
 from dcp.ui.explore.asks import answers, ask_dial, ask_written, waiting
 from dcp.ui.explore.component import linked_view
 from dcp.ui.explore.controls import generate
 from dcp.ui.explore.plain_view import plain_view
+from dcp.ui.explore.policy import how_it_runs
 from dcp.ui.follow import WATCHING, every, follow_run
 from dcp.ui.links import point
 from dcp.ui.services import models
@@ -127,7 +130,8 @@ def _greet(session: Session, limits: Settings, said: Mapping[str, Any]) -> None:
 
 def _about(session: Session, trace: Trace) -> str:
     """The line over a settled run: what it is, where it was timed, why a small model babbles."""
-    parts = [said for said in (session.shown.note, not_followed(session)) if said]
+    parts = [session.shown.note, not_followed(session), _ruled(trace)]
+    parts = [said for said in parts if said]
     if session.shown.origin != "run" and trace.meta.tokens_per_second:
         parts.append(f"Its speeds were recorded on {machine_of(trace)}.")
     size = next((m.parameters for m in models() if m.name == trace.meta.model), None)
@@ -137,6 +141,19 @@ def _about(session: Session, trace: Trace) -> str:
             "parameters, a thousandth of a chat model's."
         )
     return " ".join(parts)
+
+
+def _ruled(trace: Trace) -> str:
+    """Of a run under a policy: which, and the road that it took."""
+    said, policy = policy_said(trace.meta), POLICIES.get(trace.meta.policy or "")
+    if not said or policy is None:
+        return f"{said}." if said else ""
+    if policy.name in ("gates", "none"):
+        return f"{said}."
+    return (
+        f"{said}: {policy.rule}. {how_it_runs(policy)} What it drops once a token is read is gone "
+        "from the next step on."
+    )
 
 
 def _went(session: Session, place: Mapping[str, int | None]) -> None:
