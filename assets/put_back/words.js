@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 7ca8cf21a8f4d7aa.
+// Built from web/ by "make web"; sources e2d08ad02e694552.
 
 // put_back/words.js
 var shown = /* @__PURE__ */ new WeakMap();

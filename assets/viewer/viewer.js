@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 7ca8cf21a8f4d7aa.
+// Built from web/ by "make web"; sources e2d08ad02e694552.
 
 // viewer/hello.js
 var RUN = "dcp run";
@@ -492,6 +492,7 @@ function unpack(p) {
     model: p.model || "",
     // The policy that decided in place of the gates.
     rule: p.rule || "",
+    rows: p.rows || null,
     label: p.label || "",
     machine: p.machine || "",
     nearTie: p.near_tie,
@@ -1666,11 +1667,13 @@ function tiles(view) {
     const value = node("b"), unit = node("span"), note = node("span", "more"), under = node("i", "under"), over = node("i"), bar2 = meter ? node("div", "meter", under, over) : node("div", "meter plain");
     return { box: node("div", "tile", value, unit, bar2, note), value, unit, note, over, under };
   };
+  view.rowsSay = node("dd");
   view.tile = { dropped: tile(true), memory: tile(true), perplexity: tile(), speed: tile() };
   const what = node("summary", "", "?"), list2 = node("dl");
   what.setAttribute("aria-label", "What these counters mean");
   for (const [name, says2] of Object.entries(DEFINITIONS))
     list2.append(node("dt", "", name), node("dd", "", says2));
+  list2.append(node("dt", "", "rows of the vocabulary"), view.rowsSay);
   const boxes = Object.values(view.tile).map((t) => t.box);
   return node("div", "tiles", ...boxes, node("details", "defs", what, list2));
 }
@@ -1690,6 +1693,20 @@ function drawTiles(view) {
   drawMemory(view);
   drawPerplexity(view);
   drawSpeed(view);
+}
+function tellRows({ run: { rows }, rowsSay }) {
+  if (!rows) return write(rowsSay, "Not known of this run's model.");
+  const { of, seen, whole, tied, left_out, input_saves, both_save } = rows, count2 = `${seen.toLocaleString("en")} of ${of.toLocaleString("en")} rows`, costs = "The softmax is then over the rows kept: log-probabilities are higher, and no other token can be written.";
+  if (left_out)
+    return write(
+      rowsSay,
+      `This run had ${count2}: ${bytes(both_save)} of ${bytes(whole)} of embedding and head were left out. ${costs}`
+    );
+  const input = tied ? "Embedding and head are one matrix, so leaving input rows out alone saves nothing: each is needed again to score its token." : `Leaving input rows out alone would save ${bytes(input_saves)}.`;
+  write(
+    rowsSay,
+    `This run uses ${count2} of ${bytes(whole)} of embedding and head. ${input} With generation restricted to tokens of the text too (Settings), ${bytes(both_save)} would be. ${costs}`
+  );
 }
 var rate = (v) => v > 0 ? `${v >= 100 ? v.toFixed(0) : v.toFixed(1)} tok/s` : "–";
 var wait = (s) => s < 1 ? `${(1e3 * s).toFixed(0)} ms` : `${s.toFixed(2)} s`;
@@ -1755,6 +1772,7 @@ function drawMemory({ run, state: { step }, whole, tile: { memory } }) {
     `KV live of ${bytes(dense)} dense`,
     [
       known ? `${bytes(run.allocated)} allocated` : "",
+      run.rows?.left_out ? `${bytes(run.rows.both_save)} of rows saved` : "",
       run.speed.process ? `process ${bytes(run.speed.process)}` : ""
     ].filter(Boolean).join(" · ")
   );
@@ -1979,6 +1997,7 @@ function take(view, payload) {
   view.recount();
   drawLegend(view);
   summarise(view);
+  tellRows(view);
   showFindings(view);
   takeDial(view);
   showWritten(view);

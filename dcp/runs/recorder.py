@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -83,6 +84,10 @@ class Recorder:
         elif request.shifted and request.budget is not None:
             gate_shift = shift_for_budget(opened.info.calibration, request.budget)
         heard = request.instruction
+        if request.vocabulary == "seen":
+            from dcp.model.vocabulary import seen
+
+            opened = seen(opened, [request.text, heard])
         instruction = opened.tokenizer.encode(heard).ids.tolist() if heard else []
         context, extra = opened.info.context, len(instruction)
         prompt, room = opened.tokenizer.encode(request.text), request.room(context, extra)
@@ -177,6 +182,7 @@ def record(
     policy: str = "gates",
     budget: int | None = None,
     policy_settings: Mapping[str, str | float | int] | None = None,
+    vocabulary: Literal["all", "seen"] = "all",
 ) -> Trace:
     """Run a pruned model on ``text`` and return what each layer dropped, when.
 
@@ -195,6 +201,8 @@ def record(
     budget       entries that a layer may hold after each step, the query's own included; with the
                  gates the smallest margins go too, or with policy_settings={"by": "shift"} their
                  δ is that of such a budget by the calibration. ``policy_settings``: the knobs
+    vocabulary   "seen": only the rows of embedding and head that ``text`` uses take part; no other
+                 token can be drawn, and log-probs are of a softmax over those rows
 
     Raises RequestError, ModelError or DeviceError in one line.
 
@@ -219,5 +227,6 @@ def record(
         policy=policy,
         budget=budget,
         policy_settings=policy_settings,
+        vocabulary=vocabulary,
     )
     return Recorder.begin(request).finish()

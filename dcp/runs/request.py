@@ -52,6 +52,7 @@ class TextRequest:
     policy: str = "gates"
     budget: int | None = None
     policy_settings: Mapping[str, str | float | int] | None = None
+    vocabulary: Literal["all", "seen"] = "all"
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
@@ -74,6 +75,7 @@ class TextRequest:
             raise RequestError(f"new_tokens must be 0 or more, not {self.new_tokens}")
         if self.truncate is not None:
             one_of("truncate", self.truncate, ("left", "right"))
+        one_of("vocabulary", self.vocabulary, ("all", "seen"))
         for name in ("impl", "dtype"):
             if not isinstance(getattr(self, name), str):
                 raise RequestError(f"{name} must be a name, not {getattr(self, name)!r}")

@@ -15,15 +15,15 @@ from dcp.policies.budget import TOLERANCE
 from dcp.policies.registry import POLICIES
 from dcp.runs.policies import Beside
 from dcp.speech.words import Word
+from dcp.stats.agreement import overlap
 from dcp.stats.groups import group_names
 from dcp.stats.survival import drop_table
-from dcp.trace import Meta, Trace
+from dcp.trace import Meta
 
 __all__ = [
     "cost_so_far",
     "differences",
     "kept_of_words",
-    "overlap",
     "policy_said",
     "policy_table",
     "rates_of_policies",
@@ -90,7 +90,7 @@ def policy_table(beside: Beside) -> pd.DataFrame:
     perplexity       of this text, over its perplexity with nothing dropped
     attention_lost   share of the gates-off attention on tokens dropped by then, mean over queries
                      and layers, token 0 apart
-    overlap          Jaccard index of what it and the first one hold, mean over steps and layers
+    overlap          Jaccard index of what it and the first one hold: `dcp.stats.agreement.overlap`
     """
     first, rows = beside.first, []
     wanted = float(first.held().mean())
@@ -117,21 +117,6 @@ def policy_table(beside: Beside) -> pd.DataFrame:
 def _mean(values: npt.NDArray[np.float32]) -> float:
     known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else np.nan
-
-
-def overlap(one: Trace, two: Trace) -> float:
-    """Jaccard index of the entries that two runs of the same tokens hold, mean over steps and
-    layers: 1 where they hold the same.
-
-    What both hold at a step and layer, over what at least one does.
-    """
-    steps, tokens = one.n_queries, np.arange(one.tokens)
-    total = 0.0
-    for step in range(steps):
-        read = tokens <= step
-        a, b = (one.death > step) & read, (two.death > step) & read
-        total += float(((a & b).sum(1) / np.maximum((a | b).sum(1), 1)).mean())
-    return total / max(steps, 1)
 
 
 def cost_so_far(beside: Beside) -> pd.DataFrame:

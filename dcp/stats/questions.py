@@ -13,6 +13,7 @@ import pandas as pd
 
 from dcp.runs.policies import Asked
 from dcp.speech.words import Word
+from dcp.stats.agreement import overlap
 from dcp.stats.policies import kept_of_words, title_of
 
 __all__ = ["asked_words", "leaning", "question_table"]
@@ -25,22 +26,20 @@ def question_table(asked: Asked) -> pd.DataFrame:
     held      entries a layer holds, mean over layers
     covered   of the question's attention to the text with nothing dropped, token 0 apart, the share
               that lies on entries held; mean over layers
-    overlap   Jaccard index of what it and the run hold, mean over layers
+    overlap   Jaccard index of what it and the run hold: `dcp.stats.agreement.overlap`
     """
     first, step, rows = asked.beside.first, asked.step, []
     attention = asked.attention[:, 1:]
-    mine = first.visible(step)
     for name, trace in asked.beside.runs.items():
         held = trace.visible(step)
         share = (attention * held[:, 1:]).sum(axis=1) / np.maximum(attention.sum(axis=1), 1e-12)
-        both, either = (mine & held).sum(axis=1), (mine | held).sum(axis=1)
         rows.append(
             {
                 "policy": name,
                 "title": title_of(name),
                 "held": float(held.sum(axis=1).mean()),
                 "covered": float(share.mean()),
-                "overlap": float((both / np.maximum(either, 1)).mean()),
+                "overlap": overlap(first, trace, step),
             }
         )
     return pd.DataFrame(rows)

@@ -73,6 +73,7 @@ def payload(
     dial: Mapping[str, Any] | None = None,
     written: Mapping[str, Any] | None = None,
     link: Mapping[str, str] | None = None,
+    rows: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The JSON object of one trace. ``words`` may cover the text in part, or not at all.
 
@@ -88,6 +89,9 @@ def payload(
     dial     the same tokens read at other gate shifts: `dcp.viewer.dial.dial`
     written  next-token lists: ``found`` by token, and whether the page ``asks`` for more
     link     what an address says to make the run again, {} where none can; None: no links here
+
+    rows     of embedding and head: ``of``, ``seen``, bytes ``whole``, ``input_saves`` and
+             ``both_save``, whether ``tied`` and ``left_out``; None where the model is not known
 
     >>> payload(trace)["tokens"] == trace.tokens
     True
@@ -145,6 +149,7 @@ def payload(
         "dial": dict(dial or {}),
         "written": dict(written or {}),
         "link": None if link is None else dict(link),
+        "rows": None if rows is None else dict(rows),
         "model": meta.model,
         "rule": "" if meta.policy in (None, "gates") else title_of(str(meta.policy)),
         "at": {key: value for key, value in (at or {}).items() if value is not None},

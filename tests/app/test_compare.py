@@ -21,9 +21,12 @@ from dcp.runs.beside import read_beside
 from dcp.runs.policies import Beside
 from dcp.runs.recorder import Recorder, record
 from dcp.runs.request import TextRequest
+from dcp.stats.agreement import overlap
 from dcp.stats.compare import Pair
-from dcp.stats.policies import overlap, policy_table, word_table
+from dcp.stats.policies import policy_table, word_table
+from dcp.stats.questions import question_table
 from dcp.trace import ALIVE, Trace
+from dcp.ui.compare.asked_view import asked_verdict
 from dcp.ui.compare.ready import CHOICES, ready
 from dcp.ui.compare.verdict import policies_verdict
 from dcp.ui.compare.writing import NEW_TOKENS
@@ -113,6 +116,26 @@ def test_other_policies_on_the_same_tokens(show: Show) -> None:
     assert table.set_index("policy").loc["none", "kl"] == pytest.approx(0, abs=1e-6)
     # What it was matched to, and what was held, are both said.
     assert f"{first.held().mean():.1f} entries a layer" in policies_verdict(table)
+
+
+def test_a_question_shows_what_rules_that_hear_it_keep(show: Show) -> None:
+    page = show()
+    page.selectbox(key="compare-b").set_value("A's tokens, kept for a question").run()
+    assert not [b for b in page.button if b.key == "question-go"]
+    hostile = "Who spoke of <script>pwned()</script> **it**?"
+    page.text_input(key="compare-question").set_value(hostile).run()
+    page = settle(press(page, "question-go"), "question-asked")
+    assert not page.exception
+    found = page.session_state["question-asked"].task.status().result
+    assert list(found.beside.runs) == ["gates", "citrus", "citrus-shared", "citrus-individual"]
+    assert asked_verdict(question_table(found)) in "\n".join(m.value for m in page.markdown)
+    assert len(page.metric) == 4
+    assert not any("pwned" in str(e.value) for kind in ("markdown", "html") for e in page.get(kind))
+    # Longer than the context: one line, and the page lives.
+    page.text_input(key="compare-question").set_value("Who? " * 200).run()
+    page = settle(press(page, "question-go"), "question-asked")
+    assert not page.exception
+    assert "more than the context of 256; shorten one of them" in said(page)
 
 
 def test_dense_and_pruned_write_side_by_side(show: Show) -> None:
@@ -344,14 +367,23 @@ def under(*names: str) -> Beside:
 def test_the_overlap_is_that_of_sets() -> None:
     found = under("gates", "h2o")
     one, two = found.runs["gates"], found.runs["h2o"]
-    shares = []
-    for step in range(one.n_queries):
-        for layer in range(one.layers):
-            a = set(np.flatnonzero(one.visible(step)[layer]))
-            b = set(np.flatnonzero(two.visible(step)[layer]))
-            shares.append(len(a & b) / len(a | b))
-    assert overlap(one, two) == pytest.approx(np.mean(shares))
+    by_layer = []
+    for layer in range(one.layers):
+        shares = []
+        for step in range(1, one.n_queries):
+            # Of the tokens before the step's own, once anything is gone.
+            a, b = (set(np.flatnonzero(run.visible(step)[layer, :step])) for run in (one, two))
+            if len(a & b) < step:
+                shares.append(len(a & b) / max(len(a | b), 1) if a | b else np.nan)
+        by_layer.append(np.nanmean(shares))
+    assert overlap(one, two) == pytest.approx(np.mean(by_layer))
     assert overlap(one, one) == 1
+    dense = replace(one, death=np.full_like(one.death, ALIVE))
+    assert overlap(dense, dense) == 1
+    last = one.n_queries - 1
+    held = [run.visible(last)[:, :last] for run in (one, two)]
+    both = (held[0] & held[1]).sum(1) / (held[0] | held[1]).sum(1)
+    assert overlap(one, two, last) == pytest.approx(both.mean())
 
 
 def test_the_verdict_says_who_is_closest_and_who_held_other_counts() -> None:

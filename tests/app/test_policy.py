@@ -11,7 +11,8 @@ from streamlit.testing.v1 import AppTest
 
 import dcp.ui.services
 from dcp.errors import ModelError
-from dcp.model.registry import shift_for_budget
+from dcp.model.checkpoint import Checkpoint
+from dcp.model.registry import list_models, shift_for_budget
 from dcp.policies.registry import POLICIES
 from dcp.runs.request import TextRequest
 from dcp.stats.policies import title_of
@@ -164,7 +165,6 @@ def test_the_gates_keep_to_a_budget_in_two_ways(
     real: Open, monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Callable[..., Path]
 ) -> None:
     from dcp.model.gate_config import Calibration
-    from dcp.model.registry import list_models
 
     page = real()
     points = tuple(Calibration(d, 256, s, 1.1) for d, s in ((-3.0, 0.95), (0.0, 0.7), (3.0, 0.3)))
@@ -273,3 +273,35 @@ def test_this_windows_runs_say_who_dropped(real: Open) -> None:
     (button,) = [b for b in page.button if b.key and b.key.startswith("open run-")]
     assert "TOVA, at most 16 entries a layer" in button.label
     assert sidebar._who(shown(page).meta) == {"who drops": "TOVA, at most 16 entries a layer"}
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_only_tokens_of_the_text_are_written_and_the_counter_says_what_that_saves(
+    real: Open, architecture: str
+) -> None:
+    page = real(architecture=architecture)
+    finish(press(page, "generate"))
+    whole = view(page)["rows"]
+    config = Checkpoint.read(list_models()[0].path).config
+    stops = set(Checkpoint.read(list_models()[0].path).stop_ids)
+    seen = {*shown(page).token_ids.tolist(), *(s for s in stops if s < config.vocab)}
+    assert (whole["of"], whole["seen"]) == (config.vocab, len(seen))
+    assert not whole["left_out"]
+    # A tied head needs every row again: input rows alone save nothing.
+    assert whole["tied"] == config.tied
+    row = 4 * config.width
+    left = config.vocab - len(seen)
+    assert whole["input_saves"] == (0 if config.tied else left * row)
+    assert whole["both_save"] == left * row * (1 if config.tied else 2)
+    page.toggle(key="seen").set_value(True).run()
+    finish(press(page, "generate"))
+    assert problems(page) == []
+    trace = shown(page)
+    assert set(trace.token_ids.tolist()) <= set(trace.token_ids[: trace.prompt_tokens].tolist())
+    assert view(page)["rows"]["left_out"]
+    assert view(page)["rows"]["both_save"] == trace.meta.vocabulary["bytes_saved"]
+    assert view(page)["link"]["vocabulary"] == "seen"
+    # Rows that are not there cannot be asked what they would have said.
+    assert not view(page)["written"]["asks"]
+    again = finish(follow(page, view(page)["link"]))
+    assert shown(again).token_ids.tolist() == trace.token_ids.tolist()

@@ -56,6 +56,7 @@ export function unpack(p) {
     model: p.model || "",
     // The policy that decided in place of the gates.
     rule: p.rule || "",
+    rows: p.rows || null,
     label: p.label || "",
     machine: p.machine || "",
     nearTie: p.near_tie,

@@ -47,6 +47,7 @@ def link_of(session: Session, trace: Trace) -> dict[str, str] | None:
         "seed": str(meta.seed),
         "shift": f"{meta.gate_shift:g}",
         **who,
+        **({"vocabulary": "seen"} if meta.vocabulary is not None else {}),
     }
     if not shift_in_link(meta):
         del said["shift"]
@@ -70,6 +71,9 @@ def arrive(
     elif "model" in said:
         ignored.append("model")
     info = info or named(models(), state.get("model"))
+    state["seen"] = said.get("vocabulary") == "seen"
+    if said.get("vocabulary", "seen") != "seen":
+        ignored.append("vocabulary")
     ignored += take_policy(said, info.context if info else limits.characters, limits)
     room = min(limits.new_tokens, info.context - 1) if info else limits.new_tokens
     for key, name, most in (("new_tokens", "new", room), ("seed", "seed", 2**31 - 1)):

@@ -144,6 +144,7 @@ def _check(limits: Settings) -> TextRequest:
         temperature=state["temperature"],
         seed=state["seed"],
         stop_at_eos=is_chat(info),
+        vocabulary="seen" if state.get("seen") else "all",
         **policy_fields(state.get("gate_shift", 0.0) if info is not None else 0.0),
     )
     if len(text) > limits.characters:

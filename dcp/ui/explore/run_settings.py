@@ -9,6 +9,7 @@ from dcp.ui.explore.chat import chat_choice
 from dcp.ui.explore.count_line import named
 from dcp.ui.explore.earlier import expected_here
 from dcp.ui.explore.policy import policy_choice, policy_line, shifts_for_a_budget
+from dcp.ui.rows import COSTS
 from dcp.ui.settings import Settings
 
 __all__ = ["run_settings", "summary"]
@@ -48,6 +49,13 @@ def run_settings(models: list[ModelInfo], limits: Settings) -> None:
     policy_choice(model, info, limits)
     if state.get("policy") == "gates" and not shifts_for_a_budget():
         _dial(info)
+    st.toggle(
+        "Only tokens of the text",
+        key="seen",
+        persist_state="session",
+        help="Leaves out the rows of embedding and head that your text does not use; the counter "
+        f"of memory says how many bytes that is. {COSTS}",
+    )
     st.slider(
         "Temperature",
         0.0,

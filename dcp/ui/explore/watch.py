@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from dcp.ui.explore.plain_view import plain_view
 from dcp.ui.explore.policy import how_it_runs
 from dcp.ui.follow import WATCHING, every, follow_run
 from dcp.ui.links import point
+from dcp.ui.rows import rows_of
 from dcp.ui.services import models
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
@@ -73,6 +75,7 @@ def _settled(session: Session, limits: Settings) -> None:
         dial=found["dial"],
         written=found["written"],
         link=link_of(session, shown.trace),
+        rows=_rows(shown.trace),
     )
     data["toured"] = toured()
     st.session_state[_LAST] = shown.key
@@ -141,6 +144,14 @@ def _about(session: Session, trace: Trace) -> str:
             "parameters, a thousandth of a chat model's."
         )
     return " ".join(parts)
+
+
+def _rows(trace: Trace) -> dict[str, Any] | None:
+    rows = rows_of(trace, next((m for m in models() if m.name == trace.meta.model), None))
+    if rows is None:
+        return None
+    bytes_ = {name: getattr(rows, name) for name in ("whole", "input_saves", "both_save")}
+    return {**asdict(rows), **bytes_}
 
 
 def _ruled(trace: Trace) -> str:
