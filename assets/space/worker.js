@@ -39,9 +39,7 @@ async function load() {
   const plane = async (parts) =>
     parts.length ? await unzip(await Promise.all(parts.map(get))) : new Uint8Array(0);
   const [module, merges, table, exponents, fractions, tails] = await Promise.all([
-    self.name === "plain"
-      ? null
-      : compile(fetch(new URL("kernels/kernels.wasm", import.meta.url))),
+    self.name === "plain" ? null : compile(fetch(new URL("kernels/kernels.wasm", import.meta.url))),
     get(spelling),
     plane([tags]),
     plane(planes.exponents),

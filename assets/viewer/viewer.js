@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources e2d08ad02e694552.
+// Built from web/ by "make web"; sources 5caf679a0912dec9.
 
 // viewer/hello.js
 var RUN = "dcp run";

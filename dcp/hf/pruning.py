@@ -10,6 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import nn
+
 from dcp.arguments import real, whole
 from dcp.errors import RequestError
 from dcp.hf.gates import read_gates
@@ -56,7 +59,7 @@ def prune(
     for a compiled model among others.
     """
     refuse_model(model)
-    config = ModelConfig.from_hf(model.config.to_dict())
+    config = _config_of(model)
     rule = policy_of(policy)
     settings = rule.with_settings(policy_settings or {})
     if rule.hears(settings):
@@ -125,6 +128,18 @@ def restore(model: PreTrainedModel) -> PreTrainedModel:
         return model
     detach(model, state)
     return model
+
+
+def _config_of(model: PreTrainedModel) -> ModelConfig:
+    """The config of the model as it lies in memory. Raises ModelError."""
+    said = model.config.to_dict()
+    quantised = said.get("quantization_config") or {}
+    # A GGUF file is turned into plain floats as it is read; the config still says what it was.
+    if quantised.get("quant_method") == "gguf":
+        plain = (torch.float32, torch.bfloat16, torch.float16)
+        if all(type(x) is nn.Parameter and x.dtype in plain for x in model.parameters()):
+            del said["quantization_config"]
+    return ModelConfig.from_hf(said)
 
 
 @contextmanager

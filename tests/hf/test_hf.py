@@ -22,6 +22,7 @@ from dcp.model.registry import OpenModel, find, open_model
 from dcp.model.weights import load
 from dcp.policies.registry import POLICIES
 from dcp.policies.rule import Eviction
+from tests.helpers import gguf_models
 from tests.helpers.hf_runs import NEW, PROMPTS, batch_of, engine_run, greedy, model_of, same_lives
 
 ARCHITECTURES = ["llama", "gpt2", "mistral", "qwen2", "qwen3"]
@@ -105,6 +106,19 @@ def test_a_call_without_a_cache_forgets_too(
         expected = ours.transformer(ids, torch.arange(ids.shape[1])[None], masked)
     assert torch.allclose(logits, expected, atol=1e-4)
     assert (masked.deaths != ALIVE).any()
+
+
+def test_a_gguf_file_opened_by_transformers_forgets_as_the_engine_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = gguf_models.write(tmp_path / "base")
+    folder = gguf_models.write_adapter(tmp_path / "adapter", base)
+    monkeypatch.setenv("DCP_BASE", str(base.parent))
+    model = model_of(base.parent, gguf_file=base.name, dtype=torch.float32)
+    assert model.config.to_dict()["quantization_config"]
+    hf_tokens = greedy(dcp.hf.prune(model, folder), PROMPTS[:1])
+    _, tokens = engine_run(open_model(folder).loaded, PROMPTS[:1])
+    assert hf_tokens == tokens
 
 
 def test_what_was_added_is_taken_away(tiny_checkpoint: Callable[..., Path]) -> None:
