@@ -23,6 +23,7 @@ from dcp.trace import Meta
 __all__ = [
     "cost_so_far",
     "differences",
+    "in_words",
     "kept_of_words",
     "policy_said",
     "policy_table",
@@ -41,6 +42,11 @@ def title_of(policy: str) -> str:
     if policy == "none":
         return "Nothing dropped"
     return POLICIES[policy].title if policy in POLICIES else policy
+
+
+def in_words(policy: str) -> str:
+    """A policy within a sentence: "the gates", "H2O"."""
+    return "the gates" if policy == "gates" else title_of(policy)
 
 
 def policy_said(meta: Meta) -> str:

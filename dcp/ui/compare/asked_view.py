@@ -13,7 +13,7 @@ from dcp.figures.screen.policies import policy_maps, words_chart
 from dcp.policies.registry import POLICIES
 from dcp.runs.policies import Asked
 from dcp.speech.words import Word
-from dcp.stats.policies import differences, title_of
+from dcp.stats.policies import differences, in_words, title_of
 from dcp.stats.questions import asked_words, leaning, question_table
 from dcp.text.table import to_csv
 from dcp.ui.put_back.token_text import leaned, token_text
@@ -37,14 +37,10 @@ def asked_verdict(table: pd.DataFrame) -> str:
     best = others.loc[others.covered.idxmax()]
     return (
         f"When the question has been read each holds {best.held:.0f} entries a layer. Of what the "
-        f"question attends to with nothing dropped, {_name(first)} still held "
+        f"question attends to with nothing dropped, {in_words(first.policy)} still held "
         f"{100 * first.covered:.0f} %, {best['title']} {100 * best.covered:.0f} %; they agree on "
         f"{100 * best.overlap:.0f} % of the entries that either holds."
     )
-
-
-def _name(row: pd.Series) -> str:
-    return "the gates" if row["policy"] == "gates" else str(row["title"])
 
 
 def asked_shown(asked: Asked, words: Sequence[Word], key: str) -> None:
@@ -92,13 +88,13 @@ def _text(asked: Asked, table: pd.DataFrame, key: str) -> None:
     )  # fmt: skip
     if chosen is None:
         return
-    who = _name(table.iloc[0])
+    who = in_words(table.iloc[0].policy)
     lean = leaning(asked, chosen)
     data = leaned(f"{key}|{chosen}", asked.beside.first, lean, title_of(chosen), who)
     token_text(data, "question-text", lambda token: None)
     st.caption(
-        f"Blue: {title_of(chosen)} holds the token in more layers than {who}. Orange: {who} hold "
-        "it in more. The fuller the colour, the more layers; arrows mark the largest differences."
+        f"Blue: {title_of(chosen)} holds the token in more layers than {who}. Orange: fewer. "
+        "The fuller the colour, the more layers; arrows mark the largest differences."
     )
 
 

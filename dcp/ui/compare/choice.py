@@ -127,10 +127,12 @@ def other(session: Session, limits: Settings, a: Trace) -> Choice | None:
 
 def _policies(a: Trace) -> Choice | None:
     whole = ready(a) is not None
+    mine = a.meta.policy or "gates"
+    offered = [name for name in ("gates", *CHOICES) if name != mine]
     named = st.multiselect(
         "Policies, each at A's number of entries",
-        CHOICES,
-        default=CHOICES if whole else _USUAL,
+        offered,
+        default=offered if whole else [n for n in ("gates", *_USUAL) if n in offered],
         format_func=lambda name: POLICIES[name].title,
         key=f"compare-policies-{whole}",
         help="Each drops by its own rule in the same engine, holding as many entries as A.",
