@@ -19,7 +19,11 @@ import numpy as np
 
 from dcp.policies.rule import Bools, Policy, Rule, Seen, Value, lowest
 
-__all__ = ["POLICY", "SmallestMargin", "by_shift"]
+__all__ = ["LIFT", "POLICY", "SmallestMargin", "by_shift"]
+
+LIFT = 64.0
+"""A gate shift above what any gate's logit falls to: none closes by itself, and under a budget
+their order alone decides. So they hold as much as any other rule."""
 
 
 class SmallestMargin(Rule):

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from dcp.policies.gates import by_shift
 from dcp.speech.tagger import GROUPS, UPOS, group_of
 from dcp.stats.groups import group_label
 from dcp.stats.policies import policy_said, title_of
@@ -223,6 +224,13 @@ def _who(trace: Trace) -> list[str]:
     return [shift, said] if said else [shift]
 
 
+def _kernels(trace: Trace) -> str:
+    """What attended: under a rule it is done in the open, whatever kernels there are."""
+    meta = trace.meta
+    ruled = meta.policy is not None and not by_shift(meta.policy, meta.policy_settings or {})
+    return "PyTorch, row by row" if ruled else _KERNELS.get(meta.impl, meta.impl)
+
+
 def _label(trace: Trace) -> str:
     """One line that says where the picture comes from."""
     meta = trace.meta
@@ -231,6 +239,6 @@ def _label(trace: Trace) -> str:
         *_who(trace),
         f"seed {meta.seed}",
         f"temperature {meta.sampling.temperature or 0:g}",
-        f"{_KERNELS.get(meta.impl, meta.impl)} on {machine_of(trace)}",
+        f"{_kernels(trace)} on {machine_of(trace)}",
     ]
     return " · ".join(parts)

@@ -155,6 +155,28 @@ def test_dense_and_pruned_write_side_by_side(show: Show) -> None:
     assert not any("pwned" in str(getattr(e, "value", "")) for e in page.get("html"))
 
 
+def test_a_run_under_a_rule_is_written_on_by_it_and_set_beside_the_gates(show: Show) -> None:
+    ruled = {"new_tokens": 20, "policy": "h2o", "budget": 16, "policy_settings": {"recent": 0.25}}
+    page = show(lambda trace: record(TEXT, model=open_model("tiny"), **ruled))
+    page.selectbox(key="compare-b").set_value("both written on, live").run()
+    page = settle(press(page, "writing-go"), "writing-asked")
+    assert not page.exception
+    found = page.session_state["writing-asked"].task.status().result
+    assert (found.a.meta.policy, found.a.meta.budget) == ("h2o", 16)
+    assert found.a.meta.policy_settings == {"recent": 0.25}
+    assert found.b.meta.policy == "none"
+    assert page.session_state["writing-race"].names[0] == "with H2O"
+    page.selectbox(key="compare-b").set_value("A's tokens, other policies").run()
+    page.multiselect(key="compare-policies-False").set_value(["gates", "tova"]).run()
+    page = settle(press(page, "policies-go"), "policies-asked")
+    assert not page.exception
+    found = page.session_state["policies-asked"].task.status().result
+    assert list(found.runs) == ["h2o", "none", "gates", "tova"]
+    held = {name: run.held().mean() for name, run in found.runs.items()}
+    assert abs(held["gates"] - held["h2o"]) <= 1
+    assert "H2O moves the predictions" in policies_verdict(policy_table(found))
+
+
 def test_a_and_b_stand_under_their_own_letters(show: Show) -> None:
     page = read(show())
     found = pair(page)

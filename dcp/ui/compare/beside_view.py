@@ -144,10 +144,15 @@ def _details(beside: Beside, table: pd.DataFrame) -> None:
             policy = POLICIES.get(name)
             if policy is None or name == "none" or (name == "gates" and trace is beside.first):
                 continue
+            rule = (
+                "its gates' order alone: the smallest margins go"
+                if name == "gates"
+                else policy.rule
+            )
             budget = "" if trace.meta.budget is None else f" Budget {trace.meta.budget}."
             paper = f" ({policy.paper})" if policy.paper else ""
             differs = f" Ours differs: {policy.differs}." if policy.differs else ""
-            lines.append(f"- **{policy.title}**{paper}: {policy.rule}.{budget}{differs}")
+            lines.append(f"- **{policy.title}**{paper}: {rule}.{budget}{differs}")
         st.markdown("\n".join(lines))
         st.caption(
             "Each has the one budget, equal in all layers, whose entries come nearest to the "

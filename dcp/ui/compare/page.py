@@ -105,7 +105,7 @@ def _written(session: Session, limits: Settings, a: Trace, key: tuple[str, str])
     watched(st.session_state["writing-race"], asked.task)
     pair = follow_task(asked.task, "writing")
     if pair is not None:
-        names = ("with its gates", "nothing dropped")
+        names = st.session_state["writing-race"].names
         compared(pair, names, "|".join(key), gates_off_is(_base(session, a)))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import streamlit as st
 
+from dcp.policies.gates import by_shift
 from dcp.policies.registry import POLICIES
 from dcp.stats.policies import policy_said
 from dcp.trace import Trace
@@ -159,8 +160,13 @@ def _ruled(trace: Trace) -> str:
     said, policy = policy_said(trace.meta), POLICIES.get(trace.meta.policy or "")
     if not said or policy is None:
         return f"{said}." if said else ""
-    if policy.name in ("gates", "none"):
+    if policy.name == "none" or by_shift(policy.name, trace.meta.policy_settings or {}):
         return f"{said}."
+    if policy.name == "gates":
+        return (
+            f"{said}: past it the smallest margins go too, row by row in PyTorch on the CPU, the "
+            "slow path."
+        )
     return (
         f"{said}: {policy.rule}. {how_it_runs(policy)} What it drops once a token is read is gone "
         "from the next step on."
