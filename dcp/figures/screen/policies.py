@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["kinds_chart", "kl_chart", "policy_maps", "words_chart"]
 
+_TITLE = 26
+"""Pixels that the title of a small map takes."""
+
 
 def policy_maps(beside: Beside, step: int, against: bool = False) -> go.Figure:
     """Layer x token of every policy at ``step``, one below the other on one axis.
@@ -36,11 +39,13 @@ def policy_maps(beside: Beside, step: int, against: bool = False) -> go.Figure:
 
     first, mine = beside.first, in_chart(in_words(next(iter(beside.runs))))
     shown = [(n, t) for n, t in beside.runs.items() if not (against and t is first)]
+    high = int(np.clip(7 * first.layers, 44, 120))
     figure = make_subplots(
         rows=len(shown),
         cols=1,
         shared_xaxes=True,
-        vertical_spacing=min(0.03, 0.4 / max(len(shown), 1)),
+        # As much as a title takes, however many there are.
+        vertical_spacing=_TITLE / ((high + _TITLE) * max(len(shown), 1)),
         subplot_titles=[_over(n, t, first, step, mine if against else "") for n, t in shown],
     )
     pieces = names(first)
@@ -56,13 +61,12 @@ def policy_maps(beside: Beside, step: int, against: bool = False) -> go.Figure:
             cells = trace.visible(step) + read
             labels, scale = ["not read yet", "dropped", "held"], flat_steps([GROUND, GONE, RUN])
         figure.add_trace(state_cells(cells, scale, labels, pieces), row, 1)
-    high = int(np.clip(7 * first.layers, 44, 120))
     figure.update_yaxes(autorange="reversed", dtick=max(4, every(first.layers)), showgrid=False)
     figure.update_yaxes(tickfont={"size": 10})
     figure.update_xaxes(showgrid=False, zeroline=False)
     figure.update_xaxes(**token_ticks(first), row=len(shown), col=1)
     figure.update_layout(
-        height=(high + 26) * len(shown) + 96,
+        height=(high + _TITLE) * len(shown) + 96,
         margin={"l": 40, "r": 10, "t": 24, "b": 70},
         uirevision="policy-maps",
     )

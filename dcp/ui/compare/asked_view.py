@@ -53,12 +53,15 @@ def asked_shown(asked: Asked, words: Sequence[Word], key: str) -> None:
     )
     tiles(
         [
-            (f"Held of it by {row['title']}", f"{100 * row.covered:.0f} %", f"{row.held:.1f} "
-             "entries a layer")
+            (
+                str(row["title"]),
+                f"{100 * row.covered:.0f} %",
+                f"of the question's attention · {row.held:.1f} entries",
+            )
             for _, row in table.iterrows()
         ],
         "question",
-    )  # fmt: skip
+    )
     _text(asked, table, key)
     with wide("question-maps"):
         st.plotly_chart(policy_maps(asked.beside, asked.step), key="question-maps", config=_CONFIG)

@@ -145,9 +145,7 @@ def _details(beside: Beside, table: pd.DataFrame) -> None:
             if policy is None or name == "none" or (name == "gates" and trace is beside.first):
                 continue
             rule = (
-                "its gates' order alone: the smallest margins go"
-                if name == "gates"
-                else policy.rule
+                "by their order alone, the smallest margins go" if name == "gates" else policy.rule
             )
             budget = "" if trace.meta.budget is None else f" Budget {trace.meta.budget}."
             paper = f" ({policy.paper})" if policy.paper else ""

@@ -18,7 +18,6 @@ from dcp.ui.explore.asks import answers, ask_dial, ask_written, waiting
 from dcp.ui.explore.component import linked_view
 from dcp.ui.explore.controls import generate
 from dcp.ui.explore.plain_view import plain_view
-from dcp.ui.explore.policy import how_it_runs
 from dcp.ui.follow import WATCHING, every, follow_run
 from dcp.ui.links import point
 from dcp.ui.rows import rows_of
@@ -162,14 +161,11 @@ def _ruled(trace: Trace) -> str:
         return f"{said}." if said else ""
     if policy.name == "none" or by_shift(policy.name, trace.meta.policy_settings or {}):
         return f"{said}."
+    said += ", on the slow path (PyTorch, row by row on the CPU)"
     if policy.name == "gates":
-        return (
-            f"{said}: past it the smallest margins go too, row by row in PyTorch on the CPU, the "
-            "slow path."
-        )
+        return f"{said}: past it the smallest margins go too."
     return (
-        f"{said}: {policy.rule}. {how_it_runs(policy)} What it drops once a token is read is gone "
-        "from the next step on."
+        f"{said}: {policy.rule}. What it drops once a token is read is gone from the next step on."
     )
 
 
