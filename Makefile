@@ -12,7 +12,8 @@
 # make api      write docs/api.md from the docstrings
 # make bench    the speed table (two cores, arms interleaved)
 # make bench-peers  MODEL=DIR GGUF=FILE: beside llama.cpp and transformers, an environment of its own
-# make mutate   do the tests notice a planted fault: ROOMS="cost compare", COUNT=60 (hours)
+# make mutate   do the tests notice a planted fault: ROOMS="cost compare", COUNT=40, AGAIN=1 for
+#               those that survived (an hour)
 # make gpu      PART=1 of 7: tests and measurements on an NVIDIA GPU, results to OUT
 #
 # PYTHON=python3.12 picks the interpreter, WORKERS=4 the number of test processes.
@@ -99,7 +100,7 @@ mutate: $(DEV_READY)
 	@$(MUTATE)/bin/python -m pip install -q cosmic-ray==8.7.0
 	@OMP_NUM_THREADS=1 $(MUTATE)/bin/python -m benchmarks.mutate --python $(PY) \
 	  --tool $(MUTATE)/bin/cosmic-ray --scratch $(MUTATE)/scratch \
-	  $(if $(ROOMS),--rooms $(ROOMS)) $(if $(COUNT),--count $(COUNT))
+	  $(if $(ROOMS),--rooms $(ROOMS)) $(if $(COUNT),--count $(COUNT)) $(if $(AGAIN),--again)
 
 # Installs nothing: PYTHON must have torch with CUDA, triton, transformers, numpy, safetensors,
 # pytest, pytest-timeout and hypothesis (matplotlib for the plot). Each part takes under 9 minutes.

@@ -1,21 +1,27 @@
 """Do the tests notice? One-line faults planted one by one by cosmic-ray, the tests run on each.
 
-    make mutate                       # 60 mutants a room, drawn by seed
+    make mutate                       # 40 mutants a room, drawn by seed
     make mutate ROOMS="cost" COUNT=0  # every mutant of one room
+    make mutate AGAIN=1               # those that survived the last time
 
 Works on a copy of the files that git knows, never on the checkout. Prints how many mutants there
-are, how many were tried and killed, and each survivor as a diff.
-Needs cosmic-ray (a virtual environment of its own, `make mutate`); the
-tests run in the interpreter given by ``--python``. Not in CI: a room takes an hour.
+are, how many were tried and killed, and each survivor as a diff; docs/mutation.md has the last
+run. A mutant that changes annotations alone is passed over: they are never evaluated. Needs
+cosmic-ray (a virtual environment of its own, `make mutate`); the tests run in the interpreter
+given by ``--python``, in `benchmarks.warm_tests`. Not in CI: it takes an hour.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
+import difflib
 import json
 import random
 import shutil
 import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,38 +31,132 @@ ROOMS = {
     "trace": (("dcp/trace/trace.py", "dcp/deaths.py"), ("tests/trace",)),
     "cache": (
         ("dcp/model/cache.py", "dcp/model/cached.py"),
-        ("tests/model/test_cache.py", "tests/model/test_zero_logit.py", "tests/engine"),
+        (
+            *("tests/model/test_zero_logit.py", "tests/model/test_cache.py"),
+            "tests/engine/test_engine.py",
+        ),
     ),
     "stats": (
         ("dcp/stats/intervals.py", "dcp/stats/estimate.py", "dcp/stats/triggers.py"),
-        ("tests/stats",),
+        (
+            *("tests/stats/test_estimate.py", "tests/stats/test_intervals.py"),
+            "tests/stats/test_triggers.py",
+            *("tests/stats/test_stats.py", "tests/stats/test_repeats.py"),
+        ),
     ),
-    "recorder": (("dcp/runs/recorder.py", "dcp/runs/meter.py"), ("tests/runs",)),
+    "recorder": (
+        ("dcp/runs/recorder.py", "dcp/runs/meter.py"),
+        ("tests/runs/test_meter.py", "tests/runs/test_request.py", "tests/runs/test_recorder.py"),
+    ),
     "cost": (("dcp/stats/cost.py",), ("tests/stats/test_cost.py", "tests/app/test_cost_page.py")),
-    "compare": (("dcp/stats/compare.py",), ("tests/app/test_compare.py",)),
-}
-"""Room -> (what is mutated, the tests that are to notice)."""
+    "compare": (("dcp/stats/compare.py",), ("tests/stats/test_compare.py",)),
+}  # fmt: skip
+"""Room -> (what is mutated, the tests that are to notice, the quick ones first)."""
+
+# Of the time that the tests take on the code as it is, and seconds on top.
+_PATIENCE, _GRACE = 4.0, 20.0
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One fault: its place and kind, and the change as a diff; ``outcome`` once tried."""
+
+    path: str
+    operator: str
+    occurrence: int
+    line: int
+    diff: str
+    outcome: str = ""
+    seconds: float = 0.0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rooms", nargs="+", choices=ROOMS, default=list(ROOMS))
-    parser.add_argument("--count", type=int, default=60, help="mutants a room (0: all)")
+    parser.add_argument("--count", type=int, default=40, help="mutants a room (0: all)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--again", action="store_true", help="only survivors of the last run")
     parser.add_argument("--python", type=Path, required=True, help="the tests' interpreter")
     parser.add_argument("--tool", type=Path, required=True, help="the program cosmic-ray")
     parser.add_argument("--scratch", type=Path, required=True)
     args = parser.parse_args()
-    copy = args.scratch.resolve() / "tree"
+    scratch: Path = args.scratch.resolve()
+    copy = scratch / "tree"
     _copy(copy)
-    for room in args.rooms:
-        files, tests = ROOMS[room]
-        session = args.scratch.resolve() / f"{room}.sqlite"
-        total, chosen = _plan(session, copy, files, tests, args)
-        subprocess.run(
-            [args.tool, "exec", session.with_suffix(".toml"), session], cwd=copy, check=True
-        )
-        _say(room, total, chosen, _results(args.tool, session, copy))
+    with _Tests(args.python.absolute(), copy) as tests:
+        for room in args.rooms:
+            _try(room, copy, scratch, tests, args)
+
+
+def _try(room: str, copy: Path, scratch: Path, tests: _Tests, args: Any) -> None:
+    files, names = ROOMS[room]
+    names = tuple(name for name in names if (copy / name).exists())
+    kept = scratch / f"{room}.jsonl"
+    before = _read(kept)
+    code, seconds = tests.run(names, 900)
+    # Tests that fail on the code as it is would kill every mutant.
+    if code != 0:
+        raise SystemExit(f"{room}: the tests fail as they are (exit {code}): {' '.join(names)}")
+    patience = _PATIENCE * seconds + _GRACE
+    known = {(m.path, m.operator, m.occurrence): m for m in before}
+    if args.again:
+        plan, total = [m for m in before if m.outcome == "survived"], 0
+        known = {key: m for key, m in known.items() if m.outcome != "survived"}
+    else:
+        plan, total = _drawn(room, files, copy, scratch, args)
+    for mutant in plan:
+        key = (mutant.path, mutant.operator, mutant.occurrence)
+        if key in known and known[key].diff == mutant.diff:
+            continue
+        known[key] = tests.on(mutant, copy, names, patience)
+        with kept.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(asdict(known[key])) + "\n")
+        print(known[key].outcome, f"{known[key].seconds:.1f}", *key, flush=True)
+    results = list(known.values()) if args.again else [known[k] for k in map(_key, plan)]
+    _say(room, total, results)
+
+
+def _key(mutant: Mutant) -> tuple[str, str, int]:
+    return mutant.path, mutant.operator, mutant.occurrence
+
+
+class _Tests:
+    """The server of `benchmarks.warm_tests`, in the copy."""
+
+    def __init__(self, python: Path, copy: Path) -> None:
+        self._server = subprocess.Popen(
+            [python, "-m", "benchmarks.warm_tests"], cwd=copy, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert self._server.stdout is not None
+        assert self._server.stdin is not None
+        self._answers, self._requests = self._server.stdout, self._server.stdin
+        assert self._answers.readline() == "ready\n"
+
+    def __enter__(self) -> _Tests:
+        return self
+
+    def __exit__(self, *wrong: object) -> None:
+        self._requests.close()
+        self._server.wait()
+
+    def run(self, tests: Sequence[str], seconds: float) -> tuple[int | None, float]:
+        self._requests.write(json.dumps({"tests": list(tests), "seconds": seconds}) + "\n")
+        self._requests.flush()
+        answer = json.loads(self._answers.readline())
+        return answer["code"], answer["seconds"]
+
+    def on(self, mutant: Mutant, copy: Path, tests: Sequence[str], seconds: float) -> Mutant:
+        """The mutant with what became of it."""
+        path = copy / mutant.path
+        sound = path.read_text(encoding="utf-8")
+        path.write_text(_mutated(sound, mutant.operator, mutant.occurrence), encoding="utf-8")
+        try:
+            code, took = self.run(tests, seconds)
+        finally:
+            path.write_text(sound, encoding="utf-8")
+        outcome = "survived" if code == 0 else "timeout" if code is None else "killed"
+        return Mutant(**{**asdict(mutant), "outcome": outcome, "seconds": took})
 
 
 def _copy(copy: Path) -> None:
@@ -68,45 +168,84 @@ def _copy(copy: Path) -> None:
             shutil.copy2(ROOT / name, copy / name)
 
 
-def _plan(
-    session: Path, copy: Path, files: tuple[str, ...], tests: tuple[str, ...], args: Any
-) -> tuple[int, int]:
-    """Write the session of the mutants drawn; (how many there are, how many were drawn)."""
+def _drawn(
+    room: str, files: tuple[str, ...], copy: Path, scratch: Path, args: Any
+) -> tuple[list[Mutant], int]:
+    """The mutants to be tried, drawn by seed, and how many cosmic-ray has for these files."""
     from cosmic_ray.work_db import WorkDB, use_db
 
-    command = f"{args.python.absolute()} -m pytest -x -q -p no:cacheprovider {' '.join(tests)}"
+    session = scratch / f"{room}.sqlite"
     config = session.with_suffix(".toml")
     names = ", ".join(json.dumps(name) for name in files)
     config.write_text(
-        f"[cosmic-ray]\nmodule-path = [{names}]\ntimeout = 600.0\nexcluded-modules = []\n"
-        f'test-command = {json.dumps(command)}\n[cosmic-ray.distributor]\nname = "local"\n'
+        f"[cosmic-ray]\nmodule-path = [{names}]\ntimeout = 1.0\nexcluded-modules = []\n"
+        'test-command = "true"\n[cosmic-ray.distributor]\nname = "local"\n'
     )
     session.unlink(missing_ok=True)
     subprocess.run([args.tool, "init", config, session], cwd=copy, check=True)
-    # Tests that fail on the code as it is would kill every mutant.
-    subprocess.run([args.tool, "baseline", config], cwd=copy, check=True)
     with use_db(session, WorkDB.Mode.open) as database:
-        every = sorted(database.work_items, key=lambda item: repr(item.mutations))
-        drawn = random.Random(args.seed).sample(every, min(args.count or len(every), len(every)))
-        database.clear()
-        database.add_work_items(drawn)
-    return len(every), len(drawn)
+        every = [item.mutations[0] for item in database.work_items]
+    every.sort(key=lambda m: (str(m.module_path), m.operator_name, m.occurrence))
+    random.Random(args.seed).shuffle(every)
+    found: list[Mutant] = []
+    for item in every:
+        if args.count and len(found) >= args.count:
+            break
+        path = str(item.module_path)
+        sound = (copy / path).read_text(encoding="utf-8")
+        faulty = _mutated(sound, item.operator_name, item.occurrence)
+        if _evaluated(faulty) == _evaluated(sound):
+            continue
+        diff = "\n".join(_changed(sound, faulty))
+        place = item.start_pos[0]
+        found.append(Mutant(path, item.operator_name, item.occurrence, place, diff))
+    return found, len(every)
 
 
-def _results(tool: Path, session: Path, copy: Path) -> list[dict[str, Any]]:
-    dumped = subprocess.run(
-        [tool, "dump", session], cwd=copy, capture_output=True, text=True, check=True
-    )
-    rows = [json.loads(line) for line in dumped.stdout.splitlines() if line.strip()]
-    return [result for _, result in rows if result]
+def _mutated(source: str, operator: str, occurrence: int) -> str:
+    import cosmic_ray.plugins
+    from cosmic_ray.mutating import mutate_code
+
+    code: str | None = mutate_code(source, cosmic_ray.plugins.get_operator(operator)(), occurrence)
+    assert code is not None
+    return code
 
 
-def _say(room: str, total: int, chosen: int, results: list[dict[str, Any]]) -> None:
-    alive = [each for each in results if each["test_outcome"] == "survived"]
-    killed = len(results) - len(alive)
-    print(f"{room}: {total} mutants, {chosen} drawn, {len(results)} tried, {killed} killed")
+def _evaluated(source: str) -> str:
+    """The program without its annotations; itself where it does not parse."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return source
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.returns = None
+        elif isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.AnnAssign):
+            node.annotation = ast.Constant(0)
+    return ast.dump(tree)
+
+
+def _changed(sound: str, faulty: str) -> Iterator[str]:
+    lines = difflib.unified_diff(sound.splitlines(), faulty.splitlines(), n=0, lineterm="")
+    return (line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---"))
+
+
+def _read(path: Path) -> list[Mutant]:
+    """What the last runs found; of one mutant the newest result."""
+    if not path.exists():
+        return []
+    found = [Mutant(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    return list({_key(mutant): mutant for mutant in found}.values())
+
+
+def _say(room: str, total: int, results: Sequence[Mutant]) -> None:
+    alive = [each for each in results if each.outcome == "survived"]
+    told = f"{total} mutants, " if total else ""
+    print(f"\n{room}: {told}{len(results)} tried, {len(results) - len(alive)} killed")
     for each in alive:
-        print("\n".join(line for line in each["diff"].splitlines() if line[:1] in "+-"))
+        print(f"{each.path}:{each.line} {each.operator}\n{each.diff}")
 
 
 if __name__ == "__main__":

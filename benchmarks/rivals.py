@@ -1,42 +1,63 @@
 """Evictions whose budget is shared out among the layers as the gates share theirs.
 
-    python -m benchmarks.rivals --work runs/rivals --windows 8 --context 1024 \\
-        --gate-shift 0 -1.6 6 --file valid-*.txt.xz --out assets/results/rivals.json
+    python -m benchmarks.rivals --work runs/rivals --windows 8 --choose 4 --context 1024 \\
+        --gate-shift 0 -1.6 1.8 --attention entries --file valid-*.txt.xz --out rivals.json
 
-`dcp eval --policies … --layer-budgets as-gates` does the same in one go. This does it a few windows
-at a time, keeps each part as a file and goes on there when stopped, and writes what each document
-cost, so that every ratio and interval can be computed again from the results file. Two passes: the
-gates alone, whose entries make the budgets; then all rivals, whose perplexity is looked at once.
+Stronger rivals than `dcp eval --policies` has, chosen on other documents than those reported
+(``--choose`` windows of each file): how the layers share a budget (the gates' shares there, or
+these drawn half or a quarter of the way to equal ones), whether to keep first tokens and how many.
+The total is what the gates hold on the windows reported, or as many bytes. Rules that look at
+attention get the gates' shares. All run on the pruned weights with the gates off.
+
+A few windows at a time; each part is a file in ``--work``, so a stopped run goes on. The results
+hold what each document cost (`benchmarks.rival_rows`): every ratio and interval follows from them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from dcp.evaluate.rivals import Rival, budget_of, entries_for, ruled, score_beside
-from dcp.evaluate.score import Scored, ratio_interval, score
+from benchmarks.rival_rows import Arm, Setting, row_of
+from dcp.evaluate.rivals import Equal, Rival, budget_of, entries_for, ruled
+from dcp.evaluate.score import score
 from dcp.evaluate.windows import Windows, read_windows
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel, open_model
+from dcp.policies.registry import policy_of
 
-_PART = 4
-_SMALL_PART = 2
-# The best of the evictions with one budget for all layers, both with the gates' own, and at equal
-# bytes.
-_RIVALS = (
-    Rival("sink"),
-    Rival("window", "as gates"),
-    Rival("sink", "as gates"),
-    Rival("window", "as gates", "bytes"),
+# Windows at a time; what goes step by step does so for more of them at hardly more cost.
+_PART, _LARGE_PART = 4, 9
+_POWERS = (1.0, 0.75, 0.5)
+_PLAIN = (
+    Rival("window"),
+    *(Rival("sink", settings=(("sinks", n),)) for n in (1, 4, 16)),
+    Rival("strided"),
 )
+# Candidates: the same budget for all layers, and shared out.
+_EQUAL = tuple(Arm(rival) for rival in _PLAIN)
+_SHARED = tuple(
+    Arm(replace(rival, layers="as gates"), power)
+    for rival, power in product(_PLAIN[:-1], _POWERS)
+)  # fmt: skip
+# SnapKV's window of 32 is more than the gates hold in some layers.
+_WATCHING = (
+    Rival("h2o", "as gates"),
+    Rival("tova", "as gates"),
+    Rival("snapkv", "as gates", settings=(("window", 8),)),
+)
+
+Floats = npt.NDArray[np.float64]
 
 
 def main() -> None:
@@ -44,80 +65,151 @@ def main() -> None:
     parser.add_argument("--model", default=None)
     parser.add_argument("--file", type=Path, nargs="+", required=True)
     parser.add_argument("--windows", type=int, default=8, help="a file, spread evenly")
+    parser.add_argument("--choose", type=int, default=4, help="windows a file to choose rivals on")
     parser.add_argument("--context", type=int, default=1024)
     parser.add_argument("--gate-shift", type=float, nargs="+", default=[0.0])
+    parser.add_argument(
+        "--attention", nargs="*", choices=("entries", "bytes", "bytes16"), default=[],
+        help="what H2O, TOVA and SnapKV are to hold as much of; each takes minutes",
+    )  # fmt: skip
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     model = open_model(args.model)
-    files = [
-        read_windows(file, model.tokenizer, args.context, limit=args.windows) for file in args.file
+    reported, choosing, source = _text(model, args)
+    rows = []
+    for shift in args.gate_shift:
+        bench = Setting(shift, reported, choosing, source)
+        rows.append(_measured(model, bench, args.attention, args.work))
+        args.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def _text(model: OpenModel, args: Any) -> tuple[Windows, Windows, npt.NDArray[np.str_]]:
+    """Windows to report, windows of other documents to choose on, and the first ones' sources."""
+    reported, others, source = [], [], []
+    for file in args.file:
+        mine = read_windows(file, model.tokenizer, args.context, limit=args.windows)
+        every = read_windows(file, model.tokenizer, args.context)
+        free = np.flatnonzero(~np.isin(every.documents, mine.documents))
+        spread = np.linspace(0, len(free) - 1, min(args.choose, len(free))).astype(int)
+        reported.append(mine)
+        if len(spread):
+            others.append(_of(every, free[spread]))
+        source += [file.name.split(".")[0]] * len(mine.ids)
+    return Windows.join(reported), Windows.join(others), np.array(source)
+
+
+def _measured(
+    model: OpenModel, bench: Setting, attention: Sequence[Equal], work: Path
+) -> dict[str, Any]:
+    shift = bench.shift
+    there = _held(model, bench.choosing, shift, work, "choose")
+    here = _held(model, bench.reported, shift, work, "report")
+    shares = there.mean(axis=1)
+
+    def budgets(arms: Sequence[Arm], held: Floats) -> list[npt.NDArray[np.int64]]:
+        """Shares of the layers from the choosing text, the total from ``held``."""
+        found = []
+        for arm in arms:
+            wanted = shares**arm.power * (held.mean() / (shares**arm.power).mean())
+            spread = np.repeat(wanted[:, None], held.shape[1], axis=1)
+            found.append(budget_of(arm.rival, spread, entries_for(model.loaded, arm.rival.equal)))
+        return found
+
+    candidates = [*_EQUAL, *_SHARED]
+    tried = budgets(candidates, there)
+    on_choosing = _beside(model, bench.choosing, shift, candidates, tried, work, "choose")
+    nats = on_choosing["nats"][2:].sum(axis=1)
+    equal = _EQUAL[int(nats[: len(_EQUAL)].argmin())]
+    shared = _SHARED[int(nats[len(_EQUAL) :].argmin())]
+    plain = Arm(Rival("window", "as gates"))
+    arms = list(dict.fromkeys([equal, plain, shared]))
+    arms += [
+        replace(shared, rival=replace(shared.rival, equal=more)) for more in ("bytes", "bytes16")
     ]
-    source = np.repeat([file.name.split(".")[0] for file in args.file], [len(f.ids) for f in files])
-    windows = Windows.join(files)
-    _gates(model, windows, args.gate_shift, args.work)
-    budgets = {
-        (shift, rival): budget_of(
-            rival, _held(windows, shift, args.work), entries_for(model.loaded, rival.equal)
-        )
-        for shift in args.gate_shift
-        for rival in _RIVALS
-    }
-    _beside(model, windows, args.gate_shift, budgets, args.work)
-    rows = _rows(model, windows, source, args.gate_shift, budgets, args.work)
-    args.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    found = _beside(model, bench.reported, shift, arms, budgets(arms, here), work, "report")
+    for equals, rival in product(attention, _WATCHING):
+        arm = Arm(replace(rival, equal=equals))
+        more = _beside(
+            model, bench.reported, shift, [arm], budgets([arm], here), work,
+            f"report-{rival.policy}-{equals}",
+        )  # fmt: skip
+        found = {name: np.concatenate([found[name], more[name][2:]]) for name in found}
+        arms.append(arm)
+    chosen = [
+        {**arm.to_json(), "nats": float(sum_)} for arm, sum_ in zip(candidates, nats, strict=True)
+    ]
+    return row_of(model, bench, arms, budgets(arms, here), found, chosen)
 
 
-def _parts(windows: Windows, size: int = _PART) -> list[slice]:
-    return [slice(at, at + size) for at in range(0, len(windows.ids), size)]
-
-
-def _of(windows: Windows, part: slice) -> Windows:
-    return Windows(windows.ids[part], windows.token_bytes[part], windows.documents[part])
-
-
-def _gates(model: OpenModel, windows: Windows, shifts: Sequence[float], work: Path) -> None:
-    for number, part in enumerate(_parts(windows)):
-        for shift in shifts:
-            path = work / f"gates-{shift:g}-{number}.npz"
-            if not path.exists():
-                mine = _of(windows, part)
-                found = score(model.loaded, mine, lambda shift=shift: MaskedAttend(shift))  # type: ignore[misc]
-                _save(path, held=found.held, windows=len(mine.ids))
-
-
-def _held(windows: Windows, shift: float, work: Path) -> npt.NDArray[np.float64]:
-    parts = [np.load(work / f"gates-{shift:g}-{i}.npz") for i in range(len(_parts(windows)))]
-    return np.average(
-        [p["held"] for p in parts], axis=0, weights=[int(p["windows"]) for p in parts]
-    )
+def _held(model: OpenModel, windows: Windows, shift: float, work: Path, what: str) -> Floats:
+    """[L, C]: entries that the gates hold at each step, mean over windows."""
+    sums, count = 0.0, len(windows.ids)
+    for number, part in enumerate(_parts(windows, _PART)):
+        path = work / f"{what}-{shift:g}-gates-{number}.npz"
+        if not path.exists():
+            some = _of(windows, part)
+            _save(path, held=score(model.loaded, some, lambda: MaskedAttend(shift)).held)
+        sums = sums + np.load(path)["held"] * (len(windows.ids[part]) / count)
+    return np.asarray(sums)
 
 
 def _beside(
     model: OpenModel,
     windows: Windows,
-    shifts: Sequence[float],
-    budgets: dict[tuple[float, Rival], npt.NDArray[np.int64]],
+    shift: float,
+    arms: Sequence[Arm],
+    budgets: Sequence[npt.NDArray[np.int64]],
     work: Path,
-) -> None:
-    for shift in shifts:
-        mine = [each for each in budgets.items() if each[0][0] == shift]
-        for number, part in enumerate(_parts(windows, _SMALL_PART)):
-            path = work / f"beside-{shift:g}-{number}.npz"
-            if path.exists():
-                continue
-            ways: list[tuple[Any, Any]] = [
-                (model.loaded, lambda batch, shift=shift: MaskedAttend(shift)),
-                *((model.loaded, ruled(rival, budget)) for (_, rival), budget in mine),
-            ]
-            dense, found = score_beside(model.loaded, _of(windows, part), ways)
-            every = [dense, *found]
-            _save(
-                path,
-                nats=np.stack([one.scored.nats for one in every]),
-                entries=np.array([one.scored.entries for one in every]),
-            )
+    what: str,
+) -> dict[str, Any]:
+    """nats [2 + A, N] of: gates off, the gates, each arm; entries [2 + A]."""
+    names = []
+    watching = any(policy_of(arm.rival.policy).needs for arm in arms)
+    for number, part in enumerate(_parts(windows, _LARGE_PART if watching else _PART)):
+        names.append(work / f"{what}-{shift:g}-beside-{number}.npz")
+        if names[-1].exists():
+            continue
+        some = _of(windows, part)
+        ways: list[Any] = [MaskedAttend(prune=False), MaskedAttend(shift)]
+        ways += [_way(arm, b, len(some.ids)) for arm, b in zip(arms, budgets, strict=True)]
+        every = [score(model.loaded, some, lambda way=way: way, len(some.ids)) for way in ways]
+        _save(
+            names[-1],
+            nats=np.stack([one.nats for one in every]),
+            entries=np.array([one.entries for one in every]),
+        )
+    parts = [np.load(name) for name in names]
+    sizes = [part["nats"].shape[1] for part in parts]
+    return {
+        "nats": np.concatenate([part["nats"] for part in parts], axis=1),
+        "entries": np.average([part["entries"] for part in parts], axis=0, weights=sizes),
+    }
+
+
+def _way(arm: Arm, budget: npt.NDArray[np.int64], batch: int) -> Any:
+    if policy_of(arm.rival.policy).needs:
+        return ruled(arm.rival, budget)(batch)
+    return MaskedAttend(deaths=torch.from_numpy(_deaths(arm.rival, budget.tobytes(), budget.shape)))
+
+
+@lru_cache(maxsize=64)
+def _deaths(rival: Rival, budget: bytes, shape: tuple[int, int]) -> npt.NDArray[np.int32]:
+    """[L, T]: of a rule that looks at nothing, so that they are the same for every text."""
+    rule = ruled(rival, np.frombuffer(budget, np.int64).reshape(shape))(1)
+    nothing = torch.zeros(1, shape[1], 1, 1)
+    for layer in range(shape[0]):
+        rule(layer, nothing, nothing, nothing, None)
+    return np.asarray(rule.deaths[:, 0].numpy())
+
+
+def _parts(windows: Windows, size: int) -> list[slice]:
+    return [slice(at, at + size) for at in range(0, len(windows.ids), size)]
+
+
+def _of(windows: Windows, part: Any) -> Windows:
+    return Windows(windows.ids[part], windows.token_bytes[part], windows.documents[part])
 
 
 def _save(path: Path, **arrays: Any) -> None:
@@ -125,96 +217,6 @@ def _save(path: Path, **arrays: Any) -> None:
     np.savez(part, **arrays)
     part.replace(path)
     print(path.name, flush=True)
-
-
-def _rows(
-    model: OpenModel,
-    windows: Windows,
-    source: npt.NDArray[np.str_],
-    shifts: Sequence[float],
-    budgets: dict[tuple[float, Rival], npt.NDArray[np.int64]],
-    work: Path,
-) -> list[dict[str, Any]]:
-    """One object for each gate shift, its rivals inside."""
-    gated: dict[float, Scored] = {}
-    rivals: dict[tuple[float, Rival], Scored] = {}
-    for shift in shifts:
-        names = [f"beside-{shift:g}-{i}.npz" for i in range(len(_parts(windows, _SMALL_PART)))]
-        parts = [np.load(work / name) for name in names]
-        nats = np.concatenate([part["nats"] for part in parts], axis=1)
-        shares = [part["nats"].shape[1] for part in parts]
-        entries = np.average([part["entries"] for part in parts], axis=0, weights=shares)
-        arms = [Scored(row, np.full((1, 1), held)) for row, held in zip(nats, entries, strict=True)]
-        off, gated[shift] = arms[:2]
-        mine = [key for key in budgets if key[0] == shift]
-        rivals |= dict(zip(mine, arms[2:], strict=True))
-    documents, first = np.unique(windows.documents, return_index=True)
-
-    def ratio(above: Scored, below: Scored) -> list[float | None]:
-        whole = math.exp((above.nats.sum() - below.nats.sum()) / windows.scored)
-        return [
-            whole,
-            *(None if math.isnan(x) else x for x in ratio_interval(above, below, windows)),
-        ]
-
-    def by_document(arm: Scored) -> list[float]:
-        return [round(float(arm.nats[windows.documents == d].sum()), 3) for d in documents]
-
-    def by_source(above: Scored, below: Scored) -> dict[str, float]:
-        each = {name: source == name for name in dict.fromkeys(source.tolist())}
-        return {
-            name: math.exp(
-                (above.nats[mine].sum() - below.nats[mine].sum()) / (mine.sum() * _scored(windows))
-            )
-            for name, mine in each.items()
-        }
-
-    sources = list(dict.fromkeys(source.tolist()))
-    sizes = [int((windows.documents == d).sum() * _scored(windows)) for d in documents]
-    return [
-        {
-            "model": model.info.name,
-            "weights_sha256": model.loaded.weights_sha256,
-            "gate_shift": shift,
-            "context": windows.context,
-            "windows": len(windows.ids),
-            "documents": len(documents),
-            "sources": {name: int((source == name).sum()) for name in sources},
-            "held_entries": gated[shift].entries,
-            "ppl_pruned": math.exp(gated[shift].nats.sum() / windows.scored),
-            "ppl_gates_off": math.exp(off.nats.sum() / windows.scored),
-            "pruned_over_gates_off": ratio(gated[shift], off),
-            "pruned_over_gates_off_by_source": by_source(gated[shift], off),
-            "document_source": source[first].tolist(),
-            "document_tokens": sizes,
-            "document_nats": {
-                "gates off": by_document(off),
-                "pruned": by_document(gated[shift]),
-            },
-            "rivals": [
-                {
-                    "policy": rival.policy,
-                    "layers": rival.layers,
-                    "equal": rival.equal,
-                    "budgets": budgets[at, rival][:, 0].tolist(),
-                    "held_entries": arm.entries,
-                    "held_ratio": arm.entries / gated[shift].entries,
-                    "ppl": math.exp(arm.nats.sum() / windows.scored),
-                    "policy_over_gates_off": ratio(arm, off),
-                    "pruned_over_policy": ratio(gated[shift], arm),
-                    "pruned_over_policy_by_source": by_source(gated[shift], arm),
-                    "document_nats": by_document(arm),
-                }
-                for (at, rival), arm in rivals.items()
-                if at == shift
-            ],
-        }
-        for shift in shifts
-    ]  # fmt: skip
-
-
-def _scored(windows: Windows) -> int:
-    return windows.context - 1
 
 
 if __name__ == "__main__":

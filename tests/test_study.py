@@ -21,7 +21,7 @@ from dcp.cli.main import main
 from dcp.errors import DataError, RequestError, TraceError
 from dcp.stats import drop_table
 from dcp.stats.repeats import document_key
-from dcp.stats.study_file import TABLES, from_json, intervals_in, to_json
+from dcp.stats.study_file import TABLES, from_json, intervals_in, intervals_said, to_json
 from dcp.study import (
     StudyPlan,
     Window,
@@ -258,6 +258,16 @@ def test_windows_of_a_document_are_recorded_as_that_document(
         assert trace.text.strip() in of
     assert about["texts"] == 3
     assert "3 distinct texts" in about["repeats"]
+    assert about["intervals"] == {"rates": 0, "triggers": 0, "hazard": 0}
+    # Read again from its folder: the table for people names the tokens that drop most.
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    shown = capsys.readouterr()
+    assert "Tokens at which most was dropped" in shown.err
+    assert "No intervals: too few texts." in shown.err
+    most = pd.read_csv(tmp_path / "out" / "tables" / "triggers.csv").query("by == 'token'")
+    assert len(most)
+    for token in most["group"].head(3):
+        assert f" {token} " in shown.out.replace("\n", " ") or token in shown.out
 
 
 # ---- the file
@@ -272,6 +282,10 @@ def test_a_study_says_how_many_intervals_it_has(tmp_path: Path, recorded: list[i
     table = drop_table([random_sample(seed, tokens=60) for seed in range(12)])
     several = replace(study, rates=table)
     assert intervals_in(several, "rates") == len(table)
+    assert intervals_said(study) == "No intervals: too few texts."
+    said = intervals_said(several)
+    assert said.startswith(f"{len(table)} intervals in all ({len(table)} of rates; rates over ")
+    assert f"{table.group.nunique()} groups × 1 horizons" in said
 
 
 def test_a_study_file_that_is_none_is_refused_in_one_line(

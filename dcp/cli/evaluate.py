@@ -49,7 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--gate-shift", type=number, nargs="+", metavar="δ", help="added to every β (default: 0)"
     )
     dial.add_argument(
-        "--sparsity", type=number, nargs="+", metavar="S", help="resolved to δ by the calibration"
+        "--sparsity",
+        type=number,
+        nargs="+",
+        metavar="S",
+        help="resolved to δ for the context; of tasks and budgets by the calibration",
     )
     parser.add_argument(
         "--baseline",
@@ -139,6 +143,7 @@ def _perplexity(
     args: argparse.Namespace, model: OpenModel, baseline: OpenModel | None, shifts: list[float]
 ) -> list[dict[str, Any]]:
     from dcp.evaluate.perplexity import Rival, evaluate
+    from dcp.model.dial import shift_at
     from dcp.policies.registry import policy_of
 
     if args.budget:
@@ -158,13 +163,18 @@ def _perplexity(
     ]
     windows, contexts = windows_of(args, model)
     given = {**named(model), "baseline": baseline.info.name if baseline else None}
+    # A share is one of a length.
+    at = {
+        context: [shift_at(model.info, share, context) for share in args.sparsity or ()] or shifts
+        for context in contexts
+    }
     return [
         {**asdict(result), **given}
         for context in contexts
         for result in evaluate(
             model.loaded,
             windows.cut(context),
-            shifts,
+            at[context],
             baseline.loaded if baseline else None,
             policies=policies,
             progress=notes("eval"),

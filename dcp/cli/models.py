@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     for row in rows:
         dial = [point["sparsity"] for point in row.pop("calibration")]
         row["sparsity dial"] = f"{min(dial):.2f} to {max(dial):.2f}" if dial else "none"
+        row.pop("shares")
         base = row.pop("base")
         row["base"] = "" if base is None else "ready" if base["ready"] else base["how"]
     print_table(rows)

@@ -12,6 +12,9 @@ from dcp.cli.terminal import note, notes, print_json, print_table
 
 __all__ = ["add_arguments", "run"]
 
+_TOKENS = 10
+_RESAMPLED = ("rates", "triggers", "hazard")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -42,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from dcp.model.registry import open_model
     from dcp.speech.tagger import BUNDLED, load_tagger
     from dcp.stats.noise import tagger_accuracy
+    from dcp.stats.study_file import intervals_in, intervals_said
     from dcp.study import gather, make_plan, record_share, share_of_process, write_study
 
     index, processes = share_of_process()
@@ -80,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
     )
     found = {
         **study.about,
+        "intervals": {name: intervals_in(study, name) for name in _RESAMPLED},
         "processes": processes,
         "words_recorded_now": read,
         "words_per_second": read / seconds if read else None,
@@ -93,6 +98,12 @@ def run(args: argparse.Namespace) -> int:
     )
     shown = ["group", "source", "words", "events", "drop_rate", "ci_low", "ci_high"]
     print_table(table[shown].to_dict("records"))
+    tokens = study.triggers.query("by == 'token'").head(_TOKENS)
+    if len(tokens):
+        note("\nTokens at which most was dropped: drops over those of the mean token read")
+        shown = ["group", "source", "queries", "ratio", "ci_low", "ci_high", "share"]
+        print_table(tokens[shown].to_dict("records"))
+    note(intervals_said(study))
     rate = f", {read / seconds:,.0f} words/s" if read else ""
     note(f"{study.about['words']:,} words of {study.about['texts']:,} texts{rate}; in {args.out}")
     return 0

@@ -12,6 +12,7 @@ from dcp.cli.terminal import note, print_json
 from dcp.errors import RequestError
 
 if TYPE_CHECKING:
+    from dcp.model.gate_config import Shares
     from dcp.model.registry import OpenModel
     from dcp.policies.rule import Value
     from dcp.trace import Trace
@@ -43,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sparsity",
         type=number,
         metavar="S",
-        help="in place of δ: the dropped share that a text of the calibrated length would have "
-        "(models --json); a shorter one drops less, and a line says how much",
+        help="in place of δ: the dropped share, mean over steps, of validation text as long as the "
+        "text with its new tokens; a line says where this text drops another",
     )
     parser.add_argument(
         "--policy",
@@ -124,7 +125,8 @@ def run(args: argparse.Namespace) -> int:
         budget=args.budget,
         policy_settings=_settings(args.policy_setting, args.instruction),
     )
-    trace = Recorder.begin(request).finish()
+    recorder = Recorder.begin(request)
+    trace = recorder.finish()
     if args.gates_off:
         from dcp.model.registry import open_model
         from dcp.runs.rescore import gates_off
@@ -136,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None:
         trace.save(args.out)
     if args.sparsity is not None and args.policy == "gates":
-        _say_what_came(args.sparsity, trace)
+        _say_what_came(args.sparsity, trace, recorder.model.info.shares)
     if args.json:
         print_json(summary(trace, args.out))
     else:
@@ -147,15 +149,25 @@ def run(args: argparse.Namespace) -> int:
 _NEAR = 0.05
 
 
-def _say_what_came(asked: float, trace: Trace) -> None:
-    """A line where a text dropped another share than the dial promises at its own length."""
-    found = trace.sparsity_mean_steps()
-    if abs(found - asked) > _NEAR:
+def _say_what_came(asked: float, trace: Trace, shares: Shares | None) -> None:
+    """A line where a text dropped another share than it was asked to."""
+    found, shift = trace.sparsity_mean_steps(), trace.meta.gate_shift
+    if abs(found - asked) <= _NEAR:
+        return
+    if shares is None:
         note(
-            f"sparsity {asked:g} is gate shift {trace.meta.gate_shift:g} by the calibration, at "
-            f"its length; these {trace.n_queries:,} tokens dropped {found:.2f}: shorter texts drop "
-            "less, so ask for more or give --gate-shift"
+            f"sparsity {asked:g} is gate shift {shift:g} by the calibration, at its length; these "
+            f"{trace.n_queries:,} tokens dropped {found:.2f}: shorter texts drop less, so ask for "
+            "more or give --gate-shift"
         )
+        return
+    from dcp.model.dial import share_at
+
+    usual = share_at(shares, shift, trace.n_queries)
+    note(
+        f"sparsity {asked:g} is gate shift {shift:g}: {trace.n_queries:,} tokens of validation "
+        f"text drop {usual:.2f} with it, this text dropped {found:.2f}"
+    )
 
 
 def _settings(given: list[str], instruction: str | None) -> dict[str, Value]:

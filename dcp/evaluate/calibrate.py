@@ -16,6 +16,7 @@ from dcp.errors import ModelError
 from dcp.evaluate.perplexity import Windows, evaluate, read_windows
 from dcp.evaluate.rivals import Rival
 from dcp.evaluate.score import to_device
+from dcp.evaluate.shares import measure_shares
 from dcp.model.checkpoint import GATES, Checkpoint
 from dcp.model.gate_config import Calibration, GateConfig
 from dcp.model.weights import load
@@ -44,7 +45,7 @@ def fold(model: Path, gate_shift: float) -> None:
         if name.endswith(".beta"):
             tensor += gate_shift
     save_file(tensors, path, metadata={"format": "pt"})
-    _write_json(model / "dcp_config.json", replace(gates, calibration=()))
+    _write_json(model / "dcp_config.json", replace(gates, calibration=(), shares=None))
 
 
 def calibrate(
@@ -89,6 +90,8 @@ def calibrate(
         ratio = result.ppl_pruned / result.ppl_dense_finetuned
         points.append(Calibration(result.gate_shift, context, result.sparsity, ratio))
     (trained,) = evaluate(pruned, windows, [folded], twin, policies=_RIVALS, progress=progress)
+    shares = measure_shares(pruned, windows, moved, progress=progress)
+    shares = replace(shares, deltas=tuple(delta - folded for delta in shares.deltas))
     report = {
         "windows": len(windows.ids),
         "results": [asdict(result) for result in results],
@@ -96,7 +99,8 @@ def calibrate(
     }
     if folded:
         fold(model, folded)
-    _write_json(model / "dcp_config.json", replace(pruned.gates, calibration=tuple(points)))
+    gates = replace(pruned.gates, calibration=tuple(points), shares=shares)
+    _write_json(model / "dcp_config.json", gates)
     return report
 
 

@@ -14,10 +14,11 @@ from dcp.errors import ModelError
 from dcp.kernels.gates import Gates
 from dcp.model.checkpoint import GATES, gates_of
 from dcp.model.config import ModelConfig
+from dcp.model.dial import shift_for_budget
 from dcp.model.files import stamp_of
 from dcp.model.gate_config import GateConfig
 from dcp.model.names import gate_names
-from dcp.model.registry import find, shift_for, shift_for_budget
+from dcp.model.registry import find, shift_for
 
 __all__ = ["FoundGates", "LayerGates", "has_gates", "read_gates"]
 
@@ -58,8 +59,10 @@ class FoundGates:
         return shift_for(self.config.calibration, sparsity)
 
     def shift_for_budget(self, budget: int) -> float:
-        """The gate shift that drops as much as a budget of entries a layer, by the calibration."""
-        return shift_for_budget(self.config.calibration, budget)
+        """The gate shift that drops as much as a budget of entries a layer, at the calibrated
+        length: how long the texts will be is not known here."""
+        longest = max((point.context for point in self.config.calibration), default=1)
+        return shift_for_budget(self.config, budget, longest)
 
 
 def has_gates(name: str | Path) -> bool:

@@ -5,14 +5,16 @@ Knows nothing of torch or of files.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from dcp.errors import ModelError
 
-__all__ = ["Base", "Calibration", "GateConfig"]
+__all__ = ["Base", "Calibration", "GateConfig", "Shares"]
 
 # What becomes a file name, a Hub id, an argument of pip.
 _SAFE = {
@@ -36,6 +38,44 @@ class Calibration:
     context: int
     sparsity: float
     perplexity_ratio: float
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What a gate shift drops of texts of several lengths, on validation text; no quality.
+
+    tokens [N]      lengths, rising; the last is that of the calibration
+    deltas [S]      gate shifts, rising
+    dropped [S][N]  ``sparsity_mean_steps`` of the first so many tokens of a window
+    """
+
+    tokens: tuple[int, ...]
+    deltas: tuple[float, ...]
+    dropped: tuple[tuple[float, ...], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "tokens": list(self.tokens),
+            "rows": [
+                [delta, *(round(share, 4) for share in row)]
+                for delta, row in zip(self.deltas, self.dropped, strict=True)
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, found: Any) -> Shares:
+        """Raises ValueError, TypeError or KeyError for anything but what `to_json` gives."""
+        tokens = tuple(int(n) for n in found["tokens"])
+        rows = [tuple(float(value) for value in row) for row in found["rows"]]
+        deltas = tuple(row[0] for row in rows)
+        if not tokens or not rows or {len(row) for row in rows} != {len(tokens) + 1}:
+            raise ValueError("shares: every row holds a gate shift and a share for each length")
+        rising = all(a < b for line in (tokens, deltas) for a, b in pairwise(line))
+        if not rising or tokens[0] < 2 or not all(map(math.isfinite, deltas)):
+            raise ValueError("shares: lengths and gate shifts must rise")
+        if not all(0 <= share <= 1 for row in rows for share in row[1:]):
+            raise ValueError("shares: a share is from 0 to 1")
+        return cls(tokens, deltas, tuple(row[1:] for row in rows))
 
 
 @dataclass(frozen=True)
@@ -102,6 +142,7 @@ class GateConfig:
     delay: int = 0
     base: Base | None = None
     tuned: str = "gates"
+    shares: Shares | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Format 1, or 2 for an adapter."""
@@ -111,6 +152,8 @@ class GateConfig:
             "delay": self.delay,
             "calibration": [asdict(point) for point in self.calibration],
         }
+        if self.shares is not None:
+            own["shares"] = self.shares.to_json()
         if self.base is None:
             return own
         return {**own, "base": self.base.to_json(), "tuned": self.tuned}
@@ -138,8 +181,9 @@ class GateConfig:
                 for p in found.get("calibration", ())
             )
             base = Base.from_json(found.get("base")) if found["format"] == 2 else None
+            shares = Shares.from_json(found["shares"]) if "shares" in found else None
             gates = cls(
-                int(found["interaction"]), points, 0, base, str(found.get("tuned", "gates"))
+                int(found["interaction"]), points, 0, base, str(found.get("tuned", "gates")), shares
             )
         except (KeyError, TypeError, ValueError) as wrong:
             raise ModelError(f"dcp_config.json is damaged: {wrong!r}") from None

@@ -13,7 +13,7 @@ from dcp.model.bases import how_to_get
 from dcp.model.checkpoint import GATES, Checkpoint, base_of, gates_of, open_base
 from dcp.model.config import ModelConfig
 from dcp.model.files import parameters_of, stamp_of
-from dcp.model.gate_config import Calibration
+from dcp.model.gate_config import Calibration, Shares
 
 __all__ = ["BaseStatus", "ModelInfo", "info_of", "listed", "status_of"]
 
@@ -32,7 +32,8 @@ class ModelInfo:
     """What a checkpoint folder says of itself.
 
     context is in tokens, parameters are counted, calibration holds the measured points of the
-    sparsity dial (empty without one). ``base`` is None for a model that is whole.
+    sparsity dial (empty without one), shares what it drops of shorter texts. ``base`` is None for a
+    model that is whole.
 
     >>> {model.name: model.context for model in dcp.list_models()}["dcp-mini"]
     1024
@@ -48,6 +49,7 @@ class ModelInfo:
     vocab: int
     calibration: tuple[Calibration, ...]
     base: BaseStatus | None = None
+    shares: Shares | None = None
 
 
 def info_of(found: Checkpoint, *, gates: bool) -> ModelInfo:
@@ -67,6 +69,7 @@ def info_of(found: Checkpoint, *, gates: bool) -> ModelInfo:
         vocab=config.vocab,
         calibration=calibration,
         base=None if base is None else BaseStatus(base.name, True, how_to_get(base)),
+        shares=found.gates.shares if gates else None,
     )
 
 
@@ -90,6 +93,7 @@ def listed(folder: Path) -> ModelInfo:
         vocab=config.vocab,
         calibration=gates.calibration,
         base=status,
+        shares=gates.shares,
     )
 
 

@@ -20,7 +20,6 @@ from dcp.errors import DeviceError, ModelError, RequestError
 from dcp.model.checkpoint import Checkpoint
 from dcp.model.gate_config import Calibration
 from dcp.model.info import ModelInfo, info_of, listed, status_of
-from dcp.policies.budget import dropped_share
 from dcp.resources import asset
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ __all__ = [
     "missing_base_hint",
     "open_model",
     "shift_for",
-    "shift_for_budget",
 ]
 
 BUNDLED = asset("models")
@@ -192,26 +190,6 @@ def shift_for(calibration: Sequence[Calibration], sparsity: float) -> float:
             f"{low:.3f} to {high:.3f}"
         )
     return float(np.interp(sparsity, [p[0] for p in points], [p[1] for p in points]))
-
-
-def shift_for_budget(calibration: Sequence[Calibration], budget: int) -> float:
-    """The gate shift δ at which a text of the longest measured context has as large a share dropped
-    as with ``budget`` entries a layer. Raises RequestError for a budget outside of what was
-    measured.
-    """
-    longest = max((point.context for point in calibration), default=0)
-    shares = [point.sparsity for point in calibration if point.context == longest]
-    share = dropped_share(budget, longest)
-    if shares and not min(shares) <= share <= max(shares):
-        fits = [n for n in range(1, longest) if min(shares) <= dropped_share(n, longest)]
-        fits = [n for n in fits if dropped_share(n, longest) <= max(shares)]
-        raise RequestError(
-            f"a budget of {budget} is outside of what the shift of this model was calibrated for, "
-            f"{fits[0]} to {fits[-1]} entries a layer"
-            if fits
-            else "this model was not calibrated for any budget: leave the shift as it is"
-        )
-    return shift_for(calibration, share)
 
 
 def _marked(info: ModelInfo) -> ModelInfo:

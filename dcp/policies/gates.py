@@ -2,9 +2,9 @@
 
     by margin   past N, whoever came closest to being dropped goes too: the entries with the
                 smallest margin (the smallest gate logit so far). Never more than N are held
-    by shift    the gates alone decide, shifted by the δ at which a text of the calibrated length
-                has as large a share dropped as under a budget of N: less than N early in a text,
-                more late, and no limit at any step (`dcp.runs.request`)
+    by shift    the gates alone decide, shifted by the δ at which validation text as long has as
+                large a share dropped as under a budget of N: less than N early in a text, more
+                late, and no limit at any step (`dcp.model.dial`)
 
 The gates themselves decide before the query attends and need no rule.
 

@@ -18,7 +18,8 @@ import numpy as np
 from dcp.deaths import ALIVE
 from dcp.engine.engine import Engine, Step
 from dcp.errors import ModelError
-from dcp.model.registry import OpenModel, open_model, shift_for, shift_for_budget
+from dcp.model.dial import shift_at, shift_for_budget
+from dcp.model.registry import OpenModel, open_model
 from dcp.progress import Cancel
 from dcp.runs.meta import meta_of_recording
 from dcp.runs.meter import Counters, Meter
@@ -79,10 +80,6 @@ class Recorder:
                 f"{opened.info.name} was opened without gates: choose a policy that needs none",
                 remedy="policy",
             )
-        if request.sparsity is not None and gated:
-            gate_shift = shift_for(opened.info.calibration, request.sparsity)
-        elif request.shifted and request.budget is not None:
-            gate_shift = shift_for_budget(opened.info.calibration, request.budget)
         heard = request.instruction
         if request.vocabulary == "seen":
             from dcp.model.vocabulary import seen
@@ -95,6 +92,11 @@ class Recorder:
         fits = len(prompt) <= room
         if not fits:
             prompt = prompt.truncate(room, "last" if request.truncate == "left" else "first")
+        read = len(prompt) + max(0, request.new_tokens - 1)
+        if request.sparsity is not None and gated:
+            gate_shift = shift_at(opened.info, request.sparsity, read)
+        elif request.shifted and request.budget is not None:
+            gate_shift = shift_for_budget(opened.info, request.budget, read)
         return cls(
             opened,
             request,
@@ -104,6 +106,11 @@ class Recorder:
             truncated=None if fits else request.truncate,
             cancel=cancel,
         )
+
+    @property
+    def model(self) -> OpenModel:
+        """The model that runs."""
+        return self._model
 
     def __iter__(self) -> Iterator[Step]:
         """The engine's steps, each folded in before it is handed on."""
@@ -190,7 +197,8 @@ def record(
     new_tokens   how many tokens to add, exactly; 0 only scores the text
     seed, temperature, top_k, top_p   how tokens are drawn; temperature 0 is greedy
     gate_shift   δ, added to every β: below 0 drops more, above 0 keeps more
-    sparsity     in place of δ: the dropped share to aim at, by the model's calibration
+    sparsity     in place of δ: the dropped share to aim at (mean over steps), by what the model
+                 dropped of validation text at the length of the text and its new tokens
     impl, dtype  implementation and weights' type: "auto", "float32"
     truncate     what to cut from a text that is too long: its "left" or "right" end
     stop_at_eos  end where the model draws its end-of-text token

@@ -21,7 +21,7 @@ from dcp.stats.survival import (
     drop_table_with_controls,
     to_records,
 )
-from dcp.stats.triggers import trigger_table
+from dcp.stats.triggers import trigger_table, trigger_tokens
 from dcp.stats.word_list import word_table
 
 __all__ = [
@@ -40,5 +40,6 @@ __all__ = [
     "observe",
     "to_records",
     "trigger_table",
+    "trigger_tokens",
     "word_table",
 ]

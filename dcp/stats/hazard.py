@@ -21,7 +21,7 @@ from dcp.arguments import one_of
 from dcp.errors import RequestError
 from dcp.resources import needs
 from dcp.stats.groups import TAGGED, By, group_names, groups_of_tags
-from dcp.stats.intervals import MIN_CLUSTERS
+from dcp.stats.intervals import effective, enough
 from dcp.stats.lives import Phase, Sample
 from dcp.stats.person_period import Cells, count
 from dcp.stats.rates import MIN_WORDS
@@ -94,10 +94,10 @@ def hazard_of(cells: Cells, by: By, *, source: Phase) -> pd.DataFrame:
             continue
         fit = told[group] & chosen
         data = _Data(cells, fit, group[fit], risk[fit], drops[fit])
-        clusters = data.clusters()
-        if clusters >= MIN_CLUSTERS:
+        sizes = data.sizes()
+        if enough(sizes):
             label = "texts" if cells.texts > 1 else "within this text"
-        found[:, told] = _standardised(data, design(data), clusters)
+        found[:, told] = _standardised(data, design(data), sizes)
     rows = [
         {
             "group": names[g],
@@ -140,9 +140,12 @@ class _Data:
     def levels(self) -> Ints:
         return self.cells.levels[self.fit]
 
-    def clusters(self) -> int:
-        """Clusters that hold at least one of the cells."""
-        return len(np.unique(self.cells.cluster[self.fit[self.cells.cell]]))
+    def sizes(self) -> Floats:
+        """[C]: steps at risk in the cells of each cluster."""
+        inside = self.fit[self.cells.cell]
+        return np.bincount(
+            self.cells.cluster[inside], self.cells.at_risk[inside], self.cells.clusters
+        )
 
     def scores(self, design: Floats, hazard: Floats) -> Floats:
         """[C, P]: the score of each cluster, the sum of (drops - expected drops) times design."""
@@ -186,8 +189,9 @@ def _joined(values: Ints, data: _Data) -> Ints:
     return np.asarray(into[np.searchsorted(classes, values)], np.int64)
 
 
-def _standardised(data: _Data, design: Floats, clusters: int) -> Floats:
-    """[3, G]: for each group the mean hazard over all cells, and its 95 % interval (or nan)."""
+def _standardised(data: _Data, design: Floats, sizes: Floats) -> Floats:
+    """[3, G]: for each group the mean hazard over all cells, and its 95 % interval (or nan), with
+    Student's t of as many clusters as there effectively are."""
     needs("scipy", "statsmodels")
     from scipy.special import expit, logit
     from scipy.stats import t
@@ -207,6 +211,7 @@ def _standardised(data: _Data, design: Floats, clusters: int) -> Floats:
     hazard = np.asarray(expit(design @ beta))
     scores = data.scores(design, hazard)
     bread = np.asarray(model.normalized_cov_params)
+    clusters = np.count_nonzero(sizes)
     covariance = bread @ (scores.T @ scores) @ bread * clusters / max(clusters - 1, 1)
     share = data.risk / data.risk.sum()
     other = design.copy()
@@ -215,10 +220,10 @@ def _standardised(data: _Data, design: Floats, clusters: int) -> Floats:
         there = np.asarray(expit(other @ beta))
         mean = share @ there
         out[0, g] = mean
-        if clusters < MIN_CLUSTERS:
+        if not enough(sizes):
             continue
         slope = (share * there * (1 - there)) @ other
         error = np.sqrt(slope @ covariance @ slope) / (mean * (1 - mean))
-        reach = t.ppf(0.975, clusters - 1) * error
+        reach = t.ppf(0.975, effective(sizes) - 1) * error
         out[1:, g] = expit(logit(mean) + np.array([-reach, reach]))
     return out

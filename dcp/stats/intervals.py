@@ -1,11 +1,12 @@
-"""Confidence intervals: from whole clusters, and of a share of independent cases.
+"""Confidence intervals: from whole clusters, of few clusters, of independent cases. No others.
 
 Tokens of one text are not independent, so a text (or a document, or a block of steps) counts once:
 clusters are drawn with replacement and the statistic is computed again. With few clusters the plain
 percentiles of that are too narrow (at 10 clusters "95 %" covers 83 to 92 %, at 4 some 76 %), so
 they are taken further out, as far as Student's t with the *effective* number of clusters asks
 (Hesterberg 2015, "What Teachers Should Know About the Bootstrap", its expanded percentiles; Kish
-1965 for the effective number), and below `MIN_CLUSTERS` there is no interval.
+1965 for the effective number), and below `MIN_CLUSTERS` there is no interval but, of a share, the
+one that holds even where all of a cluster has one fate (`few_clusters`).
 `tests/stats/test_intervals.py` measures the coverage. Knows arrays, nothing of texts.
 """
 
@@ -19,7 +20,10 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MIN_CLUSTERS", "MIN_EFFECTIVE", "cluster_interval", "student_t", "wilson"]
+__all__ = [
+    *("MIN_CLUSTERS", "MIN_EFFECTIVE"),
+    *("cluster_interval", "effective", "enough", "few_clusters", "student_t", "wilson"),
+]
 
 MIN_CLUSTERS = 10
 """Fewer clusters give no interval."""
@@ -53,14 +57,14 @@ def cluster_interval(
     """
     size = np.asarray(sizes, np.float64)
     weights = _weights(len(size), seed, n_boot)
-    if np.count_nonzero(size) < MIN_CLUSTERS or _effective(size) < MIN_EFFECTIVE:
+    if not enough(size):
         nothing = np.full(statistic(weights[:1]).shape[1], np.nan)
         return nothing, nothing.copy()
     values = statistic(weights)
     low, high = np.full((2, values.shape[1]), np.nan)
     told = np.isfinite(values).mean(axis=0) > 0.5
     if told.any():
-        below = _tail(_effective(size))
+        below = _tail(effective(size))
         low[told], high[told] = np.nanquantile(values[:, told], [below, 1 - below], axis=0)
     # Rounding in the sums of resamples that are all alike.
     alike = ~(high - low > 1e-12 * np.maximum(np.abs(low), np.abs(high)))
@@ -68,11 +72,29 @@ def cluster_interval(
     return low, high
 
 
+def few_clusters(share: float, clusters: float) -> tuple[float, float]:
+    """A 95 % interval of a share seen in ``clusters`` clusters, effectively: never too narrow.
+
+    As if all of a cluster had one fate, so that it counts as one case and no more: the exact
+    binomial interval (Clopper & Pearson, 1934) of ``share`` times ``clusters`` cases. Very wide,
+    which is what so little text can tell. (0, 1) of nothing. Needs SciPy.
+
+    >>> [round(end, 3) for end in few_clusters(0.0, 1)]
+    [0.0, 0.975]
+    """
+    from scipy.special import betaincinv
+
+    cases, others = share * clusters, (1 - share) * clusters
+    low = betaincinv(cases, others + 1, 1 - _LEVEL) if cases > 0 else 0.0
+    high = betaincinv(cases + 1, others, _LEVEL) if others > 0 else 1.0
+    return float(low), float(high)
+
+
 def wilson(cases: float, n: int) -> tuple[float, float]:
     """The 95 % score interval of a share, ``cases`` of ``n`` independent ones (Wilson, 1927).
 
-    For questions of a test, which do not depend on one another; words of a text do, so that there
-    it is too narrow and has to be said. (0, 1) of nothing.
+    For questions of a test, which do not depend on one another; words of a text do. (0, 1) of
+    nothing.
 
     >>> [round(end, 2) for end in wilson(2, 4)]
     [0.15, 0.85]
@@ -85,6 +107,21 @@ def wilson(cases: float, n: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def effective(sizes: npt.ArrayLike) -> float:
+    """How many clusters of one size say as much as these (Kish, 1965); 0 of nothing.
+
+    >>> effective([5, 5, 5]), effective([10, 1, 0])
+    (3.0, 1.198019801980198)
+    """
+    size = np.asarray(sizes, np.float64)
+    return float(size.sum() ** 2 / (size**2).sum()) if size.any() else 0.0
+
+
+def enough(sizes: npt.ArrayLike) -> bool:
+    """Whether clusters of these sizes can be resampled, or their number taken for large."""
+    return np.count_nonzero(sizes) >= MIN_CLUSTERS and effective(sizes) >= MIN_EFFECTIVE
+
+
 @lru_cache(maxsize=8)
 def _weights(clusters: int, seed: int, n_boot: int) -> Floats:
     """[n_boot, clusters]: how often each resample draws each cluster; seeded, not to be written."""
@@ -93,10 +130,6 @@ def _weights(clusters: int, seed: int, n_boot: int) -> Floats:
     weights = drawn.astype(np.float64)
     weights.setflags(write=False)
     return weights
-
-
-def _effective(sizes: Floats) -> float:
-    return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
 def _tail(n: float) -> float:

@@ -13,19 +13,19 @@ import pandas as pd
 
 from dcp.errors import RequestError
 from dcp.stats.estimate import by_cluster, cluster_kind, intervals, median_life, survival
-from dcp.stats.intervals import wilson
+from dcp.stats.intervals import effective, few_clusters
 from dcp.stats.lives import Lives, Phase
 
 __all__ = [
-    *("INDEPENDENT", "MIN_WORDS"),
+    *("FEW", "MIN_WORDS"),
     *("check_boot", "check_horizon", "rates", "rates_by_layer"),
 ]
 
 MIN_WORDS = 20
 """Groups with fewer words stay blank."""
 
-INDEPENDENT = "independent words"
-"""An interval that takes words for independent: too narrow where they are not."""
+FEW = "few texts or blocks"
+"""An interval that holds whatever words of a cluster have in common: `few_clusters`."""
 
 COLUMNS = {
     "group": object,
@@ -58,9 +58,9 @@ def rates(
 
     ``source`` is what the lives were observed with; it is named in the table. Groups of fewer than
     ``least`` words are blank. With ``least`` below 20, groups of fewer than 20 words, of which
-    resamples would be too narrow, and those that cannot be resampled have Wilson's interval of as
-    many independent words: "independent words". Raises RequestError for a horizon below 1 or
-    without resamples.
+    resamples would be too narrow, and those that cannot be resampled have the interval of as many
+    texts or blocks with one fate each (`dcp.stats.intervals.few_clusters`): "few texts or blocks".
+    Raises RequestError for a horizon below 1 or without resamples.
     """
     check_boot(n_boot)
     for horizon in horizons:
@@ -91,10 +91,8 @@ def rates(
             interval = label if seen and not blank and np.isfinite(low[g, horizon]) else ""
             bounds = float(low[g, horizon]), float(high[g, horizon])
             if least < MIN_WORDS and seen and not blank and (few or not interval):
-                interval, bounds = (
-                    INDEPENDENT,
-                    wilson((1 - curve[g, horizon]) * len(words), len(words)),
-                )
+                clusters = min(effective(risks[:, g].sum(axis=1)), len(words))
+                interval, bounds = FEW, few_clusters(float(1 - curve[g, horizon]), clusters)
             rows.append(
                 {
                     **whole,

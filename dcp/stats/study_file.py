@@ -16,7 +16,7 @@ import pandas as pd
 
 from dcp.errors import TraceError
 
-__all__ = ["TABLES", "Study", "from_json", "intervals_in", "to_json"]
+__all__ = ["TABLES", "Study", "from_json", "intervals_in", "intervals_said", "to_json"]
 
 FORMAT = 2
 TABLES = ("rates", "triggers", "hazard", "noise", "words")
@@ -52,6 +52,26 @@ def intervals_in(study: Study, table: str) -> int:
     rows = getattr(study, table)
     column = next((name for name in ("ci_low", "adjusted_low", "low") if name in rows), None)
     return 0 if column is None else int(rows[column].notna().sum())
+
+
+def intervals_said(study: Study) -> str:
+    """How many intervals over texts there are, of how many groups, layers and horizons; those of
+    ``noise`` are of the tagger's errors."""
+    counts = {name: intervals_in(study, name) for name in TABLES if name != "noise"}
+    shown = ", ".join(f"{count:,} of {name}" for name, count in counts.items() if count)
+    if not shown:
+        return "No intervals: too few texts."
+    rates = study.rates
+    of = " × ".join(
+        f"{rates[column].nunique()} {name}"
+        for column, name in (("group", "groups"), ("layer", "layers"), ("horizon", "horizons"))
+        if column in rates
+    )
+    total = sum(counts.values())
+    return (
+        f"{total:,} intervals in all ({shown}; rates over {of}), each 95 % by itself: were all "
+        f"independent, {total / 20:,.0f} would miss, so a single one that stands out says little."
+    )
 
 
 def to_json(study: Study) -> str:

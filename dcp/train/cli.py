@@ -67,7 +67,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     dial = stages.add_parser("calibrate", help="measure the sparsity dial of a pruned model")
     dial.add_argument("--model", type=Path, required=True, metavar="DIR")
-    dial.add_argument("--dense", type=Path, required=True, metavar="DIR", help="the dense twin")
+    against = dial.add_mutually_exclusive_group(required=True)
+    against.add_argument("--dense", type=Path, metavar="DIR", help="the dense twin")
+    against.add_argument(
+        "--shares-only",
+        action="store_true",
+        help="only what each shift drops of shorter texts; the calibration stays",
+    )
     dial.add_argument("--file", type=Path, nargs="+", required=True, metavar="FILE")
     dial.add_argument("--context", type=int, default=512, metavar="C")
     dial.add_argument("--gate-shift", type=float, nargs="+", default=[0.0], metavar="δ")
@@ -130,7 +136,20 @@ def run(args: argparse.Namespace) -> int:
         import json
 
         from dcp.evaluate.calibrate import calibrate
+        from dcp.evaluate.shares import write_shares
 
+        if args.shares_only:
+            shares = write_shares(
+                args.model,
+                args.file,
+                args.context,
+                args.gate_shift,
+                limit=args.limit,
+                device=args.device,
+                progress=lambda _, line: print(line, file=sys.stderr),
+            )
+            print(json.dumps(shares.to_json()))
+            return 0
         report = calibrate(
             args.model,
             args.dense,

@@ -277,7 +277,7 @@ def test_another_model_reads_the_same_tokens(
     assert min(np.nanmean(found.kl), np.nanmean(found.a.kl), np.nanmean(found.b.kl)) > 0
 
 
-# ---- the pair itself
+# ---- charts
 
 
 def two(seed: int = 0) -> Pair:
@@ -285,63 +285,6 @@ def two(seed: int = 0) -> Pair:
     death = a.death.copy()
     death[1, 5] = ALIVE if death[1, 5] != ALIVE else 9
     return Pair(a, replace(a, death=death, margin=np.full_like(a.margin, np.nan)))
-
-
-def test_the_difference_is_where_one_alone_holds_a_token() -> None:
-    found = two()
-    for step in (0, 8, 62):
-        held_a, held_b = found.a.visible(step), found.b.visible(step)
-        where = found.difference(step)
-        assert where.dtype == np.int8
-        assert np.array_equal(where > 0, held_a & ~held_b)
-        assert np.array_equal(where < 0, held_b & ~held_a)
-    assert set(zip(*np.nonzero(found.difference(62)), strict=True)) <= {(1, 5)}
-    with pytest.raises(RequestError, match="not common"):
-        found.difference(63)
-
-
-def test_what_does_not_match_has_no_map() -> None:
-    a = random_trace(0)
-    for b in (random_trace(1), random_trace(0, layers=4)):
-        found = Pair(a, b)
-        assert not found.cell_by_cell
-        with pytest.raises(RequestError):
-            found.difference(3)
-        with pytest.raises(RequestError):
-            found.per_cell()
-        assert map_chart(found, 3).layout.height > 0
-    with pytest.raises(RequestError, match="different tokens"):
-        Pair(a, random_trace(1)).per_token()
-
-
-def test_numbers_are_those_of_the_trace() -> None:
-    found = Pair(random_trace(0, tokens=63), random_trace(1, tokens=40, prompt_tokens=30))
-    rows = {number.name: number for number in found.numbers()}
-    assert (rows["tokens"].a, rows["tokens"].b, rows["tokens"].difference) == (63, 40, -23)
-    at = rows["dropped at step 38"]
-    assert at.a == found.a.sparsity_at(38)
-    assert at.b == found.b.sparsity_at(38)
-    held = rows["entries held at step 38, mean of layers"]
-    assert held.b == found.b.held()[:, 38].mean()
-    bits = -np.nansum(found.a.logprob) / np.log(2)
-    size = len(found.a.text[found.a.offsets[1, 0] :].encode())
-    assert rows["bits per byte of text"].a == pytest.approx(bits / size)
-    assert "log-prob per token (nats)" not in rows
-
-
-def test_tables_are_tidy() -> None:
-    found = two()
-    tokens, cells = found.per_token(), found.per_cell()
-    assert len(tokens) == 63
-    assert (tokens["logprob_difference"].dropna() == 0).all()
-    assert len(cells) == found.a.death.size
-    at = cells[(cells["layer"] == 1) & (cells["token"] == 5)].iloc[0]
-    for name, trace in (("a", found.a), ("b", found.b)):
-        wanted = trace.death[1, 5]
-        assert at[f"death_{name}"] is not None
-        assert (wanted == ALIVE) == (
-            at[f"death_{name}"] is np.nan or str(at[f"death_{name}"]) == "<NA>"
-        )
 
 
 def test_cells_are_sent_as_single_bytes_and_text_is_escaped() -> None:

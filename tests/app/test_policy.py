@@ -12,7 +12,9 @@ from streamlit.testing.v1 import AppTest
 import dcp.ui.services
 from dcp.errors import ModelError
 from dcp.model.checkpoint import Checkpoint
-from dcp.model.registry import list_models, shift_for_budget
+from dcp.model.dial import shift_for_budget
+from dcp.model.gate_config import GateConfig
+from dcp.model.registry import list_models
 from dcp.policies.registry import POLICIES
 from dcp.runs.request import TextRequest
 from dcp.stats.policies import title_of
@@ -185,14 +187,15 @@ def test_the_gates_keep_to_a_budget_in_two_ways(
     assert not [s for s in page.select_slider if s.key == "gate_shift"]
     finish(press(page, "generate"))
     meta = shown(page).meta
-    assert meta.gate_shift == pytest.approx(shift_for_budget(points, 40))
+    delta = shift_for_budget(GateConfig(8, points), 40, shown(page).n_queries)
+    assert meta.gate_shift == pytest.approx(delta)
     assert (meta.policy, meta.budget, meta.policy_settings) == ("gates", 40, {"by": "shift"})
     assert "shifted as for 40 entries a layer" in view(page)["label"]
     assert "shift" not in view(page)["link"]
-    page.number_input(key="gates budget").set_value(255).run()
+    page.number_input(key="gates budget").set_value(1).run()
     finish(press(page, "generate"))
     assert len(problems(page)) == 1
-    assert "a budget of 255 is outside of what the shift" in problems(page)[0]
+    assert "no measured gate shift keeps to 1 entries a layer" in problems(page)[0]
 
 
 @pytest.mark.parametrize(

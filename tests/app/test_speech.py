@@ -6,6 +6,7 @@ import inspect
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,13 @@ import dcp.ui.services
 import dcp.ui.speech.study
 from dcp.deaths import ALIVE
 from dcp.figures.screen.speech import rate_chart, survival_chart
+from dcp.figures.screen.speech_behind import token_chart
 from dcp.speech.english import looks_english
 from dcp.stats import drop_table_with_controls
 from dcp.stats.groups import group_names
-from dcp.stats.intervals import wilson
+from dcp.stats.intervals import few_clusters
 from dcp.stats.pooled import HORIZONS, pool
-from dcp.stats.rates import INDEPENDENT, MIN_WORDS
+from dcp.stats.rates import FEW, MIN_WORDS
 from dcp.stats.study_file import to_json
 from dcp.ui.session import Session, Shown
 from dcp.ui.speech import source
@@ -34,6 +36,7 @@ from dcp.ui.speech.study import Saved, reference
 from tests.app.conftest import plain_words
 from tests.helpers.traces import make_trace
 from tests.stats.test_stats import random_sample, sample_of
+from tests.stats.test_triggers import lines
 
 Open = Callable[..., AppTest]
 
@@ -69,7 +72,7 @@ def test_the_page_tells_the_sample_s_statistics(open_page: Open) -> None:
     )
     pd.testing.assert_frame_equal(shown(page), wanted, check_dtype=False)
     assert set(shown(page).arm) == {"gates", "random", "oldest"}
-    assert "as if words were independent" in captions(page)
+    assert "as if all words of a block had one fate" in captions(page)
     assert "Words of the text given and of what the model wrote, one text" in captions(page)
     # The result comes first, in a sentence.
     assert " go first, " in captions(page)
@@ -194,7 +197,7 @@ def test_several_texts_are_read_and_pooled(
         time.sleep(0.05)
         page.run()
     assert not page.exception
-    assert "over texts they need" in captions(page)
+    assert "95 % intervals over few texts (below 10 very wide" in captions(page)
 
 
 # ---- where tables come from
@@ -241,6 +244,21 @@ def test_a_saved_study_gives_the_tables_of_its_traces(monkeypatch: pytest.Monkey
     assert len(nouns) == min(40, nouns.spellings[0])
 
 
+def test_tokens_of_a_saved_study_are_those_of_its_traces(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dcp.stats.study_file import from_json
+
+    monkeypatch.setattr(source, "_live", inspect.unwrap(source._live))
+    samples = [lines()]
+    saved = Saved("s", from_json(to_json(pool(samples, n_boot=50))))
+    ask = Filters("group", 32, "prompt", "single", None)
+    ours, theirs = saved.tokens(ask), Live("l", samples).tokens(ask)
+    assert ours["group"].tolist() == theirs["group"].tolist() == ["⏎", "."]
+    assert ours["ratio"].to_numpy() == pytest.approx(theirs["ratio"].to_numpy(), rel=1e-3)
+    # A study has them of all layers together.
+    assert saved.tokens(replace(ask, layer=0)).empty
+    assert Live("l", samples).tokens(replace(ask, layer=0))["group"].tolist() == ["⏎", "."]
+
+
 def test_a_study_is_offered_and_shown_without_a_trace(
     open_page: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +270,7 @@ def test_a_study_is_offered_and_shown_without_a_trace(
     page.segmented_control(key="speech-where").set_value("Validation study: tiny").run()
     assert not page.exception
     assert "Words of 3 texts, of any length" in captions(page)
+    assert "No intervals: too few texts." in captions(page)
     assert "that you wrote" not in captions(page)
     assert "Model model" not in captions(page)
     (tmp_path / "tiny.study.json").write_text("[1, 2]")
@@ -307,14 +326,15 @@ def test_few_words_are_hollow_with_wide_intervals_and_their_count() -> None:
     assert [t.name for t in behind.data if t.name].count("validation study, 331 texts") == 1
 
 
-def test_a_group_of_few_words_has_the_interval_of_as_many_independent_ones() -> None:
+def test_a_group_of_few_words_has_the_interval_of_as_many_blocks_of_one_fate() -> None:
     sample = random_sample(0, layers=8, tokens=60, prompt=60)
     table = drop_table_with_controls([sample], "pos", least=1, source="both", pieces="all")
     scarce = table[(table.words < MIN_WORDS) & table.drop_rate.notna()]
     assert len(scarce)
-    assert set(scarce.interval) == {INDEPENDENT}
+    assert set(scarce.interval) == {FEW}
     for row in scarce.itertuples():
-        assert (row.ci_low, row.ci_high) == wilson(row.drop_rate * row.words, row.words)
+        # 60 steps are one block.
+        assert (row.ci_low, row.ci_high) == few_clusters(row.drop_rate, 1)
         assert row.ci_low <= row.drop_rate <= row.ci_high
 
 
@@ -339,6 +359,23 @@ def test_the_first_sentence_says_what_the_intervals_allow(
         }
     )  # fmt: skip
     assert said in finding(table, group_names("group"), 32)
+
+
+def test_tokens_are_charted_as_text_whatever_they_spell() -> None:
+    table = pd.DataFrame(
+        {
+            "group": ["<b>bold</b>", "NOUN", "42"], "queries": 30, "ratio": [4.0, 2.0, 0.5],
+            "ci_low": np.nan, "ci_high": np.nan, "null_low": 0.8, "null_high": 1.2,
+            "drops_per_query": [8.0, 4.0, 1.0], "base_rate": 2.0,
+        }
+    )  # fmt: skip
+    figure = token_chart(table, "k")
+    assert "<b>" not in "".join(figure.layout.yaxis.ticktext)
+    assert "bold" in figure.layout.yaxis.ticktext[-1]
+    points = [t for t in figure.data if t.mode == "markers"]
+    assert [t.x[0] for t in points] == [4.0, 2.0, 0.5]
+    assert all("<b><b>" not in t.hovertemplate for t in points)
+    assert len({t.marker.color for t in points}) == 1
 
 
 def test_survival_lines_differ_in_dash_and_mark_as_well_as_in_colour() -> None:

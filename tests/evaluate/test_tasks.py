@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from tokenizers import pre_tokenizers
 
 from dcp.cli.main import main
@@ -24,7 +22,6 @@ from dcp.evaluate.task_score import evaluate_task
 from dcp.evaluate.tasks import TASKS, read_task
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel, open_model
-from dcp.stats.intervals import wilson
 
 LONG = "the river rose for three days and nobody in the valley slept " * 6
 
@@ -208,21 +205,6 @@ def test_a_limit_takes_items_spread_evenly(folder: Path) -> None:
     whole, two = read_task("lambada", folder), read_task("lambada", folder, limit=2)
     assert two.items == (whole.items[0], whole.items[-1])
     assert read_task("lambada", folder, limit=99).items == whole.items
-
-
-@given(st.integers(0, 300), st.integers(1, 300))
-def test_wilson_intervals_hold_the_share_and_stay_within_bounds(right: int, n: int) -> None:
-    right = min(right, n)
-    low, high = wilson(right, n)
-    assert 0 <= low <= right / n + 1e-12
-    assert right / n - 1e-12 <= high <= 1
-    assert high - low < 1.97 / math.sqrt(n)
-
-
-def test_a_wilson_interval_as_published() -> None:
-    # Newcombe 1998, table I: 81 of 263 gives 0.2553 to 0.3662.
-    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-    assert wilson(0, 0) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ import torch
 
 from dcp.cli.main import main
 from dcp.errors import DcpError
-from dcp.model.gate_config import Calibration
-from dcp.model.registry import open_model, shift_for, shift_for_budget
+from dcp.model.dial import share_at, shift_at, shift_for_budget
+from dcp.model.gate_config import Calibration, GateConfig, Shares
+from dcp.model.registry import open_model, shift_for
 from dcp.policies.budget import dropped_share
 from dcp.policies.registry import POLICIES
 from dcp.runs.recorder import record
@@ -92,26 +93,33 @@ def test_the_command_line(
 
 
 def test_a_shift_for_a_budget_is_that_of_as_large_a_share() -> None:
-    points = [Calibration(d, 512, s, 1.0) for d, s in ((-2.0, 0.9), (0.0, 0.7), (4.0, 0.3))]
+    points = tuple(Calibration(d, 512, s, 1.0) for d, s in ((-2.0, 0.9), (0.0, 0.7), (4.0, 0.3)))
+    gates = GateConfig(8, points)
     # By hand: what a window of 40 drops of 1 … 511 earlier tokens.
     share = sum(max(0, t - 40) / t for t in range(1, 512)) / 511
     assert dropped_share(40, 512) == pytest.approx(share)
-    assert shift_for_budget(points, 40) == pytest.approx(shift_for(points, share))
-    fits = [n for n in range(1, 512) if 0.3 <= dropped_share(n, 512) <= 0.9]
-    for n in (fits[0], fits[-1]):
-        assert -2.0 <= shift_for_budget(points, n) <= 4.0
-    for n in (fits[0] - 1, fits[-1] + 1):
-        with pytest.raises(DcpError, match=f"{fits[0]} to {fits[-1]} entries a layer"):
-            shift_for_budget(points, n)
+    # Without measured lengths that of the calibration counts, whatever is read.
+    for tokens in (30, 512, 9000):
+        assert shift_for_budget(gates, 40, tokens) == pytest.approx(shift_for(points, share))
+    assert shift_for_budget(gates, 511, 512) == 4.0
+    least = next(n for n in range(1, 512) if dropped_share(n, 512) <= 0.9)
+    assert -2.0 <= shift_for_budget(gates, least, 512) < 0
+    with pytest.raises(DcpError, match=f"the smallest budget is {least}"):
+        shift_for_budget(gates, least - 1, 512)
     with pytest.raises(DcpError, match="no calibration"):
-        shift_for_budget([], 40)
+        shift_for_budget(GateConfig(8), 40, 512)
+    lengths = Shares((64, 512), (-2.0, 4.0), ((0.6, 0.9), (0.1, 0.3)))
+    measured = GateConfig(8, points, shares=lengths)
+    for tokens in (64, 200, 512):
+        wanted = max(dropped_share(40, tokens), share_at(lengths, 4.0, tokens))
+        assert shift_for_budget(measured, 40, tokens) == shift_at(measured, wanted, tokens)
 
 
 def test_gates_shifted_for_a_budget_run_without_a_rule_and_say_so() -> None:
     model = open_model("dcp-mini")
     options = {"model": model, "new_tokens": 4, "temperature": 0}
     run = record(TEXT, **options, budget=64, **SHIFTED)
-    delta = shift_for_budget(model.info.calibration, 64)
+    delta = shift_for_budget(model.info, 64, len(model.tokenizer.encode(TEXT)) + 3)
     same = record(TEXT, **options, gate_shift=delta)
     assert (run.death == same.death).all()
     assert (run.meta.policy, run.meta.budget) == ("gates", 64)
@@ -143,7 +151,7 @@ def test_inside_transformers_too(tiny_checkpoint: Callable[..., Path], tmp_path:
     folder = tmp_path / "calibrated"
     shutil.copytree(tiny_checkpoint("llama", drop=0.3), folder)
     told = json.loads((folder / "dcp_config.json").read_text())
-    points = [Calibration(d, 256, s, 1.0) for d, s in ((-2.0, 0.9), (3.0, 0.3))]
+    points = tuple(Calibration(d, 256, s, 1.0) for d, s in ((-2.0, 0.9), (3.0, 0.3)))
     (folder / "dcp_config.json").write_text(
         json.dumps({**told, "calibration": [vars(point) for point in points]})
     )
@@ -151,10 +159,11 @@ def test_inside_transformers_too(tiny_checkpoint: Callable[..., Path], tmp_path:
     for wrong in ({}, {"budget": 9, "sparsity": 0.5}, {"budget": 9, "gate_shift": 1.0}):
         with pytest.raises(DcpError, match="a budget alone"):
             hf.prune(model, folder, **SHIFTED, **wrong)
-    with pytest.raises(DcpError, match="outside of what the shift"):
-        hf.prune(model, folder, **SHIFTED, budget=255)
+    with pytest.raises(DcpError, match="the smallest budget is"):
+        hf.prune(model, folder, **SHIFTED, budget=1)
+    delta = shift_for_budget(GateConfig(8, points), 40, 256)
     deaths = []
-    for options in ({**SHIFTED, "budget": 40}, {"gate_shift": shift_for_budget(points, 40)}):
+    for options in ({**SHIFTED, "budget": 40}, {"gate_shift": delta}):
         with hf.pruned(model, folder, **options):
             ids = torch.arange(3, 40)[None]
             model.generate(ids, max_new_tokens=4, do_sample=False, pad_token_id=0)

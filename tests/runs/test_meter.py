@@ -28,13 +28,23 @@ def test_speed_leaves_out_the_first_token_which_the_prompt_had_prepared() -> Non
     meter = metered(
         step("prompt", 9.0),
         step("generate", 5.0),
-        step("generate", 0.5),
+        step("generate", 0.3),
         step("generate", 0.25),
         step("generate", 0.25),
     )
-    assert meter.tokens_per_second() == pytest.approx(3 / 1.0)
-    assert meter.counters(9).tokens_per_second_now == pytest.approx(3 / 1.0)
+    assert meter.tokens_per_second() == pytest.approx(3 / 0.8)
+    assert meter.counters(9).tokens_per_second_now == pytest.approx(3 / 0.8)
+    assert meter.counters(9).tokens_per_second_mean == meter.tokens_per_second()
     assert meter.prompt_seconds == 9.0
+
+
+def test_now_is_the_last_sixteen_tokens() -> None:
+    slow = [step("generate", 1.0)] * 20
+    meter = metered(step("prompt", 1.0), *slow, *[step("generate", 0.25)] * 12)
+    counters = meter.counters(40)
+    assert counters.tokens_per_second_now == pytest.approx(16 / (12 * 0.25 + 4))
+    assert counters.tokens_per_second_mean == pytest.approx(31 / (12 * 0.25 + 19))
+    assert (counters.tokens, counters.new_tokens) == (40, 32)
 
 
 def test_one_token_alone_is_as_fast_as_it_took_to_come() -> None:

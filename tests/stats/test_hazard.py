@@ -161,6 +161,9 @@ def test_the_model_is_statsmodels_logit_on_rows_with_clustered_errors() -> None:
         disp=0, cov_type="cluster", cov_kwds={"groups": rows.text, "use_correction": False}
     )
     correction = 14 / 13
+    # Student's t of as many texts of one length as say as much.
+    sizes = rows.text.value_counts().to_numpy(float)
+    texts = sizes.sum() ** 2 / (sizes**2).sum()
     for g, tag in enumerate(("NOUN", "DET")):
         other = design.copy()
         other[:, :2] = np.eye(2)[g]
@@ -168,7 +171,7 @@ def test_the_model_is_statsmodels_logit_on_rows_with_clustered_errors() -> None:
         slope = ((there * (1 - there))[:, None] * other).mean(0)
         error = np.sqrt(slope @ (fit.cov_params() * correction) @ slope)
         mean = there.mean()
-        reach = t.ppf(0.975, 13) * error / (mean * (1 - mean))
+        reach = t.ppf(0.975, texts - 1) * error / (mean * (1 - mean))
         assert table.adjusted[tag] == pytest.approx(mean, rel=1e-5)
         assert table.adjusted_low[tag] == pytest.approx(expit(logit(mean) - reach), rel=1e-4)
         assert table.adjusted_high[tag] == pytest.approx(expit(logit(mean) + reach), rel=1e-4)
@@ -209,6 +212,15 @@ def test_few_clusters_and_blank_groups_have_no_interval_and_no_estimate() -> Non
     assert table.loc["INTJ", ["raw", "adjusted"]].isna().all()
     assert table.interval["NOUN"] == "within this text"
     assert table.raw_low["NOUN"] < table.raw["NOUN"] < table.raw_high["NOUN"]
+
+
+def test_one_text_that_outweighs_all_leaves_no_interval() -> None:
+    texts = [random_sample(seed, tokens=40) for seed in range(MIN_CLUSTERS)]
+    assert hazard_table(texts).adjusted_low.notna().any()
+    heavy = hazard_table([*texts[1:], random_sample(99, tokens=900)])
+    assert heavy.adjusted.notna().any()
+    assert heavy.adjusted_low.isna().all()
+    assert heavy.raw_low.isna().all()
 
 
 def test_nothing_dropped_and_everything_dropped_at_once_leave_blanks() -> None:

@@ -8,11 +8,20 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dcp.evaluate.score import Scored, ratio_interval
 from dcp.evaluate.windows import Windows
 from dcp.stats import drop_table, trigger_table
-from dcp.stats.intervals import MIN_CLUSTERS, cluster_interval, student_t
+from dcp.stats.intervals import (
+    MIN_CLUSTERS,
+    cluster_interval,
+    effective,
+    few_clusters,
+    student_t,
+    wilson,
+)
 from tests.stats.test_stats import random_sample, sample_of
 
 Floats = npt.NDArray[np.float64]
@@ -88,6 +97,46 @@ def test_few_clusters_give_no_interval_anywhere(texts: int) -> None:
     assert all(math.isnan(x) for x in ratio_interval(one, two, windows))
 
 
+@pytest.mark.parametrize("texts", [1, 2, 3, 6, 9])
+@pytest.mark.parametrize("mean", [0.03, 0.3, 0.5, 0.85])
+@pytest.mark.parametrize("alike", [0.3, 0.999])
+def test_the_interval_of_few_clusters_holds_the_truth_whatever_a_cluster_has_in_common(
+    texts: int, mean: float, alike: float
+) -> None:
+    """Beta-binomial words, ``alike`` their correlation within a text, texts of uneven length."""
+    rng = np.random.default_rng(texts)
+    spread = 1 / alike - 1
+    held = 0
+    for _ in range(400):
+        size = rng.integers(5, 20, texts)
+        cases = rng.binomial(size, rng.beta(mean * spread, (1 - mean) * spread, texts))
+        low, high = few_clusters(float(cases.sum() / size.sum()), effective(size))
+        held += low <= mean <= high
+    assert held / 400 >= 0.9
+
+
+def test_words_taken_for_independent_would_fail_that_test() -> None:
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        cases = rng.binomial(12, rng.beta(0.35, 0.35, 6)).sum()
+        low, high = wilson(float(cases), 72)
+        held += low <= 0.5 <= high
+    assert held / 400 < 0.7
+
+
+@pytest.mark.parametrize(("cases", "n"), [(0, 1), (1, 1), (0, 9), (3, 9), (9, 9)])
+def test_whole_cases_have_the_exact_binomial_interval(cases: int, n: int) -> None:
+    from scipy.stats import binomtest
+
+    exact = binomtest(cases, n).proportion_ci(0.95, "exact")
+    assert few_clusters(cases / n, n) == pytest.approx((exact.low, exact.high), abs=1e-12)
+
+
+def test_nothing_seen_says_nothing() -> None:
+    assert few_clusters(0.0, effective([0, 0])) == (0.0, 1.0)
+
+
 def test_clusters_that_have_nothing_to_say_do_not_count() -> None:
     size = np.zeros(40)
     size[: MIN_CLUSTERS - 1] = 5
@@ -130,8 +179,39 @@ def test_what_half_of_the_resamples_do_not_know_has_no_interval() -> None:
 
 
 @pytest.mark.parametrize(
-    ("freedom", "quantile"), [(5, 2.571), (9, 2.262), (30, 2.042), (69, 1.995)]
+    ("freedom", "error"), [(3, 4e-3), (4, 9e-4), (5, 3e-4), (9, 2e-5), (30, 1e-7), (69, 1e-9)]
 )
-def test_student_s_t_is_that_of_the_tables(freedom: float, quantile: float) -> None:
-    assert student_t(freedom) == pytest.approx(quantile, abs=0.002)
+def test_student_s_t_is_as_near_as_its_terms_allow_and_never_above(
+    freedom: float, error: float
+) -> None:
+    from scipy.stats import t
+
+    assert 0 <= t.ppf(0.975, freedom) - student_t(freedom) < error
     assert math.isclose(student_t(1e12), 1.959964, abs_tol=1e-5)
+
+
+@given(st.integers(0, 300), st.integers(1, 300))
+def test_wilson_intervals_hold_the_share_and_stay_within_bounds(right: int, n: int) -> None:
+    right = min(right, n)
+    low, high = wilson(right, n)
+    assert 0 <= low <= right / n + 1e-12
+    assert right / n - 1e-12 <= high <= 1
+    assert high - low < 1.97 / math.sqrt(n)
+
+
+def test_a_wilson_interval_as_published() -> None:
+    # Newcombe 1998, table I: 81 of 263 gives 0.2553 to 0.3662.
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(0, 0) == (0.0, 1.0)
+    assert wilson(0, 1) == pytest.approx((0.0, 0.7935), abs=5e-5)
+
+
+@pytest.mark.parametrize(("heaviest", "told"), [(6.9, True), (9.0, False)])
+def test_effectively_four_clusters_are_the_least(heaviest: float, told: bool) -> None:
+    """Ten clusters, nine of size 1: (9 + h)² / (9 + h²) is 4.5 at 6.9, 3.6 at 9."""
+    size = np.ones(10)
+    size[0] = heaviest
+    assert (effective(size) > 4) == told
+    values = np.random.default_rng(0).normal(size=10)
+    (low,), (high,) = cluster_interval(lambda w: (w @ values)[:, None], size)
+    assert np.isfinite([low, high]).all() == told

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dcp.deaths import ALIVE
+from dcp.errors import RequestError
 from dcp.speech.tagger import UPOS
 from dcp.speech.words import words_of
 from dcp.stats import BY, Sample, trigger_table
@@ -82,6 +83,15 @@ def test_tokens_one_by_one_tell_a_full_stop_from_a_comma() -> None:
     assert table.base_rate.equals(trigger_table([lines()]).base_rate[: len(table)])
     assert len(trigger_tokens([lines()], most=1)) == 1
     assert row(table, "⏎").null_high < row(table, "⏎").ratio
+
+
+def test_one_resample_is_the_least() -> None:
+    for table in (trigger_table, trigger_tokens):
+        assert len(table([lines()], n_boot=1)) > 1
+        with pytest.raises(RequestError, match="one resample"):
+            table([lines()], n_boot=0)
+        with pytest.raises(RequestError, match="one trace"):
+            table([])
 
 
 def test_kinds_have_names_in_every_grouping() -> None:

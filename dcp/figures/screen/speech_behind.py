@@ -5,21 +5,38 @@ Plotly, from tables of `dcp.stats`. Pure: no page, no trace.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from dcp.figures.screen.speech_rows import ROW, by_group, error_bar, note, rows_chart
-from dcp.figures.screen.theme import REFERENCE, group_colour
+from dcp.figures.screen.theme import LOSS, REFERENCE, group_colour, in_chart
 from dcp.stats.groups import group_label
 
-__all__ = ["hazard_chart", "noise_chart", "trigger_chart"]
+__all__ = ["hazard_chart", "noise_chart", "token_chart", "trigger_chart"]
 
 
 def trigger_chart(table: pd.DataFrame, names: Sequence[str], key: str) -> go.Figure:
     """Drops when a word of the group is read, over the mean query; grey: shuffled labels."""
+    return _trigger_rows(table, names, key, group_label, group_colour)
+
+
+def token_chart(table: pd.DataFrame, key: str) -> go.Figure:
+    """The same token by token, in the order of the table: `dcp.stats.triggers.trigger_tokens`."""
+    names = [str(name) for name in table["group"]]
+    figure = _trigger_rows(table, names, key, in_chart, lambda _: LOSS)
+    return figure.update_yaxes(ticktext=[in_chart(name) for name in reversed(names)])
+
+
+def _trigger_rows(
+    table: pd.DataFrame,
+    names: Sequence[str],
+    key: str,
+    label: Callable[[str], str],
+    colour: Callable[[str], str],
+) -> go.Figure:
     figure = rows_chart(names, "drops per query, over the mean of all queries", key)
     rows = by_group(table)
     for name in names:
@@ -46,11 +63,11 @@ def trigger_chart(table: pd.DataFrame, names: Sequence[str], key: str) -> go.Fig
             x=[row["ratio"]],
             y=[name],
             mode="markers",
-            marker={"color": group_colour(name), "size": 10, "symbol": "diamond"},
-            error_x=error_bar(row["ratio"], row["ci_low"], row["ci_high"], group_colour(name)),
+            marker={"color": colour(name), "size": 10, "symbol": "diamond"},
+            error_x=error_bar(row["ratio"], row["ci_low"], row["ci_high"], colour(name)),
             customdata=[[name]],
             showlegend=False,
-            hovertemplate=f"<b>{group_label(name)}</b>: {row['ratio']:.2f} times the mean query<br>"
+            hovertemplate=f"<b>{label(name)}</b>: {row['ratio']:.2f} times the mean query<br>"
             f"{row['drops_per_query']:.2f} drops per layer, mean {row['base_rate']:.2f}"
             "<extra></extra>",
         )

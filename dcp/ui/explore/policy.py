@@ -110,8 +110,8 @@ def _gates_budget(info: ModelInfo | None, limits: Settings) -> None:
         placeholder="no limit",
         persist_state="session",
         help="Empty: the gates alone decide. With a limit, either whoever came closest to being "
-        "dropped goes too once a layer holds more; or the gates are shifted until a text of the "
-        "calibrated length has as large a share dropped: then no single step is limited.",
+        "dropped goes too once a layer holds more; or the gates are shifted until they drop as "
+        "large a share as that would, on validation text as long: then no step is limited.",
     )
     if entries:
         st.segmented_control(

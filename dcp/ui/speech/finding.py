@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dcp.stats.groups import group_label
-from dcp.stats.rates import INDEPENDENT, MIN_WORDS
+from dcp.stats.rates import MIN_WORDS
 
 __all__ = ["finding"]
 
@@ -44,8 +44,6 @@ def finding(table: pd.DataFrame, names: Sequence[str], horizon: int) -> str:
         return f"{said} Too short for intervals: it may be chance."
     if first["ci_low"] <= last["ci_high"]:
         return f"{said} Their intervals overlap: it may be chance."
-    if INDEPENDENT in {first["interval"], last["interval"]}:
-        return f"{said} Their intervals do not overlap, were words independent."
     return f"{said} Their intervals do not overlap."
 
 

@@ -16,6 +16,7 @@ from dcp.speech.english import looks_english
 from dcp.stats.groups import By
 from dcp.stats.intervals import MIN_CLUSTERS
 from dcp.stats.lives import Phase, Pieces
+from dcp.stats.study_file import intervals_said
 from dcp.trace import Trace
 from dcp.ui.look import empty, problem
 from dcp.ui.naming import named
@@ -155,15 +156,15 @@ def what(tables: Tables, filters: Filters) -> str:
     """One line that says what every panel below shows."""
     of = "one text" if tables.texts == 1 else f"{tables.texts:,} texts"
     by = (
-        f"95 % intervals within this text (blocks of 64 steps, where there are {MIN_CLUSTERS}; "
-        "drop rates of a shorter one as if words were independent)"
+        f"95 % intervals within this text (blocks of 64 steps; below {MIN_CLUSTERS} of them very "
+        "wide ones, as if all words of a block had one fate)"
         if tables.texts == 1
         else "95 % intervals over texts (resampled whole, all layers together), each by itself"
         if tables.texts >= MIN_CLUSTERS
         else f"no intervals (they need {MIN_CLUSTERS} texts)"
         if isinstance(tables, Saved)
-        else "95 % intervals of drop rates as if words were independent (over texts they need "
-        f"{MIN_CLUSTERS})"
+        else f"95 % intervals over few texts (below {MIN_CLUSTERS} very wide, as if all words of "
+        "a text had one fate)"
     )
     layers = "all layers" if filters.layer is None else f"layer {filters.layer}"
     model = ""
@@ -172,7 +173,7 @@ def what(tables: Tables, filters: Filters) -> str:
         model = (
             f" {_model_of(about)}, gate shift "
             f"{about['gate_shift']:g}, {about['words']:,} words in windows of at most "
-            f"{about['context']} tokens."
+            f"{about['context']} tokens. {intervals_said(tables.study)}"
         )
     return (
         f"Words {_of(tables, filters)}{of}, {_length(filters.pieces)}, in "

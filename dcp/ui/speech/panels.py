@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
 from dcp.figures.screen.speech import heatmap, rate_chart, survival_chart
-from dcp.figures.screen.speech_behind import hazard_chart, noise_chart, trigger_chart
+from dcp.figures.screen.speech_behind import (
+    hazard_chart,
+    noise_chart,
+    token_chart,
+    trigger_chart,
+)
 from dcp.stats.groups import group_label, group_names, trigger_names
 from dcp.stats.noise import tagger_accuracy
 from dcp.ui.speech.finding import finding
@@ -36,8 +42,9 @@ def panels(tables: Tables, filters: Filters) -> None:
         chart = rate_chart(table, names, filters.horizon, tables.key, behind)
         chosen = _pick(chart, "speech-rates")
         st.caption(
-            "Bars: what the gates dropped; hollow where there are fewer than 20 words, with "
-            "the interval of so few independent words. Hollow marks: random and oldest-first "
+            f"{int(np.isfinite(table.ci_low).sum())} intervals, each 95 % by itself. "
+            "Bars: what the gates dropped; hollow where there are fewer than 20 words. "
+            "Hollow marks: random and oldest-first "
             "eviction that drop as many entries per layer and step, so hold the same memory; where "
             "they stand apart from the bar, the gates chose by more than age and number."
             + (
@@ -182,6 +189,15 @@ def _triggers(tables: Tables, filters: Filters) -> None:
         f"drop {float(table.base_rate.iloc[0]):.2f} per layer. Grey: 95 % of what shuffled labels "
         "give. Every token counts, line breaks and other white space too."
     )
+    tokens = tables.tokens(filters)
+    if not tokens.empty:
+        st.subheader("Token by token")
+        st.plotly_chart(token_chart(tokens, tables.key), key="speech-tokens", config=_PLAIN)
+        st.caption(
+            "Of the tokens that are read 20 times or more those that drop most in all, the most "
+            f"first: together {float(tokens['share'].sum()):.0%} of the drops here. ⏎ is a line "
+            "break, ␣ other white space."
+        )
 
 
 def _effects(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:

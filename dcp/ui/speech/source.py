@@ -59,6 +59,9 @@ class Tables(Protocol):
         """`drop_table` with ``layer``."""
 
     def triggers(self, filters: Filters) -> pd.DataFrame: ...
+    def tokens(self, filters: Filters) -> pd.DataFrame:
+        """`trigger_tokens`; empty where they were not counted."""
+
     def hazard(self, filters: Filters) -> pd.DataFrame: ...
     def noise(self, filters: Filters) -> pd.DataFrame: ...
     def words(self, filters: Filters, group: str) -> pd.DataFrame: ...
@@ -109,6 +112,10 @@ class Live:
     def triggers(self, filters: Filters) -> pd.DataFrame:
         return _live(self.key, "triggers", replace(filters, horizon=1, pieces="all"), self.samples)
 
+    def tokens(self, filters: Filters) -> pd.DataFrame:
+        plain = replace(filters, by="pos", horizon=1, pieces="all")
+        return _live(self.key, "tokens", plain, self.samples)
+
     def hazard(self, filters: Filters) -> pd.DataFrame:
         return _live(self.key, "hazard", replace(filters, horizon=1, pieces="all"), self.samples)
 
@@ -119,6 +126,9 @@ class Live:
         table = _live(self.key, "words", filters, self.samples)
         mine = table[table["group"] == group]
         return mine.assign(spellings=len(mine)).reset_index(drop=True)
+
+
+_TOKENS = 12
 
 
 # Of one session: tables of words are a person's text.
@@ -146,6 +156,8 @@ def _live(key: str, what: str, filters: Filters, _samples: Sequence[Sample]) -> 
         )
     if what == "triggers":
         return stats.trigger_table(_samples, filters.by, **some)
+    if what == "tokens":
+        return stats.trigger_tokens(_samples, most=_TOKENS, **some)
     if what == "hazard":
         return stats.hazard_table(_samples, filters.by, **some)
     if what == "noise":

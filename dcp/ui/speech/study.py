@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import streamlit as st
 
 from dcp.errors import TraceError
 from dcp.resources import asset
-from dcp.stats.groups import group_of_tag
+from dcp.stats.groups import By, group_of_tag
 from dcp.stats.lives import Phase
 from dcp.stats.pooled import HORIZONS
 from dcp.stats.study_file import Study, from_json
@@ -20,6 +21,7 @@ from dcp.ui.speech.source import Filters
 __all__ = ["Saved", "open_study", "reference", "studies"]
 
 _FOLDER = asset("traces")
+_TOKENS = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +77,10 @@ class Saved:
 
     def triggers(self, filters: Filters) -> pd.DataFrame:
         return self._of(self.study.triggers, filters)
+
+    def tokens(self, filters: Filters) -> pd.DataFrame:
+        table = self._of(self.study.triggers, replace(filters, by=cast(By, "token")))
+        return table.head(_TOKENS)
 
     def hazard(self, filters: Filters) -> pd.DataFrame:
         return self._of(self.study.hazard, filters)

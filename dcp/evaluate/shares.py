@@ -1,0 +1,86 @@
+"""What each gate shift drops of texts of several lengths: the sparsity dial for short texts.
+
+Counts alone, from the deaths of one masked forward a window: no perplexity, so no twin is needed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dcp.errors import ModelError
+from dcp.evaluate.score import held_per_step, to_device
+from dcp.evaluate.windows import Windows, read_windows
+from dcp.model.checkpoint import Checkpoint
+from dcp.model.gate_config import Shares
+from dcp.model.masked import MaskedAttend
+from dcp.model.weights import LoadedModel, load
+from dcp.progress import Progress, silent
+
+__all__ = ["measure_shares", "write_shares"]
+
+# Short texts drop little: to reach a share there, shifts further down than long ones need.
+_FURTHER = (1.5, 3.0, 5.0, 8.0, 12.0, 18.0)
+_SHORTEST, _BATCH_TOKENS = 16, 4096
+
+
+@torch.inference_mode()
+def measure_shares(
+    model: LoadedModel,
+    windows: Windows,
+    gate_shifts: Sequence[float],
+    *,
+    progress: Progress = silent,
+) -> Shares:
+    """Of the beginnings of ``windows``, at 16, 32, … tokens up to their length; of the shifts given
+    and of some below the lowest."""
+    lowest = min(gate_shifts)
+    shifts = sorted({*gate_shifts, *(lowest - further for further in _FURTHER)})
+    lengths = [_SHORTEST << n for n in range(32) if _SHORTEST << n < windows.context]
+    lengths.append(windows.context)
+    device = next(model.transformer.parameters()).device
+    steps = torch.arange(windows.context, device=device)
+    size = max(1, _BATCH_TOKENS // windows.context)
+    rows = []
+    for number, shift in enumerate(shifts):
+        progress(number / len(shifts), f"shares: gate shift {shift:g}")
+        held = np.zeros(windows.context)
+        for ids in torch.split(torch.from_numpy(windows.ids).to(device), size):
+            attend = MaskedAttend(shift)
+            model.transformer.hidden(ids, steps.expand_as(ids), attend)
+            held += held_per_step(attend.deaths).double().mean(dim=0).sum(dim=0).cpu().numpy()
+        past = np.arange(1, windows.context)
+        dropped = 1 - (held[1:] / len(windows.ids) - 1) / past
+        rows.append(tuple(float(dropped[: length - 1].mean()) for length in lengths))
+    return Shares(tuple(lengths), tuple(shifts), tuple(rows))
+
+
+def write_shares(
+    folder: Path,
+    files: Sequence[Path],
+    context: int,
+    gate_shifts: Sequence[float],
+    *,
+    limit: int = 0,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> Shares:
+    """Measure and write into the checkpoint's ``dcp_config.json``, whose calibration stays."""
+    opened = Checkpoint.read(folder)
+    model = load(opened)
+    if model.gates is None:
+        raise ModelError(f"{folder} has no gates to measure")
+    to_device(model, device)
+    windows = Windows.join(
+        [read_windows(file, opened.tokenizer, context, limit=limit) for file in files]
+    )
+    shares = measure_shares(model, windows, gate_shifts, progress=progress)
+    path = folder / "dcp_config.json"
+    config = replace(opened.gates, shares=shares)
+    path.write_text(json.dumps(config.to_json(), indent=2) + "\n", encoding="utf-8")
+    return shares
