@@ -1,7 +1,8 @@
 """Work of hours in parts, each kept as a file: what is there is not done again.
 
     parts = Parts(folder)
-    value = parts.of("1024-64-tova-0.json", lambda: measure(…))     # JSON
+    piece = parts.of("1024-64-tova-0.json", measure_it, Piece.from_json, Piece.to_json)
+    found = parts.arrays("gates-0.npz", score_it)
 
 A part is written whole or not at all; one that is damaged is done anew. Without a folder nothing is
 kept. Knows nothing of what is measured.
@@ -11,16 +12,22 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from dcp.errors import RequestError
 
-__all__ = ["Parts"]
+__all__ = ["Arrays", "Parts"]
 
 T = TypeVar("T")
+Arrays = dict[str, npt.NDArray[Any]]
+_DAMAGED = (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, RequestError)
 
 
 def _nobody(said: str) -> None:
@@ -37,20 +44,43 @@ class Parts:
     def of(
         self, name: str, make: Callable[[], T], read: Callable[[Any], T], write: Callable[[T], Any]
     ) -> T:
-        """The part called ``name``, made where it is not there.
+        """The part called ``name``, a JSON file, made where it is not there.
 
         read   it from its JSON; RequestError or ValueError where that is none of it
         write  it as JSON
         """
+
+        def put(value: T, file: BinaryIO) -> None:
+            file.write(json.dumps(write(value)).encode())
+
+        return self._kept(name, make, lambda path: read(json.loads(path.read_text())), put)
+
+    def arrays(self, name: str, make: Callable[[], Arrays]) -> Arrays:
+        """The same for arrays by name, a file of numpy's."""
+
+        def read(path: Path) -> Arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
+                return {key: found[key] for key in found.files}
+
+        return self._kept(name, make, read, lambda value, file: np.savez(file, **value))
+
+    def _kept(
+        self,
+        name: str,
+        make: Callable[[], T],
+        read: Callable[[Path], T],
+        put: Callable[[T, BinaryIO], None],
+    ) -> T:
         path = None if self.folder is None else self.folder / name
         if path is not None and path.exists():
             try:
-                return read(json.loads(path.read_text()))
-            except (OSError, ValueError, TypeError, KeyError, RequestError):
+                return read(path)
+            except _DAMAGED:
                 self.say(f"{path} is damaged: measured again")
         made = make()
         if path is not None:
             part = path.with_name(f".{path.name}.{os.getpid()}")
-            part.write_text(json.dumps(write(made)))
+            with part.open("wb") as file:
+                put(made, file)
             os.replace(part, path)
         return made

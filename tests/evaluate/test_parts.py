@@ -38,6 +38,29 @@ def test_a_part_is_made_once_and_one_that_is_damaged_anew(tmp_path: Path) -> Non
     assert len(made) == 6
 
 
+def test_arrays_come_back_as_they_were_and_damaged_ones_anew(tmp_path: Path) -> None:
+    made: list[int] = []
+
+    def make() -> dict[str, np.ndarray]:
+        made.append(1)
+        return {"nats": np.arange(6.0).reshape(2, 3), "n": np.array([7])}
+
+    def part() -> dict[str, np.ndarray]:
+        return Parts(tmp_path).arrays("gates-0.npz", make)
+
+    for _ in range(2):
+        assert part()["nats"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert len(made) == 1
+    whole = (tmp_path / "gates-0.npz").read_bytes()
+    pickled = np.array([{"a": 1}], dtype=object)
+    for damaged in (b"", whole[:80], whole[: len(whole) - 40], b"PK\x03\x04 no zip"):
+        (tmp_path / "gates-0.npz").write_bytes(damaged)
+        assert part()["n"].tolist() == [7]
+    np.savez(tmp_path / "gates-0.npz", nats=pickled)
+    assert part()["n"].tolist() == [7]
+    assert len(made) == 6
+
+
 def test_what_fails_leaves_no_part(tmp_path: Path) -> None:
     def fail() -> float:
         raise KeyboardInterrupt
