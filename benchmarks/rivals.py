@@ -173,7 +173,7 @@ def _beside(
     def scored(some: Windows) -> Arrays:
         ways: list[Any] = [MaskedAttend(prune=False), MaskedAttend(shift)]
         ways += [_way(arm, b, len(some.ids)) for arm, b in zip(arms, budgets, strict=True)]
-        every = [score(model.loaded, some, lambda way=way: way, len(some.ids)) for way in ways]
+        every = [score(model.loaded, some, partial(_itself, way), len(some.ids)) for way in ways]
         return {
             "nats": np.stack([one.nats for one in every]),
             "entries": np.array([one.entries for one in every]),
@@ -188,6 +188,10 @@ def _beside(
         "nats": np.concatenate([part["nats"] for part in parts], axis=1),
         "entries": np.average([part["entries"] for part in parts], axis=0, weights=sizes),
     }
+
+
+def _itself(way: Any) -> Any:
+    return way
 
 
 def _way(arm: Arm, budget: npt.NDArray[np.int64], batch: int) -> Any:

@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +62,11 @@ class Parts:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
                 return {key: found[key] for key in found.files}
 
-        return self._kept(name, make, read, lambda value, file: np.savez(file, **value))
+        def put(value: Arrays, file: BinaryIO) -> None:
+            # Names are ours: none is an option of savez.
+            np.savez(file, **cast(Any, value))
+
+        return self._kept(name, make, read, put)
 
     def _kept(
         self,

@@ -19,7 +19,7 @@ from dcp.errors import RequestError
 from dcp.model.registry import OpenModel
 from dcp.policies.citrus import budget_keeping
 from dcp.policies.registry import POLICIES, policy_of
-from dcp.policies.rule import Eviction
+from dcp.policies.rule import Eviction, Value
 from dcp.progress import Cancel, Progress, silent
 from dcp.runs.policies import Asked, Beside
 from dcp.runs.reader import Reader, Watch
@@ -67,7 +67,7 @@ def read_for(
     runs = {trace.meta.policy or "gates": gates_off(model, trace)}
     # The step's own entry is there whatever was voted for.
     kept = max(1, round(float(trace.held()[:, step].mean())) - 1)
-    settings = {"chunk": 256, "instruction": question}
+    settings: dict[str, Value] = {"chunk": 256, "instruction": question}
     chosen = {
         name: Eviction(
             name, budget_keeping(kept), policy_of(name).with_settings(settings), tuple(heard)

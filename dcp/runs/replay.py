@@ -71,12 +71,12 @@ def replay(
         scores += row.logprobs.tolist()
     if run.interrupted or row is None:
         raise RequestError("the reading was stopped before its end")
-    death, margin = (lives[:, : len(ids)] for lives in run.lives(0))
+    death, margin = run.lives(0)
     return Trace(
         token_ids=trace.token_ids,
         offsets=trace.offsets,
-        death=death,
-        margin=margin,
+        death=death[:, : len(ids)],
+        margin=margin[:, : len(ids)],
         # A log-softmax in float32 may round a probability of one to a hair above zero.
         logprob=np.minimum(np.asarray(scores[: len(ids)], np.float32), 0),
         step_seconds=np.full(trace.tokens, np.nan, np.float32),

@@ -160,11 +160,13 @@ def _knobs(policy: Policy) -> None:
             continue
         st.session_state.setdefault(name, usual)
         low, high = policy.limits[key]
-        kind = type(usual)
-        st.number_input(
-            key.capitalize(), kind(low), kind(high), step=kind(0.05) or 1, key=name,
-            persist_state="session",
-        )  # fmt: skip
+        label = key.capitalize()
+        if isinstance(usual, float):
+            st.number_input(
+                label, float(low), float(high), step=0.05, key=name, persist_state="session"
+            )
+        else:
+            st.number_input(label, int(low), int(high), step=1, key=name, persist_state="session")
 
 
 def knob(policy: str, key: str) -> str:
