@@ -53,6 +53,8 @@ _ESCAPED = {
     "Δ": "\\ensuremath{\\Delta}",
     "×": "\\ensuremath{\\times}",
     "□": "\\ensuremath{\\square}",
+    # LuaTeX takes it for a byte that is no UTF-8 and stops.
+    "\ufffd": "\\ensuremath{\\square}",
     "↵": "\\ensuremath{\\hookleftarrow}",
     "…": "\\ldots{}",
 }

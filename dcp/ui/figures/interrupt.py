@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 __all__ = ["LOOK_SECONDS", "interruptible"]
@@ -18,37 +19,44 @@ T = TypeVar("T")
 LOOK_SECONDS = 0.5
 
 
+@dataclass
+class _State:
+    done: bool = False
+
+
 def interruptible(do: Callable[[], T], why: Callable[[], type[Exception] | None]) -> T:
     """What ``do`` gives; the exception that ``why`` names is raised inside of it as soon as named.
 
     ``why`` is asked every `LOOK_SECONDS` in another thread. Nothing is raised after this returned.
     """
-    thread = threading.get_ident()
-    lock, ended = threading.Lock(), threading.Event()
+    thread, state = threading.get_ident(), _State()
+    lock, begun, ended = threading.Lock(), threading.Event(), threading.Event()
 
     def watch() -> None:
+        begun.wait()
         while not ended.wait(LOOK_SECONDS):
             error = why()
             with lock:
-                if error is not None and not ended.is_set():
+                if error is not None and not state.done:
                     _raise_in(thread, ctypes.py_object(error))
 
-    threading.Thread(target=watch, name="watches a figure", daemon=True).start()
-
-    def end() -> None:
+    def forget() -> None:
         ended.set()
         with lock:
-            # What was raised a moment ago and has not arrived yet is forgotten.
             _raise_in(thread, None)
 
+    threading.Thread(target=watch, name="watches a figure", daemon=True).start()
     try:
+        begun.set()
         return do()
     finally:
-        # It may arrive just here; then the next is `LOOK_SECONDS` away.
+        # No instruction before this one can be interrupted; after it one exception at most is
+        # still on its way: it arrives in the first call, or is forgotten there.
+        state.done = True
         try:
-            end()
+            forget()
         finally:
-            end()
+            forget()
 
 
 def _raise_in(thread: int, error: ctypes.py_object[type[Exception]] | None) -> None:
