@@ -51,7 +51,7 @@ def read_for(
     """
     check(model, trace)
     if not question.strip():
-        raise RequestError("there is no question: type one", remedy="question")
+        raise RequestError("there is no question: type one")
     if trace.n_queries < max(trace.tokens - 1, _FEWEST):
         raise RequestError(
             f"a question needs a text of {_FEWEST} tokens or more that was read to its end"
