@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dcp.arguments import flag, one_of, real, whole
 from dcp.errors import RequestError
@@ -19,11 +19,12 @@ from dcp.policies.budget import budget_for_sparsity
 from dcp.policies.gates import by_shift
 from dcp.policies.registry import policy_of
 from dcp.policies.rule import Eviction
+from dcp.trace.meta import Meta
 
 if TYPE_CHECKING:
     from dcp.model.registry import OpenModel
 
-__all__ = ["TextRequest", "Truncate"]
+__all__ = ["TextRequest", "Truncate", "as_dropped"]
 
 Truncate = Literal["left", "right"]
 
@@ -176,3 +177,17 @@ class TextRequest:
                 + ": shorten it, or cut an end off",
                 remedy="truncate",
             )
+
+
+def as_dropped(meta: Meta) -> dict[str, Any]:
+    """What of a request says who drops, as in the run that ``meta`` is of."""
+    if meta.policy is None:
+        return {"gate_shift": meta.gate_shift}
+    settings = meta.policy_settings or {}
+    shift = 0.0 if by_shift(meta.policy, settings) else meta.gate_shift
+    return {
+        "policy": meta.policy,
+        "budget": meta.budget,
+        "policy_settings": settings,
+        "gate_shift": shift if meta.policy == "gates" else 0.0,
+    }

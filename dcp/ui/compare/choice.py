@@ -12,6 +12,7 @@ import streamlit as st
 
 from dcp.errors import DcpError, RequestError
 from dcp.policies.registry import POLICIES
+from dcp.runs.request import as_dropped
 from dcp.trace import Trace
 from dcp.ui.compare.ready import CHOICES, ready
 from dcp.ui.look import problem
@@ -227,12 +228,12 @@ def _replayed(shift: float | None, same: bool = True) -> Read:
 
 
 def _recorded(text: str, shift: float | None = None) -> Read:
-    """Reads a text at A's gate shift, or at this one."""
+    """Reads a text as A dropped, or at this gate shift."""
 
     def read(model: OpenModel, a: Trace, report: Report) -> Trace:
         from dcp.runs.recorder import record
 
-        delta = a.meta.gate_shift if shift is None else shift
-        return record(text, model=model, new_tokens=0, gate_shift=delta)
+        who = as_dropped(a.meta) if shift is None else {"gate_shift": shift}
+        return record(text, model=model, new_tokens=0, **who)
 
     return read

@@ -10,15 +10,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dcp.policies.gates import by_shift
-from dcp.runs.request import TextRequest
+from dcp.runs.request import TextRequest, as_dropped
 from dcp.stats.compare import Pair
 from dcp.stats.policies import title_of
-from dcp.trace import Meta, Trace
+from dcp.trace import Trace
 from dcp.ui.cost.words import size
 from dcp.ui.task import Report, Task
 
@@ -90,7 +89,7 @@ def race(a: Trace) -> tuple[Race, Callable[[OpenModel, Report], Pair]]:
             temperature=0.8 if sampled.temperature is None else sampled.temperature,
             top_k=sampled.top_k or 0,
             top_p=1.0 if sampled.top_p is None else sampled.top_p,
-            **_as_dropped(a.meta),
+            **as_dropped(a.meta),
         )
         dense = replace(pruned, gate_shift=0.0, policy="none", budget=None, policy_settings=None)
         recorders = [Recorder.begin(each, report.cancelled) for each in (pruned, dense)]
@@ -109,20 +108,6 @@ def race(a: Trace) -> tuple[Race, Callable[[OpenModel, Report], Pair]]:
         return Pair(recorders[0].trace(), recorders[1].trace())
 
     return found, write
-
-
-def _as_dropped(meta: Meta) -> dict[str, Any]:
-    """What of a request says who drops, as in the run that ``meta`` is of."""
-    if meta.policy is None:
-        return {"gate_shift": meta.gate_shift}
-    settings = meta.policy_settings or {}
-    shift = 0.0 if by_shift(meta.policy, settings) else meta.gate_shift
-    return {
-        "policy": meta.policy,
-        "budget": meta.budget,
-        "policy_settings": settings,
-        "gate_shift": shift if meta.policy == "gates" else 0.0,
-    }
 
 
 def watched(found: Race, task: Task[Pair]) -> None:
