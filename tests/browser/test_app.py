@@ -148,6 +148,7 @@ def test_a_link_makes_the_run_again_and_a_reload_keeps_it(open_app: Open, app_ad
     other.goto(f"{link}&policy=h2o&budget=48&settings=recent%3D0.25")
     rule = "H2O, at most 48 entries a layer, recent 0.25"
     other.locator(".dcp .foot", has_text=rule).wait_for()
+    note(other, "Done:")
     other.evaluate("() => history.replaceState(null, '', location.pathname)")
     other.reload()
     other.locator(".dcp .foot", has_text=rule).wait_for()
