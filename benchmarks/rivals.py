@@ -34,6 +34,7 @@ from dcp.evaluate.score import score
 from dcp.evaluate.windows import Windows, read_windows
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel, open_model
+from dcp.policies.budget import TOLERANCE
 from dcp.policies.registry import policy_of
 
 # Windows at a time; what goes step by step does so for more of them at hardly more cost.
@@ -131,8 +132,11 @@ def _measured(
     tried = budgets(candidates, there)
     on_choosing = _beside(model, bench.choosing, shift, candidates, tried, work, "choose")
     nats = on_choosing["nats"][2:].sum(axis=1)
+    ratio = on_choosing["entries"][2:] / on_choosing["entries"][1]
+    # Strides come in few sizes; what holds more than the gates is no rival at equal entries.
+    cost = np.where(np.abs(ratio - 1) <= TOLERANCE, nats, np.inf)
     at = len(kinds[0])
-    equal, shared = kinds[0][int(nats[:at].argmin())], kinds[1][int(nats[at:].argmin())]
+    equal, shared = kinds[0][int(cost[:at].argmin())], kinds[1][int(cost[at:].argmin())]
     plain = Arm(Rival("window", "as gates"))
     arms = list(dict.fromkeys([equal, plain, shared]))
     arms += [
@@ -148,7 +152,8 @@ def _measured(
         found = {name: np.concatenate([found[name], more[name][2:]]) for name in found}
         arms.append(arm)
     chosen = [
-        {**arm.to_json(), "nats": float(sum_)} for arm, sum_ in zip(candidates, nats, strict=True)
+        {**arm.to_json(), "held_ratio": float(held), "nats": float(sum_)}
+        for arm, held, sum_ in zip(candidates, ratio, nats, strict=True)
     ]
     return row_of(model, bench, arms, budgets(arms, here), found, chosen)
 
