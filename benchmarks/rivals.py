@@ -19,7 +19,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -189,7 +189,7 @@ def _beside(
         some = _of(windows, part)
         ways: list[Any] = [MaskedAttend(prune=False), MaskedAttend(shift)]
         ways += [_way(arm, b, len(some.ids)) for arm, b in zip(arms, budgets, strict=True)]
-        every = [score(model.loaded, some, lambda way=way: way, len(some.ids)) for way in ways]
+        every = [score(model.loaded, some, partial(_same, way), len(some.ids)) for way in ways]
         _save(
             names[-1],
             nats=np.stack([one.nats for one in every]),
@@ -217,6 +217,10 @@ def _deaths(rival: Rival, budget: bytes, shape: tuple[int, int]) -> npt.NDArray[
     for layer in range(shape[0]):
         rule(layer, nothing, nothing, nothing, None)
     return np.asarray(rule.deaths[:, 0].numpy())
+
+
+def _same(way: Any) -> Any:
+    return way
 
 
 def _parts(windows: Windows, size: int) -> list[slice]:
