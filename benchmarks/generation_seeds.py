@@ -3,9 +3,8 @@
     python -m benchmarks.generation_seeds --seeds 12 --out docs/generation_seeds.json
 
 One training run cannot tell what another would give; this tells how much of a number belongs to the
-draw of the text alone. A row for each seed: what was dropped, how soon words of both classes were
-(`dcp.stats.drop_table`, words that the model wrote, all layers), and how many entries a full stop
-drops over the mean query (`dcp.stats.trigger_tokens`).
+draw of the text alone. A row for each seed: what was dropped, and how soon words of both classes
+were (`dcp.stats.drop_table`, words that the model wrote, all layers).
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +20,7 @@ import dcp
 from dcp.model.registry import open_model
 from dcp.speech.tagger import load_tagger
 from dcp.speech.words import words_of
-from dcp.stats import drop_table, trigger_tokens
+from dcp.stats import drop_table
 
 PROMPT = (
     "The museum opened in 1901. It was built by a merchant who had made his money in tea, and who "
@@ -43,14 +41,12 @@ def main() -> None:
         run = dcp.record(PROMPT, model=model, new_tokens=args.new_tokens, seed=seed)
         sample = [(run, words_of(run, tagger))]
         classes = drop_table(sample, "class", source="generated", n_boot=1, pieces="all")
-        tokens = trigger_tokens(sample, source="generated", n_boot=1)
         rows.append(
             {
                 "seed": seed,
                 "sparsity": run.sparsity_mean_steps(),
                 "sparsity_at_end": run.sparsity_at_end(),
-                **{f"drop_rate_{name}": _of(classes, name, "drop_rate") for name in _CLASSES},
-                "full_stop_over_mean": _of(tokens, ".", "ratio"),
+                **{f"drop_rate_{name}": _rate(classes, name) for name in _CLASSES},
             }
         )
         print(json.dumps(rows[-1]), flush=True)
@@ -67,10 +63,9 @@ def main() -> None:
 _CLASSES = ("function", "content")
 
 
-def _of(table: pd.DataFrame, group: str, column: str) -> Any:
-    row = table[table["group"] == group]
-    value = float(row[column].iloc[0]) if len(row) else np.nan
-    return None if np.isnan(value) else round(value, 4)
+def _rate(table: pd.DataFrame, group: str) -> float | None:
+    (value,) = table[table["group"] == group]["drop_rate"]
+    return None if np.isnan(value) else round(float(value), 4)
 
 
 if __name__ == "__main__":

@@ -14,21 +14,20 @@ given by ``--python``, in `benchmarks.warm_tests`. Not in CI: it takes an hour.
 from __future__ import annotations
 
 import argparse
-import ast
-import difflib
 import json
-import random
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from benchmarks.mutants import Mutant, drawn, mutated
 
 ROOT = Path(__file__).resolve().parent.parent
 
 ROOMS = {
-    "trace": (("dcp/trace/trace.py", "dcp/deaths.py"), ("tests/trace",)),
+    "trace": (("dcp/trace/trace.py", "dcp/deaths.py"), ("tests/test_deaths.py", "tests/trace")),
     "cache": (
         ("dcp/model/cache.py", "dcp/model/cached.py"),
         (
@@ -46,7 +45,10 @@ ROOMS = {
     ),
     "recorder": (
         ("dcp/runs/recorder.py", "dcp/runs/meter.py"),
-        ("tests/runs/test_meter.py", "tests/runs/test_request.py", "tests/runs/test_recorder.py"),
+        (
+            *("tests/runs/test_meter.py", "tests/runs/test_request.py"),
+            *("tests/runs/test_recorder.py", "tests/model/test_dial.py"),
+        ),
     ),
     "cost": (("dcp/stats/cost.py",), ("tests/stats/test_cost.py", "tests/app/test_cost_page.py")),
     "compare": (("dcp/stats/compare.py",), ("tests/stats/test_compare.py",)),
@@ -55,19 +57,6 @@ ROOMS = {
 
 # Of the time that the tests take on the code as it is, and seconds on top.
 _PATIENCE, _GRACE = 4.0, 20.0
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One fault: its place and kind, and the change as a diff; ``outcome`` once tried."""
-
-    path: str
-    operator: str
-    occurrence: int
-    line: int
-    diff: str
-    outcome: str = ""
-    seconds: float = 0.0
 
 
 def main() -> None:
@@ -103,7 +92,8 @@ def _try(room: str, copy: Path, scratch: Path, tests: _Tests, args: Any) -> None
         plan, total = [m for m in before if m.outcome == "survived"], 0
         known = {key: m for key, m in known.items() if m.outcome != "survived"}
     else:
-        plan, total = _drawn(room, files, copy, scratch, args)
+        session = scratch / f"{room}.sqlite"
+        plan, total = drawn(files, copy, session, args.tool, count=args.count, seed=args.seed)
     for mutant in plan:
         key = (mutant.path, mutant.operator, mutant.occurrence)
         if key in known and known[key].diff == mutant.diff:
@@ -150,7 +140,7 @@ class _Tests:
         """The mutant with what became of it."""
         path = copy / mutant.path
         sound = path.read_text(encoding="utf-8")
-        path.write_text(_mutated(sound, mutant.operator, mutant.occurrence), encoding="utf-8")
+        path.write_text(mutated(sound, mutant.operator, mutant.occurrence), encoding="utf-8")
         try:
             code, took = self.run(tests, seconds)
         finally:
@@ -166,70 +156,6 @@ def _copy(copy: Path) -> None:
         if (ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, copy / name)
-
-
-def _drawn(
-    room: str, files: tuple[str, ...], copy: Path, scratch: Path, args: Any
-) -> tuple[list[Mutant], int]:
-    """The mutants to be tried, drawn by seed, and how many cosmic-ray has for these files."""
-    from cosmic_ray.work_db import WorkDB, use_db
-
-    session = scratch / f"{room}.sqlite"
-    config = session.with_suffix(".toml")
-    names = ", ".join(json.dumps(name) for name in files)
-    config.write_text(
-        f"[cosmic-ray]\nmodule-path = [{names}]\ntimeout = 1.0\nexcluded-modules = []\n"
-        'test-command = "true"\n[cosmic-ray.distributor]\nname = "local"\n'
-    )
-    session.unlink(missing_ok=True)
-    subprocess.run([args.tool, "init", config, session], cwd=copy, check=True)
-    with use_db(session, WorkDB.Mode.open) as database:
-        every = [item.mutations[0] for item in database.work_items]
-    every.sort(key=lambda m: (str(m.module_path), m.operator_name, m.occurrence))
-    random.Random(args.seed).shuffle(every)
-    found: list[Mutant] = []
-    for item in every:
-        if args.count and len(found) >= args.count:
-            break
-        path = str(item.module_path)
-        sound = (copy / path).read_text(encoding="utf-8")
-        faulty = _mutated(sound, item.operator_name, item.occurrence)
-        if _evaluated(faulty) == _evaluated(sound):
-            continue
-        diff = "\n".join(_changed(sound, faulty))
-        place = item.start_pos[0]
-        found.append(Mutant(path, item.operator_name, item.occurrence, place, diff))
-    return found, len(every)
-
-
-def _mutated(source: str, operator: str, occurrence: int) -> str:
-    import cosmic_ray.plugins
-    from cosmic_ray.mutating import mutate_code
-
-    code: str | None = mutate_code(source, cosmic_ray.plugins.get_operator(operator)(), occurrence)
-    assert code is not None
-    return code
-
-
-def _evaluated(source: str) -> str:
-    """The program without its annotations; itself where it does not parse."""
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:
-        return source
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            node.returns = None
-        elif isinstance(node, ast.arg):
-            node.annotation = None
-        elif isinstance(node, ast.AnnAssign):
-            node.annotation = ast.Constant(0)
-    return ast.dump(tree)
-
-
-def _changed(sound: str, faulty: str) -> Iterator[str]:
-    lines = difflib.unified_diff(sound.splitlines(), faulty.splitlines(), n=0, lineterm="")
-    return (line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---"))
 
 
 def _read(path: Path) -> list[Mutant]:

@@ -35,6 +35,7 @@ from dcp.evaluate.score import score
 from dcp.evaluate.windows import Windows, read_windows
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel, open_model
+from dcp.policies.budget import TOLERANCE
 from dcp.policies.registry import policy_of
 
 # Windows at a time; what goes step by step does so for more of them at hardly more cost.
@@ -45,12 +46,6 @@ _PLAIN = (
     *(Rival("sink", settings=(("sinks", n),)) for n in (1, 4, 16)),
     Rival("strided"),
 )
-# Candidates: the same budget for all layers, and shared out.
-_EQUAL = tuple(Arm(rival) for rival in _PLAIN)
-_SHARED = tuple(
-    Arm(replace(rival, layers="as gates"), power)
-    for rival, power in product(_PLAIN[:-1], _POWERS)
-)  # fmt: skip
 # SnapKV's window of 32 is more than the gates hold in some layers.
 _WATCHING = (
     Rival("h2o", "as gates"),
@@ -67,6 +62,10 @@ def main() -> None:
     parser.add_argument("--file", type=Path, nargs="+", required=True)
     parser.add_argument("--windows", type=int, default=8, help="a file, spread evenly")
     parser.add_argument("--choose", type=int, default=4, help="windows a file to choose rivals on")
+    parser.add_argument(
+        "--few", action="store_true",
+        help="fewer candidates: none or four first tokens, the gates' shares and these to the ¾",
+    )  # fmt: skip
     parser.add_argument("--context", type=int, default=1024)
     parser.add_argument("--gate-shift", type=float, nargs="+", default=[0.0])
     parser.add_argument(
@@ -82,7 +81,7 @@ def main() -> None:
     rows = []
     for shift in args.gate_shift:
         bench = Setting(shift, reported, choosing, source)
-        rows.append(_measured(model, bench, args.attention, args.work))
+        rows.append(_measured(model, bench, _candidates(args.few), args.attention, args.work))
         args.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
@@ -101,8 +100,20 @@ def _text(model: OpenModel, args: Any) -> tuple[Windows, Windows, npt.NDArray[np
     return Windows.join(reported), Windows.join(others), np.array(source)
 
 
+def _candidates(few: bool) -> tuple[list[Arm], list[Arm]]:
+    """Those with the same budget for all layers, and those whose layers share."""
+    plain = [r for r in _PLAIN if not few or dict(r.settings).get("sinks", 4) == 4]
+    shared = [replace(r, layers="as gates") for r in plain if r.policy != "strided"]
+    powers = _POWERS[:2] if few else _POWERS
+    return [Arm(r) for r in plain], [Arm(r, power) for r, power in product(shared, powers)]
+
+
 def _measured(
-    model: OpenModel, bench: Setting, attention: Sequence[Equal], work: Path
+    model: OpenModel,
+    bench: Setting,
+    kinds: tuple[list[Arm], list[Arm]],
+    attention: Sequence[Equal],
+    work: Path,
 ) -> dict[str, Any]:
     shift = bench.shift
     there = _held(model, bench.choosing, shift, work, "choose")
@@ -118,12 +129,15 @@ def _measured(
             found.append(budget_of(arm.rival, spread, entries_for(model.loaded, arm.rival.equal)))
         return found
 
-    candidates = [*_EQUAL, *_SHARED]
+    candidates = [*kinds[0], *kinds[1]]
     tried = budgets(candidates, there)
     on_choosing = _beside(model, bench.choosing, shift, candidates, tried, work, "choose")
     nats = on_choosing["nats"][2:].sum(axis=1)
-    equal = _EQUAL[int(nats[: len(_EQUAL)].argmin())]
-    shared = _SHARED[int(nats[len(_EQUAL) :].argmin())]
+    ratio = on_choosing["entries"][2:] / on_choosing["entries"][1]
+    # Strides come in few sizes; what holds more than the gates is no rival at equal entries.
+    cost = np.where(np.abs(ratio - 1) <= TOLERANCE, nats, np.inf)
+    at = len(kinds[0])
+    equal, shared = kinds[0][int(cost[:at].argmin())], kinds[1][int(cost[at:].argmin())]
     plain = Arm(Rival("window", "as gates"))
     arms = list(dict.fromkeys([equal, plain, shared]))
     arms += [
@@ -139,7 +153,8 @@ def _measured(
         found = {name: np.concatenate([found[name], more[name][2:]]) for name in found}
         arms.append(arm)
     chosen = [
-        {**arm.to_json(), "nats": float(sum_)} for arm, sum_ in zip(candidates, nats, strict=True)
+        {**arm.to_json(), "held_ratio": float(held), "nats": float(sum_)}
+        for arm, held, sum_ in zip(candidates, ratio, nats, strict=True)
     ]
     return row_of(model, bench, arms, budgets(arms, here), found, chosen)
 

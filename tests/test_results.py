@@ -8,7 +8,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from dcp.stats.study_file import from_json, intervals_said
 
 ROOT = Path(__file__).resolve().parent.parent
 CARD = "assets/models/dcp-mini/README.md"
@@ -101,28 +104,158 @@ def test_the_card_s_dial_is_the_calibration() -> None:
         assert numbers(cells[5])[0] == round(point["perplexity_ratio"], 3)
 
 
-def test_how_much_is_layer_budget_is_the_results_file() -> None:
-    (row,) = json.loads((ROOT / "docs/layer_budgets.json").read_text(encoding="utf-8"))
-    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
-    pruned, *cells = rows_of("docs/results.md", "as shipped (δ = 0)")
-    assert numbers(pruned[1]) == rounded(row["pruned_over_gates_off"])
-    assert len(cells) == len(row["rivals"])
-    for (name, over_off, over_rival), rival in zip(cells, row["rivals"], strict=True):
-        assert rival["policy"] in name
-        assert (rival["layers"] == "as gates") == ("as the gates'" in name)
-        assert (rival["equal"] == "bytes") == ("equal bytes" in name)
-        assert numbers(over_off) == rounded(rival["policy_over_gates_off"])
-        assert numbers(over_rival) == rounded(rival["pruned_over_policy"])
+def test_the_card_s_shares_of_short_texts_are_the_configuration_s() -> None:
+    shares = json.loads((ROOT / "assets/models/dcp-mini/dcp_config.json").read_text())["shares"]
+    (own,) = (row[1:] for row in shares["rows"] if row[0] == 0)
+    at = dict(zip(shares["tokens"], own, strict=True))
+    card = (ROOT / CARD).read_text(encoding="utf-8")
+    short = f"the first 32 tokens of a window {at[32]:.0%}, 128 {at[128]:.0%}, 512 {at[512]:.0%}."
+    assert short.replace("%", " %") in card
+    assert f"for {len(shares['rows'])} shifts" in card
+
+
+def budgets() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(
+        (ROOT / "docs/layer_budgets.json").read_text(encoding="utf-8")
+    )
+    return found
+
+
+NAMES = {
+    "local window": "window", "sink + window": "sink", "strided": "strided", "H2O": "h2o",
+    "TOVA": "tova", "SnapKV": "snapkv",
+}  # fmt: skip
+
+
+def rival_of(cells: list[str]) -> tuple[str, float, str, str, float | None, int | None, str]:
+    """What tells one rival from all others: text, shift, policy, layers, power, sinks, equality."""
+    text, shift, rival, layers = cells[:4]
+    name, *more = rival.split(", ")
+    power = None if layers == "equal" else 1.0 if "power" not in layers else numbers(layers)[0]
+    sinks = next((int(part.split()[0]) for part in more if part.endswith("kept")), None)
+    equal = {"32 bits": "bytes", "16 bits": "bytes16"}.get(more[-1] if more else "", "entries")
+    at = float(shift.replace("−", "-").replace("+", ""))
+    kind = "equal" if layers == "equal" else "as gates"
+    return text, at, NAMES[name], kind, power, sinks, equal
+
+
+def test_every_rival_of_the_results_file_is_in_the_tables_of_layers_and_no_other() -> None:
+    measured_ones = {}
+    for row in budgets():
+        for rival in row["rivals"]:
+            key = (
+                row["text"], row["gate_shift"], rival["policy"], rival["layers"], rival["power"],
+                rival["settings"].get("sinks"), rival["equal"],
+            )  # fmt: skip
+            assert key not in measured_ones
+            measured_ones[key] = row, rival
+    lines = (ROOT / "docs/results.md").read_text(encoding="utf-8").splitlines()
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in lines
+        if line.startswith(("| in domain |", "| other |"))
+    ]
+    own = [cells for cells in rows if cells[2].startswith("pruned")]
+    rows = [cells for cells in rows if not cells[2].startswith("pruned")]
+    assert sorted(map(str, map(rival_of, rows))) == sorted(map(str, measured_ones))
+    for cells in rows:
+        row, rival = measured_ones[rival_of(cells)]
+        assert float(cells[4]) == round(rival["held_ratio"], 3)
+        wanted = {"entries": 1, "bytes": 1.125, "bytes16": 1.25}[rival["equal"]]
+        assert abs(rival["held_ratio"] / wanted - 1) <= 0.01
+        assert numbers(cells[5]) == rounded(rival["policy_over_gates_off"])
+        assert numbers(cells[6]) == rounded(rival["pruned_over_policy"])
         # The ratio again, from what every document cost.
         ours, theirs = sum(row["document_nats"]["pruned"]), sum(rival["document_nats"])
         ratio = math.exp((ours - theirs) / sum(row["document_tokens"]))
         assert ratio == pytest.approx(rival["pruned_over_policy"][0], abs=1e-5)
-    equal, own = (math.log(each["pruned_over_policy"][0]) for each in row["rivals"][:2])
-    share = round(100 * own / equal)
-    assert f"{100 - share} % is the layers' budget and {share} % the choice of tokens" in text
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    low, middle, high = sorted(row["rivals"][1]["pruned_over_policy"])
-    assert f"pruned {middle:.3f} ({low:.3f}–{high:.3f}) of their perplexity" in readme
+    assert len(own) == len(budgets())
+    for cells, row in zip(own, budgets(), strict=True):
+        assert numbers(cells[2]) == [round(row["held_entries"] / row["context"])]
+        assert numbers(cells[5]) == rounded(row["pruned_over_gates_off"])
+
+
+def test_rivals_were_chosen_on_other_text_and_by_what_they_cost_there() -> None:
+    for row in budgets():
+        chosen = row["chosen_on"]
+        assert chosen["windows"] >= 6
+        cheapest = {
+            layers: min(
+                (
+                    each
+                    for each in chosen["candidates"]
+                    if each["layers"] == layers and abs(each["held_ratio"] - 1) <= 0.01
+                ),
+                key=lambda each: each["nats"],
+            )
+            for layers in ("equal", "as gates")
+        }
+        for best in cheapest.values():
+            plain = {k: v for k, v in best.items() if k not in ("nats", "held_ratio")}
+            assert any(plain.items() <= rival.items() for rival in row["rivals"])
+
+
+def test_how_much_is_layer_budget_is_the_results_file() -> None:
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    for row in budgets():
+        share = own_share(row)
+        if row["text"] == "in domain":
+            at = f"{row['gate_shift']:+g}".replace("-", "−") if row["gate_shift"] else "0"
+            said = f"δ {at}: {100 - share} % layers, {share} % tokens"
+            assert said in text, said
+    (shipped,) = (r for r in budgets() if r["text"] == "in domain" and r["gate_shift"] == 0)
+    low, middle, high = sorted(best_shared(shipped)["pruned_over_policy"])
+    said = f"{middle:.3f} ({low:.3f}–{high:.3f})"
+    for path in ("README.md", CARD):
+        assert said in (ROOT / path).read_text(encoding="utf-8"), path
+
+
+def best_shared(row: dict[str, Any]) -> dict[str, Any]:
+    """Of the rivals at equal entries whose layers share as the gates do, the best."""
+    found: dict[str, Any] = min(
+        (r for r in row["rivals"] if r["layers"] == "as gates" and r["equal"] == "entries"),
+        key=lambda rival: rival["ppl"],
+    )
+    return found
+
+
+def own_share(row: dict[str, Any]) -> int:
+    """Per cent of the gap to equal layers, in log perplexity, that is the choice of tokens."""
+    (equal,) = (r for r in row["rivals"] if r["layers"] == "equal")
+    gap, own = (math.log(r["pruned_over_policy"][0]) for r in (equal, best_shared(row)))
+    return round(100 * own / gap)
+
+
+def test_what_seeds_of_writing_move_is_the_results_file() -> None:
+    found = json.loads((ROOT / "docs/generation_seeds.json").read_text(encoding="utf-8"))
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    rows = found["seeds"]
+    assert f"by {len(rows)} seeds drops" in text
+
+    def said(name: str) -> tuple[str, str, str]:
+        values = [row[name] for row in rows]
+        return f"{np.mean(values):.2f}", f"{min(values):.2f}", f"{max(values):.2f}"
+
+    mean, low, high = said("sparsity")
+    spread = np.std([row["sparsity"] for row in rows], ddof=1)
+    assert f"{mean} of the earlier tokens in the mean ({low} to {high}, " in text
+    assert f"standard deviation {spread:.2f})" in text
+    for name, words in (
+        ("sparsity_at_end", "{} at the end ({} to {})"),
+        ("drop_rate_function", "function words {} ({} to {})"),
+        ("drop_rate_content", "content words {} ({} to {})"),
+    ):
+        assert words.format(*said(name)) in text
+    assert all(row["drop_rate_function"] > row["drop_rate_content"] for row in rows)
+    assert f"function first in all {len(rows)}" in text
+
+
+def test_the_count_of_intervals_is_that_of_the_study() -> None:
+    path = ROOT / "assets/traces/study.json"
+    said = intervals_said(from_json(path.read_text(encoding="utf-8")))
+    total, missed = numbers(said.replace(",", ""))[0], numbers(said.split("were all")[1])
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    assert f"{total:,.0f} over texts, so some {missed[0]:.0f} would miss" in text
 
 
 def rounded(values: list[float]) -> list[float]:

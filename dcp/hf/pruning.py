@@ -49,7 +49,8 @@ def prune(
 
     checkpoint   a bundled name, a folder or a Hub id of a pruned checkpoint or adapter: whose gates
                  decide. Not needed for another ``policy``
-    sparsity     the dropped share to aim at, by the checkpoint's calibration; or ``gate_shift``
+    sparsity     the dropped share to aim at, at the length of the checkpoint's calibration (shorter
+                 texts drop less); or ``gate_shift``
     policy       "gates", or a rule of `dcp.policies.registry` with a ``budget`` of entries a layer
     impl         whose kernels: auto, cpu, reference, or triton, whose rows lie on the GPU; those of
                  the others lie in host memory, wherever the model is

@@ -73,12 +73,13 @@ class RuledAttend:
         batch, length, heads, width = q.shape
         kv_heads = k.shape[2]
         queries = q.view(batch, length, kv_heads, heads // kv_heads, width).permute(1, 0, 2, 3, 4)
-        keys, values = k.permute(0, 2, 3, 1), v.permute(0, 2, 1, 3)
+        # In rows of one head after another: a step's slice of them is then multiplied uncopied.
+        keys, values = (x.transpose(1, 2).contiguous() for x in (k, v))
         out = torch.empty_like(q)
         life = _Lives(self._rule, layer, q, k if "key" in self._needs else None, z)
         for step in range(length):
             life.begin(step)
-            scores = queries[step] @ keys[..., : step + 1] / math.sqrt(width)
+            scores = queries[step] @ keys[:, :, : step + 1].mT / math.sqrt(width)
             hidden = ~torch.from_numpy(life.alive[:, : step + 1]).to(q.device)
             scores.masked_fill_(hidden[:, None, None], -math.inf)
             weights = scores.float().softmax(dim=-1)

@@ -20,6 +20,8 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from dcp.resources import needs
+
 __all__ = [
     *("MIN_CLUSTERS", "MIN_EFFECTIVE"),
     *("cluster_interval", "effective", "enough", "few_clusters", "student_t", "wilson"),
@@ -82,6 +84,7 @@ def few_clusters(share: float, clusters: float) -> tuple[float, float]:
     >>> [round(end, 3) for end in few_clusters(0.0, 1)]
     [0.0, 0.975]
     """
+    needs("scipy")
     from scipy.special import betaincinv
 
     cases, others = share * clusters, (1 - share) * clusters
@@ -119,7 +122,7 @@ def effective(sizes: npt.ArrayLike) -> float:
 
 def enough(sizes: npt.ArrayLike) -> bool:
     """Whether clusters of these sizes can be resampled, or their number taken for large."""
-    return np.count_nonzero(sizes) >= MIN_CLUSTERS and effective(sizes) >= MIN_EFFECTIVE
+    return bool(np.count_nonzero(sizes) >= MIN_CLUSTERS and effective(sizes) >= MIN_EFFECTIVE)
 
 
 @lru_cache(maxsize=8)

@@ -54,6 +54,23 @@ def test_one_token_alone_is_as_fast_as_it_took_to_come() -> None:
     assert metered(step("prompt", 0.1)).tokens_per_second() is None
 
 
+def test_the_first_token_s_clock_runs_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([10.0, 10.75, 99.0])
+    monkeypatch.setattr("dcp.runs.meter.time.perf_counter", lambda: next(now))
+    meter = metered(step("prompt", 0.5), step("generate", 0.1), step("generate", 0.1))
+    assert meter.time_to_first_token_s == 0.75
+
+
+def test_before_the_first_step_there_is_nothing() -> None:
+    meter = Meter()
+    assert meter.memory == Memory(0, 0, 0, 0)
+    counters = meter.counters(0)
+    assert (counters.kv_bytes_live, counters.kv_bytes_held, counters.kv_bytes_dense) == (0, 0, 0)
+    assert counters.new_tokens == 0
+    assert counters.tokens_per_second_now is None
+    assert counters.tokens_per_second_mean is None
+
+
 def test_held_is_what_is_held_now_and_the_peak_is_what_was() -> None:
     meter = metered(step("prompt", 1.0, held=900, peak=1000), step("generate", 1.0, 200, 1000))
     counters = meter.counters(2)

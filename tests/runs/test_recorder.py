@@ -19,6 +19,7 @@ from dcp.errors import DeviceError, RequestError
 from dcp.kernels.api import resolve
 from dcp.model.gate_config import Calibration
 from dcp.model.registry import OpenModel, open_model
+from dcp.policies.budget import budget_for_sparsity
 from dcp.runs.recorder import Recorder, record
 from dcp.runs.request import TextRequest
 from dcp.trace import ALIVE, SampledWith, Trace
@@ -260,3 +261,26 @@ def test_recording_reads_the_engine_and_changes_nothing(model: OpenModel) -> Non
     run = Engine(model.loaded).run([ids], new_tokens=9)
     drawn = [int(part.tokens[0]) for step in run for part in step.rows if step.phase == "generate"]
     assert record(TEXT, model=model, new_tokens=9).token_ids.tolist() == ids + drawn
+
+
+def test_a_policy_is_carried_out_on_the_host_and_its_share_counts_the_new_tokens(
+    model: OpenModel,
+) -> None:
+    trace = record(TEXT, model=model, new_tokens=21, policy="window", sparsity=0.5)
+    assert trace.meta.impl == "cpu"
+    budget = budget_for_sparsity("window", 0.5, trace.tokens, {})
+    assert trace.meta.budget == budget
+    assert budget != budget_for_sparsity("window", 0.5, trace.prompt_tokens, {})
+    named = record(TEXT, model=model, new_tokens=3, policy="window", budget=9, impl="reference")
+    assert named.meta.impl == "reference"
+
+
+def test_what_is_asked_of_the_text_decides_what_is_kept(model: OpenModel) -> None:
+    def kept(instruction: str) -> np.ndarray:
+        settings = {"instruction": instruction, "chunk": 8}
+        return record(
+            TEXT, model=model, new_tokens=0, policy="citrus-shared", budget=12,
+            policy_settings=settings,
+        ).death  # fmt: skip
+
+    assert not np.array_equal(kept("Who rose?"), kept("And what of the boats by the mill?"))

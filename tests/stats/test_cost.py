@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import StringIO
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dcp.errors import RequestError
 from dcp.model.registry import OpenModel
-from dcp.stats.cost import ARMS, Measured, batch_within, computed, running_median
+from dcp.stats.cost import (
+    ARMS,
+    Measured,
+    batch_within,
+    computed,
+    cost_csv,
+    running_median,
+)
 from dcp.trace import ALIVE, Trace
 from tests.helpers.traces import make_trace, random_trace, with_meta
 
@@ -87,6 +96,32 @@ def test_one_slow_step_or_round_moves_neither_crossover_nor_speed() -> None:
     assert after.percentiles("pruned")[1].tolist() == before.percentiles("pruned")[1].tolist()
 
 
+def test_percentiles_are_the_twentieth_the_fiftieth_and_the_eightieth() -> None:
+    rng = np.random.default_rng(0)
+    times = rng.gamma(2.0, 1.0, (11, 1)) * np.ones((11, 40))
+    found = measured(times, 2 * times)
+    # Eleven rounds: the 20th percentile is the third of them, no mean of two.
+    third, sixth, ninth = np.sort(times[:, 0])[[2, 5, 8]]
+    for got, wanted in zip(found.percentiles("pruned"), (third, sixth, ninth), strict=True):
+        assert got == pytest.approx(np.full(40, wanted))
+    assert found.tokens_per_second("pruned") == pytest.approx((1 / ninth, 1 / sixth, 1 / third))
+    uneven = measured(times, times * np.sort(rng.uniform(1, 3, (11, 1)), axis=0)[::-1])
+    ratios = np.sort(uneven.seconds["dense"][:, 0] / times[:, 0])[[2, 5, 8]]
+    assert uneven.speed_up() == pytest.approx(tuple(ratios))
+    assert found.speed_up(last=7) == pytest.approx((2.0, 2.0, 2.0))
+
+
+@pytest.mark.parametrize(("entry", "believed"), [(2**40, True), (2**40 + 1, False), (1, True)])
+def test_an_entry_is_believed_up_to_a_terabyte(entry: int, believed: bool) -> None:
+    trace = random_trace(3)
+    size = trace.layers * trace.tokens
+    told = replace(trace.meta.memory, entry=entry)
+    assert computed(with_meta(trace, memory=told)).entry_bytes == (entry if believed else None)
+    # Told only by what a dense cache of the whole text would hold.
+    dense = replace(trace.meta.memory, entry=None, dense=size * 2**30)
+    assert computed(with_meta(trace, memory=dense)).entry_bytes == 2**30
+
+
 def test_speed_ups_are_paired_by_round() -> None:
     machine = np.array([1.0, 4.0, 2.0])[:, None]
     dense, pruned = machine * np.full((3, 9), 3.0), machine * np.full((3, 9), 2.0)
@@ -102,6 +137,26 @@ def test_the_ceiling_counts_weights_and_gate_keys() -> None:
     live = int(found.live["dense"][-1])
     assert found.ceiling() == pytest.approx((1000 + live) / (1000 + live // 2 * 1.25))
     assert found.ceiling("dense") == 1
+
+
+def test_the_csv_leaves_blank_what_was_not_measured_before_and_after() -> None:
+    """A measurement of steps 4 to 8 of a text of 12: what the arms did stands in those rows."""
+    trace = random_trace(5, tokens=12)
+    times = np.arange(1, 6) / 8 * np.ones((3, 1))
+    found = measured(times, 2 * times, 3 * times, first=5)
+    table = pd.read_csv(StringIO(cost_csv(trace, found)))
+    assert table.step.tolist() == list(range(12))
+    for arm, factor in (("pruned", 1), ("dense", 2), ("kept", 3)):
+        for share in (20, 50, 80):
+            column = table[f"seconds_{arm}_p{share}_measured"]
+            assert column[4:9].to_numpy() == pytest.approx(factor * times[0])
+            assert column.notna().sum() == 5
+        assert table[f"held_bytes_{arm}_measured"][4:9].tolist() == found.held[arm].tolist()
+        assert table[f"live_bytes_{arm}_measured"].notna().sum() == 5
+    live = table[[name for name in table if name.startswith("live_bytes_layer_")]].sum(axis=1)
+    assert live.tolist() == table.live_bytes_computed.tolist()
+    assert (table.dense_bytes_computed == computed(trace).dense()).all()
+    assert len(pd.read_csv(StringIO(cost_csv(trace))).columns) == 5 + trace.layers + 1
 
 
 def test_the_running_median_skips_what_was_not_timed() -> None:

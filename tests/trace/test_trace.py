@@ -372,13 +372,20 @@ def test_held_and_sparsities_agree_with_visibility(seed: int, layers: int, token
 
 @pytest.mark.parametrize("t", [-1, 0, 4, 10**9])
 def test_sparsity_is_defined_only_at_steps_with_a_past(t: int) -> None:
-    with pytest.raises(RequestError):
+    with pytest.raises(RequestError, match=f"at step {t} is not defined: .* from 1 to 3$"):
         small().sparsity_at(t)
 
 
-@pytest.mark.parametrize("t", [-1, 4])
+def test_a_single_query_has_dropped_nothing() -> None:
+    one = random_trace(tokens=1)
+    assert one.sparsity_at_end() == one.sparsity_mean_steps() == 0.0
+    two = make_trace(["a ", "b"], np.array([[1, -1], [-1, -1]]))
+    assert two.sparsity_at_end() == two.sparsity_at(1) == 0.5
+
+
+@pytest.mark.parametrize("t", [-1, 4, 5, 10**9])
 def test_visibility_is_defined_only_within_the_trace(t: int) -> None:
-    with pytest.raises(RequestError):
+    with pytest.raises(RequestError, match=f"step {t} is not in this trace: steps are 0 to 3$"):
         small().visible(t)
 
 
