@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 5caf679a0912dec9.
+// Built from web/ by "make web"; sources d165ca90c3582af9.
 
 // typing/typing.js
 var PAUSE = 350;

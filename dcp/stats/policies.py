@@ -153,7 +153,7 @@ def kept_of_words(
 
     The word of token 0, which soaks up what has nowhere else to go, and punctuation are left out.
     policy, word, first (its first token), received, held: the share of layers in which any of its
-    tokens is in reach.
+    tokens is held.
     """
     chosen = sorted(
         (w for w in words if w.first > 0 and w.last <= step and w.pos not in ("PUNCT", "SYM")),

@@ -7,7 +7,7 @@ import streamlit as st
 from dcp import __version__, cite
 from dcp.stats.policies import policy_said
 from dcp.trace import Meta, Trace
-from dcp.ui.look import percent
+from dcp.trace.amounts import percent
 from dcp.ui.services import models
 from dcp.ui.session import Session
 

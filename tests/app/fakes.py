@@ -166,6 +166,10 @@ def tiny_model(folder: Path) -> Path:
             {"delta": d, "context": CONTEXT, "sparsity": s, "perplexity_ratio": 1 + s / 5}
             for d, s in points
         ],
+        "shares": {
+            "tokens": [2, CONTEXT // 2, CONTEXT],
+            "rows": [[d, 0, (1 - d) / 10, (1 - d) / 5] for d, _ in points],
+        },
     }
     (home / "config.json").write_text(json.dumps(config))
     embeddings = {"model.embed_tokens.weight": np.zeros((400, 32), np.float32)}

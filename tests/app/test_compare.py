@@ -89,7 +89,7 @@ def test_pruned_against_gates_off(show: Show) -> None:
     rows = page.dataframe[0].value
     assert rows[""].tolist()[:2] == ["tokens", "layers"]
     assert not any("<script" in spec for spec in charts(page))
-    assert "dropped (mean over steps and layers)" in page.markdown[0].value
+    assert "dropped at the end, this text" in page.markdown[0].value
     assert len(page.metric) == 4
     # A model of its own, trained with its gates: its gates off are no dense model.
     assert "Gates off is not the dense model" in said(page)

@@ -79,9 +79,8 @@ def test_the_gallery_draws_what_it_can_of_the_sample_and_says_that_it_was_typed(
     # What Explore shows, without a choice being made.
     assert "What Explore shows: “" in texts
     assert "figures_another" not in {button.key for button in page.button}
-    assert buttons(page) == {"held", "alpha-sigmoid"}
+    assert buttons(page) == {"held", "alpha-sigmoid", "cost"}
     # One line for each figure that this text cannot give, and the others go on.
-    assert "cost: needs a trace with a gates-off run" in texts
     assert "perplexity: is drawn from results: give those of an evaluation on a text" in texts
     assert "(results above)." in texts
     assert "--results" not in texts
@@ -283,7 +282,7 @@ def test_figures_of_samples_are_shared_and_those_of_runs_are_not(open_page: Open
 
 def test_a_file_is_named_by_its_model_share_text_and_step() -> None:
     trace = design_trace()
-    share = f"{100 * trace.sparsity_mean_steps():.0f}pc"
+    share = f"{100 * trace.sparsity_at_end():.0f}pc"
     figures = FigureSet(trace, name="sample.safetensors", options=Options(step=9))
     model = "".join(c if c.isalnum() else "-" for c in trace.meta.model.lower())
     assert figures.stem("heatmap") == f"{model}-{share}-sample-step9-heatmap"

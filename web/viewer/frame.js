@@ -52,7 +52,7 @@ function heading({ run, css, sans, whole }, ctx, step) {
   ctx.fillStyle = css.soft;
   if (entry > 0)
     ctx.fillText(
-      `${bytes(whole.total[step] * entry)} of ${bytes(run.L * (step + 1) * entry)} kept in memory`,
+      `KV live ${bytes(whole.total[step] * entry)} of ${bytes(run.L * (step + 1) * entry)} dense`,
       W - EDGE,
       96,
     );

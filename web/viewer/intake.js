@@ -41,6 +41,8 @@ export function take(view, payload) {
   showFindings(view);
   takeDial(view);
   showWritten(view);
+  // What is about to be replaced is no film any more.
+  if (run.dimmed) view.stop();
   if ((run.dimmed || run.running) && !(wasRunning || wasDimmed)) comeIntoSight(view);
   if (fresh || run.running || wasRunning) view.reported = view.where();
   place(view, payload.at);

@@ -60,7 +60,7 @@ function cells({ colour }, rule) {
     held,
     item("notch", "var(--drop)", "dropped at this step"),
     item("thin", "var(--gone)", "dropped earlier"),
-    item("edge", "none", "chosen one’s dropper"),
-    item("dash", "none", "chosen one’s drops"),
+    item("edge", "none", "chosen: read at its drop"),
+    item("dash", "none", "chosen: dropped at its reading"),
   ];
 }

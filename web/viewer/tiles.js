@@ -1,14 +1,14 @@
 // The counters, one strip over the scrubber. Each has one definition, said behind the question mark:
 // the library's `sparsity_at`, and the bytes of keys and values.
 
-import { node, write } from "./dom.js";
+import { node, panel, write } from "./dom.js";
 import { bytes, clamp, percent } from "./values.js";
 
 const DEFINITIONS = {
   dropped:
     "Share of the tokens read before this one that can no longer be attended to, mean over layers; then the range from the layer that keeps most to the one that keeps least.",
   "memory of keys and values (KV)":
-    "Live: what can still be attended to at this step. Dense: what a model that forgets nothing holds. Allocated: what the cache keeps for them, its own keys and spare rows included, known at the last step read. Process: the resident memory of the whole program, of a run that is live.",
+    "Live: what can still be attended to at this step. Dense: keys and values of all tokens read. Allocated: what the cache keeps for them, its own keys and spare rows included, known at the last step read. Process: the resident memory of the whole program, of a run that is live.",
   perplexity:
     "Of your text up to this step (not of what the model wrote): the exponential of its mean surprise a token. Beside it, where the run was read with nothing dropped too, how many times that.",
   speed:
@@ -36,7 +36,7 @@ export function tiles(view) {
     list.append(node("dt", "", name), node("dd", "", says));
   list.append(node("dt", "", "rows of the vocabulary"), view.rowsSay);
   const boxes = Object.values(view.tile).map((t) => t.box);
-  return node("div", "tiles", ...boxes, node("details", "defs", what, list));
+  return node("div", "tiles", ...boxes, panel("defs", what, list));
 }
 
 function put(tile, value, unit, note) {

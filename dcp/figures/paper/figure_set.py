@@ -19,6 +19,7 @@ from dcp.figures.paper.results import Results
 from dcp.speech.words import Word, words_of
 from dcp.text.table import to_csv
 from dcp.trace import Trace
+from dcp.trace.naming import slug, stem
 
 if TYPE_CHECKING:
     from dcp.speech.tagger import Tagger
@@ -97,20 +98,19 @@ class FigureSet:
         return draw(kind, samples, self.page, options, chosen=chosen, results=results, **facts)
 
     def stem(self, kind: str) -> str:
-        """A file name without its ending that says the model, the share dropped, the text, the
-        step where the figure is of one, and the kind."""
+        """A file name without its ending that says the model, the share dropped at the end, the
+        text, the step where the figure is of one, and the kind."""
         traces, results = self._sources(kind)
         if not traces:
             models = {str(row["model"]) for each in results for row in each.rows if "model" in row}
-            return _slug("-".join([*sorted(models)[:1], kind]))
-        trace = traces[0]
-        parts = [trace.meta.model, f"{100 * trace.sparsity_mean_steps():.0f}pc"]
-        text = self.name.removesuffix(".safetensors")
-        parts.append(" ".join(trace.text.split()[:3]) if text == "run" else text)
+            return slug("-".join([*sorted(models)[:1], kind]))
+        step = None
         if "step" in KINDS[kind].options:
-            at = trace.n_queries - 1 if self.options.step is None else self.options.step
-            parts.append(f"step{at}")
-        return _slug("-".join([*parts, kind]))
+            step = self.options.step
+            step = traces[0].n_queries - 1 if step is None else step
+        text = self.name.removesuffix(".safetensors")
+        named = stem(traces[0], text="" if text == "run" else text, step=step)
+        return slug(f"{named}-{kind}")
 
     def file(self, kind: str, form: Form) -> bytes:
         """The figure as a file; PGF as a zip with the images it includes."""
@@ -149,15 +149,6 @@ class FigureSet:
         if reads == "either" and fitting:
             traces = []
         return traces, fitting
-
-
-def _slug(name: str) -> str:
-    """
-    >>> _slug("dcp-mini-57pc-The river rose,-step9-text")
-    'dcp-mini-57pc-the-river-rose-step9-text'
-    """
-    plain = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower())
-    return "-".join(part for part in plain.split("-") if part)[:100]
 
 
 def _fits(kind: str, results: Results) -> bool:

@@ -110,7 +110,7 @@ def ramp(page: Page) -> LinearSegmentedColormap:
 
 
 def reach(page: Page) -> LinearSegmentedColormap:
-    """Share of a block of pairs that is in reach, from dropped to held; nan is white."""
+    """Share of a block of pairs that is held, from dropped to held; nan is white."""
     ends = [page.palette.gone, page.palette.held]
     return _map("reach", ends)
 

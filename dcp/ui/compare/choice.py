@@ -15,6 +15,7 @@ from dcp.policies.registry import POLICIES
 from dcp.runs.request import as_dropped
 from dcp.trace import Trace
 from dcp.ui.compare.ready import CHOICES, ready
+from dcp.ui.dial import positions
 from dcp.ui.look import problem
 from dcp.ui.samples import load_sample, sample_names
 from dcp.ui.services import models
@@ -160,20 +161,18 @@ def _question(limits: Settings) -> Choice | None:
 def _dial(session: Session, a: Trace) -> Choice:
     name = a.meta.model
     info = next((model for model in models() if model.name == name), None)
-    points = info.calibration if info else ()
-    longest = max((point.context for point in points), default=0)
-    expected = {p.delta: p.sparsity for p in points if p.context == longest}
     here = a.meta.gate_shift
-    others = [shift for shift in sorted(expected, key=expected.__getitem__) if shift != here]
-    if not others:
+    at = {p.shift: p for p in positions(info, a.n_queries) if p.shift != here}
+    if not at:
         shift = st.number_input("Gate shift δ: below 0 drops more", -20.0, 20.0, here - 1.0, 0.5)
     else:
         shift = st.select_slider(
-            "Share of earlier tokens dropped, on validation text",
-            others,
-            value=others[-1],
-            format_func=lambda delta: f"{100 * expected[delta]:.0f} %",
+            f"Share dropped of a text of {next(iter(at.values())).length:,} tokens",
+            list(at),
+            value=list(at)[-1],
+            format_func=lambda shift: f"about {100 * at[shift].expected:.0f} %",
             key="compare-dial",
+            help="On validation text; this one may drop another share.",
         )
     return Choice(f"A's tokens at δ {shift:+g}", f"dial {shift}", read=_replayed(float(shift)))
 

@@ -18,7 +18,7 @@ from dcp.runs.request import TextRequest, as_dropped
 from dcp.stats.compare import Pair
 from dcp.stats.policies import title_of
 from dcp.trace import Trace
-from dcp.ui.cost.words import size
+from dcp.trace.amounts import size
 from dcp.ui.task import Report, Task
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _CSS = """
 
 @dataclass(frozen=True)
 class Lane:
-    """One of the two at one moment: what it wrote, and the bytes of keys and values in reach."""
+    """One of the two at one moment: what it wrote, and the live bytes of keys and values."""
 
     text: str = ""
     tokens: int = 0
@@ -130,7 +130,7 @@ def _look(found: Race, task: Task[Pair], was_live: bool) -> None:
     )
     st.html(f'<div class="race" role="img" aria-label="{_alt(found)}">{rows}</div>')
     st.caption(
-        "Keys and values in reach. Same text, seed and sampling; the two take turns, a token each."
+        "Live keys and values. Same text, seed and sampling; the two take turns, a token each."
     )
     for column, name, lane in zip(st.columns(2), names, lanes, strict=True):
         with column.container(border=True):

@@ -6,7 +6,6 @@ the next-token lists at a word that the model wrote. Answers are kept while thei
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +14,7 @@ import streamlit as st
 from dcp.errors import RequestError
 from dcp.trace import Trace
 from dcp.ui.asked import ask, last_asked
+from dcp.ui.dial import positions
 from dcp.ui.look import worded
 from dcp.ui.samples import load_dial
 from dcp.ui.services import maker_of, models
@@ -167,15 +167,10 @@ def _plain(found: Any) -> dict[str, Any]:
 def _settings(trace: Trace) -> list[Setting]:
     """The dial of the model that made ``trace``: gates off, then from what keeps most to least."""
     info = next((model for model in models() if model.name == trace.meta.model), None)
-    points = info.calibration if info else ()
-    longest = max((point.context for point in points), default=0)
-    at: Mapping[float, Any] = {p.delta: p for p in points if p.context == longest}
-    found = [
-        Setting(p.delta, p.sparsity, p.perplexity_ratio, longest)
-        for p in sorted(at.values(), key=lambda p: p.sparsity)
-    ]
+    at = positions(info, trace.n_queries)
+    found = [Setting(p.shift, p.expected, p.cost, p.length) for p in at]
     own = trace.meta.gate_shift
-    if not trace.meta.gates_off and own not in at:
+    if not trace.meta.gates_off and own not in {p.shift for p in at}:
         found.append(Setting(own))
         found.sort(key=lambda setting: -(setting.shift or 0.0))
     return [Setting(None), *found] if found else []

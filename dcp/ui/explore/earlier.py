@@ -12,15 +12,14 @@ from functools import cache
 import numpy as np
 import streamlit as st
 
-from dcp.model.registry import ModelInfo
 from dcp.speech.words import Word
 from dcp.stats.policies import policy_said
 from dcp.trace import ALIVE, Trace
-from dcp.ui.look import percent
+from dcp.trace.amounts import percent
 from dcp.ui.samples import load_sample
 from dcp.ui.session import Session, Shown
 
-__all__ = ["RUNS", "earlier", "expected_here", "open_named", "shown_name"]
+__all__ = ["RUNS", "earlier", "open_named", "shown_name"]
 
 RUNS = {
     "sample": (
@@ -110,14 +109,6 @@ def open_named(session: Session) -> None:
     else:
         del st.query_params["run"]
         st.toast("There is no such run: the link was followed in part.")
-
-
-def expected_here(info: ModelInfo | None) -> str:
-    """ ": the sample of 196 tokens drops 72.7 %", where that model made the sample; else ""."""
-    trace = _run("sample").trace
-    if info is None or trace.meta.model != info.name:
-        return ""
-    return f": the sample of {trace.tokens} tokens drops {percent(trace.sparsity_at_end())}"
 
 
 def shown_name(session: Session) -> str:
