@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources f7146a2497aa98de.
+// Built from web/ by "make web"; sources aee062a48760bb82.
 
 // put_back/words.js
 var shown = /* @__PURE__ */ new WeakMap();

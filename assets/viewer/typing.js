@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources f7146a2497aa98de.
+// Built from web/ by "make web"; sources aee062a48760bb82.
 
 // typing/typing.js
 var PAUSE = 350;

@@ -1,9 +1,13 @@
-// Built from web/ by "make web"; sources f7146a2497aa98de.
+// Built from web/ by "make web"; sources aee062a48760bb82.
 
 // viewer/hello.js
 var RUN = "dcp run";
 var TOUR = "dcp tour";
-var KEYS = ["text", "model", "new", "temperature", "seed", "shift", "layer", "step", "token"];
+var KEYS = [
+  ...["text", "model", "new", "temperature", "seed", "shift"],
+  ...["policy", "budget", "settings", "instruction", "vocabulary"],
+  ...["layer", "step", "token"]
+];
 var said = false;
 function hello(data, tell2) {
   if (!said) {
@@ -430,7 +434,7 @@ function drawLegend(view) {
     b.setAttribute("aria-pressed", String(!!(state.groups & 1 << g)));
     if (run) name.textContent = run.groupNames[g];
   });
-  view.keys.replaceChildren(...bars(state), ...cells(state));
+  view.keys.replaceChildren(...bars(state), ...cells(state, run?.rule));
 }
 function item(kind, background, label) {
   const i = node("i", kind);
@@ -450,9 +454,9 @@ function bars({ text, layer }) {
     node("span", "", node("span", "bare", "word"), " no bar: not read yet")
   ];
 }
-function cells({ colour }) {
+function cells({ colour }, rule) {
   const ramp2 = RAMPS[colour];
-  const held = ramp2 ? item("ramp", `linear-gradient(90deg, var(${ramp2[0]}), var(${ramp2[1]}))`, ramp2[2]) : item("", "var(--held)", "held");
+  const held = rule && colour === "close" ? item("", "var(--safe)", "held; no gate says how near to a drop") : ramp2 ? item("ramp", `linear-gradient(90deg, var(${ramp2[0]}), var(${ramp2[1]}))`, ramp2[2]) : item("", "var(--held)", "held");
   return [
     held,
     item("notch", "var(--drop)", "dropped at this step"),
@@ -505,6 +509,9 @@ function unpack(p) {
     written: p.written || {},
     link: p.link || null,
     model: p.model || "",
+    // The policy that decided in place of the gates.
+    rule: p.rule || "",
+    rows: p.rows || null,
     label: p.label || "",
     machine: p.machine || "",
     nearTie: p.near_tie,
@@ -802,7 +809,11 @@ function heading({ run, css, sans, whole }, ctx, step) {
   ctx.fillText("What a language model forgets", EDGE, 66);
   ctx.font = `400 18px ${sans}`;
   ctx.fillStyle = css.soft;
-  ctx.fillText(`${run.model || "a pruned model"} · token ${step + 1} of ${run.Q}`, EDGE, 96);
+  ctx.fillText(
+    [run.model || "a pruned model", run.rule, `token ${step + 1} of ${run.Q}`].filter(Boolean).join(" · "),
+    EDGE,
+    96
+  );
   ctx.textAlign = "right";
   ctx.fillStyle = css.ink;
   ctx.font = `650 30px ${sans}`;
@@ -1673,11 +1684,13 @@ function tiles(view) {
     const value = node("b"), unit = node("span"), note = node("span", "more"), under = node("i", "under"), over = node("i"), bar2 = meter ? node("div", "meter", under, over) : node("div", "meter plain");
     return { box: node("div", "tile", value, unit, bar2, note), value, unit, note, over, under };
   };
+  view.rowsSay = node("dd");
   view.tile = { dropped: tile(true), memory: tile(true), perplexity: tile(), speed: tile() };
   const what = node("summary", "", "?"), list2 = node("dl");
   what.setAttribute("aria-label", "What these counters mean");
   for (const [name, says2] of Object.entries(DEFINITIONS))
     list2.append(node("dt", "", name), node("dd", "", says2));
+  list2.append(node("dt", "", "rows of the vocabulary"), view.rowsSay);
   const boxes = Object.values(view.tile).map((t) => t.box);
   return node("div", "tiles", ...boxes, panel("defs", what, list2));
 }
@@ -1697,6 +1710,20 @@ function drawTiles(view) {
   drawMemory(view);
   drawPerplexity(view);
   drawSpeed(view);
+}
+function tellRows({ run: { rows }, rowsSay }) {
+  if (!rows) return write(rowsSay, "Not known of this run's model.");
+  const { of, seen, whole, tied, left_out, input_saves, both_save } = rows, count2 = `${seen.toLocaleString("en")} of ${of.toLocaleString("en")} rows`, costs = "The softmax is then over the rows kept: log-probabilities are higher, and no other token can be written.";
+  if (left_out)
+    return write(
+      rowsSay,
+      `This run had ${count2}: ${bytes(both_save)} of ${bytes(whole)} of embedding and head were left out. ${costs}`
+    );
+  const input = tied ? "Embedding and head are one matrix, so leaving input rows out alone saves nothing: each is needed again to score its token." : `Leaving input rows out alone would save ${bytes(input_saves)}.`;
+  write(
+    rowsSay,
+    `This run uses ${count2} of ${bytes(whole)} of embedding and head. ${input} With generation restricted to tokens of the text too (Settings), ${bytes(both_save)} would be. ${costs}`
+  );
 }
 var rate = (v) => v > 0 ? `${v >= 100 ? v.toFixed(0) : v.toFixed(1)} tok/s` : "–";
 var wait = (s) => s < 1 ? `${(1e3 * s).toFixed(0)} ms` : `${s.toFixed(2)} s`;
@@ -1762,6 +1789,7 @@ function drawMemory({ run, state: { step }, whole, tile: { memory } }) {
     `KV live of ${bytes(dense)} dense`,
     [
       known ? `${bytes(run.allocated)} allocated` : "",
+      run.rows?.left_out ? `${bytes(run.rows.both_save)} of rows saved` : "",
       run.speed.process ? `process ${bytes(run.speed.process)}` : ""
     ].filter(Boolean).join(" · ")
   );
@@ -1983,6 +2011,7 @@ function take(view, payload) {
   view.recount();
   drawLegend(view);
   summarise(view);
+  tellRows(view);
   showFindings(view);
   takeDial(view);
   showWritten(view);
@@ -3059,7 +3088,10 @@ function tell(view, j, l, s) {
         `${gone ? "gate logit at the drop" : "smallest gate logit so far"} ${value}: ${note}`
       )
     );
-  } else if (j < Q) out.push(node("div", "quiet", "no gate has judged it yet"));
+  } else if (j < Q)
+    out.push(
+      node("div", "quiet", run.rule ? `${run.rule} decides, no gate` : "no gate has judged it yet")
+    );
   const p = run.logprob[j];
   if (!Number.isNaN(p) && j > 0)
     out.push(

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from dcp.errors import RequestError
 from dcp.model.gate_config import Calibration, Shares
 from dcp.model.registry import shift_for
+from dcp.policies.budget import dropped_share
 
-__all__ = ["end_share_at", "share_at", "shift_at"]
+__all__ = ["end_share_at", "share_at", "shift_at", "shift_for_budget"]
 
 
 class Dial(Protocol):
@@ -45,6 +46,30 @@ def shift_at(dial: Dial, sparsity: float, tokens: int) -> float:
             f"tokens: {low:.3f} to {high:.3f}"
         )
     return float(np.interp(sparsity, dropped, deltas))
+
+
+def shift_for_budget(dial: Dial, budget: int, tokens: int) -> float:
+    """The gate shift δ at which a text of ``tokens`` has as large a share dropped, mean over steps,
+    as one of which a layer holds ``budget`` entries after each step.
+
+    No step is limited: less is held early in a text, more late. Without `Shares` the calibrated
+    length counts in place of ``tokens``. Where a budget drops less than any shift measured, that
+    which keeps most. Raises RequestError for a budget smaller than any shift keeps to.
+    """
+    longest = max((point.context for point in dial.calibration), default=1)
+    if dial.shares is None:
+        tokens = longest
+        found = [point.sparsity for point in dial.calibration if point.context == longest]
+    else:
+        found = _at(dial.shares, tokens).tolist()
+    share = dropped_share(budget, tokens)
+    if found and share > max(found):
+        least = next(n for n in range(budget, tokens + 1) if dropped_share(n, tokens) <= max(found))
+        raise RequestError(
+            f"no measured gate shift keeps to {budget} entries a layer over {tokens} tokens: the "
+            f"smallest budget is {least}"
+        )
+    return shift_at(dial, max(share, min(found, default=share)), tokens)
 
 
 def share_at(shares: Shares, gate_shift: float, tokens: int) -> float:

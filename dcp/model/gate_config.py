@@ -146,7 +146,7 @@ class GateConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Format 1, or 2 for an adapter."""
-        own = {
+        own: dict[str, Any] = {
             "format": 1 if self.base is None else 2,
             "interaction": self.interaction,
             "delay": self.delay,

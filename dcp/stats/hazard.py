@@ -143,8 +143,11 @@ class _Data:
     def sizes(self) -> Floats:
         """[C]: steps at risk in the cells of each cluster."""
         inside = self.fit[self.cells.cell]
-        return np.bincount(
-            self.cells.cluster[inside], self.cells.at_risk[inside], self.cells.clusters
+        return np.asarray(
+            np.bincount(
+                self.cells.cluster[inside], self.cells.at_risk[inside], self.cells.clusters
+            ),
+            np.float64,
         )
 
     def scores(self, design: Floats, hazard: Floats) -> Floats:

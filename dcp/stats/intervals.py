@@ -122,7 +122,7 @@ def effective(sizes: npt.ArrayLike) -> float:
 
 def enough(sizes: npt.ArrayLike) -> bool:
     """Whether clusters of these sizes can be resampled, or their number taken for large."""
-    return np.count_nonzero(sizes) >= MIN_CLUSTERS and effective(sizes) >= MIN_EFFECTIVE
+    return bool(np.count_nonzero(sizes) >= MIN_CLUSTERS and effective(sizes) >= MIN_EFFECTIVE)
 
 
 @lru_cache(maxsize=8)

@@ -297,7 +297,7 @@ def test_a_file_is_named_by_its_model_share_text_and_step() -> None:
 def test_the_same_tokens_under_several_policies_are_one_figure() -> None:
     trace = random_trace(0)
     other = replace(random_trace(0), meta=replace(trace.meta, policy="h2o", budget=9))
-    figures = FigureSet(trace, name="a.safetensors", beside={"h2o": other})
+    figures = FigureSet(trace, name="a.safetensors", beside={"gates": trace, "h2o": other})
     drawing = figures.draw("policy-maps")
     assert drawing.data["policy"].tolist() == ["gates", "h2o"]
     assert drawing.caption.count("1 text") == 1
@@ -309,4 +309,4 @@ def test_the_same_tokens_under_several_policies_are_one_figure() -> None:
         draw("depth", [(trace, ()), (other, ())], figures.page)
     elsewhere = replace(random_trace(1), meta=replace(random_trace(1).meta, policy="h2o"))
     with pytest.raises(RequestError, match="same tokens"):
-        FigureSet(trace, beside={"h2o": elsewhere}).draw("policy-maps")
+        FigureSet(trace, beside={"gates": trace, "h2o": elsewhere}).draw("policy-maps")

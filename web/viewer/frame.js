@@ -37,7 +37,13 @@ function heading({ run, css, sans, whole }, ctx, step) {
   ctx.fillText("What a language model forgets", EDGE, 66);
   ctx.font = `400 18px ${sans}`;
   ctx.fillStyle = css.soft;
-  ctx.fillText(`${run.model || "a pruned model"} · token ${step + 1} of ${run.Q}`, EDGE, 96);
+  ctx.fillText(
+    [run.model || "a pruned model", run.rule, `token ${step + 1} of ${run.Q}`]
+      .filter(Boolean)
+      .join(" · "),
+    EDGE,
+    96,
+  );
   ctx.textAlign = "right";
   ctx.fillStyle = css.ink;
   ctx.font = `650 30px ${sans}`;

@@ -42,7 +42,8 @@ class FigureSet:
     name    what the trace's file is called in commands
     words   of the trace; empty: tagged when a kind needs them
     chosen  how the text came to be shown, for the captions
-    beside  the same tokens under other policies, by name, for the kind that shows several
+    beside  the trace first, with what its drops cost, and its tokens under other policies, by name,
+            for the kind that shows several
     """
 
     trace: Trace | None = None
@@ -70,7 +71,7 @@ class FigureSet:
         traces, results = self._sources(kind)
         return Order(
             kind=kind,
-            traces=[self.name, *(f"{each}.safetensors" for each in self._others(kind))]
+            traces=[self.name, *(f"{each}.safetensors" for each in list(self._several(kind))[1:])]
             if traces
             else [],
             results=[each.name for each in results],
@@ -90,7 +91,7 @@ class FigureSet:
             tagger = self.tagger()
             facts = {"tagger": tagger.name, "accuracy": tagger.accuracy}
             words = words or words_of(traces[0], tagger)
-        traces = [*traces, *self._others(kind).values()]
+        traces = list(self._several(kind).values()) or traces
         samples = [(trace, words if KINDS[kind].words else ()) for trace in traces]
         chosen = self.chosen if traces else ""
         options = self.options_of(kind)
@@ -137,7 +138,7 @@ class FigureSet:
                 found[name] = render(drawing.figure, form, self.page, facts)
         return found
 
-    def _others(self, kind: str) -> Mapping[str, Trace]:
+    def _several(self, kind: str) -> Mapping[str, Trace]:
         return self.beside if kind == "policy-maps" else {}
 
     def _sources(self, kind: str) -> tuple[list[Trace], Sequence[Results]]:

@@ -116,8 +116,9 @@ def reach(page: Page) -> LinearSegmentedColormap:
 
 
 def _map(name: str, colours: list[str]) -> LinearSegmentedColormap:
-    made = LinearSegmentedColormap.from_list(name, colours)
-    made.set_bad("#ffffff")
+    # A copy: `set_bad` is deprecated in the newest release, `bad` unknown to the oldest.
+    made = LinearSegmentedColormap.from_list(name, colours).with_extremes(bad="#ffffff")
+    assert isinstance(made, LinearSegmentedColormap)
     return made
 
 

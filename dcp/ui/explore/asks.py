@@ -51,11 +51,13 @@ def answers(session: Session, trace: Trace) -> dict[str, Any]:
     """What `dcp.viewer.payload.payload` takes of it: ``dial``, ``written``, and what went wrong."""
     kept = _kept(session)
     _take(kept)
-    asks = maker_of(session, trace).known and trace.meta.policy is None
+    # Rows that were left out cannot be asked; a dial turns gates alone.
+    asks = maker_of(session, trace).known and trace.meta.vocabulary is None
+    dials = asks and trace.meta.policy is None
     question = _question()
     kind, what = (question[1], question[2]) if question and waiting(session) else ("", None)
     return {
-        "dial": dial(trace, _settings(trace), kept.read, asks=asks, busy=kind == "dial"),
+        "dial": dial(trace, _settings(trace), kept.read, asks=dials, busy=kind == "dial"),
         "written": {
             "asks": asks,
             "busy": what if kind == "written" else None,
@@ -85,7 +87,9 @@ def _question() -> tuple[str, str, Any] | None:
 def ask_dial(session: Session, limits: Settings, shift: float | None) -> None:
     """Read the run's tokens again at ``shift`` (None: gates off), unless that is known."""
     trace, kept = session.shown.trace, _kept(session)
-    if trace is None or shift in kept.read or not maker_of(session, trace).known:
+    if trace is None or shift in kept.read or trace.meta.policy is not None:
+        return
+    if not maker_of(session, trace).known:
         return
     if shift is not None and shift not in {setting.shift for setting in _settings(trace)}:
         return

@@ -13,6 +13,7 @@ import numpy as np
 import streamlit as st
 
 from dcp.speech.words import Word
+from dcp.stats.policies import policy_said
 from dcp.trace import ALIVE, Trace
 from dcp.trace.amounts import percent
 from dcp.ui.samples import load_sample
@@ -134,5 +135,11 @@ def _title(run: Shown) -> str:
     """A run by its first words, as plain text: a label is markup."""
     assert run.trace is not None
     words = " ".join(run.trace.text[:200].split())[:44]
-    plain = "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-.!|~:$" else c for c in words)
-    return f"{plain}… · {percent(run.trace.sparsity_at_end())} dropped"
+    plain = _plain(words)
+    who = policy_said(run.trace.meta)
+    rule = f" · {who[:60]}" if who else ""
+    return f"{plain}… · {percent(run.trace.sparsity_at_end())} dropped{_plain(rule)}"
+
+
+def _plain(text: str) -> str:
+    return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-.!|~:$" else c for c in text)

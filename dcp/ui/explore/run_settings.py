@@ -9,6 +9,8 @@ from dcp.model.registry import ModelInfo
 from dcp.ui.dial import positions
 from dcp.ui.explore.chat import chat_choice
 from dcp.ui.explore.count_line import named, token_count
+from dcp.ui.explore.policy import policy_choice, policy_line, shifts_for_a_budget
+from dcp.ui.rows import COSTS
 from dcp.ui.settings import Settings
 
 __all__ = ["run_settings", "summary"]
@@ -45,7 +47,16 @@ def run_settings(models: list[ModelInfo], limits: Settings) -> None:
         persist_state="session",
         help="How many tokens the model writes after yours. 0 only reads your text.",
     )
-    _dial(info, _length(info, limits))
+    policy_choice(model, info, limits)
+    if state.get("policy") == "gates" and not shifts_for_a_budget():
+        _dial(info, _length(info, limits))
+    st.toggle(
+        "Only tokens of the text",
+        key="seen",
+        persist_state="session",
+        help="Leaves out the rows of embedding and head that your text does not use; the counter "
+        f"of memory says how many bytes that is. {COSTS}",
+    )
     st.slider(
         "Temperature",
         0.0,
@@ -128,4 +139,10 @@ def summary() -> str:
     """The settings in one line of plain text, as Generate will take them."""
     state = st.session_state
     written = state.get("new_tokens", 0)
-    return f"{state.get('model') or 'no model'} · writes {written} tokens · seed {state['seed']}"
+    parts = [
+        str(state.get("model") or "no model"),
+        policy_line(),
+        f"writes {written} tokens",
+        f"seed {state['seed']}",
+    ]
+    return " · ".join(part for part in parts if part)
