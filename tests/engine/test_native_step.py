@@ -54,29 +54,34 @@ def text(length: int, seed: int) -> list[int]:
     return np.random.default_rng(seed).integers(0, 256, length).tolist()
 
 
-def said(run: Run) -> tuple[list[list[int]], list[np.ndarray], list[tuple[int, int]]]:
-    """Tokens and log-probs of each row, and live and dense bytes of each row at each step."""
-    rows = range(len(run.request.prompts))
-    tokens: list[list[int]] = [[] for _ in rows]
-    scores: list[list[float]] = [[] for _ in rows]
-    bytes_of = []
+def said(run: Run) -> list[tuple[list[int], list[float], list[tuple[int, int]]]]:
+    """Of each row: its tokens, their log-probs, its live and dense bytes at each step."""
+    found = [([], [], []) for _ in run.request.prompts]
     for step in run:
         for part in step.rows:
-            tokens[part.row] += part.tokens.tolist()
-            scores[part.row] += part.logprobs.tolist()
-            bytes_of.append((part.memory.live, part.memory.dense))
-    return tokens, [np.array(s) for s in scores], bytes_of
+            tokens, scores, sizes = found[part.row]
+            tokens += part.tokens.tolist()
+            scores += part.logprobs.tolist()
+            sizes.append((part.memory.live, part.memory.dense))
+    return found
 
 
 def check_same(model: LoadedModel, dtype: torch.dtype, **ask) -> None:
     runs = [Engine(model, impl).run(**ask) for impl in ("cpu", "native")]
-    (tokens, scores, sizes), (native_tokens, native_scores, native_sizes) = map(said, runs)
-    assert native_tokens == tokens
-    assert native_sizes == sizes
-    for row, expected in enumerate(scores):
-        np.testing.assert_allclose(native_scores[row], expected, atol=BUDGET[dtype], rtol=0)
-        for mine, theirs in zip(runs[1].lives(row), runs[0].lives(row), strict=True):
-            np.testing.assert_allclose(mine, theirs, atol=BUDGET[dtype], rtol=0)
+    plain, native = map(said, runs)
+    other = 0
+    for row, (theirs, mine) in enumerate(zip(plain, native, strict=True)):
+        pairs = enumerate(zip(theirs[0], mine[0], strict=True))
+        same = next((i for i, (a, b) in pairs if a != b), None)
+        np.testing.assert_allclose(mine[1][:same], theirs[1][:same], atol=BUDGET[dtype], rtol=0)
+        if same is not None:
+            other += 1
+            continue
+        assert (mine[0], mine[2]) == (theirs[0], theirs[2])
+        for ours, expected in zip(runs[1].lives(row), runs[0].lives(row), strict=True):
+            np.testing.assert_allclose(ours, expected, atol=BUDGET[dtype], rtol=0)
+    # A draw within the budget of the edge between two tokens may fall to either, once in a while.
+    assert other <= (dtype != torch.float32)
 
 
 @pytest.mark.parametrize("dtype", WEIGHTS)

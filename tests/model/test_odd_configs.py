@@ -88,11 +88,11 @@ def verdict(folder: Path, seed: int) -> str:
         found = logits(load(folder, gates=False))
     except ModelError:
         return "refused"
-    theirs: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     try:
+        theirs: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         with torch.inference_mode():
             wanted = theirs.eval()(torch.arange(40)[None]).logits[0]
-    # Some of these it finds odd only when they run.
+    # Some of these it finds odd only when it reads or runs them.
     except Exception:
         return "theirs"
     limit = 1e-5 * float(wanted.abs().max())

@@ -106,13 +106,19 @@ def group_colour(group: str, page: Page) -> str:
 
 def ramp(page: Page) -> LinearSegmentedColormap:
     """Shares from 0 to 1, light to dark: it reads in grey."""
-    return LinearSegmentedColormap.from_list("share", list(page.palette.ramp), bad="#ffffff")
+    return _map("share", list(page.palette.ramp))
 
 
 def reach(page: Page) -> LinearSegmentedColormap:
     """Share of a block of pairs that is in reach, from dropped to held; nan is white."""
     ends = [page.palette.gone, page.palette.held]
-    return LinearSegmentedColormap.from_list("reach", ends, bad="#ffffff")
+    return _map("reach", ends)
+
+
+def _map(name: str, colours: list[str]) -> LinearSegmentedColormap:
+    made = LinearSegmentedColormap.from_list(name, colours)
+    made.set_bad("#ffffff")
+    return made
 
 
 def state_colours(page: Page) -> ListedColormap:
