@@ -51,9 +51,6 @@ class ForgettingLayer(CacheLayerMixin):  # type: ignore[misc]
     def get_max_length(self) -> int:
         return -1
 
-    # What older releases of transformers ask for.
-    get_max_cache_shape = get_max_length
-
     def reset(self) -> None:
         if self.first:
             self.rows.clear()

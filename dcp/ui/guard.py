@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -36,6 +37,16 @@ def guard(limits: Settings) -> None:
     _departures(limits).note(window())
 
 
+def _close(runtime: Runtime, window: str) -> None:
+    """Close the session of ``window``, unless it is back by then. Safe from any thread."""
+
+    def close() -> None:
+        if not connected(window):
+            runtime.close_session(window)
+
+    runtime._get_async_objs().eventloop.call_soon_threadsafe(close)
+
+
 @st.cache_resource(show_spinner=False)
 def _departures(limits: Settings) -> Departures:
     runtime = Runtime.instance()
@@ -45,7 +56,7 @@ def _departures(limits: Settings) -> Departures:
         runtime.stats_mgr.registered_families = list  # type: ignore[method-assign]
         runtime.stats_mgr.get_stats = lambda *_, **__: {}  # type: ignore[method-assign]
     stay = max(float(st.get_option("server.disconnectedSessionTTL")) - 2 * _EVERY, 0.0)
-    made = Departures(connected, runtime._close_inactive_session_on_event_loop, stay)
+    made = Departures(connected, partial(_close, runtime), stay)
 
     def watch() -> None:
         while Runtime.exists():
