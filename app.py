@@ -64,7 +64,7 @@ try:
     page.run()
 except DcpError as error:
     problem(str(error))
-footer(session)
+footer(session, PAGES_IN_ORDER)
 warm()
 # What a page imports comes with its first visit.
 set_apart(f"page {page.title}")

@@ -29,6 +29,7 @@ import numpy.typing as npt
 import torch
 
 from benchmarks.rival_rows import Arm, Setting, row_of
+from dcp.evaluate.parts import Arrays, Parts
 from dcp.evaluate.rivals import Equal, Rival, budget_of, entries_for, ruled
 from dcp.evaluate.score import score
 from dcp.evaluate.windows import Windows, read_windows
@@ -94,7 +95,7 @@ def _text(model: OpenModel, args: Any) -> tuple[Windows, Windows, npt.NDArray[np
         spread = np.linspace(0, len(free) - 1, min(args.choose, len(free))).astype(int)
         reported.append(mine)
         if len(spread):
-            others.append(_of(every, free[spread]))
+            others.append(every.some(free[spread]))
         source += [file.name.split(".")[0]] * len(mine.ids)
     return Windows.join(reported), Windows.join(others), np.array(source)
 
@@ -160,14 +161,16 @@ def _measured(
 
 def _held(model: OpenModel, windows: Windows, shift: float, work: Path, what: str) -> Floats:
     """[L, C]: entries that the gates hold at each step, mean over windows."""
-    sums, count = 0.0, len(windows.ids)
-    for number, part in enumerate(_parts(windows, _PART)):
-        path = work / f"{what}-{shift:g}-gates-{number}.npz"
-        if not path.exists():
-            some = _of(windows, part)
-            _save(path, held=score(model.loaded, some, lambda: MaskedAttend(shift)).held)
-        sums = sums + np.load(path)["held"] * (len(windows.ids[part]) / count)
-    return np.asarray(sums)
+
+    def scored(some: Windows) -> Arrays:
+        return {"held": score(model.loaded, some, lambda: MaskedAttend(shift)).held}
+
+    every = [some for _, some in windows.parts(_PART)]
+    held = [
+        Parts(work).arrays(f"{what}-{shift:g}-gates-{number}.npz", partial(scored, some))["held"]
+        for number, some in enumerate(every)
+    ]
+    return np.average(held, axis=0, weights=[len(some.ids) for some in every])
 
 
 def _beside(
@@ -180,27 +183,30 @@ def _beside(
     what: str,
 ) -> dict[str, Any]:
     """nats [2 + A, N] of: gates off, the gates, each arm; entries [2 + A]."""
-    names = []
     watching = any(policy_of(arm.rival.policy).needs for arm in arms)
-    for number, part in enumerate(_parts(windows, _LARGE_PART if watching else _PART)):
-        names.append(work / f"{what}-{shift:g}-beside-{number}.npz")
-        if names[-1].exists():
-            continue
-        some = _of(windows, part)
+
+    def scored(some: Windows) -> Arrays:
         ways: list[Any] = [MaskedAttend(prune=False), MaskedAttend(shift)]
         ways += [_way(arm, b, len(some.ids)) for arm, b in zip(arms, budgets, strict=True)]
-        every = [score(model.loaded, some, partial(_same, way), len(some.ids)) for way in ways]
-        _save(
-            names[-1],
-            nats=np.stack([one.nats for one in every]),
-            entries=np.array([one.entries for one in every]),
-        )
-    parts = [np.load(name) for name in names]
+        every = [score(model.loaded, some, partial(_itself, way), len(some.ids)) for way in ways]
+        return {
+            "nats": np.stack([one.nats for one in every]),
+            "entries": np.array([one.entries for one in every]),
+        }
+
+    parts = [
+        Parts(work).arrays(f"{what}-{shift:g}-beside-{number}.npz", partial(scored, some))
+        for number, (_, some) in enumerate(windows.parts(_LARGE_PART if watching else _PART))
+    ]
     sizes = [part["nats"].shape[1] for part in parts]
     return {
         "nats": np.concatenate([part["nats"] for part in parts], axis=1),
         "entries": np.average([part["entries"] for part in parts], axis=0, weights=sizes),
     }
+
+
+def _itself(way: Any) -> Any:
+    return way
 
 
 def _way(arm: Arm, budget: npt.NDArray[np.int64], batch: int) -> Any:
@@ -217,25 +223,6 @@ def _deaths(rival: Rival, budget: bytes, shape: tuple[int, int]) -> npt.NDArray[
     for layer in range(shape[0]):
         rule(layer, nothing, nothing, nothing, None)
     return np.asarray(rule.deaths[:, 0].numpy())
-
-
-def _same(way: Any) -> Any:
-    return way
-
-
-def _parts(windows: Windows, size: int) -> list[slice]:
-    return [slice(at, at + size) for at in range(0, len(windows.ids), size)]
-
-
-def _of(windows: Windows, part: Any) -> Windows:
-    return Windows(windows.ids[part], windows.token_bytes[part], windows.documents[part])
-
-
-def _save(path: Path, **arrays: Any) -> None:
-    part = path.with_suffix(".part.npz")
-    np.savez(part, **arrays)
-    part.replace(path)
-    print(path.name, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources cde7811c5ad61d84.
+// Built from web/ by "make web"; sources d165ca90c3582af9.
 
 // shared/legible.js
 var HIDING = (
@@ -221,10 +221,10 @@ var Cache = class extends Picture {
       say(pl, y + ph + 16, "step 0", "small"),
       say(pl + pw, y + ph + 16, `step ${steps.length - 1}`, "small", "end")
     );
-    const live = now.rows.length * entry, held = now.capacity * row_bytes, dense = (t + 1) * entry, third = this.width / 3;
+    const live = now.rows.length * entry, allocated = now.capacity * row_bytes, dense = (t + 1) * entry, third = this.width / 3;
     [
       ["live (line)", kib(live), "held"],
-      ["held (grey)", kib(held), "ink"],
+      ["allocated (grey)", kib(allocated), "ink"],
       ["dense (dashed)", kib(dense), "ink"]
     ].forEach(([name, value, kind], i) => {
       shapes.push(
@@ -236,7 +236,7 @@ var Cache = class extends Picture {
     this.show(
       y + ph + 66,
       shapes,
-      `Layer ${layer} at step ${t}: ${now.rows.length} rows in use of ${now.capacity}. Live ${kib(live)}, held ${kib(held)}, dense ${kib(dense)}.`
+      `Layer ${layer} at step ${t}: ${now.rows.length} rows in use of ${now.capacity}. Live ${kib(live)}, allocated ${kib(allocated)}, dense ${kib(dense)}.`
     );
     const act = gone ? `It drops *${gone === 1 ? quoted(pieces[first[0]]) : `${gone} tokens`}*: ${quoted(pieces[t])} overwrites the row of ${quoted(pieces[first[0]])} (orange)${now.moves.length ? `, and ${many(now.moves.length, "last row moves into a hole", "last rows move into holes")} (dashed)` : ""}.` : `It drops nothing: ${quoted(pieces[t])} is appended as row ${now.written} (orange).`;
     this.tell(

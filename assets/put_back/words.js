@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources cde7811c5ad61d84.
+// Built from web/ by "make web"; sources d165ca90c3582af9.
 
 // put_back/words.js
 var shown = /* @__PURE__ */ new WeakMap();
@@ -81,7 +81,7 @@ function component({ data, setTriggerValue, parentElement }) {
     for (const [i, span] of view.tokens.entries()) span.classList.toggle("cursor", i === j);
     view.tokens[j].scrollIntoView({ block: "nearest" });
   };
-  view.run.tabIndex = data.can.some(Boolean) ? 0 : -1;
+  view.run.tabIndex = 0;
   view.run.onclick = (event) => {
     const span = event.target.closest("[data-j]");
     if (span) choose(Number(span.dataset.j));

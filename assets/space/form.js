@@ -49,7 +49,7 @@ export class Form {
     const cost =
       percent(near[2] - 1) < 1 ? "under 1 % worse" : `about ${percent(near[2] - 1)} % worse`;
     $("dial-says").textContent =
-      `about ${percent(share)} % dropped after ${this.spec.context} tokens; predictions ${cost}`;
+      `about ${percent(share)} % dropped, mean over a text of ${this.spec.context} tokens; predictions ${cost}`;
     $("dial").setAttribute(
       "aria-valuetext",
       `${percent(share)} percent, gate shift ${shift.toFixed(1)}`,

@@ -126,7 +126,7 @@ function count(c, found, running) {
   $("counts").textContent = [
     `${found.prompt} tokens read, ${made} written`,
     ...(speed ? [`${speed.toFixed(0)} tokens a second`] : []),
-    `keys and values: ${bytes(c.live)} live, ${bytes(c.held)} held, ${bytes(c.dense)} without pruning`,
+    `keys and values: ${bytes(c.live)} live, ${bytes(c.held)} allocated, ${bytes(c.dense)} dense`,
     `engine memory ${bytes(c.engine)}`,
   ].join(" · ");
 }

@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources cde7811c5ad61d84.
+// Built from web/ by "make web"; sources d165ca90c3582af9.
 
 // typing/typing.js
 var PAUSE = 350;

@@ -1,9 +1,13 @@
-// Built from web/ by "make web"; sources cde7811c5ad61d84.
+// Built from web/ by "make web"; sources d165ca90c3582af9.
 
 // viewer/hello.js
 var RUN = "dcp run";
 var TOUR = "dcp tour";
-var KEYS = ["text", "model", "new", "temperature", "seed", "shift", "layer", "step", "token"];
+var KEYS = [
+  ...["text", "model", "new", "temperature", "seed", "shift"],
+  ...["policy", "budget", "settings", "instruction", "vocabulary"],
+  ...["layer", "step", "token"]
+];
 var said = false;
 function hello(data, tell2) {
   if (!said) {
@@ -96,6 +100,26 @@ function oneStop(buttons, move) {
       move(next);
     });
   }
+}
+function panel(className, summary, ...children) {
+  const e = node("details", className, summary, ...children), away = (event) => {
+    if (!e.isConnected || !event.composedPath().includes(e)) e.open = false;
+  };
+  e.addEventListener("toggle", () => {
+    const page = e.ownerDocument;
+    if (e.open) page.addEventListener("pointerdown", away, true);
+    else page.removeEventListener("pointerdown", away, true);
+  });
+  e.addEventListener("focusout", (event) => {
+    if (event.relatedTarget && !e.contains(event.relatedTarget)) e.open = false;
+  });
+  e.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !e.open) return;
+    e.open = false;
+    summary.focus();
+    event.stopPropagation();
+  });
+  return e;
 }
 function write(e, text) {
   if (e.textContent !== text) e.textContent = text;
@@ -382,7 +406,6 @@ function showFindings(view) {
       for (const part of parts)
         sentence.append(Array.isArray(part) ? node("b", "", part[0]) : part);
       b.append(sentence, node("span", "to", `step ${step}`));
-      b.title = sentence.textContent;
       b.onclick = () => {
         view.stop();
         if (layer !== void 0) view.setLayer(layer);
@@ -411,7 +434,7 @@ function drawLegend(view) {
     b.setAttribute("aria-pressed", String(!!(state.groups & 1 << g)));
     if (run) name.textContent = run.groupNames[g];
   });
-  view.keys.replaceChildren(...bars(state), ...cells(state));
+  view.keys.replaceChildren(...bars(state), ...cells(state, run?.rule));
 }
 function item(kind, background, label) {
   const i = node("i", kind);
@@ -431,15 +454,15 @@ function bars({ text, layer }) {
     node("span", "", node("span", "bare", "word"), " no bar: not read yet")
   ];
 }
-function cells({ colour }) {
+function cells({ colour }, rule) {
   const ramp2 = RAMPS[colour];
-  const held = ramp2 ? item("ramp", `linear-gradient(90deg, var(${ramp2[0]}), var(${ramp2[1]}))`, ramp2[2]) : item("", "var(--held)", "held");
+  const held = rule && colour === "close" ? item("", "var(--safe)", "held; no gate says how near to a drop") : ramp2 ? item("ramp", `linear-gradient(90deg, var(${ramp2[0]}), var(${ramp2[1]}))`, ramp2[2]) : item("", "var(--held)", "held");
   return [
     held,
     item("notch", "var(--drop)", "dropped at this step"),
     item("thin", "var(--gone)", "dropped earlier"),
-    item("edge", "none", "chosen one’s dropper"),
-    item("dash", "none", "chosen one’s drops")
+    item("edge", "none", "chosen: read at its drop"),
+    item("dash", "none", "chosen: dropped at its reading")
   ];
 }
 
@@ -486,6 +509,9 @@ function unpack(p) {
     written: p.written || {},
     link: p.link || null,
     model: p.model || "",
+    // The policy that decided in place of the gates.
+    rule: p.rule || "",
+    rows: p.rows || null,
     label: p.label || "",
     machine: p.machine || "",
     nearTie: p.near_tie,
@@ -660,9 +686,10 @@ function says({ run, whole }, setting, own, busy) {
     return `${percent(gone, 1)} of this text dropped`;
   }
   if (busy) return "reading your text again …";
-  const about = setting.shift === null ? "nothing dropped" : setting.expected ? `about ${percent(setting.expected)} at ${setting.context.toLocaleString("en")} tokens` : "not measured";
+  const about = setting.shift === null ? "nothing dropped" : setting.expected ? `about ${percent(setting.expected)} dropped of ${lengthOf(setting, run)}` : "not measured";
   return `${about}: let go to read it so`;
 }
+var lengthOf = ({ length }, { Q }) => length === Q ? "a text this long" : `a text of ${length.toLocaleString("en")} tokens`;
 
 // viewer/line.js
 function buildLine(view) {
@@ -782,7 +809,11 @@ function heading({ run, css, sans, whole }, ctx, step) {
   ctx.fillText("What a language model forgets", EDGE, 66);
   ctx.font = `400 18px ${sans}`;
   ctx.fillStyle = css.soft;
-  ctx.fillText(`${run.model || "a pruned model"} · token ${step + 1} of ${run.Q}`, EDGE, 96);
+  ctx.fillText(
+    [run.model || "a pruned model", run.rule, `token ${step + 1} of ${run.Q}`].filter(Boolean).join(" · "),
+    EDGE,
+    96
+  );
   ctx.textAlign = "right";
   ctx.fillStyle = css.ink;
   ctx.font = `650 30px ${sans}`;
@@ -791,7 +822,7 @@ function heading({ run, css, sans, whole }, ctx, step) {
   ctx.fillStyle = css.soft;
   if (entry > 0)
     ctx.fillText(
-      `${bytes(whole.total[step] * entry)} of ${bytes(run.L * (step + 1) * entry)} kept in memory`,
+      `KV live ${bytes(whole.total[step] * entry)} of ${bytes(run.L * (step + 1) * entry)} dense`,
       W - EDGE,
       96
     );
@@ -892,10 +923,7 @@ function buildShare(view) {
   said2.setAttribute("role", "status");
   film.hidden = !globalThis.MediaRecorder || !kindOf();
   view.sharing = { copy, film, said: said2 };
-  view.share = node("details", "display share", summary, node("div", "", copy, film, card, said2));
-  view.share.addEventListener("keydown", (e) => {
-    if (e.key === "Escape") view.share.open = false;
-  });
+  view.share = panel("display share", summary, node("div", "", copy, film, card, said2));
   view.share.addEventListener("toggle", () => {
     copy.hidden = !view.run?.link;
     write(said2, copy.hidden ? "The film and the picture are made in this browser." : "");
@@ -1646,7 +1674,7 @@ var TextPanel = class {
 // viewer/tiles.js
 var DEFINITIONS = {
   dropped: "Share of the tokens read before this one that can no longer be attended to, mean over layers; then the range from the layer that keeps most to the one that keeps least.",
-  "memory of keys and values (KV)": "Live: what can still be attended to at this step. Dense: what a model that forgets nothing holds. Allocated: what the cache keeps for them, its own keys and spare rows included, known at the last step read. Process: the resident memory of the whole program, of a run that is live.",
+  "memory of keys and values (KV)": "Live: what can still be attended to at this step. Dense: keys and values of all tokens read. Allocated: what the cache keeps for them, its own keys and spare rows included, known at the last step read. Process: the resident memory of the whole program, of a run that is live.",
   perplexity: "Of your text up to this step (not of what the model wrote): the exponential of its mean surprise a token. Beside it, where the run was read with nothing dropped too, how many times that.",
   speed: "Writing: tokens generated a second. Reading: tokens of your text by the seconds spent reading it. First token: from the begin of reading to the first new token, the model already loaded. Of a saved run: as it was recorded, on the machine that the last line names."
 };
@@ -1656,13 +1684,15 @@ function tiles(view) {
     const value = node("b"), unit = node("span"), note = node("span", "more"), under = node("i", "under"), over = node("i"), bar2 = meter ? node("div", "meter", under, over) : node("div", "meter plain");
     return { box: node("div", "tile", value, unit, bar2, note), value, unit, note, over, under };
   };
+  view.rowsSay = node("dd");
   view.tile = { dropped: tile(true), memory: tile(true), perplexity: tile(), speed: tile() };
   const what = node("summary", "", "?"), list2 = node("dl");
   what.setAttribute("aria-label", "What these counters mean");
   for (const [name, says2] of Object.entries(DEFINITIONS))
     list2.append(node("dt", "", name), node("dd", "", says2));
+  list2.append(node("dt", "", "rows of the vocabulary"), view.rowsSay);
   const boxes = Object.values(view.tile).map((t) => t.box);
-  return node("div", "tiles", ...boxes, node("details", "defs", what, list2));
+  return node("div", "tiles", ...boxes, panel("defs", what, list2));
 }
 function put(tile, value, unit, note) {
   write(tile.value, value);
@@ -1680,6 +1710,20 @@ function drawTiles(view) {
   drawMemory(view);
   drawPerplexity(view);
   drawSpeed(view);
+}
+function tellRows({ run: { rows }, rowsSay }) {
+  if (!rows) return write(rowsSay, "Not known of this run's model.");
+  const { of, seen, whole, tied, left_out, input_saves, both_save } = rows, count2 = `${seen.toLocaleString("en")} of ${of.toLocaleString("en")} rows`, costs = "The softmax is then over the rows kept: log-probabilities are higher, and no other token can be written.";
+  if (left_out)
+    return write(
+      rowsSay,
+      `This run had ${count2}: ${bytes(both_save)} of ${bytes(whole)} of embedding and head were left out. ${costs}`
+    );
+  const input = tied ? "Embedding and head are one matrix, so leaving input rows out alone saves nothing: each is needed again to score its token." : `Leaving input rows out alone would save ${bytes(input_saves)}.`;
+  write(
+    rowsSay,
+    `This run uses ${count2} of ${bytes(whole)} of embedding and head. ${input} With generation restricted to tokens of the text too (Settings), ${bytes(both_save)} would be. ${costs}`
+  );
 }
 var rate = (v) => v > 0 ? `${v >= 100 ? v.toFixed(0) : v.toFixed(1)} tok/s` : "–";
 var wait = (s) => s < 1 ? `${(1e3 * s).toFixed(0)} ms` : `${s.toFixed(2)} s`;
@@ -1745,6 +1789,7 @@ function drawMemory({ run, state: { step }, whole, tile: { memory } }) {
     `KV live of ${bytes(dense)} dense`,
     [
       known ? `${bytes(run.allocated)} allocated` : "",
+      run.rows?.left_out ? `${bytes(run.rows.both_save)} of rows saved` : "",
       run.speed.process ? `process ${bytes(run.speed.process)}` : ""
     ].filter(Boolean).join(" · ")
   );
@@ -1804,10 +1849,7 @@ function above(view) {
     else view.box.requestFullscreen();
   });
   view.full.hidden = !document.fullscreenEnabled;
-  const keys = ["colour", "life", "grain", "density", "arcs", "speed"], panel = node("div", "", ...keys.map((key) => choice(view, key))), tools = node("div", "tools", choice(view, "text"), view.dial, view.newest), display = node("details", "display", node("summary", "", "display"), panel);
-  display.addEventListener("keydown", (e) => {
-    if (e.key === "Escape") display.open = false;
-  });
+  const keys = ["colour", "life", "grain", "density", "arcs", "speed"], choices = node("div", "", ...keys.map((key) => choice(view, key))), tools = node("div", "tools", choice(view, "text"), view.dial, view.newest), display = panel("display", node("summary", "", "display"), choices);
   return node("div", "bar", tools, node("div", "tools", view.share, display, view.full));
 }
 function buildStage(view) {
@@ -1969,9 +2011,11 @@ function take(view, payload) {
   view.recount();
   drawLegend(view);
   summarise(view);
+  tellRows(view);
   showFindings(view);
   takeDial(view);
   showWritten(view);
+  if (run.dimmed) view.stop();
   if ((run.dimmed || run.running) && !(wasRunning || wasDimmed)) comeIntoSight(view);
   if (fresh || run.running || wasRunning) view.reported = view.where();
   place(view, payload.at);
@@ -2608,7 +2652,7 @@ function drawMemory2(view, pen) {
   const { run, state, geo, css, ctx, counts } = view, { L } = run, { x0, x1, mem, memH, narrow } = geo, w = x1 - x0, s = state.step;
   pen.font();
   pen.text(
-    narrow ? "entries held, all layers" : `entries held by all layers, stacked (layer ${state.layer} at the bottom), under what a model that forgets nothing holds`,
+    narrow ? "entries held, all layers" : `entries held by all layers, stacked (layer ${state.layer} at the bottom), under those of a dense model`,
     x0,
     mem - 12
   );
@@ -2647,8 +2691,17 @@ function drawNames(view, pen) {
   if (view.geo.cw >= WIDE) drawSlanted(view, pen);
   else drawFew(view, pen);
 }
+var MARKS2 = {
+  ".": "full stop",
+  ",": "comma",
+  ":": "colon",
+  ";": "semicolon",
+  "?": "question mark",
+  "!": "exclamation mark"
+};
 var short = (run, j) => {
-  const name = piece(run, j);
+  const name = piece(run, j).trim();
+  if (Object.hasOwn(MARKS2, name)) return MARKS2[name];
   if (name.length > LONGEST) return `${name.slice(0, LONGEST - 1)}…`;
   return /^\p{P}+$/u.test(name) ? `“${name}”` : name;
 };
@@ -3035,7 +3088,10 @@ function tell(view, j, l, s) {
         `${gone ? "gate logit at the drop" : "smallest gate logit so far"} ${value}: ${note}`
       )
     );
-  } else if (j < Q) out.push(node("div", "quiet", "no gate has judged it yet"));
+  } else if (j < Q)
+    out.push(
+      node("div", "quiet", run.rule ? `${run.rule} decides, no gate` : "no gate has judged it yet")
+    );
   const p = run.logprob[j];
   if (!Number.isNaN(p) && j > 0)
     out.push(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcp.cli.terminal import note, printable
+from dcp.trace.amounts import percent, size
 
 if TYPE_CHECKING:
     from dcp.trace import Trace
@@ -76,14 +77,15 @@ def show(trace: Trace, out: Path | None) -> None:
     note(
         f"{found['prompt_tokens']} + {found['new_tokens']} tokens"
         + (f", {rate:.0f} tokens/s" if rate else "")
-        + f"; dropped {found['sparsity']:.0%} on average, {found['sparsity_at_end']:.0%} at the end"
-        f"; cache {memory.held / 1e6:.2f} MB held, "
-        f"{memory.dense / 1e6:.2f} MB if dense" + (f"; saved {out}" if out else "")
+        + f"; {percent(found['sparsity_at_end'])} dropped at the end"
+        f" ({percent(found['sparsity'])} mean over steps)"
+        f"; keys and values: {size(memory.live)} live, {size(memory.held)} allocated, "
+        f"{size(memory.dense)} dense" + (f"; saved {out}" if out else "")
     )
     if rows := found["vocabulary"]:
         note(
-            f"vocabulary: {rows['kept']:,} of {rows['of']:,} rows, {rows['bytes_saved'] / 1e6:.1f} "
-            "MB of weights saved; log-probs are of a softmax over these rows alone"
+            f"vocabulary: {rows['kept']:,} of {rows['of']:,} rows, {size(rows['bytes_saved'])} "
+            "of weights saved; log-probs are of a softmax over these rows alone"
         )
     if off := found["gates_off"]:
         note(

@@ -32,6 +32,7 @@ from dcp.model.masked import MaskedAttend
 from dcp.model.ruled import RuledAttend
 from dcp.model.weights import LoadedModel
 from dcp.policies.budget import held_with
+from dcp.policies.gates import LIFT
 from dcp.policies.registry import policy_of
 from dcp.policies.rule import Setup, uniform_budget
 
@@ -40,8 +41,6 @@ __all__ = ["SHIFTED", "Piece", "check", "find_shift", "measure", "wanted_of"]
 SHIFTED = "gates-shift"
 """The gates without a budget, shifted until they hold as much."""
 
-# Above what any gate's logit falls to: none closes by itself, their order stays.
-_LIFT = 64.0
 # Windows that a shift is looked for on, and the shifts looked at.
 _LOOKED_AT, _SHIFTS, _HALVINGS = 2, (-12.0, 12.0), 13
 
@@ -136,7 +135,7 @@ def measure(
     spent = float(budget)
     way: tuple[LoadedModel, Any]
     if policy == "gates":
-        shift, way = _LIFT, (model, _under(model, budget, context))
+        shift, way = LIFT, (model, _under(model, budget, context))
     elif policy == SHIFTED:
         if shift is None:
             raise RequestError(f"{SHIFTED} needs the shift that it is measured at")
@@ -200,5 +199,5 @@ def _under(model: LoadedModel, limit: int, context: int) -> Callable[[int], Rule
     policy, layers = policy_of("gates"), model.config.layers
     budget = uniform_budget(limit, layers, context)
     return lambda batch: RuledAttend(
-        policy, policy.start(Setup(batch, layers, context, 1, budget)), _LIFT
+        policy, policy.start(Setup(batch, layers, context, 1, budget)), LIFT
     )

@@ -5,15 +5,14 @@ A part that is there is not measured again, so a comparison of hours goes on whe
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
-from dcp.errors import RequestError
 from dcp.evaluate.budgets import SHIFTED, Piece, find_shift, measure, wanted_of
+from dcp.evaluate.parts import Parts
 from dcp.evaluate.windows import Windows
 from dcp.model.weights import LoadedModel
 from dcp.policies.budget import TOLERANCE
@@ -53,11 +52,12 @@ class Bench:
     def _shifted(self, windows: Windows, budget: int) -> Piece:
         wanted, share = float(wanted_of(budget, windows.context).mean()), 1.0
         for _ in range(_AIMS):
-            path = self._path(f"{windows.context}-{budget}-shift-{share:.4f}.json")
-            shift = self._read(path)
-            if type(shift) is not float:
-                shift = find_shift(self.model, windows, budget, share)
-                self._write(path, shift)
+            shift = self._parts.of(
+                f"{windows.context}-{budget}-shift-{share:.4f}.json",
+                partial(find_shift, self.model, windows, budget, share),
+                float,
+                float,
+            )
             piece = self._joined(windows, budget, SHIFTED, {}, shift)
             held = float(piece.held.mean()) / wanted
             if abs(held - 1) <= TOLERANCE:
@@ -72,43 +72,20 @@ class Bench:
     ) -> Piece:  # fmt: skip
         way = "".join(f"-{key}{value}" for key, value in settings.items())
         at = "" if shift is None else f"-at{shift:.4f}"
-        size = max(1, _PART_TOKENS // windows.context)
-        found: Piece | None = None
-        for start in range(0, len(windows.ids), size):
-            path = self._path(f"{windows.context}-{budget}-{name}{way}{at}-{start}.json")
-            part = slice(start, start + size)
-            piece: Piece | None = None
-            if (kept := self._read(path)) is not None:
-                try:
-                    piece = Piece.from_json(kept)
-                except RequestError:
-                    self.say(f"{path} is damaged: measured again")
-            if piece is None:
-                some = Windows(
-                    windows.ids[part], windows.token_bytes[part], windows.documents[part]
-                )
-                piece = measure(
-                    self.model, some, name, budget, self.baseline, settings=settings, shift=shift
-                )
-                self._write(path, piece.to_json())
-            found = piece if found is None else found.joined(piece)
-        assert found is not None
-        return found
+        pieces = [
+            self._parts.of(
+                f"{windows.context}-{budget}-{name}{way}{at}-{start}.json",
+                partial(
+                    measure, self.model, some, name, budget, self.baseline,
+                    settings=settings, shift=shift,
+                ),
+                Piece.from_json,
+                Piece.to_json,
+            )
+            for start, some in windows.parts(max(1, _PART_TOKENS // windows.context))
+        ]  # fmt: skip
+        return reduce(Piece.joined, pieces)
 
-    def _path(self, name: str) -> Path | None:
-        return None if self.folder is None else self.folder / name
-
-    def _read(self, path: Path | None) -> Any:
-        if path is None or not path.exists():
-            return None
-        try:
-            return json.loads(path.read_text())
-        except (OSError, ValueError):
-            self.say(f"{path} is damaged: measured again")
-            return None
-
-    def _write(self, path: Path | None, value: Any) -> None:
-        if path is not None:
-            part = path.with_name(f".{path.name}.{os.getpid()}")
-            part.write_text(json.dumps(value))
-            os.replace(part, path)
+    @property
+    def _parts(self) -> Parts:
+        return Parts(self.folder, self.say)

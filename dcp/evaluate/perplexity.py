@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from dcp.errors import RequestError
 from dcp.evaluate.rivals import (
-    Beside,
     Equal,
     Layers,
     Rival,
+    ScoredBeside,
     best_of,
     entries_for,
     score_beside,
@@ -187,7 +187,7 @@ def evaluate(
 def _policy_result(
     rival: Rival,
     budget: npt.NDArray[np.int64],
-    beside: Beside,
+    beside: ScoredBeside,
     pruned: Scored,
     windows: Windows,
     wanted: float,

@@ -29,10 +29,10 @@ from dcp.policies.registry import policy_of
 from dcp.policies.rule import Setup, Value
 
 __all__ = [
-    "Beside",
     "Equal",
     "Layers",
     "Rival",
+    "ScoredBeside",
     "best_of",
     "budget_of",
     "entries_for",
@@ -66,7 +66,7 @@ class Rival:
 
 
 @dataclass(frozen=True, eq=False)
-class Beside:
+class ScoredBeside:
     """One way of forgetting, scored beside the model that forgets nothing.
 
     scored           nats and held entries, as of `dcp.evaluate.score.score`
@@ -121,7 +121,7 @@ def best_of(
     held: npt.NDArray[np.float64],
     batch: int = 0,
     gated: LoadedModel | None = None,
-) -> list[tuple[npt.NDArray[np.int64], Beside]]:
+) -> list[tuple[npt.NDArray[np.int64], ScoredBeside]]:
     """Budgets [L, T] and scores of each rival on ``dense`` at the entries ``held`` [L, T], or the
     bytes of ``gated``; where a policy can spend a budget in several ways, those of the one with the
     best perplexity, so that a rival is never the worse for it."""
@@ -152,7 +152,7 @@ def score_beside(
     windows: Windows,
     ways: Sequence[tuple[LoadedModel, Any]],
     batch: int = 0,
-) -> tuple[Beside, list[Beside]]:
+) -> tuple[ScoredBeside, list[ScoredBeside]]:
     """The dense ``model``, and each way beside it. ways: (model, attend of a batch size).
 
     Everything about a window is scored before the next one is begun, so that no logits are kept.
@@ -204,9 +204,9 @@ class _Sums:
         self.agree.append(agree.cpu())
         self.held += held_per_step(deaths).double().sum(dim=1).cpu()
 
-    def done(self, windows: int) -> Beside:
+    def done(self, windows: int) -> ScoredBeside:
         scored = Scored(torch.cat(self.nats).numpy(), (self.held / windows).numpy())
-        return Beside(scored, torch.cat(self.kl).numpy(), torch.cat(self.agree).numpy())
+        return ScoredBeside(scored, torch.cat(self.kl).numpy(), torch.cat(self.agree).numpy())
 
 
 def ruled(rival: Rival, budget: npt.NDArray[np.int64], seed: int = 0) -> Any:

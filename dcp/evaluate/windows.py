@@ -47,6 +47,15 @@ class Windows:
         """The UTF-8 bytes that the scored tokens stand for."""
         return int(self.token_bytes[:, 1:].sum())
 
+    def some(self, part: slice | Ints) -> Windows:
+        """These windows of them."""
+        return Windows(self.ids[part], self.token_bytes[part], self.documents[part])
+
+    def parts(self, size: int) -> Iterator[tuple[int, Windows]]:
+        """``size`` at a time, each with the number of its first."""
+        for start in range(0, len(self.ids), size):
+            yield start, self.some(slice(start, start + size))
+
     def cut(self, context: int) -> Windows:
         """The same text in windows of ``context`` tokens, so that contexts can be compared.
 

@@ -14,6 +14,7 @@ from dcp.errors import ModelError
 from dcp.kernels.gates import Gates
 from dcp.model.checkpoint import GATES, gates_of
 from dcp.model.config import ModelConfig
+from dcp.model.dial import shift_for_budget
 from dcp.model.files import stamp_of
 from dcp.model.gate_config import GateConfig
 from dcp.model.names import gate_names
@@ -56,6 +57,12 @@ class FoundGates:
     def shift_for(self, sparsity: float) -> float:
         """The gate shift that gives ``sparsity``, by the calibration."""
         return shift_for(self.config.calibration, sparsity)
+
+    def shift_for_budget(self, budget: int) -> float:
+        """The gate shift that drops as much as a budget of entries a layer, at the calibrated
+        length: how long the texts will be is not known here."""
+        longest = max((point.context for point in self.config.calibration), default=1)
+        return shift_for_budget(self.config, budget, longest)
 
 
 def has_gates(name: str | Path) -> bool:

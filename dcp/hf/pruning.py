@@ -24,6 +24,7 @@ from dcp.hf.state import Pruning, pruning_of
 from dcp.kernels import api
 from dcp.model.config import ModelConfig
 from dcp.policies.budget import budget_for_sparsity
+from dcp.policies.gates import by_shift
 from dcp.policies.registry import policy_of
 
 if TYPE_CHECKING:
@@ -82,6 +83,10 @@ def prune(
             if gate_shift is not None:
                 raise RequestError("give a gate shift or a sparsity, not both")
             shift = found.shift_for(real("sparsity", sparsity))
+        if by_shift(policy, settings):
+            if budget is None or sparsity is not None or gate_shift is not None:
+                raise RequestError("gates shifted for a budget take a budget alone: give it")
+            shift, budget = found.shift_for_budget(budget), None
     else:
         if gate_shift is not None:
             raise RequestError(f"policy {policy} has no gates to shift: give a budget")

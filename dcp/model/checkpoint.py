@@ -92,7 +92,8 @@ class Checkpoint:
         for name in ("dcp_config.json", GATES):
             if not self._has(name):
                 raise ModelError(
-                    f"{self.folder} has no {name}, so no gates: train them, with this as the base",
+                    f"{self.folder} has no {name}, so no gates: train them, with this as the base, "
+                    "or choose a policy that needs none",
                     remedy="gates",
                 )
         return gates_of(self.folder, self.stamp)

@@ -7,7 +7,7 @@ for the number of tokens that will be read. Knows what a checkpoint says of its 
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,9 @@ import numpy.typing as npt
 from dcp.errors import RequestError
 from dcp.model.gate_config import Calibration, Shares
 from dcp.model.registry import shift_for
+from dcp.policies.budget import dropped_share
 
-__all__ = ["share_at", "shift_at"]
+__all__ = ["end_share_at", "share_at", "shift_at", "shift_for_budget"]
 
 
 class Dial(Protocol):
@@ -47,6 +48,30 @@ def shift_at(dial: Dial, sparsity: float, tokens: int) -> float:
     return float(np.interp(sparsity, dropped, deltas))
 
 
+def shift_for_budget(dial: Dial, budget: int, tokens: int) -> float:
+    """The gate shift δ at which a text of ``tokens`` has as large a share dropped, mean over steps,
+    as one of which a layer holds ``budget`` entries after each step.
+
+    No step is limited: less is held early in a text, more late. Without `Shares` the calibrated
+    length counts in place of ``tokens``. Where a budget drops less than any shift measured, that
+    which keeps most. Raises RequestError for a budget smaller than any shift keeps to.
+    """
+    longest = max((point.context for point in dial.calibration), default=1)
+    if dial.shares is None:
+        tokens = longest
+        found = [point.sparsity for point in dial.calibration if point.context == longest]
+    else:
+        found = _at(dial.shares, tokens).tolist()
+    share = dropped_share(budget, tokens)
+    if found and share > max(found):
+        least = next(n for n in range(budget, tokens + 1) if dropped_share(n, tokens) <= max(found))
+        raise RequestError(
+            f"no measured gate shift keeps to {budget} entries a layer over {tokens} tokens: the "
+            f"smallest budget is {least}"
+        )
+    return shift_at(dial, max(share, min(found, default=share)), tokens)
+
+
 def share_at(shares: Shares, gate_shift: float, tokens: int) -> float:
     """The share that a gate shift drops of a text of ``tokens``; beyond what was measured, that of
     the nearest shift and length."""
@@ -58,3 +83,27 @@ def _at(shares: Shares, tokens: int) -> npt.NDArray[np.float64]:
     lengths = np.log(shares.tokens)
     here = [np.interp(math.log(max(tokens, 1)), lengths, row) for row in shares.dropped]
     return np.asarray(np.maximum.accumulate(here[::-1])[::-1], np.float64)
+
+
+def end_share_at(shares: Shares, gate_shift: float, tokens: int) -> float:
+    """The share that is dropped at the last of ``tokens`` tokens (``sparsity_at``): what the pages
+    call dropped. Beyond what was measured, that of the nearest shift and length.
+
+    `Shares` are means over steps. With M(n) the mean of the first n tokens, (n - 1) M(n) is a sum
+    over steps, whose growth is the share at the last of them: M + (n - 1)/n dM/d(ln n).
+
+    >>> flat = Shares((16, 64, 256), (-1.0, 0.0), ((0.6, 0.6, 0.6), (0.3, 0.4, 0.5)))
+    >>> round(end_share_at(flat, -1.0, 128), 2), round(end_share_at(flat, 0.0, 64), 2)
+    (0.6, 0.47)
+    """
+    lengths = np.log(shares.tokens)
+    means = np.asarray(shares.dropped, np.float64)
+    at = min(max(tokens, 1), shares.tokens[-1])
+    here = [np.interp(math.log(at), lengths, row) for row in means]
+    if len(lengths) > 1:
+        order: Literal[1, 2] = 1 if len(lengths) < 3 else 2
+        slopes = [np.gradient(row, lengths, edge_order=order) for row in means]
+        growth = [np.interp(math.log(at), lengths, slope) for slope in slopes]
+        here = [mean + (at - 1) / at * more for mean, more in zip(here, growth, strict=True)]
+    row = np.maximum.accumulate(np.clip(here, 0, 1)[::-1])[::-1]
+    return float(np.interp(gate_shift, shares.deltas, row))

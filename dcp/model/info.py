@@ -55,6 +55,8 @@ class ModelInfo:
 def info_of(found: Checkpoint, *, gates: bool) -> ModelInfo:
     """Of a checkpoint; ``gates=False`` also takes a base model that has none. Raises ModelError."""
     config = found.config
+    # First of all: a folder without gates is to be told so, not that a file is missing.
+    calibration = found.gates.calibration if gates else ()
     base = found.gates.base if found.base is not None else None
     return ModelInfo(
         name=found.name,
@@ -65,7 +67,7 @@ def info_of(found: Checkpoint, *, gates: bool) -> ModelInfo:
         parameters=found.parameters(gates=gates),
         context=config.context,
         vocab=config.vocab,
-        calibration=found.gates.calibration if gates else (),
+        calibration=calibration,
         base=None if base is None else BaseStatus(base.name, True, how_to_get(base)),
         shares=found.gates.shares if gates else None,
     )

@@ -33,7 +33,7 @@ from dcp.text.encoding import Encoding
 from dcp.text.stream import TextStream
 from dcp.text.tokens import Tokenizer
 
-__all__ = ["SeenTokenizer", "Vocabulary", "open_seen", "restore", "restrict"]
+__all__ = ["SeenTokenizer", "Vocabulary", "open_seen", "restore", "restrict", "seen"]
 
 Ids = npt.NDArray[np.int64]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -124,27 +124,60 @@ def open_seen(
     weights in blocks (int8, int4), whose rows are not stored apart.
     """
     if dtype not in _DTYPES:
-        raise RequestError(f"a vocabulary of seen tokens needs float32 or bfloat16, not {dtype}")
+        raise _blocks(dtype)
     folder = find(name)
     checkpoint = Checkpoint.read(folder, base)
-    tokenizer, size = checkpoint.tokenizer, checkpoint.config.vocab
+    size, stop_ids = checkpoint.config.vocab, checkpoint.stop_ids
+    kept = _kept(checkpoint.tokenizer, size, stop_ids, corpus)
+    return _seen(
+        OpenModel(
+            describe(folder, gates=gates),
+            load(checkpoint, _DTYPES[dtype], gates=gates),
+            checkpoint.tokenizer,
+            stop_ids,
+            dtype,
+            checkpoint.chat_template,
+        ),
+        kept,
+    )
+
+
+def seen(model: OpenModel, corpus: Iterable[str]) -> OpenModel:
+    """``model`` with the rows alone that the texts of ``corpus`` use, and those that end a text.
+
+    All other weights are shared; ``model`` itself stays whole. Raises as `open_seen`.
+    """
+    if model.vocabulary is not None:
+        raise RequestError("this model has the rows of seen tokens alone: give it whole")
+    if model.dtype not in _DTYPES:
+        raise _blocks(model.dtype)
+    size = model.loaded.config.vocab
+    return _seen(model, _kept(model.tokenizer, size, model.stop_ids, corpus))
+
+
+def _blocks(dtype: str) -> RequestError:
+    return RequestError(f"a vocabulary of seen tokens needs float32 or bfloat16, not {dtype}")
+
+
+def _kept(tokenizer: Tokenizer, size: int, stop_ids: Sequence[int], corpus: Iterable[str]) -> Ids:
     counts = np.zeros(size, np.int64)
     for text in corpus:
         counts += np.bincount(tokenizer.encode(text).ids, minlength=size)
     if not counts.any():
         raise RequestError("the corpus has no text: a vocabulary of seen tokens needs some")
-    counts[[token for token in checkpoint.stop_ids if token < size]] += 1
-    kept = np.flatnonzero(counts)
-    loaded, vocabulary = restrict(load(checkpoint, _DTYPES[dtype], gates=gates), kept)
+    counts[[token for token in stop_ids if token < size]] += 1
+    return np.flatnonzero(counts)
+
+
+def _seen(model: OpenModel, kept: Ids) -> OpenModel:
+    loaded, vocabulary = restrict(model.loaded, kept)
     place = vocabulary.place
-    return OpenModel(
-        describe(folder, gates=gates),
-        loaded,
-        SeenTokenizer(tokenizer, vocabulary),
-        tuple(int(place[token]) for token in checkpoint.stop_ids if token < size),
-        dtype,
-        checkpoint.chat_template,
-        vocabulary,
+    return dataclasses.replace(
+        model,
+        loaded=loaded,
+        tokenizer=SeenTokenizer(model.tokenizer, vocabulary),
+        stop_ids=tuple(int(place[token]) for token in model.stop_ids if token < len(place)),
+        vocabulary=vocabulary,
     )
 
 

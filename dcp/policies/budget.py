@@ -17,7 +17,7 @@ from dcp.errors import RequestError
 from dcp.policies.registry import policy_of
 from dcp.policies.rule import Seen, Setup
 
-__all__ = ["TOLERANCE", "budget_for_sparsity", "budgets_for", "held_with"]
+__all__ = ["TOLERANCE", "budget_for_sparsity", "budgets_for", "dropped_share", "held_with"]
 
 TOLERANCE = 0.01
 """Counts further apart than this share are not called equal."""
@@ -92,6 +92,17 @@ def budget_for_sparsity(
             "give a budget, or another share"
         )
     return entries
+
+
+def dropped_share(budget: int, tokens: int) -> float:
+    """Dropped share of the previous tokens, mean over the steps of a text of ``tokens``, with as
+    many held after each step as ``budget`` lets.
+
+    >>> round(dropped_share(2, 5), 3)    # 0, 0, 1/3 and 2/4
+    0.208
+    """
+    past = np.arange(1, max(tokens, 2))
+    return float((np.maximum(past - budget, 0) / past).mean())
 
 
 def _nearest(policy: str, mean: float, tokens: int, settings: Mapping[str, Any]) -> int:

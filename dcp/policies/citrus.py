@@ -19,7 +19,16 @@ import numpy as np
 
 from dcp.policies.rule import Bools, Floats, Policy, Rule, Seen, Setup, Value, lowest
 
-__all__ = ["INDIVIDUAL", "POLICY", "SHARED", "ChunkVote", "Individual", "InstructionVote"]
+__all__ = [
+    "INDIVIDUAL",
+    "POLICY",
+    "SHARED",
+    "ChunkVote",
+    "Individual",
+    "InstructionVote",
+    "budget_keeping",
+    "chunk_of",
+]
 
 
 class ChunkVote(Rule):
@@ -28,7 +37,7 @@ class ChunkVote(Rule):
     def __init__(self, setup: Setup, chunk: int, prompt: int = 0) -> None:
         """``prompt``: where an instruction is heard, chunks end there and begin anew."""
         super().__init__(setup)
-        self.chunk = max(1, min(chunk, int(setup.budget.min()) // 4))
+        self.chunk = chunk_of(int(setup.budget.min()), chunk)
         self.prompt = prompt
         self.votes = np.zeros((setup.layers, setup.batch, setup.tokens), dtype=np.float32)
 
@@ -91,6 +100,27 @@ class Individual(InstructionVote):
     def __init__(self, setup: Setup, chunk: int, prompt: int) -> None:
         super().__init__(setup, chunk, prompt)
         self.reading = ChunkVote(setup, chunk, prompt)
+
+
+def chunk_of(budget: int, chunk: int) -> int:
+    """The chunk that a budget allows: at most a quarter of it.
+
+    >>> chunk_of(2048, 256), chunk_of(64, 256)
+    (256, 16)
+    """
+    return max(1, min(chunk, budget // 4))
+
+
+def budget_keeping(entries: int, chunk: int = 256) -> int:
+    """The smallest budget that leaves k = ``entries`` or more when the instruction has voted.
+
+    >>> budget_keeping(34)
+    66
+    """
+    budget = max(4, entries)
+    while budget - 2 * chunk_of(budget, chunk) < entries:
+        budget += 1
+    return budget
 
 
 def _standard(setup: Setup, settings: Mapping[str, Any]) -> ChunkVote:

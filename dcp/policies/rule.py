@@ -133,6 +133,7 @@ class Policy:
     differs        where ours must differ from the published form, "" if nowhere
     settings       its knobs with the published defaults
     limits         the smallest and the largest value of each that is a number
+    choices        the values of each that is one of a few words
     needs          what a reading must show it
     make           setup, settings -> a `Rule`
     least          settings, tokens -> the smallest budget that the rule can keep
@@ -150,6 +151,7 @@ class Policy:
     differs: str = ""
     settings: Mapping[str, Value] = field(default_factory=lambda: MappingProxyType({}))
     limits: Mapping[str, tuple[float, float]] = field(default_factory=lambda: MappingProxyType({}))
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     least: Callable[[Mapping[str, Any], int], int] = lambda settings, tokens: 1
     budgeted: bool = True
     variants: tuple[Mapping[str, Value], ...] = (MappingProxyType({}),)
@@ -177,6 +179,9 @@ class Policy:
             number = found[key]
             if not isinstance(number, str) and not low <= number <= high:
                 raise RequestError(f"{self.name}: {key} must be from {low:g} to {high:g}")
+            if key in self.choices and number not in self.choices[key]:
+                words = " or ".join(self.choices[key])
+                raise RequestError(f"{self.name}: {key} must be {words}, not {str(number)[:40]!r}")
         return found
 
     def hears(self, given: Mapping[str, Value]) -> bool:

@@ -5,7 +5,8 @@
 
 The budget of each is the one whose mean over steps is nearest to what the trace held in the mean
 over steps and layers, the same in every layer. All run in the engine, entry by entry, on the
-weights of the trace with its gates unused. Knows models and traces; no screens.
+weights of the trace with its gates unused; gates beside another rule decide by their order alone,
+so that they hold as much. Knows models and traces; no screens.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 
 from dcp.errors import RequestError
 from dcp.model.registry import OpenModel
+from dcp.policies.gates import LIFT
 from dcp.policies.registry import policy_of
 from dcp.policies.rule import Eviction
 from dcp.progress import Cancel, Progress, silent
@@ -66,6 +68,6 @@ def _under(model: OpenModel, trace: Trace, name: str, cancel: Cancel | None) -> 
     if name == "none":
         return replay(model, trace, eviction=Eviction("none"), cancel=cancel)
     settings = policy_of(name).with_settings({})
-    shift = trace.meta.gate_shift if name == "gates" else 0.0
+    shift = LIFT if name == "gates" else 0.0
     chosen = Eviction(name, equal_budget(name, trace, settings), settings)
     return replay(model, trace, gate_shift=shift, eviction=chosen, cancel=cancel)

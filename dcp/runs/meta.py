@@ -59,7 +59,7 @@ def meta_of_recording(
             "tokenizers": tokenizers.__version__,
             "numpy": np.__version__,
         },
-        memory=_memory(model, meter.memory),
+        memory=_memory(model, meter.memory, eviction is None or eviction.policy == "gates"),
         context=model.info.context,
         threads=torch.get_num_threads(),
         machine=machine(engine.device),

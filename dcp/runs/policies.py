@@ -16,7 +16,7 @@ from dcp.errors import RequestError
 from dcp.policies.budget import budgets_for
 from dcp.trace import Trace
 
-__all__ = ["Beside", "equal_budget"]
+__all__ = ["Asked", "Beside", "equal_budget"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +51,32 @@ class Beside:
     def first(self) -> Trace:
         """The run that the others were matched to."""
         return next(iter(self.runs.values()))
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """One text, and what rules that hear a question keep of it beside what a run kept.
+
+    beside             the run, and the rules; each holds as many entries when the question has been
+                       read, which is just before the last step
+    question           as it was typed
+    attention [L, T]   what each token gets from the question's own when nothing is dropped, mean
+                       over heads and over the question's tokens
+    """
+
+    beside: Beside
+    question: str
+    attention: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        first = self.beside.first
+        if self.attention.shape != (first.layers, first.tokens):
+            raise RequestError("there is not one number for each layer and token of the question")
+
+    @property
+    def step(self) -> int:
+        """The first step after the question."""
+        return self.beside.first.n_queries - 1
 
 
 def equal_budget(policy: str, trace: Trace, settings: Mapping[str, Any]) -> int:

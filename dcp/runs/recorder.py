@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from dcp.deaths import ALIVE
 from dcp.engine.engine import Engine, Step
-from dcp.model.dial import shift_at
+from dcp.errors import ModelError
+from dcp.model.dial import shift_at, shift_for_budget
 from dcp.model.registry import OpenModel, open_model
 from dcp.progress import Cancel
 from dcp.runs.meta import meta_of_recording
@@ -46,7 +48,8 @@ class Recorder:
         self._prompt_tokens, self._truncated = len(prompt), truncated
         self._eviction = request.eviction(len(prompt) + request.new_tokens, instruction)
         # A policy is carried out on the host: where the choice is free it is made there.
-        here = "cpu" if self._eviction is not None and request.impl == "auto" else request.impl
+        ruled = None if request.shifted else self._eviction
+        here = "cpu" if ruled is not None and request.impl == "auto" else request.impl
         self._engine = Engine(model.loaded, here)
         self._run = self._engine.run(
             [prompt.ids.tolist()],
@@ -54,7 +57,7 @@ class Recorder:
             sampling=request.sampling,
             gate_shift=gate_shift,
             stop_ids=model.stop_ids if request.stop_at_eos else (),
-            eviction=self._eviction,
+            eviction=ruled,
             cancel=cancel,
         )
         self._text = model.tokenizer.stream(prompt)
@@ -72,7 +75,16 @@ class Recorder:
         opened = model
         if not isinstance(opened, OpenModel):
             opened = open_model(opened, request.dtype, gates=gated)
+        if gated and opened.loaded.gates is None:
+            raise ModelError(
+                f"{opened.info.name} was opened without gates: choose a policy that needs none",
+                remedy="policy",
+            )
         heard = request.instruction
+        if request.vocabulary == "seen":
+            from dcp.model.vocabulary import seen
+
+            opened = seen(opened, [request.text, heard])
         instruction = opened.tokenizer.encode(heard).ids.tolist() if heard else []
         context, extra = opened.info.context, len(instruction)
         prompt, room = opened.tokenizer.encode(request.text), request.room(context, extra)
@@ -80,10 +92,11 @@ class Recorder:
         fits = len(prompt) <= room
         if not fits:
             prompt = prompt.truncate(room, "last" if request.truncate == "left" else "first")
+        read = len(prompt) + max(0, request.new_tokens - 1)
         if request.sparsity is not None and gated:
-            gate_shift = shift_at(
-                opened.info, request.sparsity, len(prompt) + max(0, request.new_tokens - 1)
-            )
+            gate_shift = shift_at(opened.info, request.sparsity, read)
+        elif request.shifted and request.budget is not None:
+            gate_shift = shift_for_budget(opened.info, request.budget, read)
         return cls(
             opened,
             request,
@@ -176,6 +189,7 @@ def record(
     policy: str = "gates",
     budget: int | None = None,
     policy_settings: Mapping[str, str | float | int] | None = None,
+    vocabulary: Literal["all", "seen"] = "all",
 ) -> Trace:
     """Run a pruned model on ``text`` and return what each layer dropped, when.
 
@@ -193,7 +207,10 @@ def record(
                  "citrus-shared" and "citrus-individual" keep what an instruction asks for, given as
                  policy_settings={"instruction": "Who opened the museum?"}
     budget       entries that a layer may hold after each step, the query's own included; with the
-                 gates the smallest margins go too. ``policy_settings``: the rule's own knobs
+                 gates the smallest margins go too, or with policy_settings={"by": "shift"} their
+                 δ is that of such a budget by the calibration. ``policy_settings``: the knobs
+    vocabulary   "seen": only the rows of embedding and head that ``text`` uses take part; no other
+                 token can be drawn, and log-probs are of a softmax over those rows
 
     Raises RequestError, ModelError or DeviceError in one line.
 
@@ -218,5 +235,6 @@ def record(
         policy=policy,
         budget=budget,
         policy_settings=policy_settings,
+        vocabulary=vocabulary,
     )
     return Recorder.begin(request).finish()

@@ -29,6 +29,7 @@ def replay(
     gate_shift: float = 0.0,
     prune: bool = True,
     eviction: Eviction | None = None,
+    given: int | None = None,
     cancel: Cancel | None = None,
 ) -> Trace:
     """What ``model`` drops while it reads exactly the tokens of ``trace``.
@@ -36,6 +37,7 @@ def replay(
     gate_shift  δ, added to every β; without meaning where ``prune`` is False: the gates are off
     eviction    a policy that decides in place of the gates. It meets the tokens one by one: what it
                 does while a prompt is read whole would tell nothing of the text's own steps
+    given       so many tokens are its prompt in place of one: for rules that act where it ends
     cancel      asked between chunks; True ends the reading with RequestError
 
     ``step_seconds`` is nan, ``meta.replayed`` names where the tokens came from. Raises
@@ -49,11 +51,13 @@ def replay(
             f"{model.info.name!r} cuts this text into other tokens than "
             f"{trace.meta.model[:60]!r}: record the text with it instead"
         )
-    read = max(trace.n_queries, 1) if eviction is None else 1
+    read = max(trace.n_queries, 1) if eviction is None else given or 1
     engine = Engine(model.loaded)
+    # Read one by one, the last token is a query only where another follows: drawn, and left out.
+    more = int(eviction is not None and trace.n_queries == len(ids))
     run = engine.run(
         [ids[:read]],
-        new_tokens=len(ids) - read,
+        new_tokens=len(ids) - read + more,
         continuations=[ids[read:]],
         gate_shift=gate_shift,
         prune=prune,
@@ -71,10 +75,10 @@ def replay(
     return Trace(
         token_ids=trace.token_ids,
         offsets=trace.offsets,
-        death=death,
-        margin=margin,
+        death=death[:, : len(ids)],
+        margin=margin[:, : len(ids)],
         # A log-softmax in float32 may round a probability of one to a hair above zero.
-        logprob=np.minimum(np.asarray(scores, np.float32), 0),
+        logprob=np.minimum(np.asarray(scores[: len(ids)], np.float32), 0),
         step_seconds=np.full(trace.tokens, np.nan, np.float32),
         meta=meta_of_replay(
             trace.meta,

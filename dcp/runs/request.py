@@ -10,19 +10,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dcp.arguments import flag, one_of, real, whole
 from dcp.errors import RequestError
 from dcp.model.config import Sampling
 from dcp.policies.budget import budget_for_sparsity
+from dcp.policies.gates import by_shift
 from dcp.policies.registry import policy_of
 from dcp.policies.rule import Eviction
+from dcp.trace.meta import Meta
 
 if TYPE_CHECKING:
     from dcp.model.registry import OpenModel
 
-__all__ = ["TextRequest", "Truncate"]
+__all__ = ["TextRequest", "Truncate", "as_dropped"]
 
 Truncate = Literal["left", "right"]
 
@@ -51,6 +53,7 @@ class TextRequest:
     policy: str = "gates"
     budget: int | None = None
     policy_settings: Mapping[str, str | float | int] | None = None
+    vocabulary: Literal["all", "seen"] = "all"
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
@@ -73,6 +76,7 @@ class TextRequest:
             raise RequestError(f"new_tokens must be 0 or more, not {self.new_tokens}")
         if self.truncate is not None:
             one_of("truncate", self.truncate, ("left", "right"))
+        one_of("vocabulary", self.vocabulary, ("all", "seen"))
         for name in ("impl", "dtype"):
             if not isinstance(getattr(self, name), str):
                 raise RequestError(f"{name} must be a name, not {getattr(self, name)!r}")
@@ -95,6 +99,8 @@ class TextRequest:
         if policy.hears(settings) and self.sparsity is not None:
             raise RequestError(f"policy {policy.name} under an instruction needs a budget")
         if policy.name == "gates":
+            if by_shift(policy.name, settings):
+                self._check_shift()
             return
         if self.gate_shift:
             raise RequestError(f"policy {policy.name} has no gates to shift: give a budget")
@@ -102,6 +108,19 @@ class TextRequest:
             raise RequestError(
                 f"policy {policy.name} needs a budget of entries a layer or a sparsity, one of them"
             )
+
+    def _check_shift(self) -> None:
+        if self.budget is None:
+            raise RequestError("gates shifted for a budget need one: give the entries a layer")
+        if self.gate_shift or self.sparsity is not None:
+            raise RequestError(
+                "a budget kept by shifting the gates is a shift of its own: give the budget alone"
+            )
+
+    @property
+    def shifted(self) -> bool:
+        """Whether the budget becomes a gate shift, and no rule takes part."""
+        return by_shift(self.policy, self.policy_settings or {})
 
     @property
     def instruction(self) -> str:
@@ -112,12 +131,18 @@ class TextRequest:
 
     def eviction(self, tokens: int, instruction: Sequence[int] = ()) -> Eviction | None:
         """What decides in place of the gates in a run of ``tokens``, hearing the token ids of its
-        instruction; None for the gates alone."""
+        instruction; None for the gates alone. RequestError for a budget that it cannot keep."""
         if self.policy == "gates" and self.budget is None:
             return None
         budget, settings = self.budget, self.policy_settings or {}
         if self.policy != "gates" and self.sparsity is not None and policy_of(self.policy).budgeted:
             budget = budget_for_sparsity(self.policy, self.sparsity, tokens, settings)
+        known = policy_of(self.policy)
+        least = known.least(settings, tokens)
+        if known.budgeted and budget is not None and budget < least:
+            raise RequestError(
+                f"{known.name} needs a budget of at least {least} entries a layer, not {budget}"
+            )
         return Eviction(self.policy, budget, settings, tuple(instruction))
 
     @property
@@ -152,3 +177,17 @@ class TextRequest:
                 + ": shorten it, or cut an end off",
                 remedy="truncate",
             )
+
+
+def as_dropped(meta: Meta) -> dict[str, Any]:
+    """What of a request says who drops, as in the run that ``meta`` is of."""
+    if meta.policy is None:
+        return {"gate_shift": meta.gate_shift}
+    settings = meta.policy_settings or {}
+    shift = 0.0 if by_shift(meta.policy, settings) else meta.gate_shift
+    return {
+        "policy": meta.policy,
+        "budget": meta.budget,
+        "policy_settings": settings,
+        "gate_shift": shift if meta.policy == "gates" else 0.0,
+    }

@@ -5,7 +5,8 @@
 
 Both begin at the same token and draw by the same seed, whose uniforms belong to positions, so what
 differs is the model's doing. Unlike `dcp.runs.rescore.effect`, all other drops are left to the
-gates, which may decide otherwise once one token is back. Knows models and traces; no screens.
+gates, which may decide otherwise once one token is back; a run under another rule is refused. Knows
+models and traces; no screens.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dcp.engine.engine import Engine
 from dcp.errors import RequestError
 from dcp.model.config import Sampling
 from dcp.model.registry import OpenModel
+from dcp.policies.gates import by_shift
 from dcp.progress import Cancel
 from dcp.runs.effects import Rewritten
 from dcp.runs.plans import Plan
@@ -49,6 +51,13 @@ def rewrite(
     where ``cancel`` ended it.
     """
     check(model, trace)
+    if trace.meta.policy is not None and not by_shift(
+        trace.meta.policy, trace.meta.policy_settings or {}
+    ):
+        raise RequestError(
+            f"this run was under {trace.meta.policy}, which takes no orders while it writes: what "
+            "each later token loses is told, two continuations are not"
+        )
     start = where_it_writes(trace, plan)
     if start is None:
         raise RequestError("this plan changes nothing: there is nothing to write anew")

@@ -1,4 +1,4 @@
-"""Traces -> tables: how long words stay in reach, which words drop others, what chance would do.
+"""Traces -> tables: how long words stay held, which words drop others, what chance would do.
 
 Pure numpy and pandas; every function takes samples, pairs of a trace and its words
 (`dcp.speech.words.words_of`), and knows no model, no tagger and no plot. Reading order: `lives`

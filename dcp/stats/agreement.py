@@ -21,7 +21,7 @@ import pandas as pd
 from dcp.errors import RequestError
 from dcp.trace import Trace
 
-__all__ = ["ALL", "Agreement", "agreement", "named"]
+__all__ = ["ALL", "Agreement", "agreement", "named", "overlap"]
 
 ALL = "all"
 """In place of a pair's names: held by all, over held by any."""
@@ -146,6 +146,19 @@ def agreement(traces: Mapping[str, Trace]) -> Agreement:
         raise RequestError("none of these traces drops anything in the steps that they share")
     pieces = tuple(first.pieces()[:steps])
     return Agreement(names, jaccard, chance, held_by_all, dropped_by_all, pieces)
+
+
+def overlap(one: Trace, two: Trace, step: int | None = None) -> float:
+    """Jaccard index of two runs of the same tokens, mean over layers of the mean over steps (at
+    ``step`` alone where one is given) at which either had dropped anything; 1 where none had.
+    Raises RequestError as `agreement`."""
+    if not any((trace.death < trace.n_queries).any() for trace in (one, two)):
+        return 1.0
+    found = agreement({"one": one, "two": two})
+    if step is None:
+        return float(found.table()["jaccard"].mean())
+    told = found.jaccard["one", "two"][:, step]
+    return float(np.nanmean(told)) if np.isfinite(told).any() else 1.0
 
 
 def _shared(one: Trace, other: Trace) -> int:

@@ -96,7 +96,7 @@ def _bytes(value: int | None, most: int = _LARGEST_ENTRY) -> int | None:
 class Measured:
     """The same tokens read step by step by each of `ARMS` in turn, in one process.
 
-    context   [S] int64           tokens in reach of a dense model at each timed step, its own too
+    context   [S] int64           tokens held of a dense model at each timed step, its own too
     seconds   arm -> [R, S] f64   wall time of each step (s)
     held      arm -> [S] int64    memory kept for keys, values, gate keys and tables (bytes)
     live      arm -> [S] int64    keys and values that can be seen (bytes)
@@ -210,7 +210,7 @@ def cost_csv(trace: Trace, measured: Measured | None = None) -> str:
         first, last = int(measured.context[0]) - 1, int(measured.context[-1])
         for arm in ARMS:
             for name, values in (
-                ("held", measured.held[arm]),
+                ("allocated", measured.held[arm]),
                 ("live", measured.live[arm]),
             ):
                 columns[f"{name}_bytes_{arm}_measured"] = [""] * first + values.tolist()

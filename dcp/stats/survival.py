@@ -1,6 +1,6 @@
-"""Survival of words in reach: Kaplan-Meier tables and curves with cluster-bootstrap intervals.
+"""Survival of words held: Kaplan-Meier tables and curves with cluster-bootstrap intervals.
 
-S(a) is the share of words still in reach ``a`` steps after their last token was read, for a layer
+S(a) is the share of words still held ``a`` steps after their last token was read, for a layer
 taken at random; ``drop_rate`` at horizon h is 1 - S(h). Drops are not independent (one full stop
 drops nine tokens; the layers of one token move together), so intervals resample whole clusters,
 all layers together: texts, or, with one text, blocks of 64 steps, and then they speak of this text

@@ -103,6 +103,9 @@ _PLAIN = Rule(
     f"plain JSON, at most {_MAX_DEPTH} deep (nan, infinity and integers of more than 64 bits are "
     "none)",
 )
+_OBJECT = Rule(
+    lambda value: isinstance(value, Mapping) and _is_plain(value), f"an object of {_PLAIN.says}"
+)
 _SHARES = Rule(_are_shares, "a list of shares, 0 to 1")
 
 _TIME = _optional(_within(0, 2**63, "a number of 0 or more"))
@@ -160,8 +163,8 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "document": _optional(_NAME),
         "policy": _optional(_A_WORD),
         "budget": _optional(_count(1)),
-        "policy_settings": _optional(_PLAIN),
-        "vocabulary": _optional(_PLAIN),
+        "policy_settings": _optional(_OBJECT),
+        "vocabulary": _optional(_OBJECT),
         "control": _optional(_A_WORD),
         "control_seed": _optional(_count()),
         "lost_attention_on_token_0": _optional(_SHARES),

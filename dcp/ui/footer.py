@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 import streamlit as st
 
 from dcp import __version__, cite
+from dcp.ui.look import to_page
 from dcp.ui.services import models
 from dcp.ui.session import Session
 
@@ -19,8 +21,11 @@ AUTHORS_CODE = "https://github.com/sanagno/adaptively_sparse_attention"
 _LONGEST = 20_000
 
 
-def footer(session: Session) -> None:
-    """Draw it; once per page run, after the page."""
+def footer(session: Session, pages: Mapping[str, str]) -> None:
+    """Draw it; once per page run, after the page. ``pages``: file of each page -> its title."""
+    with st.container(horizontal=True, key="pages", gap="small", wrap=True):
+        for name, title in pages.items():
+            to_page(name, title)
     with st.container(
         horizontal=True, key="footer", vertical_alignment="center", gap="small", wrap=True
     ):

@@ -9,7 +9,7 @@ import streamlit as st
 from dcp.errors import DcpError
 from dcp.resources import root
 
-__all__ = ["empty", "hinted", "percent", "problem", "style", "to_page", "worded"]
+__all__ = ["empty", "hinted", "problem", "style", "to_page", "worded"]
 
 # Paths in full: Streamlit would look beside the script that it was started with.
 _PAGES = root() / "pages"
@@ -24,9 +24,14 @@ _CSS = """
 [data-testid="stLayoutWrapper"]:has(> .st-key-ear-box) { display: none; }
 .stStatusWidget, [data-testid="stStatusWidget"] { display: none; }
 [data-stale="true"] { opacity: 1 !important; transition: none !important; }
-[data-testid="stBaseButton-segmented_controlActive"] { color: inherit; font-weight: 600; }
+/* What is chosen: in ink, for the dark theme's own colour is under 4.5:1 as text. */
+button[data-variant="segmented_control"][data-selected], [data-testid="stSliderThumbValue"] {
+  color: inherit !important; font-weight: 600; }
 /* Streamlit's captions are ink at 60 %: under 4.5:1 on the paper. */
 [data-testid="stCaptionContainer"] { color: inherit; opacity: 0.76; }
+/* So are the axes of its charts. */
+.js-plotly-plot :is(.xtick, .ytick) text, .js-plotly-plot :is(.xtitle, .ytitle) {
+  fill: currentColor !important; fill-opacity: 0.8; }
 .st-key-problem { border-left: 3px solid #d55e00; padding: 0.35rem 0 0.35rem 0.9rem; }
 .st-key-problem [data-testid="stText"] { white-space: pre-wrap; overflow-wrap: anywhere; }
 .st-key-empty { border: 1px dashed #9aa4b2; border-radius: 8px; padding: 2.2rem 1rem; }
@@ -37,9 +42,11 @@ _CSS = """
   box-shadow: 0 6px 24px rgba(0, 0, 0, 0.18); gap: 0.45rem; }
 /* What the card lies over can be scrolled out from under it. */
 .stMainBlockContainer:has(.st-key-tour) { padding-bottom: 17rem; }
+/* Equations fit; a box that scrolls would be a stop of the Tab key that nothing names. */
+.katex-display { overflow: visible !important; }
 .st-key-running:not(:empty) { border-left: 3px solid #2a8cc7; padding-left: 0.9rem; }
 .stMainBlockContainer h1 { font-size: 1.75rem; letter-spacing: -0.012em; padding: 0 0 0.35rem; }
-.stMainBlockContainer h2 { font-size: 1.3rem; padding: 0.5rem 0 0.1rem; }
+.stMainBlockContainer h2 { font-size: 1.3rem; padding: 0.5rem 0 0.6rem; }
 .stMainBlockContainer > [data-testid="stVerticalBlock"] { gap: 0.7rem; }
 [data-testid="stSidebar"] h2 { font-size: 1.15rem; padding: 0.4rem 0 0.1rem; }
 /* Explore: one line of title, one of form, then the film, with its layers on a screen of 900. */
@@ -57,7 +64,12 @@ _CSS = """
   { display: none; }
 @media (max-width: 640px) {
   .st-key-head h1 { font-size: 1.25rem; }
+  .katex-display { font-size: 0.82em; }
   .st-key-head [data-testid="stCaptionContainer"] { display: none; }
+}
+/* Where the navigation is folded away, the pages are named at the end of each. */
+@media (min-width: 769px) {
+  [data-testid="stLayoutWrapper"]:has(> .st-key-pages) { display: none; }
 }
 </style>
 """
@@ -94,15 +106,6 @@ def empty(what: str, how: str) -> None:
     with st.container(key="empty"):
         st.markdown(f"**{what}**\n\n{how}")
         to_page("explore", "To the first page", icon=":material/arrow_back:")
-
-
-def percent(share: float) -> str:
-    """A share, to one decimal everywhere: the same run is to read the same on every page.
-
-    >>> percent(0.7269)
-    '72.7 %'
-    """
-    return f"{100 * share:.1f} %"
 
 
 def to_page(name: str, label: str, icon: str | None = None) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
 
-from dcp.errors import DcpError, RequestError
+from dcp.errors import DcpError, ModelError, RequestError
 from dcp.model.registry import ModelInfo, list_models
 from dcp.runs.request import TextRequest
 from dcp.speech.words import Word
@@ -116,11 +116,17 @@ def maker_of(session: Session, trace: Trace) -> Maker:
 
 
 def _open(name: str | None) -> OpenModel:
+    """With its gates, or without any where the model has none: a rule can decide for it."""
     from dcp.model.registry import open_model
 
     with _OPENING:
         # Kept there, and read again when its folder changed.
-        model = open_model(name)
+        try:
+            model = open_model(name)
+        except ModelError as without:
+            if without.remedy != "gates":
+                raise
+            model = open_model(name, gates=False)
     set_apart(f"model {model.loaded.weights_sha256}")
     return model
 

@@ -163,7 +163,7 @@ def current() -> Session:
         names = sample_names()
         if names:
             trace, words = load_sample(names[0])
-            session.show(trace, words, "sample", "A sample run. Press Generate for your own text.")
+            session.show(trace, words, "sample", "A sample run; “Try your own text” makes yours.")
         st.session_state["session"] = session
     found: Session = st.session_state["session"]
     return found

@@ -5,8 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from dcp import __version__, cite
-from dcp.trace import Trace
-from dcp.ui.look import percent
+from dcp.stats.policies import policy_said
+from dcp.trace import Meta, Trace
+from dcp.trace.amounts import percent
 from dcp.ui.services import models
 from dcp.ui.session import Session
 
@@ -52,12 +53,21 @@ def _facts(trace: Trace) -> None:
         "device": meta.device,
         "kernels": meta.impl,
         "dtype": meta.dtype,
-        "gate shift": f"{meta.gate_shift:g}",
+        **_who(meta),
         "seed": str(meta.seed),
     }
     width = max(map(len, facts)) + 1
     lines = [f"{name:<{width}}{' '.join(value.split())[:60]}" for name, value in facts.items()]
     st.code("\n".join(lines), language=None, wrap_lines=True)
+
+
+def _who(meta: Meta) -> dict[str, str]:
+    """Who dropped: gates have a shift, rules have none."""
+    gates = {"gate shift": f"{meta.gate_shift:g}"}
+    said = policy_said(meta)
+    if not said:
+        return gates
+    return {"who drops": said, **(gates if meta.policy == "gates" else {})}
 
 
 def _of_model(name: str) -> dict[str, str]:

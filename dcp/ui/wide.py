@@ -13,6 +13,10 @@ _CSS = """
   [class*="st-key-wide-"] { overflow-x: auto; }
   [class*="st-key-wide-"] > * { min-width: 780px; }
 }
+@media (min-width: 641px) {
+  [data-testid="stElementContainer"]:has(.slides) { display: none; }
+}
+.slides { margin: 0; font-size: 0.85rem; opacity: 0.76; }
 </style>
 """
 
@@ -20,4 +24,7 @@ _CSS = """
 def wide(key: str) -> DeltaGenerator:
     """``with wide("maps"): st.plotly_chart(…)``; ``key`` is unique on the page."""
     st.html(_CSS)
-    return st.container(key=f"wide-{key}")
+    place = st.container(key=f"wide-{key}")
+    # A stop of the Tab key, so that the arrow keys slide it too.
+    place.html('<p class="slides" tabindex="0">Wider than this window: slide it sideways →</p>')
+    return place

@@ -24,14 +24,14 @@ class Setting:
     """One position of the dial.
 
     shift     added to every gate's β; None: the gates are off and nothing is dropped
-    expected  share dropped, as the checkpoint was measured at ``context`` tokens
-    cost      perplexity there over that of a dense model trained as long
+    expected  share that a text of ``length`` tokens drops, as the checkpoint was measured
+    cost      perplexity over that of a dense model trained as long, at the longest measured length
     """
 
     shift: float | None
     expected: float | None = None
     cost: float | None = None
-    context: int = 0
+    length: int = 0
 
 
 def dial(
@@ -68,7 +68,7 @@ def _position(trace: Trace, setting: Setting, found: Trace | None) -> dict[str, 
         "shift": setting.shift,
         "expected": setting.expected,
         "cost": setting.cost,
-        "context": setting.context,
+        "length": setting.length,
     }
     if found is None:
         return about

@@ -14,8 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from dcp.policies.gates import by_shift
 from dcp.speech.tagger import GROUPS, UPOS, group_of
 from dcp.stats.groups import group_label
+from dcp.stats.policies import policy_said, title_of
 from dcp.trace import Trace
 
 __all__ = ["NEAR_TIE", "VERSION", "Speed", "WordSpan", "machine_of", "pack", "payload"]
@@ -72,6 +74,7 @@ def payload(
     dial: Mapping[str, Any] | None = None,
     written: Mapping[str, Any] | None = None,
     link: Mapping[str, str] | None = None,
+    rows: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The JSON object of one trace. ``words`` may cover the text in part, or not at all.
 
@@ -87,6 +90,9 @@ def payload(
     dial     the same tokens read at other gate shifts: `dcp.viewer.dial.dial`
     written  next-token lists: ``found`` by token, and whether the page ``asks`` for more
     link     what an address says to make the run again, {} where none can; None: no links here
+
+    rows     of embedding and head: ``of``, ``seen``, bytes ``whole``, ``input_saves`` and
+             ``both_save``, whether ``tied`` and ``left_out``; None where the model is not known
 
     >>> payload(trace)["tokens"] == trace.tokens
     True
@@ -144,7 +150,9 @@ def payload(
         "dial": dict(dial or {}),
         "written": dict(written or {}),
         "link": None if link is None else dict(link),
+        "rows": None if rows is None else dict(rows),
         "model": meta.model,
+        "rule": "" if meta.policy in (None, "gates") else title_of(str(meta.policy)),
         "at": {key: value for key, value in (at or {}).items() if value is not None},
     }
 
@@ -204,15 +212,33 @@ def machine_of(trace: Trace) -> str:
 _KERNELS = {"cpu": "C++ kernels", "triton": "Triton kernels", "reference": "PyTorch reference"}
 
 
+def _who(trace: Trace) -> list[str]:
+    """Who dropped: the gates at their shift, or a policy with its settings."""
+    meta = trace.meta
+    said = policy_said(meta)
+    if meta.policy not in (None, "gates"):
+        return [said]
+    if meta.gates_off:
+        return ["gates off"]
+    shift = "gates as trained" if meta.gate_shift == 0 else f"gates shifted by {meta.gate_shift:g}"
+    return [shift, said] if said else [shift]
+
+
+def _kernels(trace: Trace) -> str:
+    """What attended: under a rule it is done in the open, whatever kernels there are."""
+    meta = trace.meta
+    ruled = meta.policy is not None and not by_shift(meta.policy, meta.policy_settings or {})
+    return "PyTorch, row by row" if ruled else _KERNELS.get(meta.impl, meta.impl)
+
+
 def _label(trace: Trace) -> str:
     """One line that says where the picture comes from."""
     meta = trace.meta
-    shift = "gates as trained" if meta.gate_shift == 0 else f"gates shifted by {meta.gate_shift:g}"
     parts = [
         f"{meta.model} ({meta.weights_sha256[:8]})",
-        "gates off" if meta.gates_off else shift,
+        *_who(trace),
         f"seed {meta.seed}",
         f"temperature {meta.sampling.temperature or 0:g}",
-        f"{_KERNELS.get(meta.impl, meta.impl)} on {machine_of(trace)}",
+        f"{_kernels(trace)} on {machine_of(trace)}",
     ]
     return " · ".join(parts)

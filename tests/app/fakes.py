@@ -91,6 +91,7 @@ class FakeRecording:
                 "impl": "reference",
                 "versions": {"dcp": "0"},
                 "memory": self._memory(int((dead == 0).sum()), n),
+                **self._who(),
             }
         )
         return Trace(
@@ -102,6 +103,14 @@ class FakeRecording:
             step_seconds=rate,
             meta=meta,
         )
+
+    def _who(self) -> dict[str, Any]:
+        """Who is said to have dropped: the drops are drawn by the seed all the same."""
+        asked = self._request
+        if asked.policy == "gates" and asked.budget is None:
+            return {}
+        settings = dict(asked.policy_settings or {})
+        return {"policy": asked.policy, "budget": asked.budget, "policy_settings": settings}
 
     def _memory(self, live: int, n: int) -> dict[str, int]:
         return {
@@ -157,6 +166,10 @@ def tiny_model(folder: Path) -> Path:
             {"delta": d, "context": CONTEXT, "sparsity": s, "perplexity_ratio": 1 + s / 5}
             for d, s in points
         ],
+        "shares": {
+            "tokens": [2, CONTEXT // 2, CONTEXT],
+            "rows": [[d, 0, (1 - d) / 10, (1 - d) / 5] for d, _ in points],
+        },
     }
     (home / "config.json").write_text(json.dumps(config))
     embeddings = {"model.embed_tokens.weight": np.zeros((400, 32), np.float32)}

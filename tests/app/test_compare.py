@@ -21,9 +21,12 @@ from dcp.runs.beside import read_beside
 from dcp.runs.policies import Beside
 from dcp.runs.recorder import Recorder, record
 from dcp.runs.request import TextRequest
+from dcp.stats.agreement import overlap
 from dcp.stats.compare import Pair
-from dcp.stats.policies import overlap, policy_table, word_table
+from dcp.stats.policies import policy_table, word_table
+from dcp.stats.questions import question_table
 from dcp.trace import ALIVE, Trace
+from dcp.ui.compare.asked_view import asked_verdict
 from dcp.ui.compare.ready import CHOICES, ready
 from dcp.ui.compare.verdict import policies_verdict
 from dcp.ui.compare.writing import NEW_TOKENS
@@ -86,7 +89,7 @@ def test_pruned_against_gates_off(show: Show) -> None:
     rows = page.dataframe[0].value
     assert rows[""].tolist()[:2] == ["tokens", "layers"]
     assert not any("<script" in spec for spec in charts(page))
-    assert "dropped (mean over steps and layers)" in page.markdown[0].value
+    assert "dropped at the end, this text" in page.markdown[0].value
     assert len(page.metric) == 4
     # A model of its own, trained with its gates: its gates off are no dense model.
     assert "Gates off is not the dense model" in said(page)
@@ -115,6 +118,26 @@ def test_other_policies_on_the_same_tokens(show: Show) -> None:
     assert f"{first.held().mean():.1f} entries a layer" in policies_verdict(table)
 
 
+def test_a_question_shows_what_rules_that_hear_it_keep(show: Show) -> None:
+    page = show()
+    page.selectbox(key="compare-b").set_value("A's tokens, kept for a question").run()
+    assert not [b for b in page.button if b.key == "question-go"]
+    hostile = "Who spoke of <script>pwned()</script> **it**?"
+    page.text_input(key="compare-question").set_value(hostile).run()
+    page = settle(press(page, "question-go"), "question-asked")
+    assert not page.exception
+    found = page.session_state["question-asked"].task.status().result
+    assert list(found.beside.runs) == ["gates", "citrus", "citrus-shared", "citrus-individual"]
+    assert asked_verdict(question_table(found)) in "\n".join(m.value for m in page.markdown)
+    assert len(page.metric) == 4
+    assert not any("pwned" in str(e.value) for kind in ("markdown", "html") for e in page.get(kind))
+    # Longer than the context: one line, and the page lives.
+    page.text_input(key="compare-question").set_value("Who? " * 200).run()
+    page = settle(press(page, "question-go"), "question-asked")
+    assert not page.exception
+    assert "more than the context of 256; shorten one of them" in said(page)
+
+
 def test_dense_and_pruned_write_side_by_side(show: Show) -> None:
     page = show()
     page.selectbox(key="compare-b").set_value("both written on, live").run()
@@ -130,6 +153,28 @@ def test_dense_and_pruned_write_side_by_side(show: Show) -> None:
     assert 0 < pruned.live < dense.live
     # What was typed is shown as text, never in markup.
     assert not any("pwned" in str(getattr(e, "value", "")) for e in page.get("html"))
+
+
+def test_a_run_under_a_rule_is_written_on_by_it_and_set_beside_the_gates(show: Show) -> None:
+    ruled = {"new_tokens": 20, "policy": "h2o", "budget": 16, "policy_settings": {"recent": 0.25}}
+    page = show(lambda trace: record(TEXT, model=open_model("tiny"), **ruled))
+    page.selectbox(key="compare-b").set_value("both written on, live").run()
+    page = settle(press(page, "writing-go"), "writing-asked")
+    assert not page.exception
+    found = page.session_state["writing-asked"].task.status().result
+    assert (found.a.meta.policy, found.a.meta.budget) == ("h2o", 16)
+    assert found.a.meta.policy_settings == {"recent": 0.25}
+    assert found.b.meta.policy == "none"
+    assert page.session_state["writing-race"].names[0] == "with H2O"
+    page.selectbox(key="compare-b").set_value("A's tokens, other policies").run()
+    page.multiselect(key="compare-policies-False").set_value(["gates", "tova"]).run()
+    page = settle(press(page, "policies-go"), "policies-asked")
+    assert not page.exception
+    found = page.session_state["policies-asked"].task.status().result
+    assert list(found.runs) == ["h2o", "none", "gates", "tova"]
+    held = {name: run.held().mean() for name, run in found.runs.items()}
+    assert abs(held["gates"] - held["h2o"]) <= 1
+    assert "H2O moves the predictions" in policies_verdict(policy_table(found))
 
 
 def test_a_and_b_stand_under_their_own_letters(show: Show) -> None:
@@ -287,14 +332,23 @@ def under(*names: str) -> Beside:
 def test_the_overlap_is_that_of_sets() -> None:
     found = under("gates", "h2o")
     one, two = found.runs["gates"], found.runs["h2o"]
-    shares = []
-    for step in range(one.n_queries):
-        for layer in range(one.layers):
-            a = set(np.flatnonzero(one.visible(step)[layer]))
-            b = set(np.flatnonzero(two.visible(step)[layer]))
-            shares.append(len(a & b) / len(a | b))
-    assert overlap(one, two) == pytest.approx(np.mean(shares))
+    by_layer = []
+    for layer in range(one.layers):
+        shares = []
+        for step in range(1, one.n_queries):
+            # Of the tokens before the step's own, once anything is gone.
+            a, b = (set(np.flatnonzero(run.visible(step)[layer, :step])) for run in (one, two))
+            if len(a & b) < step:
+                shares.append(len(a & b) / max(len(a | b), 1) if a | b else np.nan)
+        by_layer.append(np.nanmean(shares))
+    assert overlap(one, two) == pytest.approx(np.mean(by_layer))
     assert overlap(one, one) == 1
+    dense = replace(one, death=np.full_like(one.death, ALIVE))
+    assert overlap(dense, dense) == 1
+    last = one.n_queries - 1
+    held = [run.visible(last)[:, :last] for run in (one, two)]
+    both = (held[0] & held[1]).sum(1) / (held[0] | held[1]).sum(1)
+    assert overlap(one, two, last) == pytest.approx(both.mean())
 
 
 def test_the_verdict_says_who_is_closest_and_who_held_other_counts() -> None:

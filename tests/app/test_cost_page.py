@@ -14,8 +14,8 @@ import dcp.bench.beside
 import dcp.ui.services
 from dcp.figures.screen.cost import layer_chart, memory_chart, time_chart
 from dcp.stats.cost import computed, cost_csv
-from dcp.ui.cost.words import crossing, size
-from dcp.ui.look import percent
+from dcp.trace.amounts import percent, size
+from dcp.ui.cost.words import crossing
 from dcp.ui.session import Session
 from tests.helpers.traces import random_trace
 from tests.stats.test_cost import measured
@@ -36,7 +36,7 @@ def test_what_the_trace_knows_is_there_at_first_paint(open_page: Open) -> None:
     trace = page.session_state["session"].shown.trace
     live = int(computed(trace).live()[:, -1].sum())
     assert tiles(page)["Live at the end"] == size(live)
-    assert tiles(page)["Held at the end"] == size(trace.meta.memory.held)
+    assert tiles(page)["Allocated at the end"] == size(trace.meta.memory.held)
     assert tiles(page)["Crossover"] == "not measured"
     assert len(page.get("plotly_chart")) == 3
     # The bundled models of this test are others than the sample's: it is told, not tried.
@@ -167,7 +167,7 @@ def test_the_csv_says_of_every_number_whether_it_was_measured() -> None:
     timed = measured(np.ones((1, 60)), np.ones((1, 60)))
     both = [row.split(",") for row in cost_csv(trace, timed).splitlines()]
     assert len({len(row) for row in both}) == 1
-    at = both[0].index("held_bytes_pruned_measured")
+    at = both[0].index("allocated_bytes_pruned_measured")
     assert [row[at] for row in both[1:4]] == ["", "228", "292"]
     assert both[-1][at] == ""
 

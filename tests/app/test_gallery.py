@@ -79,9 +79,8 @@ def test_the_gallery_draws_what_it_can_of_the_sample_and_says_that_it_was_typed(
     # What Explore shows, without a choice being made.
     assert "What Explore shows: “" in texts
     assert "figures_another" not in {button.key for button in page.button}
-    assert buttons(page) == {"held", "alpha-sigmoid"}
+    assert buttons(page) == {"held", "alpha-sigmoid", "cost"}
     # One line for each figure that this text cannot give, and the others go on.
-    assert "cost: needs a trace with a gates-off run" in texts
     assert "perplexity: is drawn from results: give those of an evaluation on a text" in texts
     assert "(results above)." in texts
     assert "--results" not in texts
@@ -283,7 +282,7 @@ def test_figures_of_samples_are_shared_and_those_of_runs_are_not(open_page: Open
 
 def test_a_file_is_named_by_its_model_share_text_and_step() -> None:
     trace = design_trace()
-    share = f"{100 * trace.sparsity_mean_steps():.0f}pc"
+    share = f"{100 * trace.sparsity_at_end():.0f}pc"
     figures = FigureSet(trace, name="sample.safetensors", options=Options(step=9))
     model = "".join(c if c.isalnum() else "-" for c in trace.meta.model.lower())
     assert figures.stem("heatmap") == f"{model}-{share}-sample-step9-heatmap"
@@ -298,7 +297,7 @@ def test_a_file_is_named_by_its_model_share_text_and_step() -> None:
 def test_the_same_tokens_under_several_policies_are_one_figure() -> None:
     trace = random_trace(0)
     other = replace(random_trace(0), meta=replace(trace.meta, policy="h2o", budget=9))
-    figures = FigureSet(trace, name="a.safetensors", beside={"h2o": other})
+    figures = FigureSet(trace, name="a.safetensors", beside={"gates": trace, "h2o": other})
     drawing = figures.draw("policy-maps")
     assert drawing.data["policy"].tolist() == ["gates", "h2o"]
     assert drawing.caption.count("1 text") == 1
@@ -310,4 +309,4 @@ def test_the_same_tokens_under_several_policies_are_one_figure() -> None:
         draw("depth", [(trace, ()), (other, ())], figures.page)
     elsewhere = replace(random_trace(1), meta=replace(random_trace(1).meta, policy="h2o"))
     with pytest.raises(RequestError, match="same tokens"):
-        FigureSet(trace, beside={"h2o": elsewhere}).draw("policy-maps")
+        FigureSet(trace, beside={"gates": trace, "h2o": elsewhere}).draw("policy-maps")

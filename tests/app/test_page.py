@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dcp.model.dial import end_share_at
+from dcp.model.registry import list_models
 from dcp.trace import Trace
 from dcp.ui.explore.examples import EXAMPLES
 from dcp.ui.session import Session
@@ -172,7 +175,6 @@ def test_a_long_text_is_cut_by_one_click(open_page: Open) -> None:
 
 
 def test_the_token_count_is_the_models_own(open_page: Open) -> None:
-    from dcp.model.registry import list_models
     from dcp.text.tokens import Tokenizer
 
     page = write(open_page(), "A naïve 🙂 café")
@@ -190,14 +192,26 @@ def test_an_example_fills_the_box(open_page: Open) -> None:
 def test_the_dial_names_expected_sparsities_with_their_cost_and_shifts_the_gates(
     open_page: Open,
 ) -> None:
-    page = open_page()
+    page = write(open_page(), "one two three")
+    page.number_input(key="new_tokens").set_value(CONTEXT // 2 - 3).run()
     dial = page.select_slider(key="gate_shift")
-    labels = zip((40, 60, 75, 90), (8, 12, 15, 18), strict=True)
+    tokens = int(re.findall("[0-9]+", dial.label)[0])
+    (model,) = list_models()
+    assert model.shares is not None
+    expected = [100 * end_share_at(model.shares, p.delta, tokens) for p in model.calibration]
+    assert max(expected) < 60 < 100 * max(p.sparsity for p in model.calibration)
     assert list(dial.options) == [
-        f"{share} % dropped · perplexity +{more} %" for share, more in labels
+        f"about {share:.0f} % dropped · perplexity +{more} %"
+        for share, more in zip(expected, (8, 12, 15, 18), strict=True)
     ]
-    assert "the model comes with 75 %." in dial.help
+    assert f"a text of this length ({tokens} tokens" in dial.help
     assert dial.value == 0.0
+    dial.set_value(-0.7).run()
+    # Another length, other shares; the setting stays.
+    page.number_input(key="new_tokens").set_value(0).run()
+    dial = page.select_slider(key="gate_shift")
+    assert f"of {tokens - CONTEXT // 2 + 3} tokens" in dial.label
+    assert dial.value == -0.7
     dial.set_value(0.8).run()
     finish(press(page, "generate"))
     assert session(page).shown.trace.meta.gate_shift == 0.8

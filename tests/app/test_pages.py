@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 import dcp.ui.running
 from dcp.trace import ALIVE, Trace
-from dcp.ui.look import percent
+from dcp.trace.amounts import percent
 from dcp.ui.session import Session, Shown
 from tests.helpers.traces import make_trace, random_trace
 

@@ -143,6 +143,15 @@ def test_a_link_makes_the_run_again_and_a_reload_keeps_it(open_app: Open, app_ad
     page.reload()
     note(page, "Done:")
     assert page.locator(".dcp .text").inner_text() == text
+    # A run under a rule: its name, its budget and its settings are in the link, and kept.
+    other.goto("about:blank")
+    other.goto(f"{link}&policy=h2o&budget=48&settings=recent%3D0.25")
+    rule = "H2O, at most 48 entries a layer, recent 0.25"
+    other.locator(".dcp .foot", has_text=rule).wait_for()
+    note(other, "Done:")
+    other.evaluate("() => history.replaceState(null, '', location.pathname)")
+    other.reload()
+    other.locator(".dcp .foot", has_text=rule).wait_for()
 
 
 def test_a_hostile_link_runs_its_text_and_nothing_else_of_it(
@@ -152,7 +161,7 @@ def test_a_hostile_link_runs_its_text_and_nothing_else_of_it(
     page.goto("about:blank")
     page.goto(
         f"{app_address}/#text=%3Cimg%20src=x%20onerror=%22window.pwned=1%22%3E%20words"
-        "&model=/etc/passwd&new=99999999&seed=-1&shift=77&temperature=nan&step=1e9&layer=x"
+        "&model=/etc/passwd&policy=%3Cb%3E&budget=0&settings=x&new=99999999&seed=-1&shift=77&temperature=nan&step=1e9&layer=x"
     )
     note(page, "Done:")
     said = page.get_by_text("cannot be used here")

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from dcp.trace import Trace
 from tests.browser.conftest import ROOT, serve
+from tests.browser.pictures import compare, steady
+from tests.browser.static_view import serious
 from tests.browser.test_app import ask_for, open_form
 
 Page = Any
@@ -20,16 +21,6 @@ Open = Callable[..., Page]
 FILES = sorted((Path(__file__).resolve().parents[2] / "pages").glob("*.py"))
 STEP = "[data-testid=stSlider]:has-text('Step') [data-testid=stSliderThumbValue]"
 PAGES = ["", *(path.stem for path in FILES if path.stem != "explore")]
-
-
-def colours(picture: bytes) -> int:
-    """How many different colours a picture has."""
-    from io import BytesIO
-
-    from PIL import Image
-
-    pixels = np.asarray(Image.open(BytesIO(picture)).convert("RGB"))
-    return len(np.unique(pixels.reshape(-1, 3), axis=0))
 
 
 def settle(page: Page) -> None:
@@ -42,14 +33,20 @@ def settle(page: Page) -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_opens_by_its_link(window: Open, app_address: str, name: str) -> None:
+def test_a_page_opens_by_its_link_and_looks_as_it_did(
+    window: Open, app_address: str, name: str
+) -> None:
     for width, dark in ((1280, False), (400, True)):
         page = window(width=width, height=900, dark=dark)
         page.goto(f"{app_address}/{name}?tour=off")
         settle(page)
         assert page.locator("[data-testid=stException]").count() == 0
         assert page.get_by_text("Traceback").count() == 0
-        assert colours(page.screenshot()) > 20
+        if name == "figures":
+            page.get_by_text(re.compile(r"^\d+ figures\.$")).wait_for()
+        if name:
+            compare(steady(page), f"{name}_{'dark' if dark else 'light'}")
+        assert serious(page) == []
         main = page.locator("[data-testid=stMain]")
         assert main.evaluate("(e) => e.scrollWidth - e.clientWidth") <= 0
         # The sidebar is closed, so it hides nothing.

@@ -45,6 +45,31 @@ def test_axe_finds_nothing_serious(show: Show, width: int, dark: bool) -> None:
     assert serious(page) == []
 
 
+@pytest.mark.parametrize("width", [1280, 400])
+def test_a_panel_closes_by_a_click_elsewhere_by_escape_and_when_the_keys_leave(
+    show: Show, width: int
+) -> None:
+    page = show(Trace.load(DESIGN), width=width)
+    for name in ("display", "share", "?"):
+        summary = page.locator("summary", has_text=name)
+        panel = summary.locator("xpath=..")
+        opened = "dcpView.box.querySelectorAll('details[open]').length"
+        summary.click()
+        assert page.evaluate(opened) == 1
+        # Inside it a click leaves it open.
+        panel.locator("> :not(summary)").click(position={"x": 3, "y": 3})
+        assert page.evaluate(opened) == 1
+        page.mouse.click(3, 3)
+        assert page.evaluate(opened) == 0
+        summary.click()
+        page.keyboard.press("Escape")
+        assert page.evaluate(opened) == 0
+        assert summary.evaluate("(e) => e === document.activeElement")
+        summary.click()
+        page.locator(".scrub").focus()
+        assert page.evaluate(opened) == 0
+
+
 def test_the_tab_key_reaches_the_film_in_a_few_stops(show: Show) -> None:
     page = show(Trace.load(DESIGN))
     stops = []

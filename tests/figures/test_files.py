@@ -8,6 +8,7 @@ import re
 import shlex
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,15 +17,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dcp.cite import BIBTEX
-from dcp.cli.main import main
+from dcp.cli.main import build, main
 from dcp.figures.paper import KINDS, Options, draw, page
 from dcp.figures.paper.bundle import bundle
 from dcp.figures.paper.figure_set import FigureSet
-from dcp.figures.paper.provenance import Order, alt, command
+from dcp.figures.paper.provenance import Order, alt, command, recording
 from dcp.figures.paper.style import grey, preview
 from dcp.figures.paper.tex import escape, render_pgf
 from tests.helpers.figures_data import EVAL
-from tests.helpers.traces import design_trace, make_trace
+from tests.helpers.traces import design_trace, make_trace, random_trace, with_meta
 
 PAGE = page("neurips")
 HOSTILE = "typed; $(rm -rf /) \\input{/etc/passwd} `id` 'quoted' \"é\" 50% #1 & ~^_{}"
@@ -234,3 +235,35 @@ def test_an_exhibit_gives_each_kind_what_it_reads() -> None:
     assert figures.order("throughput").traces == ["run.safetensors"]
     assert figures.order("alpha-sigmoid").traces == []
     assert all(figures.order(kind).kind == kind for kind in KINDS)
+
+
+@pytest.mark.parametrize(
+    ("meta", "said"),
+    [
+        ({}, "--gate-shift 0.5 --dtype"),
+        (
+            {"policy": "h2o", "budget": 64, "policy_settings": {"recent": 0.25}},
+            "--policy h2o --budget 64 --policy-setting recent=0.25 --dtype",
+        ),
+        (
+            {"policy": "citrus-shared", "budget": 9, "policy_settings": {"instruction": "Who's?"}},
+            "--policy citrus-shared --budget 9 --instruction 'Who'\"'\"'s?' --dtype",
+        ),
+        (
+            {"policy": "gates", "budget": 9, "policy_settings": {"by": "margin"}},
+            "--policy gates --budget 9 --policy-setting by=margin --gate-shift 0.5 --dtype",
+        ),
+        (
+            {"policy": "gates", "budget": 9, "policy_settings": {"by": "shift"}},
+            "--policy gates --budget 9 --policy-setting by=shift --dtype",
+        ),
+    ],
+)
+def test_the_command_that_records_a_run_says_who_dropped(meta: dict[str, Any], said: str) -> None:
+    trace = with_meta(random_trace(0), gate_shift=0.5, **meta)
+    words = recording(trace, "a.txt", "b.safetensors")
+    assert said in words
+    # The command line reads it as it was meant.
+    asked = build("trace").parse_args(shlex.split(words)[3:])
+    assert (asked.policy, asked.budget) == (meta.get("policy", "gates"), meta.get("budget"))
+    assert (asked.instruction or "") == meta.get("policy_settings", {}).get("instruction", "")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dcp.figures.paper.results import read_results
+from dcp.model.dial import end_share_at
 from dcp.model.registry import BUNDLED, OpenModel, open_model, shift_for
 from dcp.runs.recorder import record
 from dcp.runs.rescore import check
@@ -56,6 +58,24 @@ def test_the_dial_turns_a_text_as_it_says(model: OpenModel) -> None:
     # A text of a few hundred tokens drops less at its end than the calibration's windows do.
     assert dropped[0] < 0.45
     assert dropped[2] > 0.75
+
+
+def test_the_dial_expects_about_what_texts_of_any_length_dropped(model: OpenModel) -> None:
+    """What the pages say before a text is read: the card's measured ends, and each bundled text."""
+    shares = model.info.shares
+    assert shares is not None
+    card = (model.info.path / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([+−]?[\d.]+) \| [\d.]+ % \| ([\d.]+) % \|", card, re.M)
+    assert len(rows) == len(model.info.calibration)
+    for delta, end in rows:
+        found = end_share_at(shares, float(delta.replace("−", "-")), model.info.context)
+        assert found == pytest.approx(float(end) / 100, abs=0.022), delta
+    traces = [Trace.load(path) for path in (ASSETS / "traces").rglob("*.safetensors")]
+    traces = [t for t in traces if t.meta.gate_shift == 0 and not t.meta.gates_off]
+    assert len(traces) >= 10
+    off = [abs(end_share_at(shares, 0.0, t.n_queries) - t.sparsity_at_end()) for t in traces]
+    assert np.mean(off) < 0.06
+    assert max(off) < 0.15
 
 
 @pytest.mark.parametrize("path", samples(), ids=lambda path: path.stem)

@@ -15,7 +15,7 @@ import dcp
 from dcp.errors import ModelError, RequestError
 from dcp.evaluate.shares import measure_shares
 from dcp.evaluate.windows import Windows
-from dcp.model.dial import share_at, shift_at
+from dcp.model.dial import end_share_at, share_at, shift_at
 from dcp.model.gate_config import Calibration, GateConfig, Shares
 from dcp.model.registry import open_model, shift_for
 from dcp.model.weights import load
@@ -57,6 +57,20 @@ def test_without_shares_the_calibrated_length_counts() -> None:
 @pytest.mark.parametrize("shift", [-3.0, -1.0, 0.0, 2.9])
 def test_shift_and_share_undo_each_other(tokens: int, shift: float) -> None:
     assert shift_at(DIAL, share_at(SHARES, shift, tokens), tokens) == pytest.approx(shift)
+
+
+@pytest.mark.parametrize("shift", [-2.0, 0.0])
+def test_the_share_at_the_end_is_what_the_mean_over_steps_grows_by(shift: float) -> None:
+    """From shares at every step, means at powers of two, and from those the shares again."""
+    steps = np.arange(1, 1024)
+    true = {d: 0.95 * (1 - (1 + steps / (60 + 40 * d)) ** -0.6) for d in (-1.0, 0.0, 1.0)}
+    lengths = tuple(16 << n for n in range(7))
+    rows = tuple(tuple(float(true[d][: n - 1].mean()) for n in lengths) for d in true)
+    shares = Shares(lengths, (-1.0, 0.0, 1.0), rows)
+    for tokens in (33, 64, 100, 196, 500, 1000):
+        found = end_share_at(shares, shift, tokens)
+        assert found == pytest.approx(true[max(shift, -1.0)][tokens - 2], abs=0.02)
+        assert found > share_at(shares, shift, tokens)
 
 
 def test_shares_outlast_the_file_and_damage_is_named() -> None:

@@ -15,7 +15,7 @@ from dcp.cli.main import main
 from dcp.errors import RequestError
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import open_model
-from dcp.model.vocabulary import open_seen, restore, restrict
+from dcp.model.vocabulary import open_seen, restore, restrict, seen
 from dcp.model.weights import load
 from dcp.runs.recorder import record
 from dcp.runs.replay import replay
@@ -145,3 +145,22 @@ def test_the_command_line_says_what_is_saved(
         said = capsys.readouterr().err
         assert message in said
         assert said.count("\n") == 1
+
+
+def test_an_open_model_is_restricted_without_being_read_again(
+    tiny_checkpoint: Callable[..., Path],
+) -> None:
+    whole = open_model(tiny_checkpoint("llama"))
+    model, read = seen(whole, [TEXT]), open_seen(tiny_checkpoint("llama"), [TEXT])
+    assert model.vocabulary.to_json() == read.vocabulary.to_json()
+    assert model.loaded.weights_sha256 == read.loaded.weights_sha256
+    assert whole.vocabulary is None
+    one, other = (
+        record(TEXT, new_tokens=4, **options)
+        for options in ({"model": whole, "vocabulary": "seen"}, {"model": read})
+    )
+    assert one.token_ids.tolist() == other.token_ids.tolist()
+    assert one.meta.vocabulary == other.meta.vocabulary
+    for wrong in (lambda: seen(model, [TEXT]), lambda: record(TEXT, vocabulary="some")):
+        with pytest.raises(RequestError):
+            wrong()

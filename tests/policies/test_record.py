@@ -13,9 +13,13 @@ import pytest
 from dcp.cli.main import main
 from dcp.deaths import ALIVE
 from dcp.errors import RequestError
+from dcp.model.registry import open_model
 from dcp.policies.registry import POLICIES
+from dcp.runs.plans import put_back
 from dcp.runs.recorder import record
-from dcp.runs.request import TextRequest
+from dcp.runs.request import TextRequest, as_dropped
+from dcp.runs.rescore import effect
+from dcp.runs.rewrite import rewrite
 from dcp.trace import Trace
 
 TEXT = "The museum opened in 1901. It closed for a year, and then it opened again."
@@ -46,6 +50,23 @@ def test_a_run_under_a_policy_is_a_trace(
         assert run.held()[:, run.prompt_tokens + 1 :].max() <= 17
     if name != "gates":
         assert np.isnan(run.margin).all()
+    # What it says of itself makes the same run again.
+    remade = record(TEXT, model=folder, new_tokens=6, **as_dropped(run.meta))
+    assert np.array_equal(remade.death, run.death)
+    assert remade.meta.policy_settings == run.meta.policy_settings
+
+
+def test_a_run_under_a_rule_is_not_written_on_as_if_the_gates_had_made_it(
+    tiny_checkpoint: Callable[..., Path],
+) -> None:
+    model = open_model(tiny_checkpoint("llama"))
+    run = record(TEXT, model=model, new_tokens=6, policy="tova", budget=9)
+    token = int(np.flatnonzero((run.death != ALIVE).any(axis=0))[0])
+    with pytest.raises(RequestError, match="this run was under tova"):
+        rewrite(model, run, put_back(run, token))
+    # What the drop did to each later token is told all the same.
+    found = effect(model, run, put_back(run, token), n=2)
+    assert np.isfinite(found.change).any()
 
 
 def test_a_policy_needs_no_gates(tiny_checkpoint: Callable[..., Path], tmp_path: Path) -> None:

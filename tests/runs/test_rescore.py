@@ -466,3 +466,16 @@ def test_next_tokens_are_what_the_run_and_the_gates_off_run_said(
         assert found.drawn.pruned <= likeliest + CLOSE
     with pytest.raises(RequestError, match="is not one of the run's"):
         next_tokens(model, trace, trace.n_queries)
+
+
+def test_a_rules_run_is_of_these_weights_whether_its_model_had_gates_or_not() -> None:
+    """The hash of a model opened without gates leaves them out, and a rule needs none."""
+    made = record("The river rose for three days.", policy="tova", budget=4, new_tokens=3)
+    gated, plain = open_model("dcp-mini"), open_model("dcp-mini", gates=False)
+    assert made.meta.weights_sha256 == plain.loaded.weights_sha256 != gated.loaded.weights_sha256
+    for model in (gated, plain):
+        check(model, made)
+    with pytest.raises(RequestError, match="other weights"):
+        check(gated, with_meta(made, weights_sha256="0" * 64))
+    with pytest.raises(RequestError, match="other weights"):
+        check(gated, with_meta(made, policy=None, budget=None))

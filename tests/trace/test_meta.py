@@ -39,6 +39,8 @@ def full_meta(**more: Any) -> dict[str, Any]:
         interrupted=True, prompt_seconds=0.5, time_to_first_token_s=0.6, tokens_per_second=9.5,
         replayed={"model": "a", "weights_sha256": "ab", "gate_shift": 1, "gates": "off"},
         document="d:0", control="random", control_seed=3, lost_attention_on_token_0=[0.1, 0.2, 0],
+        policy="h2o", budget=9, policy_settings={"recent": 0.25}, exit_threshold=0.5,
+        vocabulary={"kept": 3, "of": 9, "bytes": 96, "bytes_saved": 192},
         **more,
     )  # fmt: skip
 
@@ -91,6 +93,12 @@ def test_what_a_file_does_not_say_is_none() -> None:
         ("model", "a\nb"),
         ("model", ["a"]),
         ("document", ["a"]),
+        ("policy", "<b>"),
+        ("budget", 0),
+        ("policy_settings", ["a"]),
+        ("policy_settings", "recent=1"),
+        ("policy_settings", {"recent": float("nan")}),
+        ("vocabulary", 3),
         ("context", 0),
         ("seed", 1.5),
         ("interrupted", 1),

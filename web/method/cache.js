@@ -94,12 +94,12 @@ export class Cache extends Picture {
       say(pl + pw, y + ph + 16, `step ${steps.length - 1}`, "small", "end"),
     );
     const live = now.rows.length * entry,
-      held = now.capacity * row_bytes,
+      allocated = now.capacity * row_bytes,
       dense = (t + 1) * entry,
       third = this.width / 3;
     [
       ["live (line)", kib(live), "held"],
-      ["held (grey)", kib(held), "ink"],
+      ["allocated (grey)", kib(allocated), "ink"],
       ["dense (dashed)", kib(dense), "ink"],
     ].forEach(([name, value, kind], i) => {
       shapes.push(
@@ -112,7 +112,7 @@ export class Cache extends Picture {
     this.show(
       y + ph + 66,
       shapes,
-      `Layer ${layer} at step ${t}: ${now.rows.length} rows in use of ${now.capacity}. Live ${kib(live)}, held ${kib(held)}, dense ${kib(dense)}.`,
+      `Layer ${layer} at step ${t}: ${now.rows.length} rows in use of ${now.capacity}. Live ${kib(live)}, allocated ${kib(allocated)}, dense ${kib(dense)}.`,
     );
     const act = gone
       ? `It drops *${gone === 1 ? quoted(pieces[first[0]]) : `${gone} tokens`}*: ${quoted(pieces[t])} overwrites the row of ${quoted(pieces[first[0]])} (orange)${now.moves.length ? `, and ${many(now.moves.length, "last row moves into a hole", "last rows move into holes")} (dashed)` : ""}.`

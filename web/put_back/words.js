@@ -85,7 +85,8 @@ export default function component({ data, setTriggerValue, parentElement }) {
     for (const [i, span] of view.tokens.entries()) span.classList.toggle("cursor", i === j);
     view.tokens[j].scrollIntoView({ block: "nearest" });
   };
-  view.run.tabIndex = data.can.some(Boolean) ? 0 : -1;
+  // Also where nothing can be chosen: a long text scrolls by the keys.
+  view.run.tabIndex = 0;
   view.run.onclick = (event) => {
     const span = event.target.closest("[data-j]");
     if (span) choose(Number(span.dataset.j));

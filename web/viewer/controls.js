@@ -2,7 +2,7 @@
 
 import { choice, filters } from "./choices.js";
 import { buildDial } from "./dial.js";
-import { button, group, node } from "./dom.js";
+import { button, group, node, panel } from "./dom.js";
 import { buildLine } from "./line.js";
 import { showPlay } from "./play_button.js";
 import { buildShare } from "./share.js";
@@ -67,12 +67,9 @@ function above(view) {
   });
   view.full.hidden = !document.fullscreenEnabled;
   const keys = ["colour", "life", "grain", "density", "arcs", "speed"],
-    panel = node("div", "", ...keys.map((key) => choice(view, key))),
+    choices = node("div", "", ...keys.map((key) => choice(view, key))),
     tools = node("div", "tools", choice(view, "text"), view.dial, view.newest),
-    display = node("details", "display", node("summary", "", "display"), panel);
-  display.addEventListener("keydown", (e) => {
-    if (e.key === "Escape") display.open = false;
-  });
+    display = panel("display", node("summary", "", "display"), choices);
   return node("div", "bar", tools, node("div", "tools", view.share, display, view.full));
 }
 

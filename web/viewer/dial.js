@@ -100,7 +100,11 @@ function says({ run, whole }, setting, own, busy) {
     setting.shift === null
       ? "nothing dropped"
       : setting.expected
-        ? `about ${percent(setting.expected)} at ${setting.context.toLocaleString("en")} tokens`
+        ? `about ${percent(setting.expected)} dropped of ${lengthOf(setting, run)}`
         : "not measured";
   return `${about}: let go to read it so`;
 }
+
+/** The length that the expected share holds for: that of the run, or the longest one measured. */
+const lengthOf = ({ length }, { Q }) =>
+  length === Q ? "a text this long" : `a text of ${length.toLocaleString("en")} tokens`;

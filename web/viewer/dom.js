@@ -39,6 +39,29 @@ export function oneStop(buttons, move) {
   }
 }
 
+/** A panel that lies over the page: it closes with Escape, and when the hand or the keys go elsewhere. */
+export function panel(className, summary, ...children) {
+  const e = node("details", className, summary, ...children),
+    away = (event) => {
+      if (!e.isConnected || !event.composedPath().includes(e)) e.open = false;
+    };
+  e.addEventListener("toggle", () => {
+    const page = e.ownerDocument;
+    if (e.open) page.addEventListener("pointerdown", away, true);
+    else page.removeEventListener("pointerdown", away, true);
+  });
+  e.addEventListener("focusout", (event) => {
+    if (event.relatedTarget && !e.contains(event.relatedTarget)) e.open = false;
+  });
+  e.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !e.open) return;
+    e.open = false;
+    summary.focus();
+    event.stopPropagation();
+  });
+  return e;
+}
+
 /** Set what has changed only: most counters stay as they are from one frame to the next. */
 export function write(e, text) {
   if (e.textContent !== text) e.textContent = text;

@@ -13,8 +13,6 @@ export function showFindings(view) {
       for (const part of parts)
         sentence.append(Array.isArray(part) ? node("b", "", part[0]) : part);
       b.append(sentence, node("span", "to", `step ${step}`));
-      // Where there is no room for all of it.
-      b.title = sentence.textContent;
       b.onclick = () => {
         view.stop();
         if (layer !== undefined) view.setLayer(layer);

@@ -37,7 +37,13 @@ function heading({ run, css, sans, whole }, ctx, step) {
   ctx.fillText("What a language model forgets", EDGE, 66);
   ctx.font = `400 18px ${sans}`;
   ctx.fillStyle = css.soft;
-  ctx.fillText(`${run.model || "a pruned model"} · token ${step + 1} of ${run.Q}`, EDGE, 96);
+  ctx.fillText(
+    [run.model || "a pruned model", run.rule, `token ${step + 1} of ${run.Q}`]
+      .filter(Boolean)
+      .join(" · "),
+    EDGE,
+    96,
+  );
   ctx.textAlign = "right";
   ctx.fillStyle = css.ink;
   ctx.font = `650 30px ${sans}`;
@@ -46,7 +52,7 @@ function heading({ run, css, sans, whole }, ctx, step) {
   ctx.fillStyle = css.soft;
   if (entry > 0)
     ctx.fillText(
-      `${bytes(whole.total[step] * entry)} of ${bytes(run.L * (step + 1) * entry)} kept in memory`,
+      `KV live ${bytes(whole.total[step] * entry)} of ${bytes(run.L * (step + 1) * entry)} dense`,
       W - EDGE,
       96,
     );

@@ -4,7 +4,11 @@
 const RUN = "dcp run",
   TOUR = "dcp tour";
 /** What a link may name; the page checks the values. */
-const KEYS = ["text", "model", "new", "temperature", "seed", "shift", "layer", "step", "token"];
+const KEYS = [
+  ...["text", "model", "new", "temperature", "seed", "shift"],
+  ...["policy", "budget", "settings", "instruction", "vocabulary"],
+  ...["layer", "step", "token"],
+];
 let said = false;
 
 /** Say it once a page; and keep what `data`, the payload, says is worth keeping. */

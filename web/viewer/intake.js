@@ -7,6 +7,7 @@ import { showFindings } from "./findings_box.js";
 import { drawLegend } from "./legend.js";
 import { middling, refusal, unpack } from "./run.js";
 import { summarise } from "./telling.js";
+import { tellRows } from "./tiles.js";
 import { clamp } from "./values.js";
 import { showWritten } from "./written.js";
 
@@ -36,9 +37,12 @@ export function take(view, payload) {
   view.recount();
   drawLegend(view);
   summarise(view);
+  tellRows(view);
   showFindings(view);
   takeDial(view);
   showWritten(view);
+  // What is about to be replaced is no film any more.
+  if (run.dimmed) view.stop();
   if ((run.dimmed || run.running) && !(wasRunning || wasDimmed)) comeIntoSight(view);
   if (fresh || run.running || wasRunning) view.reported = view.where();
   place(view, payload.at);

@@ -21,7 +21,7 @@ export function drawLegend(view) {
     b.setAttribute("aria-pressed", String(!!(state.groups & (1 << g))));
     if (run) name.textContent = run.groupNames[g];
   });
-  view.keys.replaceChildren(...bars(state), ...cells(state));
+  view.keys.replaceChildren(...bars(state), ...cells(state, run?.rule));
 }
 
 function item(kind, background, label) {
@@ -47,17 +47,20 @@ function bars({ text, layer }) {
 }
 
 /** The marks of the heatmap. */
-function cells({ colour }) {
+function cells({ colour }, rule) {
   const ramp = RAMPS[colour];
-  const held = ramp
-    ? item("ramp", `linear-gradient(90deg, var(${ramp[0]}), var(${ramp[1]}))`, ramp[2])
-    : item("", "var(--held)", "held");
+  const held =
+    rule && colour === "close"
+      ? item("", "var(--safe)", "held; no gate says how near to a drop")
+      : ramp
+        ? item("ramp", `linear-gradient(90deg, var(${ramp[0]}), var(${ramp[1]}))`, ramp[2])
+        : item("", "var(--held)", "held");
   // Always there: a row that grew when a word is chosen would move the picture under the pointer.
   return [
     held,
     item("notch", "var(--drop)", "dropped at this step"),
     item("thin", "var(--gone)", "dropped earlier"),
-    item("edge", "none", "chosen one’s dropper"),
-    item("dash", "none", "chosen one’s drops"),
+    item("edge", "none", "chosen: read at its drop"),
+    item("dash", "none", "chosen: dropped at its reading"),
   ];
 }

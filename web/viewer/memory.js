@@ -1,4 +1,4 @@
-// The memory curve: entries held by every layer, stacked, under what a model that forgets nothing holds.
+// The memory curve: entries held by every layer, stacked, under those of a dense model.
 
 import { brief, clamp } from "./values.js";
 
@@ -60,7 +60,7 @@ export function drawMemory(view, pen) {
   pen.text(
     narrow
       ? "entries held, all layers"
-      : `entries held by all layers, stacked (layer ${state.layer} at the bottom), under what a model that forgets nothing holds`,
+      : `entries held by all layers, stacked (layer ${state.layer} at the bottom), under those of a dense model`,
     x0,
     mem - 12,
   );

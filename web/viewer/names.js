@@ -15,10 +15,20 @@ export function drawNames(view, pen) {
   else drawFew(view, pen);
 }
 
+// A full stop alone would be taken for a speck.
+const MARKS = {
+  ".": "full stop",
+  ",": "comma",
+  ":": "colon",
+  ";": "semicolon",
+  "?": "question mark",
+  "!": "exclamation mark",
+};
+
 const short = (run, j) => {
-  const name = piece(run, j);
+  const name = piece(run, j).trim();
+  if (Object.hasOwn(MARKS, name)) return MARKS[name];
   if (name.length > LONGEST) return `${name.slice(0, LONGEST - 1)}…`;
-  // A full stop alone would be taken for a speck.
   return /^\p{P}+$/u.test(name) ? `“${name}”` : name;
 };
 

@@ -54,6 +54,9 @@ export function unpack(p) {
     written: p.written || {},
     link: p.link || null,
     model: p.model || "",
+    // The policy that decided in place of the gates.
+    rule: p.rule || "",
+    rows: p.rows || null,
     label: p.label || "",
     machine: p.machine || "",
     nearTie: p.near_tie,

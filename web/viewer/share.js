@@ -2,7 +2,7 @@
 //
 // Film and picture are made here, from the run alone: nothing leaves the browser.
 
-import { button, node, write } from "./dom.js";
+import { button, node, panel, write } from "./dom.js";
 import { SIZE, still } from "./frame.js";
 
 const SECONDS = 11;
@@ -18,10 +18,7 @@ export function buildShare(view) {
   said.setAttribute("role", "status");
   film.hidden = !globalThis.MediaRecorder || !kindOf();
   view.sharing = { copy, film, said };
-  view.share = node("details", "display share", summary, node("div", "", copy, film, card, said));
-  view.share.addEventListener("keydown", (e) => {
-    if (e.key === "Escape") view.share.open = false;
-  });
+  view.share = panel("display share", summary, node("div", "", copy, film, card, said));
   view.share.addEventListener("toggle", () => {
     copy.hidden = !view.run?.link;
     write(said, copy.hidden ? "The film and the picture are made in this browser." : "");

@@ -1,14 +1,14 @@
 // The counters, one strip over the scrubber. Each has one definition, said behind the question mark:
 // the library's `sparsity_at`, and the bytes of keys and values.
 
-import { node, write } from "./dom.js";
+import { node, panel, write } from "./dom.js";
 import { bytes, clamp, percent } from "./values.js";
 
 const DEFINITIONS = {
   dropped:
     "Share of the tokens read before this one that can no longer be attended to, mean over layers; then the range from the layer that keeps most to the one that keeps least.",
   "memory of keys and values (KV)":
-    "Live: what can still be attended to at this step. Dense: what a model that forgets nothing holds. Allocated: what the cache keeps for them, its own keys and spare rows included, known at the last step read. Process: the resident memory of the whole program, of a run that is live.",
+    "Live: what can still be attended to at this step. Dense: keys and values of all tokens read. Allocated: what the cache keeps for them, its own keys and spare rows included, known at the last step read. Process: the resident memory of the whole program, of a run that is live.",
   perplexity:
     "Of your text up to this step (not of what the model wrote): the exponential of its mean surprise a token. Beside it, where the run was read with nothing dropped too, how many times that.",
   speed:
@@ -27,14 +27,16 @@ export function tiles(view) {
       bar = meter ? node("div", "meter", under, over) : node("div", "meter plain");
     return { box: node("div", "tile", value, unit, bar, note), value, unit, note, over, under };
   };
+  view.rowsSay = node("dd");
   view.tile = { dropped: tile(true), memory: tile(true), perplexity: tile(), speed: tile() };
   const what = node("summary", "", "?"),
     list = node("dl");
   what.setAttribute("aria-label", "What these counters mean");
   for (const [name, says] of Object.entries(DEFINITIONS))
     list.append(node("dt", "", name), node("dd", "", says));
+  list.append(node("dt", "", "rows of the vocabulary"), view.rowsSay);
   const boxes = Object.values(view.tile).map((t) => t.box);
-  return node("div", "tiles", ...boxes, node("details", "defs", what, list));
+  return node("div", "tiles", ...boxes, panel("defs", what, list));
 }
 
 function put(tile, value, unit, note) {
@@ -56,6 +58,27 @@ export function drawTiles(view) {
   drawMemory(view);
   drawPerplexity(view);
   drawSpeed(view);
+}
+
+/** What rows of unseen tokens weigh, what leaving them out saves, and what it costs. */
+export function tellRows({ run: { rows }, rowsSay }) {
+  if (!rows) return write(rowsSay, "Not known of this run's model.");
+  const { of, seen, whole, tied, left_out, input_saves, both_save } = rows,
+    count = `${seen.toLocaleString("en")} of ${of.toLocaleString("en")} rows`,
+    costs =
+      "The softmax is then over the rows kept: log-probabilities are higher, and no other token can be written.";
+  if (left_out)
+    return write(
+      rowsSay,
+      `This run had ${count}: ${bytes(both_save)} of ${bytes(whole)} of embedding and head were left out. ${costs}`,
+    );
+  const input = tied
+    ? "Embedding and head are one matrix, so leaving input rows out alone saves nothing: each is needed again to score its token."
+    : `Leaving input rows out alone would save ${bytes(input_saves)}.`;
+  write(
+    rowsSay,
+    `This run uses ${count} of ${bytes(whole)} of embedding and head. ${input} With generation restricted to tokens of the text too (Settings), ${bytes(both_save)} would be. ${costs}`,
+  );
 }
 
 const rate = (v) => (v > 0 ? `${v >= 100 ? v.toFixed(0) : v.toFixed(1)} tok/s` : "–");
@@ -139,6 +162,7 @@ function drawMemory({ run, state: { step }, whole, tile: { memory } }) {
     `KV live of ${bytes(dense)} dense`,
     [
       known ? `${bytes(run.allocated)} allocated` : "",
+      run.rows?.left_out ? `${bytes(run.rows.both_save)} of rows saved` : "",
       run.speed.process ? `process ${bytes(run.speed.process)}` : "",
     ]
       .filter(Boolean)

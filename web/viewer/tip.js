@@ -93,7 +93,10 @@ function tell(view, j, l, s) {
         `${gone ? "gate logit at the drop" : "smallest gate logit so far"} ${value}: ${note}`,
       ),
     );
-  } else if (j < Q) out.push(node("div", "quiet", "no gate has judged it yet"));
+  } else if (j < Q)
+    out.push(
+      node("div", "quiet", run.rule ? `${run.rule} decides, no gate` : "no gate has judged it yet"),
+    );
   const p = run.logprob[j];
   if (!Number.isNaN(p) && j > 0)
     out.push(

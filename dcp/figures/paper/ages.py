@@ -90,7 +90,7 @@ def ages(subject: Subject, options: Options, page: Page) -> Drawing:
                     fontsize=page.small, **place,
                 )  # fmt: skip
         axes.annotate(
-            "kept",
+            "held",
             (1, -0.5),
             xytext=(3, 2),
             va="bottom",
@@ -103,9 +103,9 @@ def ages(subject: Subject, options: Options, page: Page) -> Drawing:
         "Age at which tokens are dropped, by layer: 10 to 90 % (thin), 25 to 75 % (thick) and half "
         f"of the tokens (diamond) {of_source(options)}"
         + ("; arrow: half were not dropped by the largest age used." if late.any() else "."),
-        "Kaplan-Meier: tokens still in reach at the end are censored, not counted as dropped; a "
+        "Kaplan-Meier: tokens still held at the end are censored, not counted as dropped; a "
         f"bar that reaches the right edge is not known to end. Ages with under {MIN_AT_RISK} "
-        "tokens at risk are not used. At the right: share still in reach at the largest age used.",
+        "tokens at risk are not used. At the right: share still held at the largest age used.",
         f"{counted(int(data['tokens'].max()), 'token')}, {int(data['events'].sum()):,} drops; "
         "layers are not independent, and no interval is given.",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from dcp.figures.paper.caption import caption
+from dcp.figures.paper.caption import caption, differ
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.results import table
@@ -69,6 +69,7 @@ def agreement(subject: Subject, options: Options, page: Page) -> Drawing:
         "over layers and steps at which anything had been dropped. Random sets as large as those "
         f"held would agree in {every['chance'].mean():.2f} (left) and "
         f"{pairs['chance'].mean():.2f} (right) in the mean.",
+        differ(name.partition(" ")[0] for name in names),
     )
     return Drawing("agreement", page, drawn, pd.DataFrame(data), words)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import pandas as pd
 
 from dcp.figures.paper.request import Options, Subject
 from dcp.figures.paper.results import Results
 from dcp.speech.tagger import BUNDLED
 from dcp.stats.intervals import MIN_CLUSTERS
+from dcp.stats.policies import differences, policy_said
+from dcp.trace import Trace
 
-__all__ = ["caption", "counted", "intervals", "of_source", "tagged"]
+__all__ = ["caption", "counted", "differ", "intervals", "of_source", "tagged"]
 
 
 def caption(subject: Subject, *sentences: str) -> str:
@@ -30,14 +34,29 @@ def _origin(subject: Subject) -> tuple[str, ...]:
     prompt = sum(trace.prompt_tokens for trace in traces)
     generated = sum(trace.tokens for trace in traces) - prompt
     return (
-        f"Model {meta.model}, weights sha256 {meta.weights_sha256[:12]}, gate shift "
-        f"{meta.gate_shift:g}, {meta.dtype}.",
+        f"Model {meta.model}, weights sha256 {meta.weights_sha256[:12]}, {_who(traces)}, "
+        f"{meta.dtype}.",
         f"{counted(texts, 'text')}: {prompt:,} prompt and {generated:,} generated tokens, "
         f"context up to {context:,} tokens{limit}.",
         f"Choice of text: {subject.chosen.rstrip('.')}."
         if subject.chosen
         else "How the text was chosen is not recorded.",
     )
+
+
+def _who(traces: Sequence[Trace]) -> str:
+    """The gates' shift, or the policy with its settings; of several, the first one's."""
+    meta = traces[0].meta
+    said, shift = policy_said(meta), f"gate shift {meta.gate_shift:g}"
+    if not said:
+        return shift
+    return f"{said}, {shift}" if meta.policy == "gates" else said
+
+
+def differ(policies: Iterable[str]) -> str:
+    """Where our form of ``policies`` is not the published one; "" where all are."""
+    said = differences(policies)
+    return f"Ours differ from the published forms: {said}." if said else ""
 
 
 def _source_of(results: Results) -> str:

@@ -62,7 +62,7 @@ KINDS = {
     ),
     "held": Kind("entries held per step, by layer, beside dense", "memory"),
     "sparsity": Kind("dropped share by layer and context length", "memory"),
-    "depth": Kind("share of tokens kept, by depth", "memory", many=True),
+    "depth": Kind("share of tokens held, by depth", "memory", many=True),
     "ages": Kind(
         "age at which tokens are dropped, by layer", "ages", many=True, options=("source",)
     ),

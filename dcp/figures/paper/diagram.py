@@ -64,7 +64,7 @@ def diagram(subject: Subject, options: Options, page: Page) -> Drawing:
         mask.set_xlabel("token attended to")
         memory.set_xlabel("row of memory")
         handles = [
-            Patch(fc=page.palette.held, label="in reach"),
+            Patch(fc=page.palette.held, label="held"),
             Patch(fc=page.palette.drop, label="dropped at this step (×)"),
             Patch(fc=page.palette.gone, label="dropped before"),
             Patch(fc="white", ec=page.palette.drop, lw=1.2, label="written into a freed row"),
@@ -96,7 +96,7 @@ def diagram(subject: Subject, options: Options, page: Page) -> Drawing:
         "that reads the token named at its left. Left: the tokens that it can attend to; a token "
         "dropped at a step (cross) is out of reach of it and of every later one. Right: the rows "
         "of memory; the token that is read takes a row freed at the same step, further holes are "
-        "filled from the end, and the dashed stairs are the rows of a run that drops nothing.",
+        "filled from the end, and the dashed stairs are the rows of a dense model.",
         f"{dropped} of {n} tokens are dropped within the span. Tokens before it are left out."
         + chosen,
     )

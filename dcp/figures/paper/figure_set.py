@@ -19,6 +19,7 @@ from dcp.figures.paper.results import Results
 from dcp.speech.words import Word, words_of
 from dcp.text.table import to_csv
 from dcp.trace import Trace
+from dcp.trace.naming import slug, stem
 
 if TYPE_CHECKING:
     from dcp.speech.tagger import Tagger
@@ -41,7 +42,8 @@ class FigureSet:
     name    what the trace's file is called in commands
     words   of the trace; empty: tagged when a kind needs them
     chosen  how the text came to be shown, for the captions
-    beside  the same tokens under other policies, by name, for the kind that shows several
+    beside  the trace first, with what its drops cost, and its tokens under other policies, by name,
+            for the kind that shows several
     """
 
     trace: Trace | None = None
@@ -69,7 +71,7 @@ class FigureSet:
         traces, results = self._sources(kind)
         return Order(
             kind=kind,
-            traces=[self.name, *(f"{each}.safetensors" for each in self._others(kind))]
+            traces=[self.name, *(f"{each}.safetensors" for each in list(self._several(kind))[1:])]
             if traces
             else [],
             results=[each.name for each in results],
@@ -89,27 +91,26 @@ class FigureSet:
             tagger = self.tagger()
             facts = {"tagger": tagger.name, "accuracy": tagger.accuracy}
             words = words or words_of(traces[0], tagger)
-        traces = [*traces, *self._others(kind).values()]
+        traces = list(self._several(kind).values()) or traces
         samples = [(trace, words if KINDS[kind].words else ()) for trace in traces]
         chosen = self.chosen if traces else ""
         options = self.options_of(kind)
         return draw(kind, samples, self.page, options, chosen=chosen, results=results, **facts)
 
     def stem(self, kind: str) -> str:
-        """A file name without its ending that says the model, the share dropped, the text, the
-        step where the figure is of one, and the kind."""
+        """A file name without its ending that says the model, the share dropped at the end, the
+        text, the step where the figure is of one, and the kind."""
         traces, results = self._sources(kind)
         if not traces:
             models = {str(row["model"]) for each in results for row in each.rows if "model" in row}
-            return _slug("-".join([*sorted(models)[:1], kind]))
-        trace = traces[0]
-        parts = [trace.meta.model, f"{100 * trace.sparsity_mean_steps():.0f}pc"]
-        text = self.name.removesuffix(".safetensors")
-        parts.append(" ".join(trace.text.split()[:3]) if text == "run" else text)
+            return slug("-".join([*sorted(models)[:1], kind]))
+        step = None
         if "step" in KINDS[kind].options:
-            at = trace.n_queries - 1 if self.options.step is None else self.options.step
-            parts.append(f"step{at}")
-        return _slug("-".join([*parts, kind]))
+            step = self.options.step
+            step = traces[0].n_queries - 1 if step is None else step
+        text = self.name.removesuffix(".safetensors")
+        named = stem(traces[0], text="" if text == "run" else text, step=step)
+        return slug(f"{named}-{kind}")
 
     def file(self, kind: str, form: Form) -> bytes:
         """The figure as a file; PGF as a zip with the images it includes."""
@@ -137,7 +138,7 @@ class FigureSet:
                 found[name] = render(drawing.figure, form, self.page, facts)
         return found
 
-    def _others(self, kind: str) -> Mapping[str, Trace]:
+    def _several(self, kind: str) -> Mapping[str, Trace]:
         return self.beside if kind == "policy-maps" else {}
 
     def _sources(self, kind: str) -> tuple[list[Trace], Sequence[Results]]:
@@ -148,15 +149,6 @@ class FigureSet:
         if reads == "either" and fitting:
             traces = []
         return traces, fitting
-
-
-def _slug(name: str) -> str:
-    """
-    >>> _slug("dcp-mini-57pc-The river rose,-step9-text")
-    'dcp-mini-57pc-the-river-rose-step9-text'
-    """
-    plain = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower())
-    return "-".join(part for part in plain.split("-") if part)[:100]
 
 
 def _fits(kind: str, results: Results) -> bool:

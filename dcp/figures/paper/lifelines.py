@@ -65,7 +65,7 @@ def lifelines(subject: Subject, options: Options, page: Page) -> Drawing:
         axes.set_xlabel("token")
         axes.set_title(f"layer {layer}", loc="left")
         handles = [
-            Line2D([], [], color=page.palette.held, lw=2, label="in reach"),
+            Line2D([], [], color=page.palette.held, lw=2, label="held"),
             Line2D(
                 [], [], ls="", marker="_", ms=6, mew=1.2, color=page.palette.drop, label="dropped"
             ),
@@ -74,13 +74,13 @@ def lifelines(subject: Subject, options: Options, page: Page) -> Drawing:
             axes.axhline(trace.prompt_tokens - 0.5, color=page.palette.ink, lw=0.6)
             name = "generated from here"
             handles.append(Line2D([], [], color=page.palette.ink, lw=0.6, label=name))
-        # The triangle over the diagonal is empty: no token is in reach before it is read.
+        # The triangle over the diagonal is empty: no token is held before it is read.
         axes.legend(handles=handles, loc="upper right")
     why = "" if options.layer is not None else " (the layer of median sparsity)"
     words = caption(
         subject,
         f"Life of every token in layer {layer}{why}: a bar runs down from the step that reads a "
-        "token to the step that drops it; bars without a mark are still in reach at the end.",
+        "token to the step that drops it; bars without a mark are still held at the end.",
         f"{int(dropped.sum()):,} of {len(born):,} tokens are dropped. Marks in one row are "
         "dropped when one token was read.",
     )
@@ -114,7 +114,7 @@ def mask(subject: Subject, options: Options, page: Page) -> Drawing:
             picture = shares_in_reach(trace.death[layer, : trace.n_queries])
             extent = (-0.5, end, end, -0.5)
             image = axes.imshow(picture, interpolation="nearest", extent=extent, **look)
-            axes.set_title(f"layer {layer}: {kept[layer]:.0%} kept", fontsize=page.small, pad=2)
+            axes.set_title(f"layer {layer}: {kept[layer]:.0%} held", fontsize=page.small, pad=2)
             axes.spines[["left", "bottom"]].set_visible(False)
             axes.locator_params(nbins=4, integer=True)
             if 0 < trace.prompt_tokens < trace.n_queries:
@@ -124,14 +124,14 @@ def mask(subject: Subject, options: Options, page: Page) -> Drawing:
         drawn.supxlabel("key (token attended to)", fontsize=page.size)
         drawn.supylabel("query (step)", fontsize=page.size)
         if image is not None and trace.n_queries > _BLOCKS:
-            drawn.colorbar(image, ax=grid, shrink=0.5, aspect=30, label="share in reach")
+            drawn.colorbar(image, ax=grid, shrink=0.5, aspect=30, label="share held")
     data = _lives(trace, layers)
     data["kept_pairs"] = data["layer"].map(kept)
     block = block_of(trace.n_queries)
     words = caption(
         subject,
-        "Attention masks: blue, the key is in reach of the query; grey, it was dropped before; "
-        "white, it is not read yet. Percentages: pairs in reach, of all with key at or before "
+        "Attention masks: blue, the key is held for the query; grey, it was dropped before; "
+        "white, it is not read yet. Percentages: pairs held, of all with key at or before "
         "query.",
         f"A cell is a block of {block} × {block} pairs." if block > 1 else "",
     )
@@ -139,7 +139,7 @@ def mask(subject: Subject, options: Options, page: Page) -> Drawing:
 
 
 def _lives(trace: Trace, layers: list[int]) -> pd.DataFrame:
-    """One row per layer and token that was a query: born, last step in reach, whether censored."""
+    """One row per layer and token that was a query: born, last step held, whether censored."""
     born = np.arange(trace.n_queries)
     parts = []
     for layer in layers:
@@ -159,7 +159,7 @@ def _lives(trace: Trace, layers: list[int]) -> pd.DataFrame:
 
 
 def _kept(trace: Trace, layer: int) -> float:
-    """Share of the pairs j <= t that are in reach."""
+    """Share of the pairs j <= t that are held."""
     return float(trace.held()[layer].sum() / (trace.n_queries * (trace.n_queries + 1) / 2))
 
 
@@ -169,7 +169,7 @@ def block_of(queries: int) -> int:
 
 
 def shares_in_reach(death: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
-    """[R, R] share of the pairs j <= t of each block that are in reach; nan where there is none.
+    """[R, R] share of the pairs j <= t of each block that are held; nan where there is none.
 
     death  [n_queries] int32, of one layer
     """

@@ -69,7 +69,7 @@ def masks(subject: Subject, options: Options, page: Page) -> Drawing:
         if len(spare):
             spare[0].legend(
                 handles=[
-                    Patch(color=page.palette.held, label="in reach"),
+                    Patch(color=page.palette.held, label="held"),
                     Patch(color=page.palette.gone, label="out of reach"),
                     Line2D([], [], ls="", label="white: not read yet"),
                 ],
@@ -92,7 +92,7 @@ def masks(subject: Subject, options: Options, page: Page) -> Drawing:
     words = caption(
         subject,
         f"The attention mask that layer {layer} chose for this text, beside masks that are fixed "
-        "in advance: blue, the key is in reach of the query; grey, it is not; white, it is not "
+        "in advance: blue, the key is held for the query; grey, it is not; white, it is not "
         "read yet.",
         f"The layer holds {entries:,} pairs of key and query"
         + (" (the layer of median sparsity)" if options.layer is None else "")

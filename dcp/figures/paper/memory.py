@@ -69,7 +69,7 @@ def held(subject: Subject, options: Options, page: Page) -> Drawing:
     words = caption(
         subject,
         "Entries (keys and values of one token) that each layer holds when a step's token has been "
-        "read; the right margin names the layers. Dashed: a run that drops nothing.",
+        "read; the right margin names the layers. Dashed: a dense model.",
         f"At the end {mean[-1]:.0f} of {trace.n_queries:,} are held, mean over "
         f"{trace.layers} layers.",
     )
@@ -197,7 +197,7 @@ def depth(subject: Subject, options: Options, page: Page) -> Drawing:
         axes.set_ylim(-0.03, 1.03)
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.set_xlabel("layer")
-        axes.set_ylabel("tokens kept")
+        axes.set_ylabel("tokens held")
         layer_ticks(axes, len(layers), page.width * 0.6, page, "x")
         axes.grid(axis="y", lw=0.3, color="#dddddd")
         axes.legend(loc="best")

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, ScalarFormatter
 
 from dcp.errors import RequestError
-from dcp.figures.paper.caption import caption, counted
+from dcp.figures.paper.caption import caption, counted, differ
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.results import table
@@ -83,6 +83,7 @@ def policies(subject: Subject, options: Options, page: Page) -> Drawing:
         "Right: share of tokens at which the most likely token is the dense model's.",
         "Budgets are such that all hold the same in the mean over steps and layers, to 1 %"
         + (f"; farther off, and drawn at what they held: {listed}." if listed else "."),
+        differ(data["policy"].unique()),
         "Bars: 95 % intervals, documents resampled."
         if "kl_low" in data and data["kl_low"].notna().any()
         else "No intervals: there are too few documents to resample.",

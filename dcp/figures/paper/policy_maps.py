@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from dcp.errors import RequestError
-from dcp.figures.paper.caption import caption, counted
+from dcp.figures.paper.caption import caption, counted, differ
 from dcp.figures.paper.marks import cells, layer_ticks, pooled, whole_ticks
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
@@ -71,6 +71,7 @@ def policy_maps(subject: Subject, options: Options, page: Page) -> Drawing:
         "Beside each name the entries that a layer holds, mean over steps and layers, and the "
         "KL divergence of its predictions from those with nothing dropped (nats a token).",
         matched,
+        differ(data["policy"]),
         "All run on the same weights, which were trained with the gates and not with the others.",
         pooled(first.tokens),
     )

@@ -21,7 +21,7 @@ class Palette:
     """Colours that people with any colour vision tell apart.
 
     ink, soft    text and main lines; notes and rules
-    held, drop   what is in reach; what is dropped now, the only alarm
+    held, drop   what is held; what is dropped now, the only alarm
     gone         what was dropped earlier
     groups       of the five groups of parts of speech
     lines        of up to six lines in one panel

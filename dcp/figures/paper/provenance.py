@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, fields
 from dcp.figures.paper.catalogue import KINDS
 from dcp.figures.paper.presets import Width
 from dcp.figures.paper.request import Drawing, Options, Subject
-from dcp.trace import Trace
+from dcp.policies.gates import by_shift
+from dcp.stats.policies import policy_said
+from dcp.trace import Meta, Trace
 
 __all__ = ["FLAGS", "Order", "about", "alt", "command", "recording"]
 
@@ -81,8 +83,28 @@ def recording(trace: Trace, prompt: str, out: str) -> str:
     ):
         if value is not None:
             words += [name, f"{value:g}"]
-    words += ["--gate-shift", f"{meta.gate_shift:g}", "--dtype", meta.dtype]
+    words += [*_who(meta), "--dtype", meta.dtype]
+    if meta.vocabulary is not None:
+        words += ["--vocabulary", "seen"]
     return _plain(shlex.join([*words, "--impl", meta.impl, "--out", _file(out)]))
+
+
+def _who(meta: Meta) -> list[str]:
+    """The options that say who dropped."""
+    settings = dict(meta.policy_settings or {})
+    shift = ["--gate-shift", f"{meta.gate_shift:g}"]
+    if meta.policy is None:
+        return shift
+    words = ["--policy", meta.policy]
+    if meta.budget is not None:
+        words += ["--budget", str(meta.budget)]
+    if instruction := settings.pop("instruction", ""):
+        words += ["--instruction", str(instruction)]
+    if settings:
+        words += ["--policy-setting", *(f"{key}={value}" for key, value in settings.items())]
+    # A budget kept by shift is a shift of its own.
+    gated = meta.policy == "gates" and not by_shift(meta.policy, settings)
+    return [*words, *shift] if gated else words
 
 
 def _file(name: str) -> str:
@@ -105,6 +127,8 @@ def about(drawing: Drawing, subject: Subject, made: str) -> dict[str, str]:
             f"weights_sha256={meta.weights_sha256}",
             f"gate_shift={meta.gate_shift:g}",
         ]
+        if said := policy_said(meta):
+            words[3:3] = [f"policy={said}"]
     return {
         "Title": f"dcp figure: {drawing.kind}",
         "Subject": _plain(drawing.caption),

@@ -83,7 +83,7 @@ def pos(subject: Subject, options: Options, page: Page) -> Drawing:
     words = caption(
         subject,
         f"Share of single-token words {of_source(options)} dropped within {options.horizon} steps "
-        f"of being read, {where} (1 - Kaplan-Meier, words in reach at the end are censored). "
+        f"of being read, {where} (1 - Kaplan-Meier, words held at the end are censored). "
         "Hollow circle and cross: as many drops per layer and step, chosen at random or oldest "
         "first.",
         _counts(shown),
@@ -171,12 +171,13 @@ def pos_depth(subject: Subject, options: Options, page: Page) -> Drawing:
         axes.spines[["left", "bottom"]].set_visible(False)
         axes.set_xlabel("layer")
         bar = drawn.colorbar(image, ax=axes, aspect=25, pad=0.015, format=PercentFormatter(1))
-        bar.set_label(f"dropped within {options.horizon} steps")
+        # Beside few rows the bar is shorter than what it stands for; the caption says it in full.
+        bar.set_label(f"dropped within {options.horizon} steps" if len(table) > 6 else "dropped")
         bar.outline.set_visible(False)
     words = caption(
         subject,
         f"Per cent of single-token words {of_source(options)} dropped within {options.horizon} "
-        "steps of being read, by layer (1 - Kaplan-Meier, words in reach at the end are censored). "
+        "steps of being read, by layer (1 - Kaplan-Meier, words held at the end are censored). "
         "Numbers beside the names: words.",
         _counts(known[known["group"] != "all"]),
         "No intervals: see the kind pos.",

@@ -157,13 +157,13 @@ def overview(subject: Subject, options: Options, page: Page) -> Drawing:
         {
             "step": steps,
             "held": trace.held().sum(0),
-            "nothing_dropped": trace.layers * (steps + 1),
+            "dense": trace.layers * (steps + 1),
         }
     )
     words = caption(
         subject,
         f"Above: what each layer holds when step {at} has been read.",
-        "Below: entries held in all layers at every step, beside a run that drops nothing.",
+        "Below: entries held in all layers at every step, beside those of a dense model.",
         pooled(trace.tokens),
     )
     return Drawing("overview", page, overview_figure(trace, at, page), data, words)
@@ -225,9 +225,7 @@ def _held(axes: Any, trace: Trace, at: int, page: Page) -> None:
     steps = np.arange(trace.n_queries)
     held = trace.held().sum(0)
     dense = trace.layers * (steps + 1)
-    axes.plot(
-        steps, dense, color=page.palette.soft, lw=0.8, ls=(0, (5, 2)), label="nothing dropped"
-    )
+    axes.plot(steps, dense, color=page.palette.soft, lw=0.8, ls=(0, (5, 2)), label="dense")
     axes.fill_between(steps, held, color=page.palette.held, alpha=0.2, lw=0)
     axes.plot(steps, held, color=page.palette.held, lw=1.1, label="held")
     axes.axvline(at, color=page.palette.soft, lw=0.6, ls=(0, (1, 2)))

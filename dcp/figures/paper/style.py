@@ -110,14 +110,15 @@ def ramp(page: Page) -> LinearSegmentedColormap:
 
 
 def reach(page: Page) -> LinearSegmentedColormap:
-    """Share of a block of pairs that is in reach, from dropped to held; nan is white."""
+    """Share of a block of pairs that is held, from dropped to held; nan is white."""
     ends = [page.palette.gone, page.palette.held]
     return _map("reach", ends)
 
 
 def _map(name: str, colours: list[str]) -> LinearSegmentedColormap:
-    made = LinearSegmentedColormap.from_list(name, colours)
-    made.set_bad("#ffffff")
+    # A copy: `set_bad` is deprecated in the newest release, `bad` unknown to the oldest.
+    made = LinearSegmentedColormap.from_list(name, colours).with_extremes(bad="#ffffff")
+    assert isinstance(made, LinearSegmentedColormap)
     return made
 
 

@@ -1,4 +1,4 @@
-"""How long words stay in reach, by part of speech: Kaplan-Meier curves. Kind "survival"."""
+"""How long words stay held, by part of speech: Kaplan-Meier curves. Kind "survival"."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def too_few(kind: str, subject: Subject, options: Options, unit: str = "single-t
 
 
 def survival(subject: Subject, options: Options, page: Page) -> Drawing:
-    """Share of words in reach by age, one panel per group of parts of speech.
+    """Share of words held by age, one panel per group of parts of speech.
 
     Raises RequestError where no part of speech has enough words.
     """
@@ -99,14 +99,14 @@ def survival(subject: Subject, options: Options, page: Page) -> Drawing:
         axes.set_ylim(0, 1.02)
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         drawn.supxlabel("age (steps since the word was read)", fontsize=page.size)
-        drawn.supylabel("still in reach", fontsize=page.size)
+        drawn.supylabel("still held", fontsize=page.size)
     words = data.groupby("group")["words"].first().sum()
     drops = int(data["events"].sum())
     where = "all layers" if options.layer is None else f"layer {options.layer}"
     caption_ = caption(
         subject,
-        f"Share of words {of_source(options)} that are still in reach at an age, in {where}: "
-        "Kaplan-Meier, words in reach at the end are censored. Numbers in the legends: words; "
+        f"Share of words {of_source(options)} that are still held at an age, in {where}: "
+        "Kaplan-Meier, words held at the end are censored. Numbers in the legends: words; "
         f"grey: the other parts of speech; dotted: the horizon of {options.horizon} steps.",
         f"{counted(int(words), 'single-token word')} and {counted(drops, 'drop')} up to age "
         f"{ages}; parts of speech with under {MIN_WORDS} words are left out.",

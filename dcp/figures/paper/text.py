@@ -204,7 +204,7 @@ def _legend(axes: Axes, base: float, leading: float, page: Page, one: bool, ghos
     names = [("dropped by", 0.0), ("no layer", 0.0), ("a quarter", 0.25), ("half", 0.5)]
     names += [("three quarters", 0.75), ("all", 1.0)]
     if one:
-        names = [("kept", 0.0), ("dropped", 1.0)]
+        names = [("held", 0.0), ("dropped", 1.0)]
     if ghosts:
         names.append(("not read yet", np.nan))
     small = replace(page, size=page.small)

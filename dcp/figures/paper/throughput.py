@@ -73,10 +73,10 @@ def _run(subject: Subject, page: Page) -> Drawing:
             color=page.palette.soft,
             ls=(0, (5, 2)),
             lw=0.9,
-            label="nothing dropped",
+            label="dense",
         )
         right.fill_between(context, live / _MIB, color=page.palette.held, alpha=0.2, lw=0)
-        right.plot(context, live / _MIB, color=page.palette.held, lw=1.1, label="in reach")
+        right.plot(context, live / _MIB, color=page.palette.held, lw=1.1, label="live")
         right.set_ylim(bottom=0)
         right.legend(loc="upper left")
     speed = np.full(trace.n_queries, np.nan)
@@ -92,9 +92,9 @@ def _run(subject: Subject, page: Page) -> Drawing:
     words = caption(
         subject,
         "Left: tokens per second of each generated step, measured, with a running median of "
-        f"{_WINDOW} steps (median of all {float(np.median(rate)):.0f}). Right: bytes of keys and "
-        "values in reach, computed from the deaths and the bytes of an entry, beside those of a "
-        "run that drops nothing.",
+        f"{_WINDOW} steps (median of all {float(np.median(rate)):.0f}). Right: live bytes of "
+        "keys and values, computed from the deaths and the bytes of an entry, beside those of a "
+        "dense model.",
         f"Device {trace.meta.device}, implementation {trace.meta.impl}. One run alone is no "
         "comparison of speed: for that, draw it from the results of a benchmark.",
     )
@@ -154,8 +154,8 @@ def _benchmark(subject: Subject, page: Page) -> Drawing:
     words = caption(
         subject,
         f"Decoding with {model}, batch {batch}. Left: tokens per second, median of turns taken by "
-        "the arms in one process, bars from the 20th to the 80th percentile. Right: bytes held for "
-        "the cache at the last step (no figure for transformers, which does not tell).",
+        "the arms in one process, bars from the 20th to the 80th percentile. Right: bytes "
+        "allocated for the cache at the last step (none for transformers, which does not tell).",
         f"Threads: {', '.join(map(str, threads))}." if threads else "",
         "Other models and batch sizes of the file are left out." if len(groups) > 1 else "",
     )

@@ -78,7 +78,7 @@ def step_chart(pair: Pair) -> go.Figure:
 
 
 def held_chart(pair: Pair) -> go.Figure:
-    """Entries held per step, mean over layers, under what nothing dropped would be."""
+    """Entries held per step, mean over layers, under those of a dense model."""
     import plotly.graph_objects as go
 
     longest = max(pair.a.n_queries, pair.b.n_queries)
@@ -86,7 +86,7 @@ def held_chart(pair: Pair) -> go.Figure:
         go.Scatter(
             x=[0, longest - 1],
             y=[1, longest],
-            name="nothing dropped",
+            name="dense",
             mode="lines",
             line={"color": REFERENCE, "width": 1},
         )
@@ -162,13 +162,34 @@ def every(layers: int) -> int:
 
 
 def token_ticks(trace: Trace) -> dict[str, Any]:
-    """Ticks of an axis of tokens that says the words: all of a short text, else some of them."""
+    """Ticks of an axis of tokens that says the words: all of a short text, else some of them.
+
+    A word of several tokens is named whole, where it begins; writing without spaces by its tokens.
+    """
     gap = max(1, -(-trace.tokens // _NAMED))
-    at = np.arange(0, trace.tokens, gap)
-    pieces = names(trace)
+    at, said = [], []
+    for j, word in enumerate(_words(trace.fragments())):
+        since = j - at[-1] if at else gap
+        begins = any(c.isalnum() for c in word) or (word.strip() and gap == 1)
+        if since >= gap and (begins or since >= 4 * gap):
+            at.append(j)
+            said.append(word.strip() or trace.piece(j).strip())
     return {
         "tickvals": at,
-        "ticktext": [pieces[j].strip()[:9] or "·" for j in at],
+        "ticktext": [in_chart(word if len(word) <= 11 else f"{word[:10]}…") for word in said],
         "tickangle": -90,
         "tickfont": {"size": 9.5},
     }
+
+
+def _words(fragments: list[str]) -> list[str]:
+    """For each token the word that begins with it; "" inside of one."""
+    found: list[str] = []
+    start = 0
+    for j, piece in enumerate(fragments):
+        inside = piece[:1].isalnum() and j and fragments[j - 1][-1:].isalnum()
+        found.append("" if inside or not piece else piece)
+        start = j if found[-1] else start
+        if inside:
+            found[start] += piece
+    return found

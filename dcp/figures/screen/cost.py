@@ -30,7 +30,7 @@ Values = npt.NDArray[Any]
 def memory_chart(
     cost: Computed, *, prompt: int, planned: int, step: int, measured: Measured | None = None
 ) -> dict[str, Any]:
-    """Live bytes of all layers at each step under what a dense model needs; held where measured.
+    """Live bytes of all layers at each step under the dense ones; allocated where measured.
 
     ``planned`` steps fix the axis of a run that is still going on; ``step`` is marked.
     """
@@ -46,7 +46,7 @@ def memory_chart(
         when = measured.context - 1
         for arm in ("dense", "pruned"):
             held = measured.held[arm] / scale
-            name, colour = f"held, {_NAMES[arm]} (measured)", _COLOURS[arm]
+            name, colour = f"allocated, {_NAMES[arm]} (measured)", _COLOURS[arm]
             lines.append(_line(when, held, name, colour, hover))
     top = float(dense[-1]) * max(1.0, planned / len(live))
     if measured is not None:
@@ -111,6 +111,7 @@ def time_chart(
     lines: list[dict[str, Any]] = []
     hover = "%{y:.2f} ms"
     shown: list[Values] = []
+    first = 0.0
     if measured is None:
         own = np.asarray(trace.step_seconds, np.float64)[: trace.tokens] * 1e3
         timed = np.flatnonzero(np.isfinite(own) & (own > 0))
@@ -120,6 +121,8 @@ def time_chart(
         smooth = running_median(own[timed])
         lines.append(_line(timed, smooth, f"pruned, median of {SMOOTHING} steps", RUN, hover))
         shown = [smooth]
+        # A run times the steps that it wrote: its prompt is as wide as its name here.
+        first = max(0.0, trace.prompt_tokens - 0.15 * max(planned - trace.prompt_tokens, 1))
     else:
         at = measured.context - 1
         for arm in ("dense", "kept", "pruned"):
@@ -129,8 +132,9 @@ def time_chart(
             shown += [middle, high]
     top = max((float(values.max()) for values in shown if len(values)), default=1.0)
     return _figure(
-        lines, "milliseconds a step", planned, trace.prompt_tokens, 1.25 * top, cross=crossover
-    )
+        lines, "milliseconds a step", planned, trace.prompt_tokens, 1.25 * top,
+        first=first, cross=crossover,
+    )  # fmt: skip
 
 
 _LEGEND = LEGEND | {"font": {"size": 12}}
@@ -143,6 +147,7 @@ def _figure(
     prompt: int,
     top: float,
     *,
+    first: float = 0.0,
     step: int | None = None,
     cross: int | None = None,
 ) -> dict[str, Any]:
@@ -166,7 +171,7 @@ def _figure(
             "uirevision": title,
             "shapes": marks,
             "annotations": notes,
-            "xaxis": {"title": {"text": "step"}, "range": [-0.5, max(planned - 0.5, 1)]},
+            "xaxis": {"title": {"text": "step"}, "range": [first - 0.5, max(planned - 0.5, 1)]},
             "yaxis": {"title": {"text": title}, "range": [0, top or 1.0]},
         },
     }

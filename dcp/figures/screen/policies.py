@@ -16,13 +16,16 @@ from dcp.figures.screen.compare import every, names, token_ticks
 from dcp.figures.screen.theme import GONE, GROUND, HELD_SCALE, LOSS, OTHER, RUN, in_chart
 from dcp.runs.policies import Beside
 from dcp.stats.groups import group_label, group_names
-from dcp.stats.policies import title_of
+from dcp.stats.policies import in_words, title_of
 from dcp.trace import Trace
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 __all__ = ["kinds_chart", "kl_chart", "policy_maps", "words_chart"]
+
+_TITLE = 26
+"""Pixels that the title of a small map takes."""
 
 
 def policy_maps(beside: Beside, step: int, against: bool = False) -> go.Figure:
@@ -34,35 +37,36 @@ def policy_maps(beside: Beside, step: int, against: bool = False) -> go.Figure:
 
     from dcp.figures.screen.compare_maps import flat_steps, state_cells
 
-    first = beside.first
+    first, mine = beside.first, in_chart(in_words(next(iter(beside.runs))))
     shown = [(n, t) for n, t in beside.runs.items() if not (against and t is first)]
+    high = int(np.clip(7 * first.layers, 44, 120))
     figure = make_subplots(
         rows=len(shown),
         cols=1,
         shared_xaxes=True,
-        vertical_spacing=min(0.03, 0.4 / max(len(shown), 1)),
-        subplot_titles=[_over(n, t, first, step, against) for n, t in shown],
+        # As much as a title takes, however many there are.
+        vertical_spacing=_TITLE / ((high + _TITLE) * max(len(shown), 1)),
+        subplot_titles=[_over(n, t, first, step, mine if against else "") for n, t in shown],
     )
     pieces = names(first)
     for row, (name, trace) in enumerate(shown, 1):
         if against:
-            mine, theirs = first.visible(step), trace.visible(step)
-            cells = (mine.astype(np.int8) - theirs + 1).astype(np.uint8)
+            own, theirs = first.visible(step), trace.visible(step)
+            cells = (own.astype(np.int8) - theirs + 1).astype(np.uint8)
             who = in_chart(title_of(name))
-            labels = [f"held by {who} alone", "both or neither", "held by the gates alone"]
+            labels = [f"held by {who} alone", "both or neither", f"held by {mine} alone"]
             scale = flat_steps([OTHER, GROUND, RUN])
         else:
             read = (np.arange(trace.tokens) <= step).astype(np.uint8)
             cells = trace.visible(step) + read
             labels, scale = ["not read yet", "dropped", "held"], flat_steps([GROUND, GONE, RUN])
         figure.add_trace(state_cells(cells, scale, labels, pieces), row, 1)
-    high = int(np.clip(7 * first.layers, 44, 120))
     figure.update_yaxes(autorange="reversed", dtick=max(4, every(first.layers)), showgrid=False)
     figure.update_yaxes(tickfont={"size": 10})
     figure.update_xaxes(showgrid=False, zeroline=False)
     figure.update_xaxes(**token_ticks(first), row=len(shown), col=1)
     figure.update_layout(
-        height=(high + 26) * len(shown) + 96,
+        height=(high + _TITLE) * len(shown) + 96,
         margin={"l": 40, "r": 10, "t": 24, "b": 70},
         uirevision="policy-maps",
     )
@@ -70,13 +74,13 @@ def policy_maps(beside: Beside, step: int, against: bool = False) -> go.Figure:
     return figure
 
 
-def _over(name: str, trace: Trace, first: Trace, step: int, against: bool) -> str:
+def _over(name: str, trace: Trace, first: Trace, step: int, against: str) -> str:
     held = trace.visible(step).sum() / trace.layers
     title = f"<b>{in_chart(title_of(name))}</b>"
     if not against:
         return f"{title} · {held:.1f} entries a layer"
     apart = int((first.visible(step) != trace.visible(step)).sum())
-    return f"{title} · {apart:,} cells differ from the gates'"
+    return f"{title} · {apart:,} cells differ from {against}"
 
 
 def kl_chart(beside: Beside, table: pd.DataFrame) -> go.Figure:

@@ -13,7 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dcp.figures.screen.speech_rows import by_group, error_bar, note, rows_chart
-from dcp.figures.screen.theme import REFERENCE, faded, group_colour
+from dcp.figures.screen.theme import LEGEND, REFERENCE, faded, group_colour
 from dcp.stats.groups import group_label
 from dcp.stats.rates import MIN_WORDS
 
@@ -101,7 +101,7 @@ def _percent(value: float) -> str:
 
 
 def survival_chart(table: pd.DataFrame, names: Sequence[str], key: str) -> go.Figure:
-    """Share of words still in reach by age, a stepped line and a band for each group."""
+    """Share of words still held by age, a stepped line and a band for each group."""
     figure = go.Figure()
     known = [name for name in names if name in set(table["group"])]
     for number, name in enumerate(known):
@@ -152,10 +152,11 @@ def survival_chart(table: pd.DataFrame, names: Sequence[str], key: str) -> go.Fi
         margin={"l": 60, "r": 16, "t": 16, "b": 44},
         uirevision=key,
         dragmode=False,
-        legend={"orientation": "v", "x": 1.01, "y": 1},
+        # Few names go above, where a narrow window has room for them.
+        legend=LEGEND if len(known) <= 6 else {"orientation": "v", "x": 1.01, "y": 1},
         xaxis={"title": {"text": "steps since the word was read"}, "zeroline": False},
         yaxis={
-            "title": {"text": "still in reach"},
+            "title": {"text": "still held"},
             "range": [0, 1.02],
             "tickformat": ".0%",
             "zeroline": False,

@@ -13,7 +13,13 @@ from dcp.figures.screen.policies import kinds_chart, kl_chart, policy_maps, word
 from dcp.policies.registry import POLICIES
 from dcp.runs.policies import Beside
 from dcp.speech.words import Word
-from dcp.stats.policies import policy_table, rates_of_policies, title_of, word_table
+from dcp.stats.policies import (
+    in_words,
+    policy_table,
+    rates_of_policies,
+    title_of,
+    word_table,
+)
 from dcp.text.table import to_csv
 from dcp.ui.compare.verdict import policies_verdict
 from dcp.ui.tiles import tiles
@@ -22,14 +28,14 @@ from dcp.ui.wide import wide
 __all__ = ["policies_shown"]
 
 _CONFIG = {"displayModeBar": False}
-_HELD, _AGAINST = "what each holds", "where each differs from the gates"
+_HELD, _AGAINST = "what each holds", "where each differs from the first"
 _COLUMNS: dict[str, Any] = {
     "title": "policy",
     "held": st.column_config.NumberColumn("entries a layer", format="%.1f"),
     "kl": st.column_config.NumberColumn("KL, nats a token", format="%.3f"),
     "perplexity": st.column_config.NumberColumn("perplexity over gates off", format="%.3f"),
     "attention_lost": st.column_config.NumberColumn("attention lost", format="percent"),
-    "overlap": st.column_config.NumberColumn("same entries as the gates", format="percent"),
+    "overlap": st.column_config.NumberColumn("same entries as the first", format="percent"),
 }
 
 
@@ -70,14 +76,14 @@ def _tiles(table: pd.DataFrame) -> None:
     others = table[(table.index > 0) & (table.policy != "none")]
     found = [
         ("Entries a layer, all of them", f"{first.held:.1f}", "mean over steps and layers"),
-        (f"KL of the {first['title'].lower()}", f"{first.kl:.3f}", "nats a token"),
+        (f"KL of {in_words(first.policy)}", f"{first.kl:.3f}", "nats a token"),
     ]
     if len(others):
         best, near = others.loc[others.kl.idxmin()], others.loc[others.overlap.idxmax()]
         found.append((f"KL of the best other: {best['title']}", f"{best.kl:.3f}", "nats a token"))
         found.append(
             (
-                f"Most like the gates: {near['title']}",
+                f"Most like {in_words(first.policy)}: {near['title']}",
                 f"{100 * near.overlap:.0f} %",
                 "of the entries that either holds, both hold",
             )
@@ -102,7 +108,8 @@ def _maps(beside: Beside, words: Sequence[Word], key: str) -> None:
         "Layer × token, all on one axis. Blue: held. Grey: dropped. Equal is the mean over "
         "steps: at a single step the gates hold more or less than a fixed budget."
         if shown == _HELD
-        else "Layer × token. Blue: held by the gates alone. Green: by this policy alone."
+        else f"Layer × token. Blue: held by {in_words(next(iter(beside.runs)))} alone. Green: by "
+        "this policy alone."
     )
     table = word_table(beside, words, step)
     if len(table):
@@ -135,17 +142,20 @@ def _details(beside: Beside, table: pd.DataFrame) -> None:
         lines = []
         for name, trace in beside.runs.items():
             policy = POLICIES.get(name)
-            if policy is None or name in ("none", "gates"):
+            if policy is None or name == "none" or (name == "gates" and trace is beside.first):
                 continue
+            rule = (
+                "by their order alone, the smallest margins go" if name == "gates" else policy.rule
+            )
             budget = "" if trace.meta.budget is None else f" Budget {trace.meta.budget}."
             paper = f" ({policy.paper})" if policy.paper else ""
             differs = f" Ours differs: {policy.differs}." if policy.differs else ""
-            lines.append(f"- **{policy.title}**{paper}: {policy.rule}.{budget}{differs}")
+            lines.append(f"- **{policy.title}**{paper}: {rule}.{budget}{differs}")
         st.markdown("\n".join(lines))
         st.caption(
             "Each has the one budget, equal in all layers, whose entries come nearest to the "
-            "gates' in the mean over steps and layers. The weights were trained with these gates "
-            "and not with the other rules; the gates spread their entries unequally over layers."
+            "first one's in the mean over steps and layers. The weights were trained with the "
+            "gates and not with the other rules; gates spread their entries unequally over layers."
         )
     with st.container(horizontal=True):
         st.download_button(

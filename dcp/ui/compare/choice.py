@@ -12,8 +12,10 @@ import streamlit as st
 
 from dcp.errors import DcpError, RequestError
 from dcp.policies.registry import POLICIES
+from dcp.runs.request import as_dropped
 from dcp.trace import Trace
 from dcp.ui.compare.ready import CHOICES, ready
+from dcp.ui.dial import positions
 from dcp.ui.look import problem
 from dcp.ui.samples import load_sample, sample_names
 from dcp.ui.services import models
@@ -28,9 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["Choice", "first", "other"]
 
 THIS, UPLOAD = "this run", "a saved trace"
-OFF, POLICY, WRITE, DIAL, MODEL, TEXT = (
+OFF, POLICY, ASK, WRITE, DIAL, MODEL, TEXT = (
     "A's tokens, gates off",
     "A's tokens, other policies",
+    "A's tokens, kept for a question",
     "both written on, live",
     "A's tokens, another sparsity",
     "A's text, another model",
@@ -48,6 +51,7 @@ class Choice:
 
     name      as the page says it; ``key`` is unique
     policies  those that A's tokens are to be read under, where that is what B is
+    question  what A's tokens are to be read for, where that is what B is
     written   A's given text is written on twice, with the gates and with nothing dropped
     """
 
@@ -57,6 +61,7 @@ class Choice:
     read: Read | None = None
     model: str | None = None
     policies: tuple[str, ...] = ()
+    question: str = ""
     written: bool = False
 
 
@@ -97,6 +102,7 @@ def other(session: Session, limits: Settings, a: Trace) -> Choice | None:
     options = [
         OFF,
         POLICY,
+        ASK,
         WRITE,
         DIAL,
         TEXT,
@@ -107,6 +113,8 @@ def other(session: Session, limits: Settings, a: Trace) -> Choice | None:
         return Choice("A's tokens, gates off", "off", read=_replayed(None))
     if chosen == POLICY:
         return _policies(a)
+    if chosen == ASK:
+        return _question(limits)
     if chosen == WRITE:
         return Choice("nothing dropped", "write", written=True)
     if chosen == DIAL:
@@ -121,10 +129,12 @@ def other(session: Session, limits: Settings, a: Trace) -> Choice | None:
 
 def _policies(a: Trace) -> Choice | None:
     whole = ready(a) is not None
+    mine = a.meta.policy or "gates"
+    offered = [name for name in ("gates", *CHOICES) if name != mine]
     named = st.multiselect(
         "Policies, each at A's number of entries",
-        CHOICES,
-        default=CHOICES if whole else _USUAL,
+        offered,
+        default=offered if whole else [n for n in ("gates", *_USUAL) if n in offered],
         format_func=lambda name: POLICIES[name].title,
         key=f"compare-policies-{whole}",
         help="Each drops by its own rule in the same engine, holding as many entries as A.",
@@ -135,23 +145,34 @@ def _policies(a: Trace) -> Choice | None:
     return Choice("other policies", f"policies {','.join(named)}", policies=tuple(named))
 
 
+def _question(limits: Settings) -> Choice | None:
+    question = st.text_input(
+        "A question about A's text", key="compare-question", max_chars=limits.characters,
+        placeholder="Who was the first keeper?",
+        help="Rules that hear a question (CItruS) keep what it attends to. It is read at the end "
+        "of the text and votes; it leaves no entries of its own, and is not answered here.",
+    )  # fmt: skip
+    if not question.strip():
+        st.caption("Type a question: what is kept for it is shown beside what A keeps.")
+        return None
+    return Choice("kept for a question", f"question {question}", question=question)
+
+
 def _dial(session: Session, a: Trace) -> Choice:
     name = a.meta.model
     info = next((model for model in models() if model.name == name), None)
-    points = info.calibration if info else ()
-    longest = max((point.context for point in points), default=0)
-    expected = {p.delta: p.sparsity for p in points if p.context == longest}
     here = a.meta.gate_shift
-    others = [shift for shift in sorted(expected, key=expected.__getitem__) if shift != here]
-    if not others:
+    at = {p.shift: p for p in positions(info, a.n_queries) if p.shift != here}
+    if not at:
         shift = st.number_input("Gate shift δ: below 0 drops more", -20.0, 20.0, here - 1.0, 0.5)
     else:
         shift = st.select_slider(
-            "Share of earlier tokens dropped, on validation text",
-            others,
-            value=others[-1],
-            format_func=lambda delta: f"{100 * expected[delta]:.0f} %",
+            f"Share dropped of a text of {next(iter(at.values())).length:,} tokens",
+            list(at),
+            value=list(at)[-1],
+            format_func=lambda shift: f"about {100 * at[shift].expected:.0f} %",
             key="compare-dial",
+            help="On validation text; this one may drop another share.",
         )
     return Choice(f"A's tokens at δ {shift:+g}", f"dial {shift}", read=_replayed(float(shift)))
 
@@ -206,12 +227,12 @@ def _replayed(shift: float | None, same: bool = True) -> Read:
 
 
 def _recorded(text: str, shift: float | None = None) -> Read:
-    """Reads a text at A's gate shift, or at this one."""
+    """Reads a text as A dropped, or at this gate shift."""
 
     def read(model: OpenModel, a: Trace, report: Report) -> Trace:
         from dcp.runs.recorder import record
 
-        delta = a.meta.gate_shift if shift is None else shift
-        return record(text, model=model, new_tokens=0, gate_shift=delta)
+        who = as_dropped(a.meta) if shift is None else {"gate_shift": shift}
+        return record(text, model=model, new_tokens=0, **who)
 
     return read

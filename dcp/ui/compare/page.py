@@ -5,18 +5,21 @@ other gates, under other policies or by another model, or another text; the work
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from dcp.errors import DcpError, RequestError
+from dcp.runs import policies
 from dcp.runs.policies import Beside
+from dcp.speech.words import Word
 from dcp.stats.compare import Pair
 from dcp.trace import Trace
 from dcp.ui import services
 from dcp.ui.asked import Asked, ask, last_asked
+from dcp.ui.compare.asked_view import asked_shown
 from dcp.ui.compare.beside_view import policies_shown
 from dcp.ui.compare.choice import Choice, first, other
 from dcp.ui.compare.ready import ready
@@ -47,12 +50,14 @@ def compare(session: Session, limits: Settings) -> None:
     if b is None:
         return
     key = (f"{name_a} {id(a)}", b.key)
-    if (b.written or b.policies) and a.n_queries < 2:
+    if (b.written or b.policies or b.question) and a.n_queries < 2:
         st.caption("A is a single token: nothing came after it, so nothing was dropped.")
     elif b.written:
         _written(session, limits, a, key)
     elif b.policies:
         _under_policies(session, limits, a, b, key)
+    elif b.question:
+        _for_a_question(session, limits, a, b.question, key)
     else:
         _two_runs(session, limits, (name_a, a), b, key)
 
@@ -100,7 +105,7 @@ def _written(session: Session, limits: Settings, a: Trace, key: tuple[str, str])
     watched(st.session_state["writing-race"], asked.task)
     pair = follow_task(asked.task, "writing")
     if pair is not None:
-        names = ("with its gates", "nothing dropped")
+        names = st.session_state["writing-race"].names
         compared(pair, names, "|".join(key), gates_off_is(_base(session, a)))
 
 
@@ -123,22 +128,56 @@ def _under_policies(
             return
         found = follow_task(asked.task, "policies")
     if found is not None:
-        words = session.shown.words if a is session.shown.trace else ()
-        if not words:
-            with suppress(DcpError):
-                words = services.tag(a)
-        policies_shown(found, words, "|".join(key))
+        policies_shown(found, _words(session, a), "|".join(key))
 
 
-def _policies_work(a: Trace, policies: tuple[str, ...]) -> Callable[[OpenModel, Report], Beside]:
+def _words(session: Session, a: Trace) -> Sequence[Word]:
+    words = session.shown.words if a is session.shown.trace else ()
+    if not words:
+        with suppress(DcpError):
+            return services.tag(a)
+    return words
+
+
+def _for_a_question(
+    session: Session, limits: Settings, a: Trace, question: str, key: tuple[str, str]
+) -> None:
+    found: Asked[policies.Asked] | None = last_asked("question", key)
+    if st.button("Ask", type="primary", key="question-go"):
+        model = services.maker_of(session, a).name
+        found = ask(session, limits, "question", key, _question_work(a, question), model)
+    if found is None:
+        st.caption(f"The model reads A's text again under each form of CItruS: {_takes(a, 9)}.")
+        return
+    kept = follow_task(found.task, "question")
+    if kept is not None:
+        asked_shown(kept, _words(session, a), "|".join(key))
+
+
+def _question_work(a: Trace, question: str) -> Callable[[OpenModel, Report], policies.Asked]:
+    def read(model: OpenModel, report: Report) -> policies.Asked:
+        from dcp.runs.questions import read_for
+
+        say = _saying(report)
+        return read_for(model, a, question, progress=say, cancel=report.cancelled)
+
+    return read
+
+
+def _saying(report: Report) -> Callable[[float, str], None]:
+    def say(share: float, line: str) -> None:
+        report.check()
+        report.progress(share, line)
+
+    return say
+
+
+def _policies_work(a: Trace, names: tuple[str, ...]) -> Callable[[OpenModel, Report], Beside]:
     def read(model: OpenModel, report: Report) -> Beside:
         from dcp.runs.beside import read_beside
 
-        def say(share: float, line: str) -> None:
-            report.check()
-            report.progress(share, line)
-
-        return read_beside(model, a, ["none", *policies], progress=say, cancel=report.cancelled)
+        wanted, say = ["none", *names], _saying(report)
+        return read_beside(model, a, wanted, progress=say, cancel=report.cancelled)
 
     return read
 

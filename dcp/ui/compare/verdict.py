@@ -1,6 +1,6 @@
 """What a comparison says at once: one sentence and four numbers. Knows no model.
 
-verdict(pair)     # "With 57.4 % of the earlier tokens dropped this text is …"
+verdict(pair)     # "With 72.7 % of the earlier tokens dropped this text is …"
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 
 from dcp.stats.compare import Pair
 from dcp.trace import Trace
-from dcp.ui.look import percent
+from dcp.trace.amounts import percent
 from dcp.ui.tiles import Tile
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ def verdict(pair: Pair) -> str:
         return "A single token: nothing came before it."
     change = _per_token(b.logprob - a.logprob)
     if b.meta.gates_off and not a.meta.gates_off:
-        return _against_off(a, a.sparsity_mean_steps(), change, a.kl)
+        return _against_off(a, a.sparsity_at_end(), change, a.kl)
     if a.meta.gates_off and not b.meta.gates_off:
-        return _against_off(b, b.sparsity_mean_steps(), -change, b.kl)
+        return _against_off(b, b.sparsity_at_end(), -change, b.kl)
     held_a, held_b = float(a.held().mean()), float(b.held().mean())
     return (
         f"B holds {held_b:.1f} entries a layer where A holds {held_a:.1f} (mean over steps), and "
@@ -51,7 +51,7 @@ def verdict(pair: Pair) -> str:
 def _against_off(trace: Trace, dropped: float, change: float, kl: object) -> str:
     """``change``: gates-off minus pruned log-prob per token."""
     said = (
-        f"With {percent(dropped)} of the earlier tokens dropped (mean over steps and layers), "
+        f"With {percent(dropped)} of the earlier tokens dropped at the end, "
         f"{_likelier(change)} than with its gates off"
     )
     if isinstance(kl, np.ndarray) and np.isfinite(kl).any():
@@ -84,9 +84,9 @@ def key_numbers(pair: Pair) -> list[Tile]:
             "A | B, mean of layers",
         ),
         (
-            "Dropped, mean of steps",
-            f"{100 * a.sparsity_mean_steps():.0f} | {100 * b.sparsity_mean_steps():.0f} %",
-            "A | B",
+            f"Dropped at step {last}",
+            " | ".join(percent(t.sparsity_at(last) if last else 0.0) for t in (a, b)),
+            "A | B, of the tokens before it",
         ),
     ]
     if pair.same_tokens and a.tokens > 1:

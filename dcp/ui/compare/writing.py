@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dcp.runs.request import TextRequest
+from dcp.runs.request import TextRequest, as_dropped
 from dcp.stats.compare import Pair
+from dcp.stats.policies import title_of
 from dcp.trace import Trace
-from dcp.ui.cost.words import size
+from dcp.trace.amounts import size
 from dcp.ui.task import Report, Task
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ _CSS = """
 
 @dataclass(frozen=True)
 class Lane:
-    """One of the two at one moment: what it wrote, and the bytes of keys and values in reach."""
+    """One of the two at one moment: what it wrote, and the live bytes of keys and values."""
 
     text: str = ""
     tokens: int = 0
@@ -52,6 +53,7 @@ class Race:
 
     prompt: str
     planned: int
+    names: tuple[str, str] = ("with its gates", "nothing dropped")
     lanes: tuple[Lane, Lane] = (Lane(), Lane())
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -69,7 +71,9 @@ def race(a: Trace) -> tuple[Race, Callable[[OpenModel, Report], Pair]]:
     """What the page watches, and the work for the worker: A's given text written on by A's seed."""
     given = min(a.prompt_tokens, a.n_queries) or a.n_queries
     prompt = a.text[: int(a.offsets[given - 1, 1])]
-    found = Race(prompt, NEW_TOKENS)
+    who = a.meta.policy or "gates"
+    first = "with its gates" if who == "gates" else f"with {title_of(who)}"
+    found = Race(prompt, NEW_TOKENS, (first, "nothing dropped"))
 
     def write(model: OpenModel, report: Report) -> Pair:
         from dcp.runs.recorder import Recorder
@@ -85,9 +89,9 @@ def race(a: Trace) -> tuple[Race, Callable[[OpenModel, Report], Pair]]:
             temperature=0.8 if sampled.temperature is None else sampled.temperature,
             top_k=sampled.top_k or 0,
             top_p=1.0 if sampled.top_p is None else sampled.top_p,
-            gate_shift=a.meta.gate_shift,
+            **as_dropped(a.meta),
         )
-        dense = replace(pruned, gate_shift=0.0, policy="none")
+        dense = replace(pruned, gate_shift=0.0, policy="none", budget=None, policy_settings=None)
         recorders = [Recorder.begin(each, report.cancelled) for each in (pruned, dense)]
         going = {which: iter(recorder) for which, recorder in enumerate(recorders)}
         while going:
@@ -118,15 +122,15 @@ def _look(found: Race, task: Task[Pair], was_live: bool) -> None:
         st.rerun()
     lanes = found.look()
     most = max(*(lane.live for lane in lanes), 1)
-    names = ("with its gates", "nothing dropped")
+    names = found.names
     rows = "".join(
         f'<span>{name}</span><span><i class="{kind}" style="width:{100 * lane.live / most:.1f}%">'
         f"</i></span><span>{size(lane.live)}</span>"
         for name, kind, lane in zip(names, ("held", "all"), lanes, strict=True)
     )
-    st.html(f'<div class="race" role="img" aria-label="{_alt(lanes)}">{rows}</div>')
+    st.html(f'<div class="race" role="img" aria-label="{_alt(found)}">{rows}</div>')
     st.caption(
-        "Keys and values in reach. Same text, seed and sampling; the two take turns, a token each."
+        "Live keys and values. Same text, seed and sampling; the two take turns, a token each."
     )
     for column, name, lane in zip(st.columns(2), names, lanes, strict=True):
         with column.container(border=True):
@@ -134,5 +138,7 @@ def _look(found: Race, task: Task[Pair], was_live: bool) -> None:
             st.text(f"… {found.prompt[-90:]}{lane.text}")
 
 
-def _alt(lanes: tuple[Lane, Lane]) -> str:
-    return f"{size(lanes[0].live)} with its gates, {size(lanes[1].live)} with nothing dropped"
+def _alt(found: Race) -> str:
+    return ", ".join(
+        f"{size(lane.live)} {name}" for name, lane in zip(found.names, found.look(), strict=True)
+    )

@@ -6,7 +6,8 @@ import streamlit as st
 
 from dcp.stats.cost import Computed, Measured, batch_within
 from dcp.trace import Trace
-from dcp.ui.cost.words import BUDGETS, size
+from dcp.trace.amounts import size
+from dcp.ui.cost.words import BUDGETS
 from dcp.ui.services import models
 
 __all__ = ["batch_section"]
@@ -39,7 +40,8 @@ def batch_section(trace: Trace, found: Computed, measured: Measured | None) -> N
     )  # fmt: skip
     words.markdown(
         f"⌊({size(budget)} − {size(weights)} of weights in {kind}) ÷ {size(pruned)}⌋ = "
-        f"**{ours:,}** pruned, with the peak that one sequence like this one held (measured).\n\n"
+        f"**{ours:,}** pruned, with the peak allocated for one sequence like this "
+        "one (measured).\n\n"
         f"⌊({size(budget)} − {size(weights)}) ÷ {size(dense)}⌋ = **{theirs:,}** dense, with "
         f"2 · L · T · H_kv · d · bytes and no slack (computed, in favour of dense). {told}"
     )

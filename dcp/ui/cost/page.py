@@ -7,12 +7,13 @@ import streamlit as st
 from dcp.figures.screen import cost as cost_charts
 from dcp.stats.cost import Computed, Measured, computed, cost_csv
 from dcp.trace import Trace
+from dcp.trace.amounts import percent, size
 from dcp.ui.cost.batch import batch_section
 from dcp.ui.cost.time import measured_so_far, time_section
-from dcp.ui.cost.words import COMPUTED, MEASURED, crossing, kernels, size
+from dcp.ui.cost.words import COMPUTED, MEASURED, crossing, kernels
 from dcp.ui.follow import follow_run
 from dcp.ui.links import point
-from dcp.ui.look import empty, percent
+from dcp.ui.look import empty
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 from dcp.ui.tiles import Tile
@@ -75,7 +76,7 @@ def _tiles(
             counts(live),
             f"{percent(live / dense)} of {counts(dense)} dense",
         ),
-        ("Held at the end · measured", size(held), "counted by the cache during the run"),
+        ("Allocated at the end · measured", size(held), "counted by the cache during the run"),
     ]
     if measured is None:
         known = isinstance(rate, int | float) and rate > 0

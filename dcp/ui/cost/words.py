@@ -1,4 +1,4 @@
-"""The texts of the Cost page: sizes, definitions, the line under a measurement."""
+"""The texts of the Cost page: definitions, the line under a measurement."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from dcp.stats.cost import SMOOTHING, Measured
 
-__all__ = ["BUDGETS", "COMPUTED", "MEASURED", "about", "crossing", "kernels", "size"]
+__all__ = ["BUDGETS", "COMPUTED", "MEASURED", "about", "crossing", "kernels"]
 
 BUDGETS = tuple(2**power for power in range(26, 38))
 """Memory budgets to choose from: 64 MiB to 128 GiB."""
@@ -15,15 +15,15 @@ BUDGETS = tuple(2**power for power in range(26, 38))
 COMPUTED = """
 - **live (computed)**: keys and values that some later token can still attend to. Entries held by \
 all layers × bytes of one entry; exact, from the deaths alone.
-- **dense (computed)**: what a model that drops nothing needs, `2 · L · t · H_kv · d · bytes` at \
+- **dense (computed)**: keys and values of all tokens read, `2 · L · t · H_kv · d · bytes` at \
 step t.
 - **sequences in a budget (computed)**: `⌊(budget − weights) ÷ peak of one sequence⌋`. Activations \
 and the program itself are not counted, for either side.
 """
 
 MEASURED = f"""
-- **held (measured)**: memory that the cache has mapped, counted as it maps and gives back: live \
-rows, gate keys, tables, and room kept for growth.
+- **allocated (measured)**: memory that the cache has mapped, counted as it maps and gives back: \
+live rows, gate keys, tables, and room kept for growth.
 - **step (measured)**: wall time of one token in the engine's own clock. Pruned, dense and *gates \
 asked, nothing dropped* (their overhead) read the same tokens in one process, a step each in turn, \
 the order rotating; a first reading warms up and is not counted. Curves are medians over rounds, \
@@ -33,21 +33,6 @@ step is faster than a dense one.
 - **ceiling (computed)**: weights and cache that a dense step reads, over the same for a pruned \
 one; a step that is bound by memory cannot be faster than this.
 """
-
-
-def size(number: float) -> str:
-    """Bytes for people.
-
-    >>> size(1_576_960)
-    '1.5 MiB'
-    """
-    for unit in ("B", "KiB", "MiB"):
-        if number < 1024:
-            return (
-                f"{number:.0f} {unit}" if unit == "B" or number >= 100 else f"{number:.1f} {unit}"
-            )
-        number /= 1024
-    return f"{number:,.0f} GiB" if number >= 100 else f"{number:.1f} GiB"
 
 
 def crossing(found: Measured) -> str:

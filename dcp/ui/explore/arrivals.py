@@ -15,6 +15,7 @@ import streamlit as st
 from dcp.trace import Trace
 from dcp.ui.explore.count_line import named
 from dcp.ui.explore.earlier import shown_name
+from dcp.ui.explore.policy_link import policy_of_link, shift_in_link, take_policy
 from dcp.ui.links import PLACE, number, point
 from dcp.ui.services import models
 from dcp.ui.session import Session
@@ -34,17 +35,23 @@ def link_of(session: Session, trace: Trace) -> dict[str, str] | None:
     if session.shown.origin == "sample":
         name = shown_name(session)
         return {"run": name} if name else {}
-    if session.shown.origin != "run" or trace.meta.policy is not None:
-        return None
     meta = trace.meta
-    return {
+    who = policy_of_link(meta)
+    if session.shown.origin != "run" or who is None:
+        return None
+    said = {
         "text": trace.text[: int(trace.offsets[trace.prompt_tokens - 1, 1])],
         "model": meta.model,
         "new": str(trace.tokens - trace.prompt_tokens),
         "temperature": f"{meta.sampling.temperature or 0:g}",
         "seed": str(meta.seed),
         "shift": f"{meta.gate_shift:g}",
+        **who,
+        **({"vocabulary": "seen"} if meta.vocabulary is not None else {}),
     }
+    if not shift_in_link(meta):
+        del said["shift"]
+    return said
 
 
 def arrive(
@@ -64,6 +71,10 @@ def arrive(
     elif "model" in said:
         ignored.append("model")
     info = info or named(models(), state.get("model"))
+    state["seen"] = said.get("vocabulary") == "seen"
+    if said.get("vocabulary", "seen") != "seen":
+        ignored.append("vocabulary")
+    ignored += take_policy(said, info.context if info else limits.characters, limits)
     room = min(limits.new_tokens, info.context - 1) if info else limits.new_tokens
     for key, name, most in (("new_tokens", "new", room), ("seed", "seed", 2**31 - 1)):
         found = number(said.get(name, ""))

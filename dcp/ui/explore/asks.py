@@ -6,7 +6,6 @@ the next-token lists at a word that the model wrote. Answers are kept while thei
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +14,7 @@ import streamlit as st
 from dcp.errors import RequestError
 from dcp.trace import Trace
 from dcp.ui.asked import ask, last_asked
+from dcp.ui.dial import positions
 from dcp.ui.look import worded
 from dcp.ui.samples import load_dial
 from dcp.ui.services import maker_of, models
@@ -51,11 +51,13 @@ def answers(session: Session, trace: Trace) -> dict[str, Any]:
     """What `dcp.viewer.payload.payload` takes of it: ``dial``, ``written``, and what went wrong."""
     kept = _kept(session)
     _take(kept)
-    asks = maker_of(session, trace).known and trace.meta.policy is None
+    # Rows that were left out cannot be asked; a dial turns gates alone.
+    asks = maker_of(session, trace).known and trace.meta.vocabulary is None
+    dials = asks and trace.meta.policy is None
     question = _question()
     kind, what = (question[1], question[2]) if question and waiting(session) else ("", None)
     return {
-        "dial": dial(trace, _settings(trace), kept.read, asks=asks, busy=kind == "dial"),
+        "dial": dial(trace, _settings(trace), kept.read, asks=dials, busy=kind == "dial"),
         "written": {
             "asks": asks,
             "busy": what if kind == "written" else None,
@@ -85,7 +87,9 @@ def _question() -> tuple[str, str, Any] | None:
 def ask_dial(session: Session, limits: Settings, shift: float | None) -> None:
     """Read the run's tokens again at ``shift`` (None: gates off), unless that is known."""
     trace, kept = session.shown.trace, _kept(session)
-    if trace is None or shift in kept.read or not maker_of(session, trace).known:
+    if trace is None or shift in kept.read or trace.meta.policy is not None:
+        return
+    if not maker_of(session, trace).known:
         return
     if shift is not None and shift not in {setting.shift for setting in _settings(trace)}:
         return
@@ -163,15 +167,10 @@ def _plain(found: Any) -> dict[str, Any]:
 def _settings(trace: Trace) -> list[Setting]:
     """The dial of the model that made ``trace``: gates off, then from what keeps most to least."""
     info = next((model for model in models() if model.name == trace.meta.model), None)
-    points = info.calibration if info else ()
-    longest = max((point.context for point in points), default=0)
-    at: Mapping[float, Any] = {p.delta: p for p in points if p.context == longest}
-    found = [
-        Setting(p.delta, p.sparsity, p.perplexity_ratio, longest)
-        for p in sorted(at.values(), key=lambda p: p.sparsity)
-    ]
+    at = positions(info, trace.n_queries)
+    found = [Setting(p.shift, p.expected, p.cost, p.length) for p in at]
     own = trace.meta.gate_shift
-    if not trace.meta.gates_off and own not in at:
+    if not trace.meta.gates_off and own not in {p.shift for p in at}:
         found.append(Setting(own))
         found.sort(key=lambda setting: -(setting.shift or 0.0))
     return [Setting(None), *found] if found else []

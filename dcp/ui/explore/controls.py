@@ -8,10 +8,12 @@ from dcp.errors import DcpError, RequestError
 from dcp.model.registry import ModelInfo, list_models
 from dcp.runs.request import TextRequest
 from dcp.ui.brought import brought
+from dcp.ui.explore import counting
 from dcp.ui.explore.chat import as_asked, is_chat
 from dcp.ui.explore.count_line import LABEL, count_line, named, token_count
 from dcp.ui.explore.earlier import earlier
 from dcp.ui.explore.examples import EXAMPLES
+from dcp.ui.explore.policy import policy_fields
 from dcp.ui.explore.run_settings import run_settings, summary
 from dcp.ui.look import problem, worded
 from dcp.ui.services import worker
@@ -141,8 +143,9 @@ def _check(limits: Settings) -> TextRequest:
         new_tokens=state["new_tokens"],
         temperature=state["temperature"],
         seed=state["seed"],
-        gate_shift=state.get("gate_shift", 0.0) if info is not None else 0.0,
         stop_at_eos=is_chat(info),
+        vocabulary="seen" if state.get("seen") else "all",
+        **policy_fields(state.get("gate_shift", 0.0) if info is not None else 0.0),
     )
     if len(text) > limits.characters:
         raise RequestError(
@@ -150,6 +153,16 @@ def _check(limits: Settings) -> TextRequest:
         )
     if info is None and (limits.public or not model):
         raise RequestError("Choose one of the bundled models: there is none of that name here.")
+    if len(request.instruction) > limits.characters:
+        raise RequestError(
+            f"The instruction has {len(request.instruction):,} characters; at most "
+            f"{limits.characters:,} are read here."
+        )
     if info is not None:
-        request.check_length(token_count(str(info.path), text), info.context)
+        tokens, heard = token_count(str(info.path), text), request.instruction
+        extra = counting.count(str(info.path), heard) if heard else 0
+        request.check_length(tokens, info.context, extra)
+        if request.budget is not None:
+            # What the rule cannot keep is said at once, not when its turn has come.
+            request.eviction(tokens + request.new_tokens)
     return request

@@ -12,14 +12,14 @@ from functools import cache
 import numpy as np
 import streamlit as st
 
-from dcp.model.registry import ModelInfo
 from dcp.speech.words import Word
+from dcp.stats.policies import policy_said
 from dcp.trace import ALIVE, Trace
-from dcp.ui.look import percent
+from dcp.trace.amounts import percent
 from dcp.ui.samples import load_sample
 from dcp.ui.session import Session, Shown
 
-__all__ = ["RUNS", "earlier", "expected_here", "open_named", "shown_name"]
+__all__ = ["RUNS", "earlier", "open_named", "shown_name"]
 
 RUNS = {
     "sample": (
@@ -111,14 +111,6 @@ def open_named(session: Session) -> None:
         st.toast("There is no such run: the link was followed in part.")
 
 
-def expected_here(info: ModelInfo | None) -> str:
-    """ ": the sample of 196 tokens drops 72.7 %", where that model made the sample; else ""."""
-    trace = _run("sample").trace
-    if info is None or trace.meta.model != info.name:
-        return ""
-    return f": the sample of {trace.tokens} tokens drops {percent(trace.sparsity_at_end())}"
-
-
 def shown_name(session: Session) -> str:
     """The name in `RUNS` of what is shown; "" for all else."""
     names: dict[str, str] = st.session_state.get(_NAMES, {})
@@ -143,5 +135,11 @@ def _title(run: Shown) -> str:
     """A run by its first words, as plain text: a label is markup."""
     assert run.trace is not None
     words = " ".join(run.trace.text[:200].split())[:44]
-    plain = "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-.!|~:$" else c for c in words)
-    return f"{plain}… · {percent(run.trace.sparsity_at_end())} dropped"
+    plain = _plain(words)
+    who = policy_said(run.trace.meta)
+    rule = f" · {who[:60]}" if who else ""
+    return f"{plain}… · {percent(run.trace.sparsity_at_end())} dropped{_plain(rule)}"
+
+
+def _plain(text: str) -> str:
+    return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-.!|~:$" else c for c in text)

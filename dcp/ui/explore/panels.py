@@ -9,6 +9,7 @@ import streamlit as st
 
 from dcp.text.table import to_csv
 from dcp.trace import Trace
+from dcp.trace.naming import stem
 from dcp.ui.look import to_page
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
@@ -35,41 +36,42 @@ def _files(session: Session) -> None:
         st.caption("There is something to take away when the run has ended.")
         return
     words = session.shown.words
+    run = stem(trace)
     files: list[tuple[str, str, str, str, Callable[[], bytes]]] = [
         (
             "Trace",
-            "run.safetensors",
+            f"{run}.safetensors",
             "application/octet-stream",
             "Everything; opens here again.",
             trace.to_bytes,
         ),
         (
             "Table",
-            "run.csv",
+            f"{run}.csv",
             "text/csv",
             "One row per layer and token.",
             lambda: to_csv(trace.to_frame(words)).encode(),
         ),
         (
             "Page",
-            "run.html",
+            f"{run}.html",
             "text/html",
             "This view as one file that needs no network.",
             lambda: static.html(trace, words).encode(),
         ),
         (
             "PDF",
-            "run.pdf",
+            f"{run}-overview.pdf",
             "application/pdf",
-            "Vector figure, fonts embedded.",
-            lambda: _figure(trace, "pdf"),
+            "The step on screen as a vector figure.",
+            lambda: _figure(session, trace, "pdf"),
         ),
         (
             "PNG",
-            "run.png",
+            f"{run}-overview.png",
             "image/png",
-            "The same figure at 300 dots per inch.",
-            lambda: _figure(trace, "png"),
+            "The same at 300 dots per inch.",
+            lambda: _figure(session, trace, "png"),
         ),
     ]
     for column, (name, file, kind, about, make) in zip(st.columns(len(files)), files, strict=True):
@@ -78,7 +80,7 @@ def _files(session: Session) -> None:
             make,
             file,
             kind,
-            key=f"take-{file}",
+            key=f"take-{name}",
             help=about,
             on_click="ignore",
             width="stretch",
@@ -86,11 +88,13 @@ def _files(session: Session) -> None:
         column.caption(about)
 
 
-def _figure(trace: Trace, kind: Literal["pdf", "png"]) -> bytes:
+def _figure(session: Session, trace: Trace, kind: Literal["pdf", "png"]) -> bytes:
     # Imported late: the first paint needs no matplotlib.
     from dcp.figures import paper
 
-    return paper.render(paper.overview(trace), kind)
+    # Asked when the button is pressed: the reader has moved since it was drawn.
+    step = session.place.step
+    return paper.render(paper.overview(trace, step if session.has("step", step) else None), kind)
 
 
 @st.fragment

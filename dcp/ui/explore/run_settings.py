@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dcp.errors import DcpError
 from dcp.model.registry import ModelInfo
+from dcp.ui.dial import positions
 from dcp.ui.explore.chat import chat_choice
-from dcp.ui.explore.count_line import named
-from dcp.ui.explore.earlier import expected_here
+from dcp.ui.explore.count_line import named, token_count
+from dcp.ui.explore.policy import policy_choice, policy_line, shifts_for_a_budget
+from dcp.ui.rows import COSTS
 from dcp.ui.settings import Settings
 
 __all__ = ["run_settings", "summary"]
@@ -44,7 +47,16 @@ def run_settings(models: list[ModelInfo], limits: Settings) -> None:
         persist_state="session",
         help="How many tokens the model writes after yours. 0 only reads your text.",
     )
-    _dial(info)
+    policy_choice(model, info, limits)
+    if state.get("policy") == "gates" and not shifts_for_a_budget():
+        _dial(info, _length(info, limits))
+    st.toggle(
+        "Only tokens of the text",
+        key="seen",
+        persist_state="session",
+        help="Leaves out the rows of embedding and head that your text does not use; the counter "
+        f"of memory says how many bytes that is. {COSTS}",
+    )
     st.slider(
         "Temperature",
         0.0,
@@ -64,14 +76,24 @@ def run_settings(models: list[ModelInfo], limits: Settings) -> None:
     )
 
 
-def _dial(info: ModelInfo | None) -> None:
-    """The sparsity dial: the measured points of the checkpoint, each by its expected sparsity."""
+def _length(info: ModelInfo | None, limits: Settings) -> int:
+    """Tokens of the run that the form describes; 0 where they cannot be counted."""
     state = st.session_state
-    points = info.calibration if info else ()
-    longest = max((point.context for point in points), default=0)
-    expected = {p.delta: p.sparsity for p in points if p.context == longest}
-    cost = {p.delta: p.perplexity_ratio for p in points if p.context == longest}
-    if len(expected) < 2:
+    text = str(state.get("latest", ""))[: limits.characters]
+    if info is None or not text.strip():
+        return 0
+    try:
+        return token_count(str(info.path), text) + int(state.get("new_tokens") or 0)
+    except DcpError:
+        return 0
+
+
+def _dial(info: ModelInfo | None, tokens: int) -> None:
+    """The sparsity dial: the measured points of the checkpoint, each by the share that it is
+    expected to drop of a text of ``tokens`` tokens."""
+    state = st.session_state
+    at = {position.shift: position for position in positions(info, tokens)}
+    if len(at) < 2:
         state["gate_shift"] = 0.0
         st.select_slider(
             "Forgetting",
@@ -81,30 +103,46 @@ def _dial(info: ModelInfo | None) -> None:
             help="This model brings no calibration, so it runs as it was trained.",
         )
         return
-    order = sorted(expected, key=lambda delta: expected[delta])
-    own = min(order, key=abs)
-    if state.get("gate_shift") not in expected:
+    own = min(at, key=abs)
+    if state.get("gate_shift") not in at:
         state["gate_shift"] = own
 
-    def label(delta: float) -> str:
-        more = 100 * (cost[delta] - 1)
-        return f"{100 * expected[delta]:.0f} % dropped · perplexity {more:+.{int(more < 1)}f} %"
+    def label(shift: float) -> str:
+        more = 100 * (at[shift].cost - 1)
+        return (
+            f"about {100 * at[shift].expected:.0f} % dropped · perplexity "
+            f"{more:+.{int(more < 1)}f} %"
+        )
 
+    length = at[own].length
     st.select_slider(
-        "Forgetting",
-        order,
+        f"Forgetting, of {length:,} tokens",
+        list(at),
         format_func=label,
         key="gate_shift",
         persist_state="session",
-        help="Share of earlier tokens dropped, and how much harder the next token is to guess than "
-        "for a dense model trained equally long: measured on validation text over "
-        f"{longest:,} tokens. A shorter text drops less{expected_here(info)}. The dial shifts "
-        f"every gate by the same amount; the model comes with {100 * expected[own]:.0f} %.",
+        help=f"Share of earlier tokens that {_text_of(length, tokens)} has dropped at its end, and "
+        "how much harder the next token is to guess than for a dense model trained equally long; "
+        "both measured on validation text, so yours may differ. A shorter text drops less. The "
+        "dial shifts every gate by the same amount; the model comes with about "
+        f"{100 * at[own].expected:.0f} %.",
     )
+
+
+def _text_of(length: int, tokens: int) -> str:
+    if length == tokens:
+        return f"a text of this length ({tokens:,} tokens, the new ones included)"
+    return f"a text of {length:,} tokens"
 
 
 def summary() -> str:
     """The settings in one line of plain text, as Generate will take them."""
     state = st.session_state
     written = state.get("new_tokens", 0)
-    return f"{state.get('model') or 'no model'} · writes {written} tokens · seed {state['seed']}"
+    parts = [
+        str(state.get("model") or "no model"),
+        policy_line(),
+        f"writes {written} tokens",
+        f"seed {state['seed']}",
+    ]
+    return " · ".join(part for part in parts if part)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 import streamlit as st
 
+from dcp.policies.gates import by_shift
+from dcp.policies.registry import POLICIES
+from dcp.stats.policies import policy_said
 from dcp.trace import Trace
 from dcp.ui.explore.arrivals import arrive, go_to_place, link_of, not_followed
 from dcp.ui.explore.asks import answers, ask_dial, ask_written, waiting
@@ -16,6 +20,7 @@ from dcp.ui.explore.controls import generate
 from dcp.ui.explore.plain_view import plain_view
 from dcp.ui.follow import WATCHING, every, follow_run
 from dcp.ui.links import point
+from dcp.ui.rows import rows_of
 from dcp.ui.services import models
 from dcp.ui.session import Session
 from dcp.ui.settings import Settings
@@ -70,6 +75,7 @@ def _settled(session: Session, limits: Settings) -> None:
         dial=found["dial"],
         written=found["written"],
         link=link_of(session, shown.trace),
+        rows=_rows(shown.trace),
     )
     data["toured"] = toured()
     st.session_state[_LAST] = shown.key
@@ -127,7 +133,8 @@ def _greet(session: Session, limits: Settings, said: Mapping[str, Any]) -> None:
 
 def _about(session: Session, trace: Trace) -> str:
     """The line over a settled run: what it is, where it was timed, why a small model babbles."""
-    parts = [said for said in (session.shown.note, not_followed(session)) if said]
+    parts = [session.shown.note, not_followed(session), _ruled(trace)]
+    parts = [said for said in parts if said]
     if session.shown.origin != "run" and trace.meta.tokens_per_second:
         parts.append(f"Its speeds were recorded on {machine_of(trace)}.")
     size = next((m.parameters for m in models() if m.name == trace.meta.model), None)
@@ -137,6 +144,29 @@ def _about(session: Session, trace: Trace) -> str:
             "parameters, a thousandth of a chat model's."
         )
     return " ".join(parts)
+
+
+def _rows(trace: Trace) -> dict[str, Any] | None:
+    rows = rows_of(trace, next((m for m in models() if m.name == trace.meta.model), None))
+    if rows is None:
+        return None
+    bytes_ = {name: getattr(rows, name) for name in ("whole", "input_saves", "both_save")}
+    return {**asdict(rows), **bytes_}
+
+
+def _ruled(trace: Trace) -> str:
+    """Of a run under a policy: which, and the road that it took."""
+    said, policy = policy_said(trace.meta), POLICIES.get(trace.meta.policy or "")
+    if not said or policy is None:
+        return f"{said}." if said else ""
+    if policy.name == "none" or by_shift(policy.name, trace.meta.policy_settings or {}):
+        return f"{said}."
+    said += ", on the slow path (PyTorch, row by row on the CPU)"
+    if policy.name == "gates":
+        return f"{said}: past it the smallest margins go too."
+    return (
+        f"{said}: {policy.rule}. What it drops once a token is read is gone from the next step on."
+    )
 
 
 def _went(session: Session, place: Mapping[str, int | None]) -> None:

@@ -22,7 +22,9 @@ _NAMES = {
     "cvpr": "CVPR",
     "screen": "Screen",
 }
-_SOURCES: dict[str, Phase] = {"prompt": "prompt", "written": "generated", "both": "both"}
+# One text has few words: both parts of it together, which every caption says.
+_SOURCES: dict[str, Phase] = {"both": "both", "prompt": "prompt", "written": "generated"}
+_FIRST = Options(source="both")
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def look(session: Session, trace: Trace) -> Look:
     venue = VENUES[style]
     width: Width | None = None
     if venue.column is None:
-        two.selectbox("Width", [f"one column, {venue.text:g} in"], key="figures_one", disabled=True)
+        two.selectbox("Width", [f"one column, {venue.text:g} in"], key="figures_one")
     else:
         inches = {"column": f"column, {venue.column:g} in", "text": f"text, {venue.text:g} in"}
         widths: list[Width] = ["column", "text"]
@@ -84,7 +86,7 @@ def look(session: Session, trace: Trace) -> Look:
     changed = [
         f"{field.name} {getattr(options, field.name)}"
         for field in fields(Options)
-        if getattr(options, field.name) != field.default
+        if getattr(options, field.name) != getattr(_FIRST, field.name)
     ]
     if changed:
         st.caption(f"Where a figure reads them: {', '.join(changed)}.")

@@ -128,7 +128,8 @@ def gallery(session: Session) -> None:
 
 
 def _beside(session: Session, trace: Trace) -> dict[str, Trace]:
-    """The same tokens under other policies: measured beforehand, or read in Compare."""
+    """The run and its tokens under other policies, each with what it cost: measured beforehand, or
+    read in Compare."""
     asked = last_asked("policies")
     found = ready(trace)
     if found is None and asked is not None and not asked.waiting:
@@ -137,7 +138,7 @@ def _beside(session: Session, trace: Trace) -> dict[str, Trace]:
             found = None
     if found is None:
         return {}
-    return {name: run for name, run in found.runs.items() if run is not found.first}
+    return dict(found.runs)
 
 
 def _wait(session: Session) -> None:

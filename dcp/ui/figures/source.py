@@ -13,7 +13,8 @@ from dcp.errors import DcpError
 from dcp.figures.paper.results import Results, parse_results, read_results
 from dcp.speech.words import Word
 from dcp.trace import Trace
-from dcp.ui.look import percent, problem
+from dcp.trace.amounts import percent
+from dcp.ui.look import problem
 from dcp.ui.samples import FOLDER, held_out, load_sample, sample_names
 from dcp.ui.session import Session
 

@@ -89,16 +89,16 @@ read does not say that the other word was the reason. *Forget* is a hook, not a 
 
 **How the numbers on the other pages are made.** A token alive at the end of a text has not lived to
 any age: lifetimes are Kaplan–Meier estimates and drop rates are stated at a horizon. *Live* bytes
-are keys and values that can still be seen, *held* is the memory kept for them (gate keys and tables
-included), *dense* is what keys and values of all tokens would take. What pruning costs is measured
-against a dense model fine-tuned equally long; a run of the pruned weights with the gates off is a
-diagnostic. On short texts at batch 1 pruning saves memory, not time.
+are keys and values that can still be seen, *allocated* is the memory kept for them (gate keys and
+tables included), *dense* is what keys and values of all tokens would take. What pruning costs is
+measured against a dense model fine-tuned equally long; a run of the pruned weights with the gates
+off is a diagnostic. On short texts at batch 1 pruning saves memory, not time.
 
 **In these pictures** the text, the gate logits and the rows are those of the bundled sample run.
 Picture 2 is a toy in two dimensions. Picture 4 applies the soft gate at the α you choose to logits
 that were trained under the hard one. Picture 5 feeds one token at a time; the engine reads a
-prompt in chunks and frees rows after each chunk, so that during a prompt it holds more. *Held* in
-picture 5 is counted before the system rounds it up to whole pages.
+prompt in chunks and frees rows after each chunk, so that during a prompt it holds more. *Allocated*
+in picture 5 is counted before the system rounds it up to whole pages.
 
 Read on: Anagnostidis et al., *Dynamic Context Pruning for Efficient and Interpretable
 Autoregressive Transformers*, NeurIPS 2023, [arXiv 2305.15805](https://arxiv.org/abs/2305.15805). In

@@ -108,7 +108,7 @@ def _work(
         try:
             written = rewrite(model, trace, plan, new_tokens=NEW_TOKENS, cancel=report.cancelled)
         except RequestError:
-            # A full context leaves no room to write on.
+            # A full context leaves no room to write on; a rule takes no orders.
             report.check()
             written = None
         return found, seed, written

@@ -18,7 +18,7 @@ from dcp.resources import asset
 from dcp.trace import ALIVE, Trace
 from dcp.ui.links import whole
 
-__all__ = ["coloured", "selectable", "token_text"]
+__all__ = ["coloured", "leaned", "selectable", "token_text"]
 
 _FOLDER = asset("put_back")
 _LARGEST = 5
@@ -100,6 +100,32 @@ def coloured(
         "can": [False] * trace.tokens,
         "gone": [0] * trace.tokens,
         "change": shares,
+        "marks": marks.tolist(),
+    }
+
+
+def leaned(
+    shown: str, trace: Trace, lean: npt.NDArray[np.float64], one: str, other: str
+) -> dict[str, Any]:
+    """The text with each token coloured by ``lean`` [T]: the share of layers that hold it under
+    ``one``, less that under ``other``; nan for what was not read. Names are plain text."""
+    known = np.isfinite(lean)
+    order = np.argsort(-np.abs(np.nan_to_num(lean)), kind="stable")[: 2 * _LARGEST]
+    marks = np.zeros(trace.tokens, int)
+    marks[order] = np.sign(np.nan_to_num(lean[order])).astype(int)
+    notes = [
+        f"{quoted(piece)}: {round(abs(amount) * trace.layers)} of {trace.layers} layers more "
+        f"hold it under {one if amount > 0 else other}"
+        if finite and amount
+        else f"{quoted(piece)}: " + ("as many layers hold it" if finite else "not read by then")
+        for piece, amount, finite in zip(trace.pieces(), lean, known, strict=True)
+    ]
+    return {
+        **_base(f"{shown}-lean", trace, None, notes),
+        "label": f"The text, each token coloured by who holds it in more layers: {one} or {other}.",
+        "can": [False] * trace.tokens,
+        "gone": [0] * trace.tokens,
+        "change": [round(float(x), 3) if f else None for x, f in zip(lean, known, strict=True)],
         "marks": marks.tolist(),
     }
 

@@ -101,14 +101,16 @@ def _language(tables: Tables) -> None:
 
 @st.fragment
 def _filtered(tables: Tables) -> None:
+    # The answer comes first, above the choices that it depends on.
+    first = st.container(key="speech-finding")
     filters = _filters(tables)
     st.caption(what(tables, filters))
-    panels(tables, filters)
+    panels(tables, filters, first)
 
 
 def _filters(tables: Tables) -> Filters:
     kind = "saved" if isinstance(tables, Saved) else "live"
-    one, two, three, four, five = st.columns([1.9, 2.4, 1.7, 1.1, 1.1], vertical_alignment="bottom")
+    one, two, three, four, five = st.columns([1.8, 3.0, 1.8, 1.1, 1.1], vertical_alignment="bottom")
     horizons = tables.horizons
     help = (
         "1 − S(h), with S the Kaplan–Meier survival: a word alive at the end is not counted as "

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dcp.figures.screen.speech import heatmap, rate_chart, survival_chart
 from dcp.figures.screen.speech_behind import (
@@ -27,14 +28,14 @@ __all__ = ["panels"]
 _PLAIN = {"displayModeBar": False, "scrollZoom": False}
 
 
-def panels(tables: Tables, filters: Filters) -> None:
-    """All panels, under the same filters."""
+def panels(tables: Tables, filters: Filters, first: DeltaGenerator) -> None:
+    """All panels, under the same filters. ``first``: where the sentence that sums them up goes."""
     names = group_names(filters.by)
     table = tables.rates(filters)
     if table.empty:
         st.caption("No words here: choose another source, length or horizon.")
         return
-    st.markdown(f"**{finding(table, names, filters.horizon)}**")
+    first.markdown(f"**{finding(table, names, filters.horizon)}**")
     left, right = st.columns([3, 2], gap="large")
     with left:
         st.header("How soon each kind of word is dropped")
@@ -126,7 +127,7 @@ def _survival(tables: Tables, filters: Filters, names: tuple[str, ...]) -> None:
         return
     st.plotly_chart(survival_chart(curves, names, tables.key), key="speech-curves", config=_PLAIN)
     st.caption(
-        "Kaplan–Meier: the share of words still in reach so many steps after they were read, for "
+        "Kaplan–Meier: the share of words still held so many steps after they were read, for "
         "a layer taken at random. Words alive at the end are censored there. Bands are intervals, "
         "for up to six groups of 20 words or more; pale lines with open marks are of fewer."
     )

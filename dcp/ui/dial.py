@@ -1,0 +1,46 @@
+"""The settings of a model's sparsity dial, each by what it is expected to drop of the text at hand.
+
+Knows what a checkpoint says of itself, no weights and no text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dcp.model.dial import end_share_at
+from dcp.model.info import ModelInfo
+
+__all__ = ["Position", "positions"]
+
+
+@dataclass(frozen=True)
+class Position:
+    """One setting.
+
+    shift     δ, added to every gate's β
+    expected  share dropped at the end of a text of ``length`` tokens, on validation text
+    cost      perplexity over that of a dense model trained as long, at the calibrated length
+    """
+
+    shift: float
+    expected: float
+    length: int
+    cost: float
+
+
+def positions(info: ModelInfo | None, tokens: int) -> list[Position]:
+    """Those that were calibrated, from what keeps most to what keeps least; empty without any.
+
+    ``length`` is ``tokens``, unless the model was not measured at it: then what is nearest to it
+    that was, and for a model that knows no shares at all the mean over steps of its calibration.
+    """
+    points = info.calibration if info is not None else ()
+    longest = max((point.context for point in points), default=0)
+    found = []
+    for point in sorted((p for p in points if p.context == longest), key=lambda p: p.sparsity):
+        share, length = point.sparsity, longest
+        if info is not None and info.shares is not None and tokens > 1:
+            length = min(max(tokens, info.shares.tokens[0]), info.shares.tokens[-1])
+            share = end_share_at(info.shares, point.delta, length)
+        found.append(Position(point.delta, share, length, point.perplexity_ratio))
+    return found
