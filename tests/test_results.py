@@ -153,7 +153,7 @@ def test_every_rival_of_the_results_file_is_in_the_tables_of_layers_and_no_other
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in lines
-        if line.startswith(("| in domain |", "| other |"))
+        if line.startswith(tuple(f"| {row['text']} |" for row in budgets()))
     ]
     own = [cells for cells in rows if cells[2].startswith("pruned")]
     rows = [cells for cells in rows if not cells[2].startswith("pruned")]
@@ -162,7 +162,10 @@ def test_every_rival_of_the_results_file_is_in_the_tables_of_layers_and_no_other
         row, rival = measured_ones[rival_of(cells)]
         assert float(cells[4]) == round(rival["held_ratio"], 3)
         wanted = {"entries": 1, "bytes": 1.125, "bytes16": 1.25}[rival["equal"]]
-        assert abs(rival["held_ratio"] / wanted - 1) <= 0.01
+        # On programs the gates hold nearly all in one layer: a quarter more does not fit there.
+        assert abs(rival["held_ratio"] / wanted - 1) <= (
+            0.02 if row["text"] == "programs" else 0.01
+        )
         assert numbers(cells[5]) == rounded(rival["policy_over_gates_off"])
         assert numbers(cells[6]) == rounded(rival["pruned_over_policy"])
         # The ratio again, from what every document cost.

@@ -140,12 +140,16 @@ def test_the_ceiling_counts_weights_and_gate_keys() -> None:
 
 
 def test_the_csv_leaves_blank_what_was_not_measured_before_and_after() -> None:
-    """A measurement of steps 4 to 8 of a text of 12: what the arms did stands in those rows."""
-    trace = random_trace(5, tokens=12)
+    """A measurement of steps 4 to 8 of a text of 13: what the arms did stands in those rows."""
+    trace = random_trace(5, tokens=13, prompt_tokens=7)
     times = np.arange(1, 6) / 8 * np.ones((3, 1))
     found = measured(times, 2 * times, 3 * times, first=5)
     table = pd.read_csv(StringIO(cost_csv(trace, found)))
     assert table.step.tolist() == list(range(12))
+    assert table.context.tolist() == list(range(1, 13))
+    assert table.source.tolist() == ["prompt"] * 7 + ["generated"] * 5
+    seconds = table.seconds_of_the_run_measured
+    assert seconds.to_numpy() == pytest.approx(trace.step_seconds[:12], rel=1e-5, nan_ok=True)
     for arm, factor in (("pruned", 1), ("dense", 2), ("kept", 3)):
         for share in (20, 50, 80):
             column = table[f"seconds_{arm}_p{share}_measured"]
