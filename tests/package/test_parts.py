@@ -133,10 +133,10 @@ def test_the_container_installs_the_tested_releases_by_the_hash_of_each_file() -
     locked = dict[str, Version]()
     for line in lock.splitlines():
         name, _, rest = line.partition("==")
-        version, *hashes = rest.split()
+        release, *hashes = rest.split()
         assert hashes, line
         assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", each) for each in hashes), line
-        locked[name.lower().replace("_", "-")] = Version(version)
+        locked[name.lower().replace("_", "-")] = Version(release)
     for name, version in pins("requirements.txt").items():
         if name != "triton":
             assert locked[name.replace("_", "-")].public == version.public, name
