@@ -29,7 +29,7 @@ from typing import Any
 from dcp.model.registry import open_model
 from dcp.runs.recorder import record
 from dcp.space import static
-from tests.helpers.pages import ask, compare, fragment, served
+from tests.helpers.pages import ask, compare, fragment, recorded, served
 
 DIAL: tuple[float | None, ...] = (None, 0.6, 0.87, 0.93)
 
@@ -44,7 +44,8 @@ def parity(page: Any, texts: list[str]) -> dict[str, int]:
         settings: dict[str, Any] = {"seed": i, "temperature": 0 if i % 2 else 0.8}
         sparsity = DIAL[i // 2 % len(DIAL)]
         dial: dict[str, Any] = {} if sparsity is None else {"sparsity": sparsity}
-        trace = record(text, model=model, new_tokens=32, **settings, **dial)
+        asked = recorded(model, {**settings, **dial})
+        trace = record(text, model=model, new_tokens=32, **asked)
         verdict = compare(ask(page, text, new=32, **settings, **dial), trace)
         kind = "greedy" if i % 2 else "sampled"
         total[f"{kind}_texts"] += 1

@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources aee062a48760bb82.
+// Built from web/ by "make web"; sources 55eaa07710c737d8.
 
 // shared/legible.js
 var HIDING = (

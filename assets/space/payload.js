@@ -92,7 +92,9 @@ export function payload(sample, id, trace, { spec, impl, request, running }, wor
     dial: {},
     written: {},
     link: null,
+    rows: null,
     model: spec.name,
+    rule: "",
     at: {},
   };
 }

@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources aee062a48760bb82.
+// Built from web/ by "make web"; sources 55eaa07710c737d8.
 
 // viewer/hello.js
 var RUN = "dcp run";
@@ -405,6 +405,7 @@ function showFindings(view) {
       const sentence = node("span", "sentence");
       for (const part of parts)
         sentence.append(Array.isArray(part) ? node("b", "", part[0]) : part);
+      b.title = sentence.textContent;
       b.append(sentence, node("span", "to", `step ${step}`));
       b.onclick = () => {
         view.stop();
@@ -951,9 +952,10 @@ async function copyLink(view) {
     box.select();
   }
 }
-var nameOf = ({ run }, step) => {
+var nameOf = ({ run, whole }, step) => {
+  const last2 = run.Q - 1, gone = last2 > 0 ? 1 - (whole.total[last2] - run.L) / (run.L * last2) : 0;
   const words2 = run.text.slice(0, 60).match(/[\p{L}\p{N}]+/gu) || ["run"], shown = words2.slice(0, 4).join("-").toLowerCase();
-  return [run.model || "run", shown, step].filter((x) => x !== void 0).join("_");
+  return [run.model || "run", `${(100 * gone).toFixed(0)}pc`, shown, step].filter((x) => x !== void 0).join("_");
 };
 function save(blob, name) {
   const a = node("a");

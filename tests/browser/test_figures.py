@@ -24,7 +24,7 @@ def test_a_kind_is_opened_with_its_caption_and_what_it_shows(
     box = picture.bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     opened = page.locator(".st-key-figures_opened")
-    opened.get_by_text("depth · share of tokens kept").wait_for()
+    opened.get_by_text("depth · share of tokens held").wait_for()
     short, full = (opened.locator("[data-testid=stCode]").nth(i).inner_text() for i in (0, 1))
     assert "Choice of text: " in full
     assert full.startswith(short)

@@ -20,7 +20,7 @@ from dcp.space.pack import pack_tokenizer
 from dcp.speech.tagger import UPOS
 from dcp.text.tokens import Tokenizer
 from tests.helpers import checkpoints
-from tests.helpers.pages import HOSTILE, RIVER, ask, compare, module, served
+from tests.helpers.pages import HOSTILE, RIVER, ask, compare, module, recorded, served
 
 
 def spelling() -> dict[str, Any]:
@@ -45,8 +45,7 @@ def test_tokens_and_deaths_are_the_engines(
     space_page: Any, text: str, settings: dict[str, Any]
 ) -> None:
     answer = ask(space_page, text, **settings)
-    known = {"new": "new_tokens"}
-    trace = record(text, **{known.get(key, key): value for key, value in settings.items()})
+    trace = record(text, **recorded(open_model("dcp-mini"), settings))
     verdict = compare(answer, trace)
     assert verdict.same_tokens
     assert not verdict.differing or verdict.near_tie

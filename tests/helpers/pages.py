@@ -20,12 +20,13 @@ from urllib.parse import urlencode
 
 import numpy as np
 
+from dcp.model.registry import OpenModel, shift_for
 from dcp.trace import Trace
 from dcp.viewer.payload import NEAR_TIE
 
 __all__ = [
     *("HOSTILE", "RIVER", "Answer", "Verdict", "ask", "compare", "finished", "fragment", "module"),
-    "served",
+    *("recorded", "served"),
 ]
 
 RIVER = "The river rose for three days, and the old bridge that the miller had built was gone. "
@@ -73,6 +74,18 @@ class Answer:
 def fragment(text: str, **settings: object) -> str:
     """``#text=…`` with ``seed``, ``new``, ``temperature``, ``sparsity`` as given."""
     return "#" + urlencode({"text": text, **settings})
+
+
+def recorded(model: OpenModel, settings: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `dcp.record` that mean what ``settings`` mean to the page.
+
+    Its dial names the share of a text of full context; `dcp.record` asks for that of the text at
+    hand.
+    """
+    found = {"new_tokens" if key == "new" else key: value for key, value in settings.items()}
+    if (share := found.pop("sparsity", None)) is not None:
+        found["gate_shift"] = shift_for(model.info.calibration, share)
+    return found
 
 
 def finished(page: Any, seconds: float = 240) -> None:

@@ -155,7 +155,7 @@ def test_the_csv_leaves_blank_what_was_not_measured_before_and_after() -> None:
             column = table[f"seconds_{arm}_p{share}_measured"]
             assert column[4:9].to_numpy() == pytest.approx(factor * times[0])
             assert column.notna().sum() == 5
-        assert table[f"held_bytes_{arm}_measured"][4:9].tolist() == found.held[arm].tolist()
+        assert table[f"allocated_bytes_{arm}_measured"][4:9].tolist() == found.held[arm].tolist()
         assert table[f"live_bytes_{arm}_measured"].notna().sum() == 5
     live = table[[name for name in table if name.startswith("live_bytes_layer_")]].sum(axis=1)
     assert live.tolist() == table.live_bytes_computed.tolist()

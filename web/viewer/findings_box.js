@@ -12,6 +12,7 @@ export function showFindings(view) {
       const sentence = node("span", "sentence");
       for (const part of parts)
         sentence.append(Array.isArray(part) ? node("b", "", part[0]) : part);
+      b.title = sentence.textContent;
       b.append(sentence, node("span", "to", `step ${step}`));
       b.onclick = () => {
         view.stop();

@@ -52,10 +52,15 @@ async function copyLink(view) {
   }
 }
 
-const nameOf = ({ run }, step) => {
+/** As `dcp.trace.naming.stem`: the model, the share dropped at the end, the text, the step. */
+const nameOf = ({ run, whole }, step) => {
+  const last = run.Q - 1,
+    gone = last > 0 ? 1 - (whole.total[last] - run.L) / (run.L * last) : 0;
   const words = run.text.slice(0, 60).match(/[\p{L}\p{N}]+/gu) || ["run"],
     shown = words.slice(0, 4).join("-").toLowerCase();
-  return [run.model || "run", shown, step].filter((x) => x !== undefined).join("_");
+  return [run.model || "run", `${(100 * gone).toFixed(0)}pc`, shown, step]
+    .filter((x) => x !== undefined)
+    .join("_");
 };
 
 function save(blob, name) {
