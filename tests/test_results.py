@@ -274,3 +274,28 @@ def test_a_table_that_says_something_else_would_be_found(monkeypatch: pytest.Mon
     monkeypatch.setattr(here, "measured", lambda: wrong)
     with pytest.raises(AssertionError):
         here.test_the_table_of_sparsities_is_the_results_file("README.md")
+
+
+def test_the_table_of_policies_is_the_results_file() -> None:
+    """Kullback–Leibler divergence and top token at equal entries, each where it stands."""
+    found = json.loads((ROOT / "assets/results/policies-mini.json").read_text(encoding="utf-8"))
+    by = {(row["policy"], row["budget"]): row for row in found}
+    names = {
+        "learned gates": "gates",
+        "sink + window": "sink",
+        "oldest first": "oldest",
+        "local window": "window",
+        "key norm": "keynorm",
+    }
+    rows = rows_of("docs/results.md", "policy | KL at 64")
+    assert len(rows) == len({policy for policy, _ in by})
+    for cells in rows:
+        said = cells[0].strip("*").partition(" (")[0]
+        policy = names.get(said, said.lower())
+        for cell, budget in zip(cells[1:5], (64, 128, 256, 512), strict=True):
+            row = by[policy, budget]
+            wanted = [row["kl"], row["kl_low"], row["kl_high"]]
+            assert numbers(cell) == [round(value, 3) for value in wanted], (policy, budget)
+        for cell, budget in zip(cells[5:], (64, 256), strict=True):
+            assert numbers(cell) == [round(100 * by[policy, budget]["agreement"], 1)]
+    assert {row["documents"] for row in found} == {12}
