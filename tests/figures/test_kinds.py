@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dcp.errors import RequestError
 from dcp.figures.paper import KINDS, Options, Results, draw, page, read_results
+from dcp.figures.paper.policies import _far_off
 from dcp.policies.windows import held_entries
 from dcp.train.schedule import alpha_at
 from dcp.train.sections import GateSettings
@@ -372,3 +374,12 @@ def test_the_running_speed_does_not_begin_with_one_slow_step() -> None:
     axes = draw("throughput", [(replace(trace, step_seconds=seconds), ())], PAGE).figure.axes[0]
     running = next(line for line in axes.lines if str(line.get_label()).startswith("median"))
     assert running.get_ydata() == pytest.approx(100)
+
+
+def test_one_policy_far_off_does_not_press_the_others_flat() -> None:
+    data = pd.DataFrame(
+        {"policy": ["gates", "sink", "keynorm"] * 2, "kl": [0.1, 0.2, 1.6, 0.02, 0.03, 0.3]}
+    )
+    assert _far_off(data, "kl") == "keynorm"
+    assert _far_off(data.assign(kl=data["kl"].clip(upper=0.3)), "kl") is None
+    assert _far_off(data[data["policy"] != "sink"], "kl") is None

@@ -75,6 +75,16 @@ def policies(subject: Subject, options: Options, page: Page) -> Drawing:
     apart = data[
         (data["held_ratio"] - 1).abs() > data.get("tolerance", pd.Series(0.01, data.index))
     ]
+    cut = sorted(
+        {
+            _title(far)
+            for model, context in rows
+            for name, _ in _PANELS
+            if (
+                far := _far_off(data[(data["model"] == model) & (data["context"] == context)], name)
+            )
+        }
+    )
     listed = ", ".join(f"{row.title} at {row.budget}" for row in apart.itertuples())
     words = caption(
         subject,
@@ -83,6 +93,7 @@ def policies(subject: Subject, options: Options, page: Page) -> Drawing:
         "Right: share of tokens at which the most likely token is the dense model's.",
         "Budgets are such that all hold the same in the mean over steps and layers, to 1 %"
         + (f"; farther off, and drawn at what they held: {listed}." if listed else "."),
+        f"Cut off, being far worse: {', '.join(cut)}." if cut else "",
         differ(data["policy"].unique()),
         "Bars: 95 % intervals, documents resampled."
         if "kl_low" in data and data["kl_low"].notna().any()
@@ -117,10 +128,24 @@ def _panel(axes: Axes, data: pd.DataFrame, name: str, looks: dict[str, Any]) -> 
             high = part[f"{name}_high"].to_numpy(float)
             told = np.isfinite(low) & np.isfinite(high)
             axes.vlines(x[told], low[told], high[told], color=colour, lw=0.6, zorder=1)
+    if (far := _far_off(data, name)) is not None:
+        near = data[data["policy"] != far]
+        ends = [column for column in (name, f"{name}_low", f"{name}_high") if column in near]
+        low, high = np.nanmin(near[ends].to_numpy(float)), np.nanmax(near[ends].to_numpy(float))
+        axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(FixedLocator(_ticks(data["held"].to_numpy(float))))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(ScalarFormatter())
+
+
+def _far_off(data: pd.DataFrame, name: str) -> str | None:
+    """The policy that would press all others flat: three times as far from dense as the next."""
+    ideal = 0.0 if name == "kl" else 1.0
+    off = (data[name] - ideal).abs().groupby(data["policy"]).mean().sort_values()
+    if len(off) < 3 or not off.iloc[-1] > 3 * off.iloc[-2]:
+        return None
+    return str(off.index[-1])
 
 
 def _ticks(held: np.ndarray) -> list[float]:
