@@ -6,7 +6,6 @@ text and the perplexity it costs against a dense twin. Knows how to measure, not
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,9 +15,9 @@ from dcp.errors import ModelError
 from dcp.evaluate.perplexity import Windows, evaluate, read_windows
 from dcp.evaluate.rivals import Rival
 from dcp.evaluate.score import to_device
-from dcp.evaluate.shares import measure_shares
+from dcp.evaluate.shares import measure_shares, write_config
 from dcp.model.checkpoint import GATES, Checkpoint
-from dcp.model.gate_config import Calibration, GateConfig
+from dcp.model.gate_config import Calibration
 from dcp.model.weights import load
 from dcp.progress import Progress, silent
 
@@ -45,7 +44,7 @@ def fold(model: Path, gate_shift: float) -> None:
         if name.endswith(".beta"):
             tensor += gate_shift
     save_file(tensors, path, metadata={"format": "pt"})
-    _write_json(model / "dcp_config.json", replace(gates, calibration=(), shares=None))
+    write_config(model, replace(gates, calibration=(), shares=None))
 
 
 def calibrate(
@@ -100,9 +99,5 @@ def calibrate(
     if folded:
         fold(model, folded)
     gates = replace(pruned.gates, calibration=tuple(points), shares=shares)
-    _write_json(model / "dcp_config.json", gates)
+    write_config(model, gates)
     return report
-
-
-def _write_json(path: Path, gates: GateConfig) -> None:
-    path.write_text(json.dumps(gates.to_json(), indent=2) + "\n", encoding="utf-8")

@@ -10,18 +10,19 @@ kept. Knows nothing of what is measured.
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from dcp.errors import RequestError
+from dcp.trace import file
 
 __all__ = ["Arrays", "Parts"]
 
@@ -50,30 +51,34 @@ class Parts:
         write  it as JSON
         """
 
-        def put(value: T, file: BinaryIO) -> None:
-            file.write(json.dumps(write(value)).encode())
-
-        return self._kept(name, make, lambda path: read(json.loads(path.read_text())), put)
+        return self._kept(
+            name,
+            make,
+            lambda path: read(json.loads(path.read_text())),
+            lambda value: json.dumps(write(value)).encode(),
+        )
 
     def arrays(self, name: str, make: Callable[[], Arrays]) -> Arrays:
         """The same for arrays by name, a file of numpy's."""
 
         def read(path: Path) -> Arrays:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as found:
                 return {key: found[key] for key in found.files}
 
-        def put(value: Arrays, file: BinaryIO) -> None:
+        def data(value: Arrays) -> bytes:
+            made = io.BytesIO()
             # Names are ours: none is an option of savez.
-            np.savez(file, **cast(Any, value))
+            np.savez(made, **cast(Any, value))
+            return made.getvalue()
 
-        return self._kept(name, make, read, put)
+        return self._kept(name, make, read, data)
 
     def _kept(
         self,
         name: str,
         make: Callable[[], T],
         read: Callable[[Path], T],
-        put: Callable[[T, BinaryIO], None],
+        data: Callable[[T], bytes],
     ) -> T:
         path = None if self.folder is None else self.folder / name
         if path is not None and path.exists():
@@ -83,8 +88,5 @@ class Parts:
                 self.say(f"{path} is damaged: measured again")
         made = make()
         if path is not None:
-            part = path.with_name(f".{path.name}.{os.getpid()}")
-            with part.open("wb") as file:
-                put(made, file)
-            os.replace(part, path)
+            file.write(path, data(made))
         return made

@@ -17,12 +17,13 @@ from dcp.errors import ModelError
 from dcp.evaluate.score import held_per_step, to_device
 from dcp.evaluate.windows import Windows, read_windows
 from dcp.model.checkpoint import Checkpoint
-from dcp.model.gate_config import Shares
+from dcp.model.gate_config import GateConfig, Shares
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel, load
 from dcp.progress import Progress, silent
+from dcp.trace.file import write
 
-__all__ = ["measure_shares", "write_shares"]
+__all__ = ["measure_shares", "write_config", "write_shares"]
 
 # Short texts drop little: to reach a share there, shifts further down than long ones need.
 _FURTHER = (1.5, 3.0, 5.0, 8.0, 12.0, 18.0)
@@ -80,7 +81,10 @@ def write_shares(
         [read_windows(file, opened.tokenizer, context, limit=limit) for file in files]
     )
     shares = measure_shares(model, windows, gate_shifts, progress=progress)
-    path = folder / "dcp_config.json"
-    config = replace(opened.gates, shares=shares)
-    path.write_text(json.dumps(config.to_json(), indent=2) + "\n", encoding="utf-8")
+    write_config(folder, replace(opened.gates, shares=shares))
     return shares
+
+
+def write_config(folder: Path, gates: GateConfig) -> None:
+    """Write the checkpoint's ``dcp_config.json`` whole or not at all."""
+    write(folder / "dcp_config.json", (json.dumps(gates.to_json(), indent=2) + "\n").encode())

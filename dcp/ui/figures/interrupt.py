@@ -50,8 +50,8 @@ def interruptible(do: Callable[[], T], why: Callable[[], type[Exception] | None]
         begun.set()
         return do()
     finally:
-        # No instruction before this one can be interrupted; after it one exception at most is
-        # still on its way: it arrives in the first call, or is forgotten there.
+        # From here on nothing more is raised. One exception may still be on its way: it arrives in
+        # the first call, and the second makes up for it, or is forgotten there.
         state.done = True
         try:
             forget()
