@@ -67,7 +67,8 @@ def test_every_decision_is_the_published_one(model: OpenModel, eager: Eager, nam
         judge(death[layer], choose, verdict, layer)
     print(f"\n{name}: {verdict.decisions} decisions, {verdict.ties} near ties")
     assert not verdict.wrong
-    assert verdict.decisions > 200
+    # The chunks of CItruS decide less often.
+    assert verdict.decisions > (200 if name == "citrus" else 300)
     assert verdict.ties <= 0.02 * verdict.decisions
 
 
