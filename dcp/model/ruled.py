@@ -77,7 +77,7 @@ class RuledAttend:
         batch, length, heads, width = q.shape
         kv_heads = k.shape[2]
         queries = (q / math.sqrt(width)).view(batch, length, kv_heads, heads // kv_heads, width)
-        out = torch.empty_like(q)
+        out, rows = torch.empty_like(q), np.arange(batch)[:, None]
         life = _Lives(self._rule, layer, q, k if "key" in self._needs else None, z)
         for start in range(0, length, _BLOCK):
             stop = min(start + _BLOCK, length)
@@ -86,15 +86,14 @@ class RuledAttend:
             for step in range(start, stop):
                 life.begin(step)
                 n = at.shape[1] - (stop - step) + 1
-                hidden = torch.from_numpy(~np.take_along_axis(life.alive, at[:, :n], axis=1))
+                hidden = torch.from_numpy(~life.alive[rows, at[:, :n]])
                 scores = queries[:, step] @ keys[:, :, :n].mT
                 scores.masked_fill_(hidden.to(q.device)[:, None, None], -math.inf)
                 weights = scores.float().softmax(dim=-1)
                 seen = weights.to(v.dtype) @ values[:, :, :n]
                 out[:, step] = seen.reshape(batch, heads, width)
                 attention = np.zeros((batch, step + 1), dtype=np.float32)
-                mean = weights.mean(dim=(1, 2)).cpu().numpy()
-                np.put_along_axis(attention, at[:, :n], mean, axis=1)
+                attention[rows, at[:, :n]] = weights.mean(dim=(1, 2)).cpu().numpy()
                 life.decide(step, attention)
         return out, life.death
 
