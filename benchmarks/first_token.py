@@ -3,7 +3,7 @@
     python -m benchmarks.first_token --model smollm2-135m --file train-00.txt.xz --out runs/first
 
 Reads 128 beginnings of 48 tokens and 20 of 512, of documents drawn by seed, and writes an adapter
-(`dcp.train.first_token`); the calibration is left out, it has to be measured again.
+(`dcp.train.first_token`), its gates in bfloat16; the calibration has to be measured again.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 
-from dcp.model.adapter import save_adapter
+from dcp.model.adapter import GATES, save_adapter
 from dcp.model.registry import open_model
 from dcp.text.documents import read_documents
 from dcp.train.first_token import hold_first_token
@@ -50,6 +51,8 @@ def main() -> None:
     assert model.loaded.gates is not None
     args.out.mkdir(parents=True, exist_ok=True)
     save_adapter(args.out, transformer, replace(model.loaded.gates, calibration=(), shares=None))
+    rounded = {name: t.bfloat16() for name, t in load_file(args.out / GATES).items()}
+    save_file(rounded, args.out / GATES, metadata={"format": "pt"})
 
 
 if __name__ == "__main__":
