@@ -41,6 +41,7 @@ def summary(trace: Trace, out: Path | None) -> dict[str, Any]:
         "seed": meta.seed,
         "model": meta.model,
         "dtype": meta.dtype,
+        "kv_dtype": meta.kv_dtype,
         "impl": meta.impl,
         "device": meta.device,
         "truncated": meta.truncated,

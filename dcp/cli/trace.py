@@ -78,6 +78,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dtype", default="float32", metavar="D", help="float32 (default), bfloat16, int8 or int4"
     )
     parser.add_argument(
+        "--kv-dtype",
+        metavar="D",
+        help="how keys and values are kept: float32, float16, bfloat16 or int8 (default: as the "
+        "model makes them)",
+    )
+    parser.add_argument(
         "--vocabulary",
         choices=("all", "seen"),
         default="all",
@@ -124,6 +130,7 @@ def run(args: argparse.Namespace) -> int:
         policy=args.policy,
         budget=args.budget,
         policy_settings=_settings(args.policy_setting, args.instruction),
+        kv_dtype=args.kv_dtype,
     )
     recorder = Recorder.begin(request)
     trace = recorder.finish()

@@ -50,7 +50,7 @@ class Run(Iterator[Step]):
         self.interrupted = False
         self._transformer, self._cache, self._device = model.transformer, cache, device
         config = model.config
-        entry = entry_bytes(config.kv_heads, config.head_dim, model.dtype)
+        entry = entry_bytes(config.kv_heads, config.head_dim, request.kv_dtype)
         asked = zip(request.prompts, request.lengths, strict=True)
         self._rows = [
             Row(row, prompt, length, config.layers, entry, cache)

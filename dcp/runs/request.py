@@ -19,7 +19,7 @@ from dcp.policies.budget import budget_for_sparsity
 from dcp.policies.gates import by_shift
 from dcp.policies.registry import policy_of
 from dcp.policies.rule import Eviction
-from dcp.trace.meta import Meta
+from dcp.trace.meta import KV_DTYPES, Meta
 
 if TYPE_CHECKING:
     from dcp.model.registry import OpenModel
@@ -54,6 +54,7 @@ class TextRequest:
     budget: int | None = None
     policy_settings: Mapping[str, str | float | int] | None = None
     vocabulary: Literal["all", "seen"] = "all"
+    kv_dtype: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
@@ -77,6 +78,8 @@ class TextRequest:
         if self.truncate is not None:
             one_of("truncate", self.truncate, ("left", "right"))
         one_of("vocabulary", self.vocabulary, ("all", "seen"))
+        if self.kv_dtype is not None:
+            one_of("kv_dtype", self.kv_dtype, KV_DTYPES)
         for name in ("impl", "dtype"):
             if not isinstance(getattr(self, name), str):
                 raise RequestError(f"{name} must be a name, not {getattr(self, name)!r}")

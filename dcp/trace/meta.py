@@ -18,10 +18,13 @@ from dcp.errors import TraceError
 from dcp.trace.file import short
 from dcp.trace.rules import RULES
 
-__all__ = ["FORMAT", "Memory", "Meta", "Replayed", "SampledWith"]
+__all__ = ["FORMAT", "KV_DTYPES", "Memory", "Meta", "Replayed", "SampledWith"]
 
 FORMAT = 1
 """The version of the trace format that this code writes and reads."""
+
+KV_DTYPES = ("float32", "float16", "bfloat16", "int8")
+"""How the keys and values of a run can have been kept."""
 
 Other = Mapping[str, Any]
 P = TypeVar("P", "Meta", "Memory", "SampledWith", "Replayed")
@@ -112,6 +115,7 @@ class Meta:
     control        the rule that made the deaths, where no gate did, and its seed
     lost_attention_on_token_0  [L] share, of a run that looked at it
     exit_threshold the λ of the trace's ``exits``
+    kv_dtype       how keys and values were kept, None where as the model makes them
     other          keys that this version does not know, as they were
     """
 
@@ -147,6 +151,7 @@ class Meta:
     control_seed: int | None = None
     lost_attention_on_token_0: tuple[float, ...] | None = None
     exit_threshold: float | None = None
+    kv_dtype: str | None = None
     other: Other = field(default_factory=dict)
 
     def __post_init__(self) -> None:
