@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dcp.cli.parser import add_json, add_model, count, number, output, read_text
-from dcp.cli.summary import show, summary
 from dcp.cli.terminal import note, print_json
 from dcp.errors import RequestError
 
@@ -34,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--top-k", type=count, default=0, metavar="K", help="default 0: off")
     parser.add_argument("--top-p", type=number, default=1.0, metavar="P", help="default 1: off")
-    from dcp.policies.registry import POLICIES
+    from dcp.policies.names import NAMES
 
     dial = parser.add_mutually_exclusive_group()
     dial.add_argument(
@@ -51,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy",
         default="gates",
         metavar="P",
-        help=f"who drops: {', '.join(POLICIES)} (default: gates); all but gates run on any model",
+        help=f"who drops: {', '.join(NAMES)} (default: gates); all but gates run on any model",
     )
     parser.add_argument(
         "--budget", type=count, metavar="N", help="entries that a layer may hold after each step"
@@ -110,6 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     text = args.text if args.file is None else read_text(args.file)
     _check_vocabulary(args)
+    from dcp.cli.summary import show, summary
     from dcp.runs.recorder import Recorder
     from dcp.runs.request import TextRequest
 
