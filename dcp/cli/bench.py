@@ -18,6 +18,7 @@ __all__ = ["add_arguments", "run"]
 _SHOWN = (
     *("arm", "model", "batch", "context", "ms_per_step", "tokens_per_second"),
     *("speedup", "speedup_p20", "speedup_p80", "byte_ceiling"),
+    *("ms_step_p95", "ms_step_p99", "ms_longest_step"),
 )
 _TEXT = (
     "The river rose for three days before anyone in the village spoke of leaving. On the fourth "
@@ -29,9 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--part",
         nargs="+",
-        choices=("shape", "model"),
+        choices=("shape", "model", "contexts"),
         default=["shape", "model"],
-        help="random weights of a known shape; a real model with its own gates (default: both)",
+        help="random weights of a known shape; a real model with its own gates (default: both); a "
+        "real model at every --context and --batch, dense and with shares --dropped",
     )
     parser.add_argument(
         "--shape", default="gpt2-124m", choices=("gpt2-124m", "tiny"), help="default: gpt2-124m"
@@ -51,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[1, 8],
         metavar="B",
-        help="rows decoded together (default: 1 8; above 1 at the longest context alone)",
+        help="rows decoded together (default: 1 8; a shape's above 1 at the longest context alone)",
     )
     parser.add_argument(
         "--dropped",
@@ -87,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
     rows = _shape(args, timing) if "shape" in args.part else []
     if "model" in args.part:
         rows += _model(args, timing)
+    if "contexts" in args.part:
+        rows += _contexts(args, timing)
     if args.json:
         print_json([asdict(row) for row in rows])
         return 0
@@ -140,3 +144,19 @@ def _model(args: argparse.Namespace, timing: Timing) -> list[Row]:
             progress=notes("bench"),
         )
     return rows
+
+
+def _contexts(args: argparse.Namespace, timing: Timing) -> list[Row]:
+    from dcp.bench.contexts import context_groups
+    from dcp.model.registry import open_model
+
+    return context_groups(
+        [open_model(args.model, dtype, base=args.base) for dtype in args.weights],
+        _TEXT,
+        contexts=args.context,
+        batches=args.batch,
+        dropped=[share / 100 for share in args.dropped],
+        timing=timing,
+        impl=args.impl,
+        progress=notes("bench"),
+    )
