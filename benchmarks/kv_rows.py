@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dcp.arguments import KV_DTYPES
 from dcp.deaths import ALIVE
 from dcp.engine.sampling import log_probabilities
 from dcp.evaluate.windows import read_windows
@@ -28,7 +29,6 @@ from dcp.model.masked import MaskedAttend
 from dcp.model.registry import open_model
 from dcp.model.rounded import RoundedAttend
 from dcp.model.transformer import Transformer
-from dcp.trace.meta import KV_DTYPES
 
 _SCORED_AT_ONCE = 256
 

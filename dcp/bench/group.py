@@ -110,7 +110,8 @@ class Ours:
     def bytes_read(self, weights: str) -> float:
         """What a step like the last one must read."""
         model, live = self.engine.model, self.memory()["kv_bytes_live"]
-        return step_bytes(model, weights, live, gates=self._gates)
+        kept = self._run.request.kv_dtype
+        return step_bytes(model, weights, live, gates=self._gates, kept=kept)
 
 
 def resident() -> int:

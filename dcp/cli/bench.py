@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from dcp.arguments import KV_DTYPES
 from dcp.cli.parser import add_json, add_model, count, number
 from dcp.cli.terminal import note, notes, print_json, print_table
 from dcp.errors import RequestError
@@ -69,6 +70,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("float32", "bfloat16", "int8", "int4"),
         default=["float32", "int8"],
         help="default: float32 int8",
+    )
+    parser.add_argument(
+        "--kv-dtype",
+        nargs="+",
+        choices=("model", *KV_DTYPES),
+        default=["model"],
+        help="of part contexts, how keys and values are kept (default: model, as it makes them)",
     )
     parser.add_argument("--impl", default="auto", metavar="I", help="default: auto")
     parser.add_argument(
@@ -157,6 +165,7 @@ def _contexts(args: argparse.Namespace, timing: Timing) -> list[Row]:
         batches=args.batch,
         dropped=[share / 100 for share in args.dropped],
         timing=timing,
+        kv_dtypes=[None if name == "model" else name for name in args.kv_dtype],
         impl=args.impl,
         progress=notes("bench"),
     )

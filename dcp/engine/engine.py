@@ -119,7 +119,7 @@ class Engine:
                       attention is computed on the host
         cancel        asked before each step is begun; True ends the run once the steps that are
                       under way by then (on a GPU, a few) have come back
-        kv_dtype      how keys and values are kept, a name of `dcp.trace.meta.KV_DTYPES`; None:
+        kv_dtype      how keys and values are kept, a name of `dcp.arguments.KV_DTYPES`; None:
                       as the model makes them. On the host alone; gate keys stay float32
 
         Raises RequestError in one line for anything that does not fit the model.

@@ -14,8 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dcp.arguments import one_of
-from dcp.trace.meta import KV_DTYPES
+from dcp.arguments import KV_DTYPES, one_of
 
 __all__ = ["kv_dtype_of", "narrowed", "rounded", "widened"]
 
@@ -25,7 +24,7 @@ _LARGEST_HALF = 65504.0
 def kv_dtype_of(name: str | None, dtype: torch.dtype) -> torch.dtype:
     """The type of cache rows called ``name``; None: ``dtype``, that of the model's own keys.
 
-    Raises RequestError for a name that is none of `dcp.trace.meta.KV_DTYPES`.
+    Raises RequestError for a name that is none of `dcp.arguments.KV_DTYPES`.
     """
     if name is None:
         return dtype

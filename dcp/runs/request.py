@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from dcp.arguments import flag, one_of, real, whole
+from dcp.arguments import KV_DTYPES, flag, one_of, real, whole
 from dcp.errors import RequestError
 from dcp.model.config import Sampling
 from dcp.policies.budget import budget_for_sparsity
 from dcp.policies.gates import by_shift
 from dcp.policies.registry import policy_of
 from dcp.policies.rule import Eviction
-from dcp.trace.meta import KV_DTYPES, Meta
+from dcp.trace.meta import Meta
 
 if TYPE_CHECKING:
     from dcp.model.registry import OpenModel

@@ -18,13 +18,10 @@ from dcp.errors import TraceError
 from dcp.trace.file import short
 from dcp.trace.rules import RULES
 
-__all__ = ["FORMAT", "KV_DTYPES", "Memory", "Meta", "Replayed", "SampledWith"]
+__all__ = ["FORMAT", "Memory", "Meta", "Replayed", "SampledWith"]
 
 FORMAT = 1
 """The version of the trace format that this code writes and reads."""
-
-KV_DTYPES = ("float32", "float16", "bfloat16", "int8")
-"""How the keys and values of a run can have been kept."""
 
 Other = Mapping[str, Any]
 P = TypeVar("P", "Meta", "Memory", "SampledWith", "Replayed")

@@ -140,6 +140,18 @@ def test_rows_at_every_context_are_those_that_reading_it_alone_would_hold(
         models, "The river rose. ", contexts=contexts, batches=batches, dropped=[0.0, 0.8],
         timing=SMALL,
     )  # fmt: skip
+    narrow = context_groups(
+        models[1:], "The river rose. ", contexts=[64], batches=[2], dropped=[0.8], timing=SMALL,
+        kv_dtypes=[None, "int8"],
+    )  # fmt: skip
+    assert [(row.arm, row.baseline) for row in narrow] == [
+        ("dense int8", None),
+        ("80% dropped int8", "dense int8"),
+        ("dense, int8 rows int8", "dense int8"),
+        ("80% dropped, int8 rows int8", "dense, int8 rows int8"),
+    ]
+    head_dim = models[0].loaded.config.head_dim
+    assert narrow[2].kv_bytes_live == narrow[0].kv_bytes_live * (head_dim + 2) // (4 * head_dim)  # type: ignore[operator]
     arms = [f"{share} {kind}" for kind in ("float32", "int8")
             for share in ("dense", "0% dropped", "80% dropped")]  # fmt: skip
     groups = [(c, b) for c in sorted(contexts) for b in batches]

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dcp.arguments import KV_DTYPES
 from dcp.deaths import ALIVE
 from dcp.engine.engine import Engine
 from dcp.errors import RequestError
@@ -24,7 +25,6 @@ from dcp.runs.recorder import record
 from dcp.runs.replay import replay
 from dcp.runs.rescore import effect, gates_off
 from dcp.trace import Trace
-from dcp.trace.meta import KV_DTYPES
 
 GREEDY = Sampling(temperature=0)
 NARROW = [name for name in KV_DTYPES if name != "float32"]
