@@ -56,10 +56,12 @@ class Reader:
     def hidden(self, attend: MaskedAttend | Watch, rows: int = 1) -> Tensor:
         """[B, T - 1, D]: the last one predicts nothing of the trace."""
         ids, positions = self.ids.expand(rows, -1), self.positions.expand(rows, -1)
-        rounding: Attend = attend
-        if self._rounds:
-            rounding = RoundedAttend(attend, self._kv_dtype)
-        return self.transformer.hidden(ids, positions, rounding, gated=False)[:, :-1]
+        kept = self.kept(attend)
+        return self.transformer.hidden(ids, positions, kept, gated=False)[:, :-1]
+
+    def kept(self, attend: Attend) -> Attend:
+        """``attend`` over keys and values as the trace's run kept them."""
+        return RoundedAttend(attend, self._kv_dtype) if self._rounds else attend
 
     def scores(
         self, tables: Sequence[npt.NDArray[np.int32]], progress: Progress = silent

@@ -1,6 +1,7 @@
 """Cache rows in fewer bits: what they lose is bounded, and nothing but that loss is different."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcp.arguments import KV_DTYPES
+from dcp.cli.main import main
 from dcp.deaths import ALIVE
 from dcp.engine.engine import Engine
 from dcp.errors import RequestError
@@ -17,6 +19,7 @@ from dcp.kernels.row_bytes import entry_bytes, kv_width
 from dcp.model.config import ARCHITECTURES, Sampling
 from dcp.model.kv_rows import kv_dtype_of, narrowed, rounded, widened
 from dcp.model.masked import MaskedAttend
+from dcp.model.registry import open_model
 from dcp.model.rounded import RoundedAttend
 from dcp.model.weights import load
 from dcp.policies.rule import Eviction
@@ -24,6 +27,7 @@ from dcp.runs.plans import put_back
 from dcp.runs.recorder import record
 from dcp.runs.replay import replay
 from dcp.runs.rescore import effect, gates_off
+from dcp.runs.settled import depths
 from dcp.trace import Trace
 
 GREEDY = Sampling(temperature=0)
@@ -157,8 +161,6 @@ def test_a_trace_says_how_its_rows_were_kept_and_is_read_again_so(name, tmp_path
     assert run.meta.kv_dtype == name
     run.save(tmp_path / "run.safetensors")
     assert Trace.load(tmp_path / "run.safetensors") == run
-    from dcp.model.registry import open_model
-
     model = open_model("dcp-mini")
     again = replay(model, run)
     assert again.meta.kv_dtype == name
@@ -170,11 +172,12 @@ def test_a_trace_says_how_its_rows_were_kept_and_is_read_again_so(name, tmp_path
     assert run.meta.memory.entry == bytes_each
     # What its own deaths cost is measured on the same rows: nothing of the rounding counts.
     found = gates_off(model, run)
-    plain = gates_off(
-        model, dataclasses.replace(run, meta=dataclasses.replace(run.meta, kv_dtype=None))
-    )
+    unnamed = dataclasses.replace(run, meta=dataclasses.replace(run.meta, kv_dtype=None))
+    plain = gates_off(model, unnamed)
     same = np.array_equal(found.gates_off_logprob[1:], plain.gates_off_logprob[1:])
     assert same == (name is None)
+    asked = [depths(model, one).confidence for one in (run, unnamed)]
+    assert np.array_equal(*asked) == (name is None)
     token = int(np.flatnonzero((run.death != ALIVE).any(axis=0))[0])
     assert effect(model, run, put_back(run, token), n=2).change.shape == (run.tokens,)
 
@@ -187,3 +190,18 @@ def test_an_unknown_type_is_refused_in_a_line_that_names_the_others():
         with pytest.raises(RequestError, match="float16, bfloat16, int8") as refused:
             ask()
         assert "\n" not in str(refused.value)
+
+
+def test_the_command_line_says_how_rows_were_kept(capsys):
+    words = ["trace", "--text", "The museum opened.", "--model", "dcp-mini", "--new-tokens", "2"]
+    assert main([*words, "--kv-dtype", "int8", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    config = open_model("dcp-mini").loaded.config
+    entry = entry_bytes(config.kv_heads, config.head_dim, torch.int8)
+    assert (found["kv_dtype"], found["kv_bytes_per_entry"]) == ("int8", entry)
+    assert found["kv_bytes_dense"] == config.layers * found["tokens"] * entry
+    assert main([*words, "--kv-dtype", "int4"]) == 2
+    said = capsys.readouterr()
+    assert not said.out
+    assert "float32, float16, bfloat16, int8" in said.err
+    assert said.err.count("\n") == 1
