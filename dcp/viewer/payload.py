@@ -211,7 +211,12 @@ def machine_of(trace: Trace) -> str:
     return (meta.machine or device) + (threads if meta.device == "cpu" else "")
 
 
-_KERNELS = {"cpu": "C++ kernels", "triton": "Triton kernels", "reference": "PyTorch reference"}
+_KERNELS = {
+    "native": "C++ kernels",
+    "cpu": "CPU kernels",
+    "triton": "Triton kernels",
+    "reference": "PyTorch reference",
+}
 
 
 def _who(trace: Trace) -> list[str]:
