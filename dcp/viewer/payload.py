@@ -14,12 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from dcp.policies.gates import by_shift
 from dcp.speech.tagger import GROUPS, UPOS, group_of
 from dcp.stats.groups import group_label
-from dcp.stats.policies import policy_said, title_of
+from dcp.stats.policies import policy_said, ruled, title_of
 from dcp.trace import Trace
-from dcp.trace.meta import Meta
 
 __all__ = ["NEAR_TIE", "VERSION", "Speed", "WordSpan", "machine_of", "pack", "payload"]
 
@@ -154,7 +152,7 @@ def payload(
         "rows": None if rows is None else dict(rows),
         "model": meta.model,
         "rule": "" if meta.policy in (None, "gates") else title_of(str(meta.policy)),
-        "ruled": _ruled(meta),
+        "ruled": ruled(meta),
         "at": {key: value for key, value in (at or {}).items() if value is not None},
     }
 
@@ -211,7 +209,12 @@ def machine_of(trace: Trace) -> str:
     return (meta.machine or device) + (threads if meta.device == "cpu" else "")
 
 
-_KERNELS = {"cpu": "C++ kernels", "triton": "Triton kernels", "reference": "PyTorch reference"}
+_KERNELS = {
+    "native": "C++ kernels",
+    "cpu": "CPU kernels",
+    "triton": "Triton kernels",
+    "reference": "PyTorch reference",
+}
 
 
 def _who(trace: Trace) -> list[str]:
@@ -229,12 +232,7 @@ def _who(trace: Trace) -> list[str]:
 def _kernels(trace: Trace) -> str:
     """What attended: under a rule it is done in the open, whatever kernels there are."""
     meta = trace.meta
-    return "PyTorch, row by row" if _ruled(meta) else _KERNELS.get(meta.impl, meta.impl)
-
-
-def _ruled(meta: Meta) -> bool:
-    """Whether a rule decides after each step, alone or beside the gates."""
-    return meta.policy is not None and not by_shift(meta.policy, meta.policy_settings or {})
+    return "PyTorch, row by row" if ruled(meta) else _KERNELS.get(meta.impl, meta.impl)
 
 
 def _label(trace: Trace) -> str:
