@@ -17,12 +17,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from dcp.model.masked import MaskedAttend
-from dcp.model.transformer import Transformer
+from dcp.model.transformer import Block, Transformer
 
 __all__ = ["hold_first_token", "opened"]
 
@@ -56,7 +57,8 @@ def opened(
 def _ridge(rows: Tensor, wanted: Tensor, ridge: float) -> Tensor:
     square = rows.T @ rows
     square += ridge * square.diagonal().mean() * torch.eye(len(square))
-    return torch.linalg.solve(square, rows.T @ wanted)
+    found: Tensor = torch.linalg.solve(square, rows.T @ wanted)
+    return found
 
 
 @torch.inference_mode()
@@ -67,27 +69,30 @@ def hold_first_token(
 
     Windows of one length are read together, nothing dropped.
     """
-    heard: list[list[Tensor]] = [[] for _ in transformer.blocks]
+    blocks = [cast(Block, block) for block in transformer.blocks]
+    heard: list[list[Tensor]] = [[] for _ in blocks]
 
     def note(layer: int, module: nn.Module, read: object, given: Tensor) -> None:
         heard[layer].append(given)
 
     hooks = [
         block.attn_norm.register_forward_hook(partial(note, layer))
-        for layer, block in enumerate(transformer.blocks)
+        for layer, block in enumerate(blocks)
     ]
     try:
         for length in sorted({len(window) for window in windows}):
             alike = torch.stack([window for window in windows if len(window) == length])
-            for ids in alike.split(_BATCH):
+            for ids in torch.split(alike, _BATCH):
                 positions = torch.arange(length).expand(len(ids), -1)
                 transformer(ids, positions, MaskedAttend(prune=False), headless=True)
     finally:
         for hook in hooks:
             hook.remove()
     for layer in layers:
-        block = transformer.blocks[layer]
+        block = blocks[layer]
         first = torch.cat([given[:, 0] for given in heard[layer]])
         others = torch.cat([given[:, 1:].flatten(0, 1) for given in heard[layer]])
+        assert block.q_int is not None
+        assert block.k_int is not None
         k_weight = block.k_int.weight
         k_weight.copy_(opened(first, others, block.q_int.weight, k_weight, margin))
