@@ -17,13 +17,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from dcp.model.masked import MaskedAttend
-from dcp.model.transformer import Block, Transformer
+from dcp.model.transformer import Transformer
 
 __all__ = ["hold_first_token", "opened"]
 
@@ -69,15 +68,16 @@ def hold_first_token(
 
     Windows of one length are read together, nothing dropped.
     """
-    blocks = [cast(Block, block) for block in transformer.blocks]
-    heard: list[list[Tensor]] = [[] for _ in blocks]
+    heard: list[list[Tensor]] = [[] for _ in transformer.blocks]
 
     def note(layer: int, module: nn.Module, read: object, given: Tensor) -> None:
         heard[layer].append(given)
 
     hooks = [
-        block.attn_norm.register_forward_hook(partial(note, layer))
-        for layer, block in enumerate(blocks)
+        transformer.get_submodule(f"blocks.{layer}.attn_norm").register_forward_hook(
+            partial(note, layer)
+        )
+        for layer in range(len(heard))
     ]
     try:
         for length in sorted({len(window) for window in windows}):
@@ -89,10 +89,10 @@ def hold_first_token(
         for hook in hooks:
             hook.remove()
     for layer in layers:
-        block = blocks[layer]
         first = torch.cat([given[:, 0] for given in heard[layer]])
         others = torch.cat([given[:, 1:].flatten(0, 1) for given in heard[layer]])
-        assert block.q_int is not None
-        assert block.k_int is not None
-        k_weight = block.k_int.weight
-        k_weight.copy_(opened(first, others, block.q_int.weight, k_weight, margin))
+        q_weight, k_weight = (
+            transformer.get_parameter(f"blocks.{layer}.{name}.weight")
+            for name in ("q_int", "k_int")
+        )
+        k_weight.copy_(opened(first, others, q_weight, k_weight, margin))
