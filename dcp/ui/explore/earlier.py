@@ -58,6 +58,7 @@ RUNS = {
         "One word returns: which layers keep the first?",
     ),
     "smollm2-135m/heldout-1": ("An article", "Text that its gates were not trained on."),
+    "smollm2-135m/heldout-2": ("A second article", "Longer: which layers grow with the text?"),
 }
 """Name of a bundled run -> its title, and what to look at in it."""
 
