@@ -93,7 +93,8 @@ are keys and values that can still be seen, *allocated* is the memory kept for t
 tables included), *dense* is what keys and values of all tokens would take. What pruning costs is
 measured against a dense model: for dcp-mini one that was fine-tuned equally long (its own weights
 with the gates off are a diagnostic), for SmolLM2, of which the gates alone were trained, SmolLM2
-itself, which is what it is with the gates off. On short texts at batch 1 pruning saves memory, not time.
+itself, which is what it is with the gates off. On short texts at batch 1 pruning saves memory, not
+time.
 
 **In these pictures** the text, the gate logits and the rows are those of dcp-mini's sample run.
 Picture 2 is a toy in two dimensions. Picture 4 applies the soft gate at the α you choose to logits
