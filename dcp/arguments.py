@@ -14,7 +14,10 @@ from typing import Any
 
 from dcp.errors import RequestError
 
-__all__ = ["flag", "one_of", "real", "whole"]
+__all__ = ["KV_DTYPES", "flag", "one_of", "real", "whole"]
+
+KV_DTYPES = ("float32", "float16", "bfloat16", "int8")
+"""What ``kv_dtype`` can be, wherever it is asked for: how a cache keeps keys and values."""
 
 
 def whole(name: str, value: Any) -> int:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import dcp
+from dcp.cli.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "dcp").rglob("*.py"))
@@ -198,6 +199,27 @@ HEAVY = ("torch", "streamlit", "matplotlib", "transformers", "spacy", "plotly", 
 def test_importing_dcp_and_building_the_command_line_imports_nothing_heavy() -> None:
     code = "import sys, dcp; from dcp.cli.main import build; build(); print(*sys.modules)"
     assert not set(run_python(code).split()) & {*HEAVY, "numpy"}
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_waits_for_nothing_heavy(command: str) -> None:
+    """Modules and not seconds: what `dcp --help` loads beside the standard library is itself."""
+    asked = ["dcp", *command.split(), "--help"]
+    code = f"""
+import sys
+sys.argv = {asked!r}
+from dcp.cli.main import main
+try:
+    main()
+except SystemExit:
+    pass
+print("loaded:", *{{name.split(".")[0] for name in sys.modules}})
+"""
+    loaded = set(run_python(code).rsplit("loaded:", 1)[1].split())
+    theirs = {name for name in loaded - sys.stdlib_module_names if not name.startswith("_")}
+    # The kinds of figures stand beside what their subjects are made of: tables.
+    heavy = theirs & set(HEAVY) - {"pandas"} if command == "figure" else theirs - {"dcp"}
+    assert not heavy
 
 
 def test_all_above_the_trace_runs_with_torch_blocked() -> None:

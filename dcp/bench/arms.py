@@ -25,11 +25,11 @@ from dcp.progress import Progress, in_parts, silent
 from dcp.runs.recorder import Recorder
 from dcp.runs.request import TextRequest
 
-__all__ = ["decode_group", "model_group", "scattered"]
+__all__ = ["GREEDY", "decode_group", "model_group", "scattered"]
 
 RIVAL = "transformers SDPA float32"
 _LAG = 32
-_GREEDY = Sampling(temperature=0)
+GREEDY = Sampling(temperature=0)
 
 
 def scattered(layers: int, tokens: int, share: float, seed: int = 0) -> ForcedDeaths:
@@ -78,7 +78,7 @@ def decode_group(
             run = engine.run(
                 ids,
                 new_tokens=timing.total + 1,
-                sampling=_GREEDY,
+                sampling=GREEDY,
                 deaths=None if share is None else orders,
                 prune=share is not None,
                 score_prompt=False,
@@ -104,8 +104,8 @@ def model_group(
     engine, ids = Engine(model.loaded, impl), [prompt.ids.tolist()]
     begin = in_parts(progress, 2)
     begin(f"{model.info.name}: reading {len(prompt)} tokens")
-    dense = Ours(engine.run(ids, new_tokens=new, sampling=_GREEDY, prune=False), engine, False)
-    pruned = Ours(engine.run(ids, new_tokens=new, sampling=_GREEDY), engine, True)
+    dense = Ours(engine.run(ids, new_tokens=new, sampling=GREEDY, prune=False), engine, False)
+    pruned = Ours(engine.run(ids, new_tokens=new, sampling=GREEDY), engine, True)
     request = TextRequest(prompt.text, model=model, new_tokens=new, temperature=0, impl=impl)
     recorder = Recorder.begin(request)
     steps = iter(recorder)

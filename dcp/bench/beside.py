@@ -20,6 +20,7 @@ from dcp.engine.engine import Engine, Run, Step
 from dcp.errors import RequestError
 from dcp.kernels.row_bytes import entry_bytes, gate_key_bytes
 from dcp.model.config import Sampling
+from dcp.model.kv_rows import kv_dtype_of
 from dcp.model.registry import OpenModel
 from dcp.progress import Cancel, Progress, silent
 from dcp.runs.machine import machine
@@ -115,6 +116,7 @@ class _Arms:
                 sampling=Sampling(temperature=0),
                 gate_shift=self.trace.meta.gate_shift,
                 score_prompt=False,
+                kv_dtype=self.trace.meta.kv_dtype,
                 **more,
             )
             for arm, more in orders.items()
@@ -145,7 +147,8 @@ class _Arms:
     ) -> Measured:
         table = {arm: np.array(sizes[arm], np.int64) for arm in ARMS}
         loaded = self.engine.model
-        entry = entry_bytes(loaded.config.kv_heads, loaded.config.head_dim, loaded.dtype)
+        kept = kv_dtype_of(self.trace.meta.kv_dtype, loaded.dtype)
+        entry = entry_bytes(loaded.config.kv_heads, loaded.config.head_dim, kept)
         tensors = [*loaded.transformer.parameters(), *loaded.transformer.buffers()]
         return Measured(
             context=np.arange(2, len(self.ids), dtype=np.int64),

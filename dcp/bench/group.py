@@ -15,7 +15,7 @@ from dcp.bench.harness import Arm, take_turns
 from dcp.bench.shapes import step_bytes
 from dcp.engine.engine import Engine, Run, Step
 
-__all__ = ["Member", "Ours", "Row", "Timing", "measure"]
+__all__ = ["Member", "Ours", "Row", "Timing", "measure", "resident"]
 
 _MEMORY = (
     *("kv_bytes_live", "kv_bytes_held", "kv_bytes_peak", "kv_bytes_dense"),
@@ -39,7 +39,8 @@ class Timing:
 
 @dataclass(frozen=True)
 class Row:
-    """One arm. Times in ms a step; tokens per second of the whole batch; bytes of all its rows.
+    """One arm. Times in ms a step: median and percentiles of rounds, then of single steps, with the
+    longest step; tokens per second of the whole batch; bytes of all its rows, and of the weights.
 
     byte_ceiling is the speed-up that reading fewer bytes alone could give: what a step of the
     baseline must read over what a step of this arm must. Context is that of the last step.
@@ -54,6 +55,10 @@ class Row:
     ms_per_step: float
     ms_p20: float
     ms_p80: float
+    ms_step_p50: float
+    ms_step_p95: float
+    ms_step_p99: float
+    ms_longest_step: float
     tokens_per_second: float
     baseline: str | None
     speedup: float | None
@@ -65,6 +70,7 @@ class Row:
     kv_bytes_peak: int | None
     kv_bytes_dense: int | None
     process_bytes_added: int | None
+    weights_bytes: int | None
     threads: int
     torch: str
 
@@ -72,12 +78,13 @@ class Row:
 class Ours:
     """A run of the engine, its prompts read and a first token drawn; ``step`` is a decode step."""
 
-    def __init__(self, run: Run, engine: Engine, gates: bool) -> None:
-        before = psutil.Process().memory_info().rss
+    def __init__(self, run: Run, engine: Engine, gates: bool, before: int | None = None) -> None:
+        """``before``: bytes of the process before the run was made, those of now by default."""
+        before = resident() if before is None else before
         self.engine, self._gates, self._run = engine, gates, run
         while self.step().phase == "prompt":
             pass
-        self._added = psutil.Process().memory_info().rss - before
+        self._added = resident() - before
 
     def step(self) -> Step:
         self._last = next(self._run)
@@ -94,10 +101,22 @@ class Ours:
             "process_bytes_added": self._added,
         }
 
+    def weights_bytes(self) -> int:
+        """Bytes of all parameters and buffers of the model, each counted once."""
+        transformer = self.engine.model.transformer
+        each = {t.data_ptr(): t for t in (*transformer.parameters(), *transformer.buffers())}
+        return sum(t.numel() * t.element_size() for t in each.values())
+
     def bytes_read(self, weights: str) -> float:
         """What a step like the last one must read."""
         model, live = self.engine.model, self.memory()["kv_bytes_live"]
-        return step_bytes(model, weights, live, gates=self._gates)
+        kept = self._run.request.kv_dtype
+        return step_bytes(model, weights, live, gates=self._gates, kept=kept)
+
+
+def resident() -> int:
+    """Resident bytes of this process."""
+    return int(psutil.Process().memory_info().rss)
 
 
 @dataclass(frozen=True)
@@ -136,6 +155,10 @@ def measure(
                 ms_per_step=result.ms,
                 ms_p20=result.ms_p20,
                 ms_p80=result.ms_p80,
+                ms_step_p50=result.p50,
+                ms_step_p95=result.p95,
+                ms_step_p99=result.p99,
+                ms_longest_step=result.longest,
                 tokens_per_second=batch * 1e3 / result.ms,
                 baseline=result.baseline,
                 speedup=result.speedup,
@@ -143,6 +166,7 @@ def measure(
                 speedup_p80=result.speedup_p80,
                 byte_ceiling=ceiling,
                 **memory,
+                weights_bytes=member.ours.weights_bytes() if member.ours else None,
                 threads=torch.get_num_threads(),
                 torch=str(torch.__version__),
             )

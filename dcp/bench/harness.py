@@ -25,13 +25,18 @@ class Turns:
     """Milliseconds a step: median, 20th and 80th percentile over rounds; and the speed-up.
 
     A speed-up is baseline time / own time, taken within each round: both saw the same machine.
-    It is None for an arm without a baseline.
+    It is None for an arm without a baseline. p50, p95 and p99 are of single steps, and ``longest``
+    is the longest of them: what a reader waits where rows are moved or memory is asked for.
     """
 
     name: str
     ms: float
     ms_p20: float
     ms_p80: float
+    p50: float
+    p95: float
+    p99: float
+    longest: float
     baseline: str | None
     speedup: float | None
     speedup_p20: float | None
@@ -53,22 +58,25 @@ def take_turns(
     for arm in arms:
         for _ in range(warm_up):
             arm.step()
-    seconds = np.zeros((len(arms), rounds))
+    seconds = np.zeros((len(arms), rounds, steps))
     for turn in range(rounds):
         for shift in range(len(arms)):
             i = (turn + shift) % len(arms)
             start = clock()
-            for _ in range(steps):
+            for step in range(steps):
                 arms[i].step()
-            seconds[i, turn] = (clock() - start) / steps
+                now = clock()
+                seconds[i, turn, step], start = now - start, now
     of = {arm.name: row for arm, row in zip(arms, seconds, strict=True)}
     return [_turns(arm, of) for arm in arms]
 
 
 def _turns(arm: Arm, of: dict[str, np.ndarray]) -> Turns:
-    low, middle, high = np.percentile(of[arm.name] * 1e3, [20, 50, 80]).tolist()
+    rounds = {name: of[name].mean(axis=1) for name in {arm.name, arm.baseline or arm.name}}
+    low, middle, high = np.percentile(rounds[arm.name] * 1e3, [20, 50, 80]).tolist()
+    tails = np.percentile(of[arm.name] * 1e3, [50, 95, 99, 100]).tolist()
     if arm.baseline is None:
-        return Turns(arm.name, middle, low, high, None, None, None, None)
-    ratio = of[arm.baseline] / of[arm.name]
+        return Turns(arm.name, middle, low, high, *tails, None, None, None, None)
+    ratio = rounds[arm.baseline] / rounds[arm.name]
     slow, usual, fast = np.percentile(ratio, [20, 50, 80]).tolist()
-    return Turns(arm.name, middle, low, high, arm.baseline, usual, slow, fast)
+    return Turns(arm.name, middle, low, high, *tails, arm.baseline, usual, slow, fast)

@@ -72,12 +72,14 @@ _BYTES = {
 }
 
 
-def step_bytes(model: LoadedModel, weights: str, live: int, *, gates: bool) -> float:
+def step_bytes(
+    model: LoadedModel, weights: str, live: int, *, gates: bool, kept: torch.dtype | None = None
+) -> float:
     """Bytes that one decode step cannot avoid reading; batched rows share the weights.
 
     Every weight of a matrix product once, the ``live`` bytes of keys and values, and beside each
-    entry its gate key if ``gates`` are scored. Where memory is the bottleneck, the ratio of two of
-    these bounds a speed-up.
+    entry (of type ``kept``, by default the model's) its gate key if ``gates`` are scored. Where
+    memory is the bottleneck, the ratio of two of these bounds a speed-up.
     """
     c = model.config
     ups = 2 if c.gated_mlp else 1
@@ -87,6 +89,6 @@ def step_bytes(model: LoadedModel, weights: str, live: int, *, gates: bool) -> f
     total = c.layers * per_layer * inner + c.vocab * c.width * last + live
     if gates and model.gates:
         gate_key = gate_key_bytes(model.gates.interaction)
-        entries = live / entry_bytes(c.kv_heads, c.head_dim, model.dtype)
+        entries = live / entry_bytes(c.kv_heads, c.head_dim, kept or model.dtype)
         total += 2 * c.layers * c.width * gate_key + entries * gate_key
     return total

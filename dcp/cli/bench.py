@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from dcp.arguments import KV_DTYPES
 from dcp.cli.parser import add_json, add_model, count, number
 from dcp.cli.terminal import note, notes, print_json, print_table
 from dcp.errors import RequestError
@@ -18,6 +19,7 @@ __all__ = ["add_arguments", "run"]
 _SHOWN = (
     *("arm", "model", "batch", "context", "ms_per_step", "tokens_per_second"),
     *("speedup", "speedup_p20", "speedup_p80", "byte_ceiling"),
+    *("ms_step_p95", "ms_step_p99", "ms_longest_step"),
 )
 _TEXT = (
     "The river rose for three days before anyone in the village spoke of leaving. On the fourth "
@@ -29,9 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--part",
         nargs="+",
-        choices=("shape", "model"),
+        choices=("shape", "model", "contexts"),
         default=["shape", "model"],
-        help="random weights of a known shape; a real model with its own gates (default: both)",
+        help="random weights of a known shape; a real model with its own gates (default: both); a "
+        "real model at every --context and --batch, dense and with shares --dropped",
     )
     parser.add_argument(
         "--shape", default="gpt2-124m", choices=("gpt2-124m", "tiny"), help="default: gpt2-124m"
@@ -51,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[1, 8],
         metavar="B",
-        help="rows decoded together (default: 1 8; above 1 at the longest context alone)",
+        help="rows decoded together (default: 1 8; a shape's above 1 at the longest context alone)",
     )
     parser.add_argument(
         "--dropped",
@@ -67,6 +70,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("float32", "bfloat16", "int8", "int4"),
         default=["float32", "int8"],
         help="default: float32 int8",
+    )
+    parser.add_argument(
+        "--kv-dtype",
+        nargs="+",
+        choices=("model", *KV_DTYPES),
+        default=["model"],
+        help="of part contexts, how keys and values are kept (default: model, as it makes them)",
     )
     parser.add_argument("--impl", default="auto", metavar="I", help="default: auto")
     parser.add_argument(
@@ -87,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
     rows = _shape(args, timing) if "shape" in args.part else []
     if "model" in args.part:
         rows += _model(args, timing)
+    if "contexts" in args.part:
+        rows += _contexts(args, timing)
     if args.json:
         print_json([asdict(row) for row in rows])
         return 0
@@ -140,3 +152,20 @@ def _model(args: argparse.Namespace, timing: Timing) -> list[Row]:
             progress=notes("bench"),
         )
     return rows
+
+
+def _contexts(args: argparse.Namespace, timing: Timing) -> list[Row]:
+    from dcp.bench.contexts import context_groups
+    from dcp.model.registry import open_model
+
+    return context_groups(
+        [open_model(args.model, dtype, base=args.base) for dtype in args.weights],
+        _TEXT,
+        contexts=args.context,
+        batches=args.batch,
+        dropped=[share / 100 for share in args.dropped],
+        timing=timing,
+        kv_dtypes=[None if name == "model" else name for name in args.kv_dtype],
+        impl=args.impl,
+        progress=notes("bench"),
+    )

@@ -41,6 +41,7 @@ def summary(trace: Trace, out: Path | None) -> dict[str, Any]:
         "seed": meta.seed,
         "model": meta.model,
         "dtype": meta.dtype,
+        "kv_dtype": meta.kv_dtype,
         "impl": meta.impl,
         "device": meta.device,
         "truncated": meta.truncated,
@@ -73,13 +74,14 @@ def show(trace: Trace, out: Path | None) -> None:
     found = summary(trace, out)
     print(printable(trace.text))
     rate = found["tokens_per_second"]
-    memory = trace.meta.memory
+    memory, kind = trace.meta.memory, found["kv_dtype"]
+    kept = f" in {kind}" if kind else ""
     note(
         f"{found['prompt_tokens']} + {found['new_tokens']} tokens"
         + (f", {rate:.0f} tokens/s" if rate else "")
         + f"; {percent(found['sparsity_at_end'])} dropped at the end"
         f" ({percent(found['sparsity'])} mean over steps)"
-        f"; keys and values: {size(memory.live)} live, {size(memory.held)} allocated, "
+        f"; keys and values{kept}: {size(memory.live)} live, {size(memory.held)} allocated, "
         f"{size(memory.dense)} dense" + (f"; saved {out}" if out else "")
     )
     if rows := found["vocabulary"]:

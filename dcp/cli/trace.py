@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dcp.cli.parser import add_json, add_model, count, number, output, read_text
-from dcp.cli.summary import show, summary
 from dcp.cli.terminal import note, print_json
 from dcp.errors import RequestError
 
@@ -34,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--top-k", type=count, default=0, metavar="K", help="default 0: off")
     parser.add_argument("--top-p", type=number, default=1.0, metavar="P", help="default 1: off")
-    from dcp.policies.registry import POLICIES
+    from dcp.policies.names import NAMES
 
     dial = parser.add_mutually_exclusive_group()
     dial.add_argument(
@@ -51,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy",
         default="gates",
         metavar="P",
-        help=f"who drops: {', '.join(POLICIES)} (default: gates); all but gates run on any model",
+        help=f"who drops: {', '.join(NAMES)} (default: gates); all but gates run on any model",
     )
     parser.add_argument(
         "--budget", type=count, metavar="N", help="entries that a layer may hold after each step"
@@ -76,6 +75,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--dtype", default="float32", metavar="D", help="float32 (default), bfloat16, int8 or int4"
+    )
+    parser.add_argument(
+        "--kv-dtype",
+        metavar="D",
+        help="how keys and values are kept: float32, float16, bfloat16 or int8 (default: as the "
+        "model makes them)",
     )
     parser.add_argument(
         "--vocabulary",
@@ -104,6 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     text = args.text if args.file is None else read_text(args.file)
     _check_vocabulary(args)
+    from dcp.cli.summary import show, summary
     from dcp.runs.recorder import Recorder
     from dcp.runs.request import TextRequest
 
@@ -124,6 +130,7 @@ def run(args: argparse.Namespace) -> int:
         policy=args.policy,
         budget=args.budget,
         policy_settings=_settings(args.policy_setting, args.instruction),
+        kv_dtype=args.kv_dtype,
     )
     recorder = Recorder.begin(request)
     trace = recorder.finish()

@@ -35,6 +35,7 @@ from dcp.model.config import Sampling
 from dcp.model.evicting import EvictingAttention
 from dcp.model.instructed import InstructedAttention, TwoCaches
 from dcp.model.int8 import Int8Linear
+from dcp.model.kv_rows import kv_dtype_of
 from dcp.model.native import NativeCache, NativeModel, why_not
 from dcp.model.paged import PagedAttention
 from dcp.model.sequence_cache import SequenceCache
@@ -98,6 +99,7 @@ class Engine:
         streams: Sequence[int] | None = None,
         eviction: Eviction | None = None,
         cancel: Cancel | None = None,
+        kv_dtype: str | None = None,
     ) -> Run:
         """Start a run of B rows; iterate over what comes back.
 
@@ -117,6 +119,8 @@ class Engine:
                       attention is computed on the host
         cancel        asked before each step is begun; True ends the run once the steps that are
                       under way by then (on a GPU, a few) have come back
+        kv_dtype      how keys and values are kept, a name of `dcp.arguments.KV_DTYPES`; None:
+                      as the model makes them. On the host alone; gate keys stay float32
 
         Raises RequestError in one line for anything that does not fit the model.
         """
@@ -139,6 +143,7 @@ class Engine:
             streams=tuple(range(batch)) if streams is None else tuple(streams),
             eviction=eviction,
             cancel=cancel,
+            kv_dtype=kv_dtype_of(kv_dtype, self.model.dtype),
         )
         request.check(self.model.config)
         if self.kernels.pool is None or request.eviction is not None:
@@ -164,12 +169,18 @@ class Engine:
             "gate_shift": request.gate_shift,
             "deaths": request.deaths,
         }
-        given = (self.model.config, self.kernels, self.model.dtype, request.lengths)
+        given = (self.model.config, self.kernels, request.kv_dtype, request.lengths)
         if self._native is not None:
             return NativeCache(self._native, *given, **options)
         return CachedAttention(*given, **options)
 
     def _paged_cache(self, request: Request) -> PagedAttention:
+        if request.kv_dtype != self.model.dtype:
+            kept = str(self.model.dtype).removeprefix("torch.")
+            raise RequestError(
+                f"impl {self.impl} keeps keys and values as the model makes them, in {kept}: leave "
+                "kv_dtype out or use impl cpu"
+            )
         return PagedAttention(
             self.model.config, self.kernels, self.model.dtype, self.device, request.lengths,
             interaction=self._interaction(request), gate_shift=request.gate_shift,
@@ -204,7 +215,7 @@ class Engine:
             )
             for prompt, length in zip(request.prompts, request.lengths, strict=True)
         ]  # fmt: skip
-        given = (config, self.kernels, self.model.dtype, request.lengths)
+        given = (config, self.kernels, request.kv_dtype, request.lengths)
         options: dict[str, Any] = {
             "interaction": gates.interaction if gates else 0,
             "gate_shift": request.gate_shift,

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from dcp.arguments import whole
 from dcp.deaths import ForcedDeaths
@@ -38,6 +39,7 @@ class Request:
     score_prompt: bool
     streams: tuple[int, ...]
     cancel: Cancel | None
+    kv_dtype: torch.dtype
     eviction: Eviction | None = None
 
     @property
@@ -142,7 +144,7 @@ class Reading:
 @dataclass(frozen=True)
 class Memory(CacheBytes):
     """Cache bytes of one row, and ``dense``: keys and values of all its tokens so far, had none
-    been dropped: 2 L T H_kv d times the width of a number."""
+    been dropped: 2 L T H_kv d times the width of a number in the cache."""
 
     dense: int
 

@@ -40,6 +40,14 @@ class Row:
         self._death = np.full((layers, length), ALIVE, dtype=np.int32)
         self._margin = np.full((layers, length), np.nan, dtype=np.float32)
 
+    def take(self, other: Row) -> None:
+        """Stand where ``other`` stands in the same tokens; what its cache holds is another's."""
+        assert self.tokens[: other.read] == other.tokens[: other.read]
+        assert not len(self._cache.take_drops(self.index).step)
+        self.read = other.read
+        self._death[:, : other.read] = other._death[:, : other.read]
+        self._margin[:, : other.read] = other._margin[:, : other.read]
+
     @property
     def made(self) -> int:
         """Tokens after the prompt."""

@@ -20,6 +20,7 @@ from dcp.engine.request import Finish, Reading, Request, Start, Step
 from dcp.engine.row import Row
 from dcp.engine.sampling import log_probabilities, sample
 from dcp.kernels.row_bytes import entry_bytes
+from dcp.model.cached import CachedAttention
 from dcp.model.sequence_cache import SequenceCache
 from dcp.model.weights import LoadedModel
 
@@ -50,7 +51,7 @@ class Run(Iterator[Step]):
         self.interrupted = False
         self._transformer, self._cache, self._device = model.transformer, cache, device
         config = model.config
-        entry = entry_bytes(config.kv_heads, config.head_dim, model.dtype)
+        entry = entry_bytes(config.kv_heads, config.head_dim, request.kv_dtype)
         asked = zip(request.prompts, request.lengths, strict=True)
         self._rows = [
             Row(row, prompt, length, config.layers, entry, cache)
@@ -68,6 +69,19 @@ class Run(Iterator[Step]):
         GPU the margins of the living may know of the few steps that are already under way.
         """
         return self._rows[row].lives()
+
+    def take(self, other: Run) -> None:
+        """Let every row stand where row 0 of ``other`` stands, which has read the beginning of each
+        row's prompt: copies of what its cache holds, and nothing is read twice.
+
+        Only before the first step, and on the host.
+        """
+        mine, theirs = self._cache, other._cache
+        assert isinstance(mine, CachedAttention)
+        assert isinstance(theirs, CachedAttention)
+        for row in self._rows:
+            row.take(other._rows[0])
+            mine.copy_row(row.index, theirs, 0)
 
     def _go(self) -> Iterator[Step]:
         carried = [math.nan] * len(self._rows)

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["TABLE_BYTES", "entry_bytes", "gate_key_bytes", "row_bytes"]
+__all__ = ["TABLE_BYTES", "entry_bytes", "gate_key_bytes", "kv_width", "row_bytes"]
 
 TABLE_BYTES = 4 + 4
 """The token's position (int32) and its smallest gate logit so far (float32)."""
 
 
+def kv_width(head_dim: int, dtype: torch.dtype) -> int:
+    """Numbers of ``dtype`` that one head's key takes: d, and in int8 its step, a half float."""
+    return head_dim + 2 if dtype == torch.int8 else head_dim
+
+
 def entry_bytes(kv_heads: int, head_dim: int, dtype: torch.dtype) -> int:
-    """Bytes of one token's key and value in one layer: 2 H_kv d times the width of ``dtype``."""
-    return 2 * kv_heads * head_dim * dtype.itemsize
+    """Bytes of one token's key and value in one layer, kept as ``dtype``: 2 H_kv d times its
+    width, and for int8 the steps."""
+    return 2 * kv_heads * kv_width(head_dim, dtype) * dtype.itemsize
 
 
 def gate_key_bytes(interaction: int) -> int:

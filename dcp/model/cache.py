@@ -17,7 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dcp.kernels.row_bytes import entry_bytes, row_bytes
+from dcp.kernels.row_bytes import entry_bytes, kv_width, row_bytes
+from dcp.model.kv_rows import widened
 
 __all__ = ["Bits", "HeldBytes", "Slots", "bits", "roomy"]
 
@@ -48,7 +49,8 @@ class HeldBytes:
 class Slots:
     """Rows of one layer of one sequence.
 
-    k, v        [capacity, H_kv, d]  keys and values; in memory the rows of a head lie together
+    k, v        [capacity, H_kv, width] keys and values as ``dtype`` keeps them (`kv_rows`), of
+                width d or, in int8, d + 2; in memory the rows of a head lie together
     k_int       [capacity, r] float32, gate keys (r = 0 without gates)
     positions   [capacity] int32     the token in each row
     margins     [capacity] float32   its smallest gate logit so far, nan before any
@@ -93,6 +95,12 @@ class Slots:
         found["margins"] = self.margins.ctypes.data
         return found
 
+    def read(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Keys and values of the rows in use, [count, H_kv, d] each of ``dtype``: the rows
+        themselves where they are kept so, else what they stand for."""
+        n = self.count
+        return widened(self.k[:n], dtype), widened(self.v[:n], dtype)
+
     def filled(self) -> tuple[Tensor, Tensor, Tensor, Ints32, Floats32]:
         """k, v, k_int, positions and margins of the rows in use, in their order; copies."""
         n = self.count
@@ -111,7 +119,7 @@ class Slots:
         self.margins[: self.count] = margins
 
     def append(self, k: Bits, v: Bits, k_int: Bits | None, first: int) -> None:
-        """Add the tokens ``first`` and on: `bits` of k, v [C, H_kv, d] and k_int [C, r]."""
+        """Add the tokens ``first`` and on: `bits` of k, v [C, H_kv, width] and k_int [C, r]."""
         start, stop = self.count, self.count + len(k)
         self.reserve(stop)
         self.count = stop
@@ -123,8 +131,8 @@ class Slots:
         self.margins[start:stop] = np.nan
 
     def replace(self, dead: Ints, k: Bits, v: Bits, k_int: Bits | None, position: int) -> None:
-        """Drop the rows ``dead`` and add one: `bits` of k, v [H_kv, d], k_int [r]. It takes a freed
-        row."""
+        """Drop the rows ``dead`` and add one: `bits` of k, v [H_kv, width], k_int [r]. It takes
+        a freed row."""
         if len(dead):
             row = int(dead[0])
         else:
@@ -189,7 +197,7 @@ class Slots:
         """Lay the five tables into one fresh mapping."""
         kv_heads, head_dim, interaction = self.shape
         shapes: tuple[tuple[tuple[int, ...], torch.dtype], ...] = (
-            ((2, kv_heads, capacity, head_dim), self.dtype),
+            ((2, kv_heads, capacity, kv_width(head_dim, self.dtype)), self.dtype),
             ((capacity, interaction), torch.float32),
             ((capacity,), torch.int32),
             ((capacity,), torch.float32),

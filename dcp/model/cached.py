@@ -19,6 +19,7 @@ from dcp.kernels.api import Kernels
 from dcp.kernels.gates import Gates
 from dcp.model.cache import Bits, HeldBytes, Slots, bits
 from dcp.model.config import ModelConfig
+from dcp.model.kv_rows import narrowed
 from dcp.model.sequence_cache import CacheBytes, Drops
 
 __all__ = ["CachedAttention"]
@@ -27,7 +28,7 @@ Indices = npt.NDArray[np.int64]
 _NOBODY: Indices = np.empty(0, dtype=np.int64)
 
 Rows = tuple[Bits, Bits, Bits | None]
-"""New rows for the cache: k and v [C, H_kv, d], k_int [C, r]."""
+"""New rows for the cache: k and v as it keeps them [C, H_kv, width], k_int [C, r]."""
 
 
 _Deaths = tuple[
@@ -52,7 +53,11 @@ class CachedAttention:
         gate_shift: float = 0.0,
         deaths: Sequence[ForcedDeaths | None],
     ) -> None:
-        """``limits`` [B]: tokens each sequence can reach. interaction 0: the gates are off."""
+        """``limits`` [B]: tokens each sequence can reach. interaction 0: the gates are off.
+
+        dtype: how keys and values are kept, `dcp.model.kv_rows`.
+        """
+        self._dtype = dtype
         self.kernels = kernels
         self.gate_shift = gate_shift
         self.gated = interaction > 0
@@ -88,7 +93,7 @@ class CachedAttention:
     ) -> Tensor:
         """q [1, N, H, d], k and v [1, N, H_kv, d], gates of [1, N, r] -> [1, N, H, d]."""
         queries, q_int, beta = q[0], None, 0.0
-        new: Rows = (bits(k[0]), bits(v[0]), None)
+        new: Rows = (bits(narrowed(k[0], self._dtype)), bits(narrowed(v[0], self._dtype)), None)
         if gates is not None:
             q_int, beta = gates.q_int[0], float(gates.beta) + self.gate_shift
             new = (new[0], new[1], bits(gates.k_int[0]))
@@ -163,8 +168,7 @@ class CachedAttention:
             dead = self._judge(row, layer, position, slots, np.full(n, np.nan, dtype=np.float32))
         k, v, k_int = new
         slots.replace(dead, k[0], v[0], None if k_int is None else k_int[0], position)
-        n = slots.count
-        return self.kernels.decode_attention(q[0], slots.k[:n], slots.v[:n])[None]
+        return self.kernels.decode_attention(q[0], *slots.read(q.dtype))[None]
 
     def _judge(
         self, row: int, layer: int, step: int, slots: Slots, z: npt.NDArray[np.float32]
@@ -209,7 +213,7 @@ class CachedAttention:
             ordered = torch.where(orders < first + len(q), orders, ALIVE)
             death = torch.where(orders == GATE, death, ordered)
             margin = torch.where(orders == GATE, margin, torch.nan)
-        out = self.kernels.extend_attention(q, slots.k[:n], slots.v[:n], steps, positions, death)
+        out = self.kernels.extend_attention(q, *slots.read(q.dtype), steps, positions, death)
         margins = slots.margins[:n]
         np.fmin(margins, margin.numpy(), out=margins)
         dead = np.flatnonzero(death.numpy() != ALIVE)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from dcp.model.cache import Slots
 from dcp.model.cached import CachedAttention, Rows
+from dcp.model.kv_rows import widened
 from dcp.policies.rule import Policy, Rule, Seen
 
 __all__ = ["EvictingAttention", "attend_rows"]
@@ -70,8 +71,7 @@ class EvictingAttention(CachedAttention):
                 slots.drop(dead)
         slots.append(*new, first)
         steps = np.arange(first, first + len(q))
-        n = slots.count
-        out, weights = attend_rows(q, slots.k[:n], slots.v[:n], slots.positions[:n], steps)
+        out, weights = attend_rows(q, *slots.read(q.dtype), slots.positions[: slots.count], steps)
         for i, step in enumerate(steps.tolist()):
             attention = weights[i] if "attention" in self._needs else None
             drops = rule.after(layer, step, self._seen(slots, step, attention))[0]
@@ -109,7 +109,7 @@ class EvictingAttention(CachedAttention):
             margin[0, at] = slots.margins[:n][there]
         if "key" in self._needs:
             newest = int(np.flatnonzero(positions == step)[0])
-            key = slots.k[newest][None].float().numpy()
+            key = widened(slots.k[newest][None], torch.float32).numpy()
         return Seen(alive, spread, key, margin)
 
 

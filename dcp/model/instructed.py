@@ -72,11 +72,11 @@ class _Listening:
         """q [1, I, H, d], k and v [1, I, H_kv, d] -> [1, I, H, d]."""
         slots, first = self._cache.asked(self._row)[layer], self._first
         n, steps = slots.count, np.arange(first, first + q.shape[1])
-        at = slots.positions[:n]
+        at, (keys, values) = slots.positions[:n], slots.read(k.dtype)
         out, weights = attend_rows(
             q[0],
-            torch.cat([slots.k[:n], k[0]]),
-            torch.cat([slots.v[:n], v[0]]),
+            torch.cat([keys, k[0]]),
+            torch.cat([values, v[0]]),
             np.concatenate([at, steps.astype(np.int32)]),
             steps,
         )

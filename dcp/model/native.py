@@ -127,7 +127,8 @@ class NativeCache(CachedAttention):
     def __init__(self, model: NativeModel, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._native = model
-        self._decoder = Decoder(model.model, torch.get_num_threads())
+        kept = str(self._dtype).removeprefix("torch.")
+        self._decoder = Decoder(model.model, torch.get_num_threads(), kept)
         self._betas = model.betas + np.float32(self.gate_shift) if self.gated else None
         # Of the sequences that decode: the rows of each layer as the step sees them. While there
         # is a table, its counts are the truth and those of the slots are stale.

@@ -1,4 +1,4 @@
-"""All policies by name. A new one is a file beside this and a line here."""
+"""All policies by name. A new one is a file beside this, a line here and a name in `names`."""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ import torch
 
 from dcp import __version__
 from dcp.engine.engine import Engine
-from dcp.engine.request import Memory
+from dcp.engine.request import Memory, Request
+from dcp.kernels.row_bytes import entry_bytes, gate_key_bytes
 from dcp.model.config import Sampling
 from dcp.model.registry import OpenModel
 from dcp.policies.rule import Eviction
@@ -35,6 +36,7 @@ def meta_of_recording(
     prompt_tokens: int,
     sampling: Sampling,
     gate_shift: float,
+    request: Request,
     eviction: Eviction | None,
     truncated: Literal["left", "right"] | None,
     interrupted: bool,
@@ -59,7 +61,10 @@ def meta_of_recording(
             "tokenizers": tokenizers.__version__,
             "numpy": np.__version__,
         },
-        memory=_memory(model, meter.memory, eviction is None or eviction.policy == "gates"),
+        memory=_memory(
+            model, request, meter.memory, eviction is None or eviction.policy == "gates"
+        ),
+        kv_dtype=_kept_as(model, request),
         context=model.info.context,
         threads=torch.get_num_threads(),
         machine=machine(engine.device),
@@ -82,6 +87,7 @@ def meta_of_replay(
     *,
     queries: int,
     memory: Memory,
+    request: Request,
     gate_shift: float,
     prune: bool,
     eviction: Eviction | None = None,
@@ -97,7 +103,8 @@ def meta_of_replay(
         dtype=model.dtype,
         device=engine.device.type,
         impl=engine.impl,
-        memory=_memory(model, memory, gated=gated),
+        memory=_memory(model, request, memory, gated=gated),
+        kv_dtype=_kept_as(model, request),
         context=model.info.context,
         interrupted=False,
         prompt_seconds=None,
@@ -126,10 +133,17 @@ def _name(model: OpenModel) -> str:
     return "".join(c if c.isprintable() else "\ufffd" for c in model.info.name)[:1000]
 
 
-def _memory(model: OpenModel, memory: Memory, gated: bool = True) -> kept.Memory:
+def _kept_as(model: OpenModel, request: Request) -> str | None:
+    """The type of cache rows, where it is not that of the model's own keys."""
+    if request.kv_dtype == model.loaded.dtype:
+        return None
+    return str(request.kv_dtype).removeprefix("torch.")
+
+
+def _memory(model: OpenModel, request: Request, memory: Memory, gated: bool) -> kept.Memory:
     config, gates = model.loaded.config, model.loaded.gates
-    entry = 2 * config.kv_heads * config.head_dim * model.loaded.dtype.itemsize
-    gate_key = 4 * gates.interaction if gates and gated else 0
+    entry = entry_bytes(config.kv_heads, config.head_dim, request.kv_dtype)
+    gate_key = gate_key_bytes(gates.interaction) if gates and gated else 0
     return kept.Memory(
         live=memory.live,
         held=memory.held,

@@ -16,8 +16,11 @@ from torch import Tensor
 from dcp.engine.engine import Engine
 from dcp.engine.sampling import log_probabilities
 from dcp.kernels.gates import Gates
+from dcp.model.attend import Attend
+from dcp.model.kv_rows import kv_dtype_of
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel
+from dcp.model.rounded import RoundedAttend
 from dcp.progress import Progress, silent
 from dcp.trace import Trace
 
@@ -34,13 +37,16 @@ _QUERY_BLOCK = 256
 
 
 class Reader:
-    """One model reading one trace's tokens, as often as wanted."""
+    """One model reading one trace's tokens, as often as wanted; keys and values are rounded as the
+    trace's run kept them."""
 
     def __init__(self, model: OpenModel, trace: Trace) -> None:
         engine = Engine(model.loaded)
         self.transformer, self.device = engine.model.transformer, engine.device
         self.ids = torch.from_numpy(trace.token_ids.astype(np.int64)).to(self.device)
         self.positions = torch.arange(len(self.ids), device=self.device)
+        self._kv_dtype = kv_dtype_of(trace.meta.kv_dtype, engine.model.dtype)
+        self._rounds = self._kv_dtype != engine.model.dtype
 
     def deaths(self, tables: Sequence[npt.NDArray[np.int32]]) -> Tensor:
         """[L, B, T] of B tables [L, T]."""
@@ -50,7 +56,12 @@ class Reader:
     def hidden(self, attend: MaskedAttend | Watch, rows: int = 1) -> Tensor:
         """[B, T - 1, D]: the last one predicts nothing of the trace."""
         ids, positions = self.ids.expand(rows, -1), self.positions.expand(rows, -1)
-        return self.transformer.hidden(ids, positions, attend, gated=False)[:, :-1]
+        kept = self.kept(attend)
+        return self.transformer.hidden(ids, positions, kept, gated=False)[:, :-1]
+
+    def kept(self, attend: Attend) -> Attend:
+        """``attend`` over keys and values as the trace's run kept them."""
+        return RoundedAttend(attend, self._kv_dtype) if self._rounds else attend
 
     def scores(
         self, tables: Sequence[npt.NDArray[np.int32]], progress: Progress = silent

@@ -59,6 +59,7 @@ class Recorder:
             stop_ids=model.stop_ids if request.stop_at_eos else (),
             eviction=ruled,
             cancel=cancel,
+            kv_dtype=request.kv_dtype,
         )
         self._text = model.tokenizer.stream(prompt)
         self._logprobs: list[float] = []
@@ -160,6 +161,7 @@ class Recorder:
                 prompt_tokens=self._prompt_tokens,
                 sampling=self._sampling,
                 gate_shift=self._gate_shift,
+                request=self._run.request,
                 eviction=self._eviction,
                 truncated=self._truncated,
                 interrupted=self._run.interrupted,
@@ -190,6 +192,7 @@ def record(
     budget: int | None = None,
     policy_settings: Mapping[str, str | float | int] | None = None,
     vocabulary: Literal["all", "seen"] = "all",
+    kv_dtype: str | None = None,
 ) -> Trace:
     """Run a pruned model on ``text`` and return what each layer dropped, when.
 
@@ -211,6 +214,9 @@ def record(
                  δ is that of such a budget by the calibration. ``policy_settings``: the knobs
     vocabulary   "seen": only the rows of embedding and head that ``text`` uses take part; no other
                  token can be drawn, and log-probs are of a softmax over those rows
+    kv_dtype     how keys and values are kept: "float32", "float16", "bfloat16" or "int8" (8 bits
+                 and a step for each head); by default as the model makes them. The gates read their
+                 own keys in float32 all the same
 
     Raises RequestError, ModelError or DeviceError in one line.
 
@@ -236,5 +242,6 @@ def record(
         budget=budget,
         policy_settings=policy_settings,
         vocabulary=vocabulary,
+        kv_dtype=kv_dtype,
     )
     return Recorder.begin(request).finish()

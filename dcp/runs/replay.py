@@ -4,7 +4,8 @@
     replay(model, trace, prune=False)         # nothing is dropped
     replay(model, trace, eviction=Eviction("h2o", 40))    # another rule decides
 
-Nothing is drawn: every token is the trace's own. Knows models and traces; no screens.
+Nothing is drawn: every token is the trace's own, and rows are kept as its run kept them
+(``kv_dtype``). Knows models and traces; no screens.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ def replay(
         prune=prune,
         eviction=eviction,
         cancel=cancel,
+        kv_dtype=trace.meta.kv_dtype,
     )
     scores: list[float] = []
     row = None
@@ -86,6 +88,7 @@ def replay(
             engine,
             queries=row.queries,
             memory=row.memory,
+            request=run.request,
             gate_shift=gate_shift,
             prune=prune,
             eviction=eviction,

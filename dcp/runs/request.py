@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from dcp.arguments import flag, one_of, real, whole
+from dcp.arguments import KV_DTYPES, flag, one_of, real, whole
 from dcp.errors import RequestError
 from dcp.model.config import Sampling
 from dcp.policies.budget import budget_for_sparsity
@@ -54,6 +54,7 @@ class TextRequest:
     budget: int | None = None
     policy_settings: Mapping[str, str | float | int] | None = None
     vocabulary: Literal["all", "seen"] = "all"
+    kv_dtype: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
@@ -77,6 +78,8 @@ class TextRequest:
         if self.truncate is not None:
             one_of("truncate", self.truncate, ("left", "right"))
         one_of("vocabulary", self.vocabulary, ("all", "seen"))
+        if self.kv_dtype is not None:
+            one_of("kv_dtype", self.kv_dtype, KV_DTYPES)
         for name in ("impl", "dtype"):
             if not isinstance(getattr(self, name), str):
                 raise RequestError(f"{name} must be a name, not {getattr(self, name)!r}")

@@ -97,6 +97,7 @@ def _written(
         deaths=[deaths],
         score_prompt=False,
         cancel=cancel,
+        kv_dtype=meta.kv_dtype,
     )
     written: list[int] = []
     for step in run:

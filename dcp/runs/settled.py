@@ -111,9 +111,11 @@ def depths(model: OpenModel, trace: Trace, progress: Progress = silent) -> Depth
     confidence = np.zeros((len(MEASURES), layers, queries), np.float32)
     before: Tensor | None = None
     states = transformer.states(
-        reader.ids[None, :queries], reader.positions[None, :queries], MaskedAttend(deaths=deaths),
+        reader.ids[None, :queries],
+        reader.positions[None, :queries],
+        reader.kept(MaskedAttend(deaths=deaths)),
         gated=False,
-    )  # fmt: skip
+    )
     step = max(1, _LOGITS_AT_ONCE // transformer.config.vocab)
     for layer, state in enumerate(states):
         progress(layer / layers, f"layer {layer}")

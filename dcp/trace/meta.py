@@ -112,6 +112,7 @@ class Meta:
     control        the rule that made the deaths, where no gate did, and its seed
     lost_attention_on_token_0  [L] share, of a run that looked at it
     exit_threshold the λ of the trace's ``exits``
+    kv_dtype       how keys and values were kept, None where as the model makes them
     other          keys that this version does not know, as they were
     """
 
@@ -147,6 +148,7 @@ class Meta:
     control_seed: int | None = None
     lost_attention_on_token_0: tuple[float, ...] | None = None
     exit_threshold: float | None = None
+    kv_dtype: str | None = None
     other: Other = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -168,6 +168,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "control": _optional(_A_WORD),
         "control_seed": _optional(_count()),
         "lost_attention_on_token_0": _optional(_SHARES),
+        "kv_dtype": _optional(_A_WORD),
         "exit_threshold": _optional(_within(0, 1, "a number from 0 to 1")),
     },
 }

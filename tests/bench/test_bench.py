@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dcp.bench.arms import RIVAL, decode_group, model_group, scattered
+from dcp.bench.contexts import context_groups
 from dcp.bench.group import Timing
 from dcp.bench.harness import Arm, take_turns
 from dcp.bench.shapes import SHAPES, random_checkpoint, step_bytes
@@ -127,6 +128,71 @@ def test_a_real_model_is_measured_dense_pruned_and_recorded(
     assert rows[1].kv_bytes_live < rows[0].kv_bytes_live  # type: ignore[operator]
     short = model_group(model, "The river", SMALL)
     assert short[0].context == len("The river") + SMALL.total + 1
+
+
+def test_rows_at_every_context_are_those_that_reading_it_alone_would_hold(
+    tiny_checkpoint: Callable[..., Path],
+) -> None:
+    """One reading serves all contexts, batches and weights; each arm holds what it would alone."""
+    models = [open_model(tiny_checkpoint("gpt2"), dtype) for dtype in ("float32", "int8")]
+    contexts, batches = [200, 64], [1, 3]
+    rows = context_groups(
+        models, "The river rose. ", contexts=contexts, batches=batches, dropped=[0.0, 0.8],
+        timing=SMALL,
+    )  # fmt: skip
+    narrow = context_groups(
+        models[1:], "The river rose. ", contexts=[64], batches=[2], dropped=[0.8], timing=SMALL,
+        kv_dtypes=[None, "int8"],
+    )  # fmt: skip
+    assert [(row.arm, row.baseline) for row in narrow] == [
+        ("dense int8", None),
+        ("80% dropped int8", "dense int8"),
+        ("dense, int8 rows int8", "dense int8"),
+        ("80% dropped, int8 rows int8", "dense, int8 rows int8"),
+    ]
+    head_dim = models[0].loaded.config.head_dim
+    assert narrow[2].kv_bytes_live == narrow[0].kv_bytes_live * (head_dim + 2) // (4 * head_dim)  # type: ignore[operator]
+    arms = [f"{share} {kind}" for kind in ("float32", "int8")
+            for share in ("dense", "0% dropped", "80% dropped")]  # fmt: skip
+    groups = [(c, b) for c in sorted(contexts) for b in batches]
+    assert [(r.context, r.batch, r.arm) for r in rows] == [
+        (*g, arm) for g in groups for arm in arms
+    ]
+    config = models[0].loaded.config
+    entry = 2 * config.kv_heads * config.head_dim * 4
+    for row in rows:
+        every = row.batch * row.context * config.layers * entry
+        assert row.kv_bytes_dense == every
+        if "80%" not in row.arm:
+            assert row.kv_bytes_live == every - row.batch * config.layers * entry
+            continue
+        death = scattered(config.layers, max(contexts), 0.8).death[:, : row.context - 1]
+        assert row.kv_bytes_live == row.batch * entry * int((death > row.context - 2).sum())
+    assert [row.baseline for row in rows[:6]] == [
+        None, "dense float32", "dense float32", "dense float32", "dense int8", "dense int8"
+    ]  # fmt: skip
+    assert rows[0].weights_bytes is not None
+    assert rows[3].weights_bytes is not None
+    assert rows[3].weights_bytes < rows[0].weights_bytes
+    for context in (SMALL.total, 257):
+        with pytest.raises(RequestError, match=f"context {context} cannot be measured"):
+            context_groups(
+                models[:1], "The", contexts=[context], batches=[1], dropped=[], timing=SMALL
+            )
+
+
+def test_tails_are_of_single_steps_and_the_longest_pause_is_named() -> None:
+    now, steps = 0.0, iter([0.0, *[0.002] * 9, 0.05, 0.002, 0.002])
+
+    def step() -> None:
+        nonlocal now
+        now += next(steps)
+
+    (found,) = take_turns([Arm("one", step)], rounds=4, steps=3, warm_up=1, clock=lambda: now)
+    assert found.p50 == pytest.approx(2)
+    assert found.longest == pytest.approx(50)
+    assert found.p50 <= found.p95 <= found.p99 <= found.longest
+    assert found.ms_p80 < found.longest, "a round hides what a step shows"
 
 
 def test_the_measured_shape_is_gpt2() -> None:

@@ -13,6 +13,7 @@ from dcp.deaths import ALIVE
 from dcp.errors import RequestError
 from dcp.model.ruled import RuledAttend
 from dcp.model.weights import load
+from dcp.policies.names import NAMES
 from dcp.policies.registry import POLICIES, policy_of
 from dcp.policies.rule import Seen, Setup, lowest, uniform_budget
 from tests.helpers.policy_oracle import BY_HAND, Eager, Verdict, judge, top, visible
@@ -196,3 +197,7 @@ def test_every_policy_says_what_it_is(policy) -> None:
     assert policy.paper or policy.name in ("none", "random", "oldest")
     assert policy.with_settings(policy.settings) == dict(policy.settings)
     assert ("instruction" in policy.settings) == (policy.instructed != "no")
+
+
+def test_the_names_that_load_nothing_are_those_of_the_registry():
+    assert tuple(POLICIES) == NAMES

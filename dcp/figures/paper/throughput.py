@@ -18,6 +18,8 @@ __all__ = ["throughput"]
 
 _WINDOW = 16
 _MIB = 2**20
+# Contexts that lie further apart than this stand on a scale of doublings.
+_FAR = 8
 _NEEDS = ("context", "batch", "tokens_per_second", "ms_p20", "ms_p80")
 _DASHES: tuple[Any, ...] = (
     "-",
@@ -143,8 +145,12 @@ def _benchmark(subject: Subject, page: Page) -> Drawing:
             left.set_ylim(bottom=0)
             right.set_ylim(bottom=0)
             left.set_title(str(kind), loc="left")
+            contexts = sorted(int(context) for context in data["context"].unique())
             for axes in (left, right):
-                axes.set_xticks(sorted(data["context"].unique()))
+                if contexts[-1] >= _FAR * contexts[0]:
+                    axes.set_xscale("log", base=2)
+                    axes.minorticks_off()
+                axes.set_xticks(contexts, [f"{context:,}" for context in contexts])
         handles, labels = pairs[0][0].get_legend_handles_labels()
         drawn.legend(
             handles, labels, loc="outside upper center", ncols=3 if page.width > 4.5 else 2,

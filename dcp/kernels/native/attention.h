@@ -13,72 +13,88 @@ namespace dcp {
 constexpr int TILE = 64;
 
 // Memory a tile further on comes while this one is worked on, a row at a time.
-inline void fetch_next(const float* row, int d) {
-    const char* next = (const char*)(row + (size_t)TILE * d);
-    for (int at = 0; at < d * (int)sizeof(float); at += LINE) __builtin_prefetch(next + at);
+inline void fetch_next(const char* row, size_t row_bytes, size_t bytes) {
+    const char* next = row + TILE * row_bytes;
+    for (size_t at = 0; at < bytes; at += LINE) __builtin_prefetch(next + at);
 }
 
-// Scores of `count` keys k [count, d] for one query.
-inline void scores_of(const float* q, const float* k, int count, int d, float scale, bool first,
+// Scores of `count` keys k, rows of Row, for one query.
+template <class Row>
+inline void scores_of(const float* q, const char* k, int count, int d, float scale, bool first,
                       float* out) {
+    const size_t bytes = Row::bytes(d);
     int j = 0;
     for (; j + 4 <= count && d % LANES == 0; j += 4) {
-        const float* row = k + (size_t)j * d;
+        const char* row = k + j * bytes;
         f8 acc[4] = {};
         for (int c = 0; c < d; c += LANES) {
             const f8 at = load<f8>(q + c);
-            for (int i = 0; i < 4; i++) acc[i] += at * load<f8>(row + i * d + c);
+            for (int i = 0; i < 4; i++) acc[i] += at * Row::eight(row + i * bytes, c);
         }
         for (int i = 0; i < 4; i++) {
-            if (first) fetch_next(row + i * d, d);
-            out[j + i] = sum(acc[i]) * scale;
+            if (first) fetch_next(row + i * bytes, bytes, bytes);
+            out[j + i] = sum(acc[i]) * (scale * Row::step(row + i * bytes, d));
         }
     }
-    for (; j < count; j++) out[j] = dot(q, k + (size_t)j * d, d) * scale;
+    for (; j < count; j++) {
+        const char* row = k + j * bytes;
+        f8 acc = all(0.0f);
+        int c = 0;
+        for (; c + LANES <= d; c += LANES) acc += load<f8>(q + c) * Row::eight(row, c);
+        float total = sum(acc);
+        for (; c < d; c++) total += q[c] * Row::one(row, c);
+        out[j] = total * (scale * Row::step(row, d));
+    }
 }
 
-// N vectors of out [d] from column c on: out * keep + weights [count] times v [count, d]
-template <int N>
-inline void mix_columns(const float* weights, const float* v, int count, int d, float keep,
+// N vectors of out [d] from column c on: out * keep + weights [count] times v, rows of Row
+template <class Row, int N>
+inline void mix_columns(const float* weights, const char* v, int count, int d, float keep,
                         bool first, float* out, int c) {
+    const size_t bytes = Row::bytes(d), part = Row::bytes(N * LANES);
     f8 acc[N];
     for (int i = 0; i < N; i++) acc[i] = load<f8>(out + c + i * LANES) * keep;
     for (int j = 0; j < count; j++) {
-        const float* row = v + (size_t)j * d + c;
-        if (first) fetch_next(row, N * LANES);
-        for (int i = 0; i < N; i++) acc[i] += load<f8>(row + i * LANES) * weights[j];
+        const char* row = v + j * bytes;
+        if (first) fetch_next(row + Row::bytes(c), bytes, part);
+        for (int i = 0; i < N; i++) acc[i] += Row::eight(row, c + i * LANES) * weights[j];
     }
     for (int i = 0; i < N; i++) store(out + c + i * LANES, acc[i]);
 }
 
-// out [d] = out * keep + weights [count] times v [count, d]
-inline void mix(const float* weights, const float* v, int count, int d, float keep, bool first,
+// out [d] = out * keep + weights [count] times v, rows of Row; weights may be changed.
+template <class Row>
+inline void mix(float* weights, const char* v, int count, int d, float keep, bool first,
                 float* out) {
+    const size_t bytes = Row::bytes(d);
+    for (int j = 0; j < count; j++) weights[j] *= Row::step(v + j * bytes, d);
     int c = 0;
     // Eight sums at once: with fewer, each waits for itself.
     for (; c + 8 * LANES <= d; c += 8 * LANES)
-        mix_columns<8>(weights, v, count, d, keep, first, out, c);
+        mix_columns<Row, 8>(weights, v, count, d, keep, first, out, c);
     for (; c + LANES <= d; c += LANES)
-        mix_columns<1>(weights, v, count, d, keep, first, out, c);
+        mix_columns<Row, 1>(weights, v, count, d, keep, first, out, c);
     for (; c < d; c++) {
         float acc = out[c] * keep;
-        for (int j = 0; j < count; j++) acc += weights[j] * v[(size_t)j * d + c];
+        for (int j = 0; j < count; j++) acc += weights[j] * Row::one(v + j * bytes, c);
         out[c] = acc;
     }
 }
 
 // q [H, d] attends to rows first..last but the dead ones; softmax state and values go to `part`.
-inline void attend(const Rows& rows, int first, int last, const Shape& s, const float* q,
-                   Part& part) {
+template <class Row>
+inline void attend_to(const Rows& rows, int first, int last, const Shape& s, const float* q,
+                      Part& part) {
     const int d = s.head_dim, share = s.heads / s.kv_heads;
+    const size_t bytes = Row::bytes(d);
     const float scale = 1.0f / std::sqrt((float)d), none = -std::numeric_limits<float>::infinity();
     std::fill(part.top.begin(), part.top.end(), none);
     std::fill(part.weight.begin(), part.weight.end(), 0.0f);
     std::fill(part.mixed.begin(), part.mixed.end(), 0.0f);
     alignas(32) float score[TILE];
     for (int g = 0; g < s.kv_heads; g++) {
-        const float* k = rows.k + (size_t)g * rows.capacity * d;
-        const float* v = rows.v + (size_t)g * rows.capacity * d;
+        const char* k = rows.k + (size_t)g * rows.capacity * bytes;
+        const char* v = rows.v + (size_t)g * rows.capacity * bytes;
         size_t gone = 0;
         for (int start = first; start < last; start += TILE) {
             const int count = std::min(TILE, last - start);
@@ -86,7 +102,7 @@ inline void attend(const Rows& rows, int first, int last, const Shape& s, const 
             while (gone < part.dead.size() && part.dead[gone] < start + count) gone++;
             for (int h = g * share; h < (g + 1) * share; h++) {
                 const bool leads = h == g * share;
-                scores_of(q + (size_t)h * d, k + (size_t)start * d, count, d, scale, leads, score);
+                scores_of<Row>(q + (size_t)h * d, k + start * bytes, count, d, scale, leads, score);
                 for (size_t i = before; i < gone; i++) score[part.dead[i] - start] = none;
                 for (int j = count; j % LANES; j++) score[j] = none;
                 f8 tops = all(none);
@@ -102,10 +118,20 @@ inline void attend(const Rows& rows, int first, int last, const Shape& s, const 
                 const float keep = std::exp(part.top[h] - top);
                 part.top[h] = top;
                 part.weight[h] = part.weight[h] * keep + sum(total);
-                mix(score, v + (size_t)start * d, count, d, keep, leads,
-                    &part.mixed[(size_t)h * d]);
+                mix<Row>(score, v + start * bytes, count, d, keep, leads,
+                         &part.mixed[(size_t)h * d]);
             }
         }
+    }
+}
+
+inline void attend(const Rows& rows, int first, int last, const Shape& s, const float* q,
+                   Part& part) {
+    switch (s.kv) {
+        case KV_F16: return attend_to<F16Row>(rows, first, last, s, q, part);
+        case KV_BF16: return attend_to<Bf16Row>(rows, first, last, s, q, part);
+        case KV_I8: return attend_to<I8Row>(rows, first, last, s, q, part);
+        default: return attend_to<F32Row>(rows, first, last, s, q, part);
     }
 }
 

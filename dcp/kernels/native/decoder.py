@@ -26,14 +26,15 @@ _FORMATS = {8: table.Q8, 4: table.Q4}
 class Decoder:
     """Decode steps of one model on ``threads`` threads of its own."""
 
-    def __init__(self, model: table.Model, threads: int) -> None:
-        """``model`` and all it points to must outlive the decoder.
+    def __init__(self, model: table.Model, threads: int, kv: str = "float32") -> None:
+        """``model`` and all it points to must outlive the decoder; ``kv`` of `table.KV_FORMATS`
+        says how the rows of every cache given to it are kept.
 
         Raises DeviceError where there is no compiled step or no memory.
         """
         self._lib = table.functions()
         self._model = model
-        self._handle = self._lib.dcp_open(ctypes.byref(model), threads)
+        self._handle = self._lib.dcp_open(ctypes.byref(model), threads, table.KV_FORMATS.index(kv))
         if not self._handle:
             raise DeviceError("there is not enough memory for the native decode step")
         weakref.finalize(self, self._lib.dcp_close, self._handle)

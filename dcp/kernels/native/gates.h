@@ -10,15 +10,15 @@
 #include <limits>
 #include <vector>
 
-#include "simd.h"
+#include "kv.h"
 
 namespace dcp {
 
 constexpr int32_t GATE = -1;  // an order that leaves the decision to the gate
 
 struct Rows {
-    float* k;      // [H_kv, capacity, d]
-    float* v;      // [H_kv, capacity, d]
+    char* k;       // [H_kv, capacity] rows of one head's key, as Shape::kv says
+    char* v;       // [H_kv, capacity]
     float* k_int;  // [capacity, r]
     int32_t* positions;
     float* margins;
@@ -33,6 +33,8 @@ struct Drop {
 
 struct Shape {
     int heads, kv_heads, head_dim, interaction;
+    KvFormat kv;
+    size_t row() const { return row_bytes(kv, head_dim); }
 };
 
 // What one member found in its range, for one sequence: sum of weights, largest score and weighted
@@ -95,10 +97,11 @@ inline void judge(const Rows& rows, int first, int last, const float* q_int, int
 inline void append(Rows& rows, const Shape& s, const float* k, const float* v, const float* k_int,
                    int32_t position) {
     const int64_t at = rows.count;
-    const size_t d = s.head_dim;
+    const size_t d = s.head_dim, row = s.row();
     for (int g = 0; g < s.kv_heads; g++) {
-        std::memcpy(rows.k + ((size_t)g * rows.capacity + at) * d, k + g * d, d * sizeof(float));
-        std::memcpy(rows.v + ((size_t)g * rows.capacity + at) * d, v + g * d, d * sizeof(float));
+        const size_t to = ((size_t)g * rows.capacity + at) * row;
+        narrow(s.kv, k + g * d, s.head_dim, rows.k + to);
+        narrow(s.kv, v + g * d, s.head_dim, rows.v + to);
     }
     if (k_int)
         std::memcpy(rows.k_int + at * s.interaction, k_int, s.interaction * sizeof(float));
@@ -107,11 +110,11 @@ inline void append(Rows& rows, const Shape& s, const float* k, const float* v, c
 }
 
 inline void move(Rows& rows, const Shape& s, int64_t from, int64_t to) {
-    const size_t d = s.head_dim;
+    const size_t row = s.row();
     for (int g = 0; g < s.kv_heads; g++) {
         const size_t base = (size_t)g * rows.capacity;
-        std::memcpy(rows.k + (base + to) * d, rows.k + (base + from) * d, d * sizeof(float));
-        std::memcpy(rows.v + (base + to) * d, rows.v + (base + from) * d, d * sizeof(float));
+        std::memcpy(rows.k + (base + to) * row, rows.k + (base + from) * row, row);
+        std::memcpy(rows.v + (base + to) * row, rows.v + (base + from) * row, row);
     }
     std::memcpy(rows.k_int + to * s.interaction, rows.k_int + from * s.interaction,
                 s.interaction * sizeof(float));

@@ -14,9 +14,10 @@ void dcp_sizes(int32_t* sizes) {
     std::copy(std::begin(found), std::end(found), sizes);
 }
 
-void* dcp_open(const Model* model, int32_t threads) {
+// `kv` is a KvFormat: how the rows of every cache given to it are kept.
+void* dcp_open(const Model* model, int32_t threads, int32_t kv) {
     try {
-        return new Decoder(*model, threads);
+        return new Decoder(*model, threads, (KvFormat)kv);
     } catch (...) {
         return nullptr;
     }

@@ -12,11 +12,14 @@ import numpy as np
 from dcp.kernels.native import build
 
 __all__ = [
-    *("BF16", "DROP", "F32", "PHASES", "Q4", "Q8", "ROWS"),
+    *("BF16", "DROP", "F32", "KV_FORMATS", "PHASES", "Q4", "Q8", "ROWS"),
     *("Layer", "Model", "Norm", "Weight", "functions"),
 ]
 
 F32, BF16, Q8, Q4 = range(4)
+
+KV_FORMATS = ("float32", "float16", "bfloat16", "int8")
+"""How cache rows can be kept: the place of a name is its number in kv.h."""
 
 PHASES = ("products", "norms", "gates", "attention", "upkeep", "waiting")
 
@@ -70,7 +73,7 @@ def functions() -> Any:
     ours = [*(ctypes.sizeof(kind) for kind in (Weight, Layer, Model)), ROWS.itemsize, DROP.itemsize]
     assert list(sizes) == ours, "table.py and step.cpp disagree"
     lib.dcp_open.restype = c_void_p
-    lib.dcp_open.argtypes = (POINTER(Model), c_int32)
+    lib.dcp_open.argtypes = (POINTER(Model), c_int32, c_int32)
     lib.dcp_close.restype = None
     lib.dcp_close.argtypes = (c_void_p,)
     lib.dcp_step.restype = c_int32

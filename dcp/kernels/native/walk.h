@@ -42,8 +42,11 @@ struct Decoder {
     std::vector<std::vector<Drop>> drops;  // [B], of the last step
     double seconds[PHASES] = {};           // of member 0, since the decoder was made
 
-    Decoder(const Model& m, int threads)
-        : model(m), layers(m.layer, m.layer + m.layers), team(threads), members(threads) {}
+    KvFormat kv;
+
+    Decoder(const Model& m, int threads, KvFormat rows)
+        : model(m), layers(m.layer, m.layer + m.layers), team(threads), members(threads),
+          kv(rows) {}
 };
 
 struct Call {
@@ -60,7 +63,7 @@ public:
     Walk(Decoder& decoder, const Call& call, int member)
         : d_(decoder), m_(decoder.model), call_(call), member_(member),
           own_(decoder.members[member]),
-          shape_{m_.heads, m_.kv_heads, m_.head_dim, call.gated ? m_.interaction : 0},
+          shape_{m_.heads, m_.kv_heads, m_.head_dim, call.gated ? m_.interaction : 0, decoder.kv},
           queries_(m_.heads * m_.head_dim), keys_(m_.kv_heads * m_.head_dim),
           stride_(queries_ + 2 * keys_ + 2 * m_.interaction) {}
 

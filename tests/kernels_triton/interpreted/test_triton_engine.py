@@ -141,6 +141,14 @@ def test_the_pool_grows_until_its_budget_and_then_refuses(tiny_checkpoint, monke
         Engine(model, "cpu", cache_bytes=page)
 
 
+def test_rows_in_fewer_bits_are_refused_in_a_line(tiny_checkpoint) -> None:
+    engine = Engine(load(tiny_checkpoint("llama")), "triton")
+    with pytest.raises(RequestError, match="leave kv_dtype out or use impl cpu") as refused:
+        engine.run([[5, 6, 7]], new_tokens=2, kv_dtype="int8")
+    assert "\n" not in str(refused.value)
+    assert len(list(engine.run([[5, 6, 7]], new_tokens=2, kv_dtype="float32"))) == 3
+
+
 class FakeGraph:
     """Runs again what was captured; counts how often."""
 

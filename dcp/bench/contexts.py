@@ -1,0 +1,132 @@
+"""A real model as its context grows: dense beside shares dropped, in every kind of weights.
+
+A text is read once for each share, by the first kind of weights; at each context the rows of all
+arms are copies of what that reading holds by then (what lies in a row does not change what it
+costs). Drops are scattered by order, so that the shares are the same at every context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dcp.bench.arms import GREEDY, scattered
+from dcp.bench.group import Member, Ours, Row, Timing, measure, resident
+from dcp.bench.harness import Arm
+from dcp.engine.engine import Engine, Run
+from dcp.errors import RequestError
+from dcp.model.registry import OpenModel
+from dcp.progress import Progress, in_parts, silent
+
+__all__ = ["context_groups"]
+
+
+_CHUNK = 128
+
+
+class _Reading:
+    """A text being read with a share of its tokens dropped (None: dense), rows kept as ``kept``."""
+
+    def __init__(
+        self, engine: Engine, ids: Sequence[int], share: float | None, kept: str | None
+    ) -> None:
+        self.share, self.kept, self._read = share, kept, 0
+        layers = engine.model.config.layers
+        self.deaths = None if share is None else scattered(layers, len(ids), share)
+        self.run = self.begin(engine, [ids], new_tokens=0)
+
+    @property
+    def name(self) -> str:
+        return _name(self.share, self.kept)
+
+    def begin(self, engine: Engine, prompts: Sequence[Sequence[int]], new_tokens: int) -> Run:
+        """A run in which as many die."""
+        return engine.run(
+            prompts,
+            new_tokens=new_tokens,
+            sampling=GREEDY,
+            prune=self.share is not None,
+            deaths=[self.deaths] * len(prompts),
+            score_prompt=False,
+            chunk=_CHUNK,
+            kv_dtype=self.kept,
+        )
+
+    def go_to(self, tokens: int) -> None:
+        """Read whole chunks up to ``tokens``."""
+        while self._read + _CHUNK <= tokens:
+            self._read = next(self.run).rows[0].queries
+
+
+def context_groups(
+    models: Sequence[OpenModel],
+    text: str,
+    *,
+    contexts: Sequence[int],
+    batches: Sequence[int],
+    dropped: Sequence[float],
+    timing: Timing,
+    kv_dtypes: Sequence[str | None] = (None,),
+    impl: str = "auto",
+    progress: Progress = silent,
+) -> list[Row]:
+    """A group for each of ``contexts`` (tokens at the last step) and ``batches`` (rows at once).
+
+    models     the same model in several kinds of weights, as they are to be compared
+    dropped    shares of the tokens that die within 32 steps; a dense arm is always there
+    kv_dtypes  how keys and values are kept, None as the model makes them; all of them are measured
+
+    Dense arms are measured against the dense arm of the first model and first type, the others
+    against their own dense arm. Raises RequestError for a context that is too long, or too short
+    to measure.
+    """
+    info, least = models[0].info, timing.total + 2
+    for context in contexts:
+        if not least < context <= info.context:
+            raise RequestError(
+                f"context {context} cannot be measured: {info.name} has {info.context} tokens, "
+                f"and the steps take {least}"
+            )
+    longest = max(contexts)
+    ids = models[0].tokenizer.encode(text).ids.tolist()
+    ids = (ids * (longest // len(ids) + 1))[:longest]
+    engines = [Engine(model.loaded, impl) for model in models]
+    readings = [
+        _Reading(engines[0], ids, share, kept) for kept in kv_dtypes for share in (None, *dropped)
+    ]
+    first = f"{readings[0].name} {models[0].dtype}"
+    begin = in_parts(progress, len(contexts) * (len(readings) + len(batches)))
+    rows: list[Row] = []
+    for context in sorted(contexts):
+        start = context - timing.total - 1
+        for reading in readings:
+            begin(f"{info.name}, {reading.name}: reading {start} tokens")
+            reading.go_to(start - 1)
+        for batch in batches:
+            begin(f"batch {batch}, context {context}: arms take turns")
+            members = [
+                _member(model, engine, reading, [ids[:start]] * batch, timing, first)
+                for model, engine in zip(models, engines, strict=True)
+                for reading in readings
+            ]
+            rows += measure(members, info.name, batch, context, timing)
+    return rows
+
+
+def _name(share: float | None, kept: str | None) -> str:
+    name = "dense" if share is None else f"{share:.0%} dropped"
+    return name if kept is None else f"{name}, {kept} rows"
+
+
+def _member(
+    model: OpenModel, engine: Engine, reading: _Reading, prompts: Sequence[Sequence[int]],
+    timing: Timing, first: str,
+) -> Member:  # fmt: skip
+    """Rows that read the rest of ``prompts`` and stand ready; ``first`` names the first arm."""
+    before = resident()
+    run = reading.begin(engine, prompts, timing.total + 1)
+    run.take(reading.run)
+    ours = Ours(run, engine, reading.share is not None, before)
+    name, dense = f"{reading.name} {model.dtype}", f"{_name(None, reading.kept)} {model.dtype}"
+    against = dense if name != dense else first
+    arm = Arm(name, ours.step, None if against == name else against)
+    return Member(arm, model.dtype, engine.impl, ours)
