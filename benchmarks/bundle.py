@@ -4,14 +4,17 @@
     python -m benchmarks.bundle --dial       # its first sample at each setting of the dial alone
     python -m benchmarks.bundle --gallery    # assets/traces/gallery alone
     python -m benchmarks.bundle --model smollm2-135m    # assets/traces/smollm2-135m: fewer of each
+    python -m benchmarks.bundle --model smollm2-135m --untimed   # on a machine that is at work
 
 The texts, seeds and numbers of new tokens are those of dcp-mini's traces that are there. Traces
-that knew what dropping cost know it again.
+that knew what dropping cost know it again. Seconds taken while others use the same cores say
+nothing of the model: ``--untimed`` leaves them out, and the pages say that no speed is known.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +109,16 @@ def write_gallery(
         print(write_words(path))
 
 
-def write_other(name: str) -> None:
+def untimed(path: Path) -> None:
+    """Leave out how long the run at ``path`` took."""
+    trace = Trace.load(path)
+    seconds = ("prompt_seconds", "time_to_first_token_s", "tokens_per_second")
+    meta = replace(trace.meta, **dict.fromkeys(seconds))
+    unknown = np.full_like(trace.step_seconds, np.nan)
+    replace(trace, step_seconds=unknown, meta=meta).save(path)
+
+
+def write_other(name: str, *, timed: bool) -> None:
     """The samples of another model, of the same texts."""
     model = open_model(name)
     folder = FOLDER / name
@@ -117,6 +129,9 @@ def write_other(name: str) -> None:
         print(write_words(path))
     write_dial(model, SETTINGS)
     write_gallery(model, ("biography", "conversation", "list"), TEMPERATURE)
+    if not timed:
+        for path in folder.rglob("*.safetensors"):
+            untimed(path)
 
 
 def main() -> None:
@@ -124,9 +139,10 @@ def main() -> None:
     parser.add_argument("--model", default=OWN)
     parser.add_argument("--dial", action="store_true")
     parser.add_argument("--gallery", action="store_true")
+    parser.add_argument("--untimed", action="store_true")
     asked = parser.parse_args()
     if asked.model != OWN:
-        write_other(asked.model)
+        write_other(asked.model, timed=not asked.untimed)
         return
     model = open_model(OWN)
     if not asked.dial and not asked.gallery:
