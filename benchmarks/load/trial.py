@@ -63,10 +63,7 @@ def served(script: Path = ROOT / "app.py", **environment: str) -> Iterator[Serve
                 *("--server.disconnectedSessionTTL", str(TTL)),
             ],
             cwd=ROOT,
-            # The small model: what is counted is the server, and docs/load.md is of that one.
-            env=os.environ
-            | {"DCP_PUBLIC": "1", "DCP_TOUR": "0", "DCP_MODEL": "dcp-mini"}
-            | environment,
+            env=os.environ | {"DCP_PUBLIC": "1", "DCP_TOUR": "0"} | environment,
             stdout=log,
             stderr=log,
             start_new_session=True,
