@@ -2,7 +2,7 @@
 
 ``assets/put_back/example.json`` holds the `Effect` and the two continuations,
 ``MODEL.example.json`` those of a model that has samples of its own. Make it with
-``python -m dcp.ui.put_back.ready [MODEL]``: it reads the sample with each of 48 dropped tokens put
+``python -m dcp.ui.put_back.ready [MODEL]``: it reads the sample with each of 24 dropped tokens put
 back in all layers, and takes the one that changes later words most, over the band of ordinary
 drops.
 """
@@ -27,7 +27,7 @@ from dcp.ui.samples import load_sample, sample_names
 __all__ = ["Example", "example"]
 
 _FOLDER = asset("put_back")
-_LOOKED_AT, _CANDIDATES = 48, 4
+_LOOKED_AT, _CANDIDATES = 24, 2
 
 
 @dataclass(frozen=True, eq=False)
