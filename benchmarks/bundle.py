@@ -112,8 +112,9 @@ def write_gallery(
 def untimed(path: Path) -> None:
     """Leave out how long the run at ``path`` took."""
     trace = Trace.load(path)
-    seconds = ("prompt_seconds", "time_to_first_token_s", "tokens_per_second")
-    meta = replace(trace.meta, **dict.fromkeys(seconds))
+    meta = replace(
+        trace.meta, prompt_seconds=None, time_to_first_token_s=None, tokens_per_second=None
+    )
     unknown = np.full_like(trace.step_seconds, np.nan)
     replace(trace, step_seconds=unknown, meta=meta).save(path)
 
