@@ -45,7 +45,7 @@ def parity(page: Any, texts: list[str]) -> dict[str, int]:
         sparsity = DIAL[i // 2 % len(DIAL)]
         dial: dict[str, Any] = {} if sparsity is None else {"sparsity": sparsity}
         asked = recorded(model, {**settings, **dial})
-        trace = record(text, model=model, new_tokens=32, **asked)
+        trace = record(text, new_tokens=32, **asked)
         verdict = compare(ask(page, text, new=32, **settings, **dial), trace)
         kind = "greedy" if i % 2 else "sampled"
         total[f"{kind}_texts"] += 1

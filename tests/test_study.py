@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import dcp.study.folder
 from dcp.cli.main import main
 from dcp.errors import DataError, RequestError, TraceError
+from dcp.model.gate_config import Shares
 from dcp.stats import drop_table
 from dcp.stats.repeats import document_key
 from dcp.stats.study_file import TABLES, from_json, intervals_in, intervals_said, to_json
@@ -27,6 +28,7 @@ from dcp.study import (
     Window,
     cut,
     gather,
+    make_plan,
     record_share,
     share_of_process,
     write_study,
@@ -146,6 +148,29 @@ def test_windows_never_cross_documents_and_a_limit_spreads_them() -> None:
 
 
 # ---- its folder
+
+
+def _model(shares: Shares) -> Any:
+    return SimpleNamespace(
+        info=SimpleNamespace(name="tiny", context=64, calibration=(), shares=shares),
+        loaded=SimpleNamespace(weights_sha256="0" * 64),
+        tokenizer=FourLetters(),
+    )
+
+
+def test_windows_may_be_shorter_than_the_model_reads_and_the_share_is_theirs() -> None:
+    shares = Shares(tokens=(16, 64), deltas=(-2.0, 0.0), dropped=((0.4, 0.8), (0.2, 0.6)))
+    text = "word " * 100
+    for context, shift in ((0, 0.0), (64, 0.0), (16, -2.0)):
+        model = _model(shares)
+        share = 0.6 if context != 16 else 0.4
+        plan, windows = make_plan(Path("t"), text, model, sparsity=share, context=context)
+        assert (plan.context, plan.gate_shift) == (context or 64, shift)
+        sizes = [len(FourLetters().encode(window.text).offsets) for window in windows]
+        assert max(sizes) <= plan.context
+        assert sizes[:-1] == [plan.context] * (len(sizes) - 1)
+    with pytest.raises(RequestError, match="tiny reads 64 tokens at most"):
+        make_plan(Path("t"), text, _model(shares), context=65)
 
 
 def test_a_plan_that_a_kill_left_empty_claims_nothing(tmp_path: Path, recorded: list[int]) -> None:

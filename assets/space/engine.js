@@ -1,11 +1,13 @@
 // The page's side of the worker: one model, one run at a time.
 
 export class Engine {
-  /** `hear` { progress(loaded, total), trace(trace, running, words), effect(answer), failed(what, message, beginning) }. */
+  /** `hear` { progress(loaded, total), counted(tokens), trace(trace, running, words), effect(answer),
+  failed(what, message, beginning) }. */
   constructor(hear) {
     this.hear = hear;
     this.impl = null;
     this.run = 0;
+    this.asked = 0;
     this.ready = new Promise((done) => {
       this.#ready = done;
     });
@@ -42,6 +44,12 @@ export class Engine {
     this.worker.postMessage({ type: "back", id: this.run, token, layer });
   }
 
+  /** Count the tokens of `text`; the newest question alone is answered. */
+  count(text) {
+    this.asked += 1;
+    if (this.impl) this.worker.postMessage({ type: "count", id: this.asked, text });
+  }
+
   stop() {
     this.worker.postMessage({ type: "stop" });
   }
@@ -54,6 +62,7 @@ export class Engine {
     }
     if (data.type === "failed" && (data.what === "load" || data.id === this.run))
       this.hear.failed(data.what, data.message, data.beginning);
+    if (data.type === "count" && data.id === this.asked) this.hear.counted(data.tokens);
     if (data.type === "effect" && data.id === this.run) this.hear.effect(data);
     if (data.type === "trace" && data.id === this.run)
       this.hear.trace(data.trace, data.running, data.words);

@@ -25,17 +25,3 @@ export function show(hash) {
   history.replaceState(null, "", hash);
   if (window.parent !== window) window.parent.postMessage({ hash }, "https://huggingface.co");
 }
-
-/** The gate shift that gave `sparsity` on validation text, between measured points: as dcp.model.registry.shift_for. */
-export function shiftFor(dial, sparsity) {
-  const after = dial.findIndex(([share]) => share >= sparsity);
-  if (after < 0 || sparsity < dial[0][0]) return NaN;
-  if (dial[after][0] === sparsity) return dial[after][1];
-  const [[a, low], [b, high]] = [dial[after - 1], dial[after]];
-  return low + ((high - low) * (sparsity - a)) / (b - a);
-}
-
-/** The [share dropped, gate shift, perplexity ratio] of the point that the model itself stands for. */
-export function own(dial) {
-  return dial.find(([, shift]) => shift === 0) ?? null;
-}

@@ -43,7 +43,11 @@ const view = mount($("view"), sample, {
   title: "What each layer can still attend to",
   report: (at) => after.choose(at),
 });
-const form = new Form(spec, { run, stop: () => engine.stop() });
+const form = new Form(spec, {
+  run,
+  stop: () => engine.stop(),
+  count: (text) => engine?.count(text),
+});
 form.fill(asked);
 $("new").max = spec.context - 1;
 form.state("waiting");
@@ -51,7 +55,13 @@ requestAnimationFrame(() => performance.mark("sample"));
 // The run asked for last: its number and request.
 let current = null;
 
-const engine = new Engine({ progress, trace, effect: (found) => after.effect(found), failed });
+const engine = new Engine({
+  progress,
+  counted: (tokens) => form.counted(tokens),
+  trace,
+  effect: (found) => after.effect(found),
+  failed,
+});
 const after = new After({ engine, sample, manifest, dcp });
 // What was asked for before the model was here.
 let waiting = asked.text !== null;
@@ -59,6 +69,7 @@ engine.ready.then((impl) => {
   say("");
   $("counts").textContent = "";
   form.state("ready");
+  form.count();
   if (waiting) run(form.request());
   arrived(impl);
 });
@@ -79,28 +90,17 @@ function run(request) {
     $("counts").textContent = "Runs as soon as the model is here.";
     return;
   }
-  const { text, seed, newTokens, temperature, sparsity } = request;
-  if (Number.isNaN(request.gateShift)) {
-    const [low, high] = [spec.dial[0]?.[0], spec.dial.at(-1)?.[0]];
-    failed(
-      "run",
-      spec.dial.length
-        ? `The share dropped must lie between ${low.toFixed(2)} and ${high.toFixed(2)}: what this model was measured at.`
-        : "This model has no dial: leave the share dropped out of the link.",
-    );
-    return;
-  }
   say("");
   form.state("running");
-  // A text that is not Unicode, and a seed that is no number, cannot be part of an address.
-  if (text.isWellFormed?.() !== false && seed >= 0n)
-    show(write({ text, seed, newTokens, temperature, sparsity }));
-  current = { id: engine.run + 1, request };
-  engine.start({ text, seed, newTokens, temperature, gateShift: request.gateShift });
+  current = { id: engine.run + 1, request, addressed: false };
+  engine.start(request);
 }
 
 function trace(found, running, words) {
-  const { request } = current;
+  const request = { ...current.request, sparsity: found.sparsity, gateShift: found.gateShift };
+  // A request that was taken up can be an address: its text is Unicode, its seed a number.
+  if (!current.addressed) show(write(request));
+  current.addressed = true;
   view.update(
     payload(
       sample,

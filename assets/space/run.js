@@ -1,5 +1,6 @@
 // One run: a request, checked; the text read in chunks, then a token a step; a trace at any moment.
 
+import { nearest, range, shiftFor } from "./dial.js";
 import { CHUNK } from "./model.js";
 import { draw, logProbability, uniform } from "./sampling.js";
 import { TextStream } from "./tokenizer.js";
@@ -18,7 +19,8 @@ export class RequestError extends Error {
 const RECENT = 16;
 
 export class Run {
-  /** text, newTokens, seed (BigInt), temperature, topK, topP, gateShift: as of `dcp trace`.
+  /** text, newTokens, seed (BigInt), temperature, topK, topP, sparsity, gateShift: as of `dcp trace`;
+  nearest: a share that was not measured becomes the nearest that was.
 
   ids: tokens to read in place of the text's own. orders: deaths decided in place of the gates, [L, T];
   gated false: no gate speaks. */
@@ -29,6 +31,8 @@ export class Run {
       topP: 1,
       seed: 0n,
       gateShift: 0,
+      sparsity: null,
+      nearest: false,
       gated: true,
       orders: null,
       ids: null,
@@ -53,6 +57,7 @@ export class Run {
     this.stream = new TextStream(tokenizer, text, prompt);
     this.prompt = prompt.ids.length;
     this.total = this.prompt + newTokens;
+    this.#shift();
     this.queries = 0;
     this.logprobs = [NaN];
     this.seconds = [];
@@ -60,6 +65,24 @@ export class Run {
     this.first = null;
     this.interrupted = false;
     model.cache.clear(this.total);
+  }
+
+  /** The gate shift of the share that was asked for, for as many tokens as will be read. */
+  #shift() {
+    const { request } = this,
+      { spec } = this.model;
+    if (request.sparsity === null) return;
+    if (!spec.dial.length)
+      throw new RequestError("This model has no dial: leave the share dropped out of the link.");
+    const read = this.prompt + Math.max(0, request.newTokens - 1);
+    if (request.nearest) request.sparsity = nearest(spec, request.sparsity, read);
+    request.gateShift = shiftFor(spec, request.sparsity, read);
+    if (Number.isNaN(request.gateShift)) {
+      const [low, high] = range(spec, read);
+      throw new RequestError(
+        `The share dropped must lie between ${low.toFixed(2)} and ${high.toFixed(2)}: what this model was measured at, of texts of ${read} tokens.`,
+      );
+    }
   }
 
   /** A step at a time: a chunk of the text, then a token. Leave off iterating to stop. */
@@ -160,6 +183,8 @@ export class Run {
       n_queries: this.queries,
       layers,
       planned: this.total,
+      gateShift: this.request.gateShift,
+      sparsity: this.request.sparsity,
       counters: this.counters(),
     };
   }

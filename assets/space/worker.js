@@ -1,8 +1,9 @@
 // The engine's thread: downloads the model, runs it, tells the page what has happened so far.
 //
-//   in   { type: "load" }, { type: "run", id, request }, { type: "stop" }, { type: "back", id, token, layer }
+//   in   { type: "load" }, { type: "run", id, request }, { type: "stop" }, { type: "back", id, token, layer },
+//        { type: "count", id, text }
 //   out  { type: "progress", loaded, total }, { type: "ready", impl }, { type: "trace", id, running, trace, words },
-//        { type: "effect", id, token, layer, change, totals, first },
+//        { type: "effect", id, token, layer, change, totals, first }, { type: "count", id, tokens },
 //        { type: "failed", what: "load" | "run", id, message, beginning }
 
 import { DownloadError, download, tidy } from "./download.js";
@@ -120,6 +121,15 @@ async function back(id, token, layer) {
   postMessage({ type: "effect", id, token, layer, change: own, totals, first: firstOf(plan) });
 }
 
+/** Tokens of a text; null where it has none, as one that is not Unicode. */
+function count(text) {
+  try {
+    return tokenizer.encode(text).ids.length;
+  } catch {
+    return null;
+  }
+}
+
 const LINE = { load: "The model could not be started in this browser", run: "The run stopped" };
 
 /** Failures that a visitor can do something about speak for themselves. */
@@ -138,6 +148,7 @@ function failed(what, id, error) {
 addEventListener("message", async ({ data }) => {
   if (data.type === "load") await load().catch((error) => failed("load", null, error));
   if (data.type === "stop") wanted = 0;
+  if (data.type === "count") postMessage({ type: "count", id: data.id, tokens: count(data.text) });
   if (data.type !== "run" && data.type !== "back") return;
   wanted = data.id;
   const act =

@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 55eaa07710c737d8.
+// Built from web/ by "make web"; sources 8796ed70b9383424.
 
 // typing/typing.js
 var PAUSE = 350;

@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 55eaa07710c737d8.
+// Built from web/ by "make web"; sources 8796ed70b9383424.
 
 // viewer/hello.js
 var RUN = "dcp run";
@@ -512,6 +512,8 @@ function unpack(p) {
     model: p.model || "",
     // The policy that decided in place of the gates.
     rule: p.rule || "",
+    // A rule decides after each step, alone or beside the gates.
+    ruled: !!p.ruled,
     rows: p.rows || null,
     label: p.label || "",
     machine: p.machine || "",
@@ -569,6 +571,11 @@ function dropped(run, l, t) {
   const at = l * (run.Q + 1) + t;
   return run.order.subarray(run.first[at], run.first[at + 1]);
 }
+var byRule = (run, l, j) => run.ruled && Number.isNaN(run.margin[l * run.T + j]);
+var decided = (run, l, t) => [
+  ...dropped(run, l, t).filter((j) => !byRule(run, l, j)),
+  ...t + 1 < run.Q ? dropped(run, l, t + 1).filter((j) => byRule(run, l, j)) : []
+];
 function middling({ L, T, Q, death }) {
   const held = Array.from({ length: L }, (_, l) => {
     let n = 0;
@@ -2137,9 +2144,10 @@ function drawArcs(view, pen) {
     if (many <= MANY_ARCS) all.push(j);
   }
   const faint = many <= MANY_ARCS, of = chosen >= 0 ? `“${isolate(piece(run, chosen).slice(0, 18))}”` : `step ${s}`;
+  const arcs = run.rule ? "the first token without it (dot) back to each one dropped" : "the token read (dot) back to each one it dropped";
   pen.font();
   pen.text(
-    `${geo.narrow ? `layer ${l}: who dropped whom` : `layer ${l}: who dropped whom, an arc from the token read (dot) back to each one it dropped (tick)`}`,
+    `layer ${l}: who dropped whom${geo.narrow ? "" : `, an arc from ${arcs} (tick)`}`,
     x0,
     arc - 13
   );
@@ -2931,12 +2939,12 @@ function tokenStory(view, j) {
   for (let i = 0; i < L; i++) if (run.death[i * T + j] <= s) gone.push(i);
   gone.sort((a, b) => (b === l) - (a === l) || a - b);
   gone.slice(0, 3).forEach((i, n) => {
-    const d = run.death[i * T + j];
+    const d = run.death[i * T + j], after = byRule(run, i, j);
     out.push(
       n ? "; " : "Dropped in ",
       i === l ? node("b", "", `layer ${i}`) : `layer ${i}`,
-      ` at step ${d}, when `,
-      link(view, d),
+      after ? ` before step ${d}, after ` : ` at step ${d}, when `,
+      link(view, after ? d - 1 : d),
       " was read"
     );
   });
@@ -2953,18 +2961,20 @@ function howWritten(view, j) {
   });
   return [" ", b];
 }
+var ruler = (run) => run.rule || "the budget";
 function reverse(view, j) {
-  const { run, state } = view, { L } = run, l = state.layer, here = [...dropped(run, l, j)];
+  const { run, state } = view, { L } = run, l = state.layer, here = decided(run, l, j);
   let all = 0, layers2 = 0;
   for (let i = 0; i < L; i++) {
-    const n = dropped(run, i, j).length;
+    const n = decided(run, i, j).length;
     all += n;
     layers2 += n > 0 && i !== l;
   }
-  if (!all) return [node("span", "quiet", "Reading it dropped nothing.")];
+  const after = run.rule ? `After it was read, ${run.rule}` : "Reading it", subject = run.ruled && !run.rule ? "Reading it, and the budget after it," : after;
+  if (!all) return [node("span", "quiet", `${subject} dropped nothing.`)];
   const others = all - here.length, rest = others ? `${here.length ? ", and " : ""}${plural(others, "entry", "entries")} in ${plural(layers2, "other layer", "other layers")}` : "";
   return [
-    "Reading it dropped ",
+    `${subject} dropped `,
     ...list(view, here, 6),
     here.length ? " in " : "",
     here.length ? node("b", "", `layer ${l}`) : "",
@@ -2972,21 +2982,35 @@ function reverse(view, j) {
   ];
 }
 function stepStory(view) {
-  const { run, state } = view, { L } = run, s = state.step, l = state.layer, here = [...dropped(run, l, s)];
+  const { run, state } = view, { L } = run, s = state.step, l = state.layer, gone = [...dropped(run, l, s)], before = gone.filter((j) => byRule(run, l, j)), here = gone.filter((j) => !byRule(run, l, j));
   let all = 0;
   for (let i = 0; i < L; i++) all += dropped(run, i, s).length;
+  const out = [`At step ${s} `, link(view, s), " was read"];
+  if (!run.rule)
+    out.push(
+      " and ",
+      node("b", "", `layer ${l}`),
+      here.length ? " dropped " : " dropped nothing",
+      ...list(view, here, 8)
+    );
+  out.push(". ");
+  if (run.ruled && s > 0)
+    out.push(
+      "Before it, after ",
+      link(view, s - 1),
+      ` was read, ${ruler(run)} dropped `,
+      ...before.length ? list(view, before, 8) : ["nothing"],
+      " in ",
+      node("b", "", `layer ${l}`),
+      ". "
+    );
+  const where = run.ruled ? "by then" : "here";
   return [
-    `At step ${s} `,
-    link(view, s),
-    " was read and ",
-    node("b", "", `layer ${l}`),
-    here.length ? " dropped " : " dropped nothing",
-    ...list(view, here, 8),
-    ". ",
+    ...out,
     node(
       "span",
       "quiet",
-      `${all ? `All ${L} layers together dropped ${plural(all, "entry", "entries")} here.` : "No layer dropped anything here."} Choose a word or a cell for its story.`
+      `${all ? `All ${L} layers together dropped ${plural(all, "entry", "entries")} ${where}.` : `No layer dropped anything ${where}.`} Choose a word or a cell for its story.`
     )
   ];
 }
@@ -3050,7 +3074,7 @@ function beside({ geo, hover }, height) {
   }
 }
 function tell(view, j, l, s) {
-  const { run } = view, { T, Q, death } = run, d = death[l * T + j], w = run.wordOf[j], m = run.margin[l * T + j], out = [];
+  const { run } = view, { T, Q, death } = run, d = death[l * T + j], w = run.wordOf[j], m = run.margin[l * T + j], after = byRule(run, l, j), out = [];
   const word = w < 0 ? "" : legible(run.text.slice(run.words[4 * w], run.words[4 * w + 1])), head = node("div", "", quote(run, j));
   if (word && word !== piece(run, j)) {
     const b = node("bdi", "", word);
@@ -3072,8 +3096,8 @@ function tell(view, j, l, s) {
       node(
         "div",
         "",
-        `read at step ${j}; dropped at step ${d}${d > s ? " (still to come)" : ""}, when `,
-        quote(run, d),
+        `read at step ${j}; dropped ${after ? "before" : "at"} step ${d}${d > s ? " (still to come)" : ""}, ${after ? "after" : "when"} `,
+        quote(run, after ? d - 1 : d),
         ` was read, at age ${d - j}`
       )
     );

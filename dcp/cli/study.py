@@ -30,6 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--new-tokens", type=count, default=0, metavar="N", help="after each window (default 0)"
     )
+    parser.add_argument(
+        "--context",
+        type=count,
+        default=0,
+        metavar="C",
+        help="tokens of a window (default: the model's context)",
+    )
     dial = parser.add_mutually_exclusive_group()
     dial.add_argument("--gate-shift", type=number, default=0.0, metavar="δ")
     dial.add_argument("--sparsity", type=number, metavar="S", help="in place of δ")
@@ -60,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
         gate_shift=args.gate_shift,
         sparsity=args.sparsity,
         seed=args.seed,
+        context=args.context,
     )
     tagger = load_tagger(args.tagger)
     start = time.perf_counter()

@@ -25,7 +25,8 @@ import numpy.typing as npt
 import torch
 
 from dcp.errors import RequestError
-from dcp.evaluate.rivals import Rival, budget_of, ruled, score_beside
+from dcp.evaluate.beside import Dense, read_dense, score_beside
+from dcp.evaluate.rivals import Rival, budget_of, ruled
 from dcp.evaluate.score import held_per_step
 from dcp.evaluate.windows import Windows
 from dcp.model.masked import MaskedAttend
@@ -122,15 +123,16 @@ def measure(
     *,
     settings: Mapping[str, float | int] | None = None,
     shift: float | None = None,
-    batch: int = 0,
+    dense: Dense | None = None,
 ) -> Piece:
     """One piece. Rules run on ``baseline``, or without one on ``model`` with its gates off;
-    ``gates-shift`` at ``shift`` (`find_shift`).
+    ``gates-shift`` at ``shift`` (`find_shift`). ``dense`` is what that model made of the windows,
+    where they have been read before.
 
     Raises RequestError for a policy that no budget means anything to, or that needs gates or an
     instruction which are not there; for a budget it cannot keep, or that drops nothing.
     """
-    dense, context = baseline or model, windows.context
+    plain, context = baseline or model, windows.context
     check(model, context, policy, budget)
     spent = float(budget)
     way: tuple[LoadedModel, Any]
@@ -142,13 +144,14 @@ def measure(
         spent, way = math.nan, (model, _shifted(shift))
     else:
         rival = Rival(policy, settings=tuple(sorted((settings or {}).items())))
-        budgets = budget_of(rival, np.tile(wanted_of(budget, context), (dense.config.layers, 1)))
-        shift, spent, way = None, float(budgets.mean()), (dense, ruled(rival, budgets))
-    off, (beside,) = score_beside(dense, windows, [way], batch)
+        budgets = budget_of(rival, np.tile(wanted_of(budget, context), (plain.config.layers, 1)))
+        shift, spent, way = None, float(budgets.mean()), (plain, ruled(rival, budgets))
+    known = dense or read_dense(plain, windows)
+    (beside,) = score_beside(known, [way])
     return Piece(
         policy=policy, budget=budget, context=context, settings=dict(settings or {}), spent=spent,
         gate_shift=shift, held=beside.scored.held.mean(axis=0), nats=beside.scored.nats,
-        kl=beside.kl, agree=beside.agree, dense=off.scored.nats,
+        kl=beside.kl, agree=beside.agree, dense=known.scored.scored.nats,
     )  # fmt: skip
 
 

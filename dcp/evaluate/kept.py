@@ -6,11 +6,12 @@ A part that is there is not measured again, so a comparison of hours goes on whe
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
+from dcp.evaluate.beside import Dense, batch_of, read_dense
 from dcp.evaluate.budgets import SHIFTED, Piece, find_shift, measure, wanted_of
 from dcp.evaluate.parts import Parts
 from dcp.evaluate.windows import Windows
@@ -21,8 +22,8 @@ from dcp.progress import Progress
 
 __all__ = ["Bench"]
 
-# Tokens that are measured before they are kept, and how often a shift is aimed anew.
-_PART_TOKENS, _AIMS = 4096, 4
+# How often a shift is aimed anew, and what may be kept of the dense model, read once for all.
+_AIMS, _DENSE_BYTES = 4, 2**28
 
 
 @dataclass
@@ -38,6 +39,7 @@ class Bench:
     folder: Path | None
     tell: Progress
     say: Callable[[str], None]
+    _dense: dict[tuple[int, int], Dense] = field(default_factory=dict, init=False)
 
     def whole(self, windows: Windows, budget: int, name: str, done: float) -> Piece:
         """All windows; of several ways to spend a budget the one with the best perplexity."""
@@ -75,17 +77,35 @@ class Bench:
         pieces = [
             self._parts.of(
                 f"{windows.context}-{budget}-{name}{way}{at}-{start}.json",
-                partial(
-                    measure, self.model, some, name, budget, self.baseline,
-                    settings=settings, shift=shift,
-                ),
-                Piece.from_json,
+                partial(self._measured, some, start, name, budget, settings, shift),
+                partial(_of_as_many, len(some.ids)),
                 Piece.to_json,
             )
-            for start, some in windows.parts(max(1, _PART_TOKENS // windows.context))
-        ]  # fmt: skip
+            for start, some in windows.parts(batch_of(windows.context))
+        ]
         return reduce(Piece.joined, pieces)
+
+    def _measured(
+        self, windows: Windows, start: int, name: str, budget: int, settings: dict[str, Any],
+        shift: float | None,
+    ) -> Piece:  # fmt: skip
+        at = windows.context, start
+        dense = self._dense.get(at) or read_dense(self.baseline or self.model, windows)
+        if sum(each.bytes for each in {**self._dense, at: dense}.values()) <= _DENSE_BYTES:
+            self._dense[at] = dense
+        return measure(
+            self.model, windows, name, budget, self.baseline, settings=settings, shift=shift,
+            dense=dense,
+        )  # fmt: skip
 
     @property
     def _parts(self) -> Parts:
         return Parts(self.folder, self.say)
+
+
+def _of_as_many(windows: int, value: Any) -> Piece:
+    """`Piece.from_json` of that many windows; ValueError for one of a part of another size."""
+    piece = Piece.from_json(value)
+    if len(piece.nats) != windows:
+        raise ValueError(f"measured on {len(piece.nats)} windows, not {windows}")
+    return piece

@@ -16,15 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dcp.errors import RequestError
-from dcp.evaluate.rivals import (
-    Equal,
-    Layers,
-    Rival,
-    ScoredBeside,
-    best_of,
-    entries_for,
-    score_beside,
-)
+from dcp.evaluate.beside import ScoredBeside, read_dense, score_beside
+from dcp.evaluate.rivals import Equal, Layers, Rival, best_of, entries_for
 from dcp.evaluate.score import Scored, ratio_interval, score
 from dcp.evaluate.windows import Windows, read_windows
 from dcp.model.masked import MaskedAttend
@@ -126,26 +119,29 @@ def evaluate(
     parts = 1 + (baseline is not None) + len(gate_shifts) * (1 + bool(policies))
     begin = in_parts(progress, parts)
     begin(f"context {context}: gates off")
-    off = score(model, windows, lambda: MaskedAttend(prune=False), batch)
     dense = None
-    if baseline is not None:
+    if baseline is None:
+        known = read_dense(model, windows, batch)
+        off = known.scored.scored
+    else:
+        off = score(model, windows, lambda: MaskedAttend(prune=False), batch)
         if baseline.config.vocab != model.config.vocab:
             raise RequestError("the baseline has another vocabulary; compare bits per byte instead")
         if context > baseline.config.context:
             raise RequestError(f"the baseline's context is {baseline.config.context}")
         begin(f"context {context}: dense twin")
-        dense = score(baseline, windows, lambda: MaskedAttend(prune=False), batch)
+        known = read_dense(baseline, windows, batch)
+        dense = known.scored.scored
     results = []
-    rival_of = baseline or model
     for shift in gate_shifts:
         begin(f"context {context}: gate shift {shift:g}")
-        _, (beside,) = score_beside(rival_of, windows, [(model, _gated(shift))], batch)
+        (beside,) = score_beside(known, [(model, _gated(shift))])
         pruned = beside.scored
         rivals: tuple[PolicyResult, ...] = ()
         if policies:
             names = ", ".join(rival.policy for rival in policies)
             begin(f"context {context}: {names} at the entries of gate shift {shift:g}")
-            found = best_of(rival_of, windows, policies, pruned.held, batch, model)
+            found = best_of(known, policies, pruned.held, model)
             rivals = tuple(
                 _policy_result(
                     rival, budget, scored, pruned, windows, entries_for(model, rival.equal)

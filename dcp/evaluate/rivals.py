@@ -8,37 +8,22 @@ nothing of text or of the dial.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from dcp.errors import RequestError
-from dcp.evaluate.score import Scored, held_per_step, ratio_interval
-from dcp.evaluate.windows import Windows
-from dcp.model.masked import MaskedAttend
+from dcp.evaluate.beside import Dense, ScoredBeside, score_beside
 from dcp.model.ruled import RuledAttend
 from dcp.model.weights import LoadedModel
 from dcp.policies.budget import budgets_for
 from dcp.policies.registry import policy_of
 from dcp.policies.rule import Setup, Value
 
-__all__ = [
-    "Equal",
-    "Layers",
-    "Rival",
-    "ScoredBeside",
-    "best_of",
-    "budget_of",
-    "entries_for",
-    "ruled",
-    "score_beside",
-]
+__all__ = ["Equal", "Layers", "Rival", "best_of", "budget_of", "entries_for", "ruled"]
 
 Layers = Literal["equal", "as gates"]
 """Whether all layers get the same budget, or each the mean that the gates held there."""
@@ -50,9 +35,6 @@ on a gate key in float32 beside each key and value, themselves in float32 or in 
 _VALUE_BYTES = {"bytes": 4, "bytes16": 2}
 _GATE_KEY_BYTES = 4
 
-_BATCH_TOKENS = 4096
-_CHUNK = 64
-
 
 @dataclass(frozen=True)
 class Rival:
@@ -63,31 +45,6 @@ class Rival:
     layers: Layers = "equal"
     equal: Equal = "entries"
     settings: tuple[tuple[str, Value], ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class ScoredBeside:
-    """One way of forgetting, scored beside the model that forgets nothing.
-
-    scored           nats and held entries, as of `dcp.evaluate.score.score`
-    kl [N] float64   KL(dense ‖ this) in nats, summed over each window's scored tokens
-    agree [N] int64  scored tokens at which both would have said the same most likely token
-    """
-
-    scored: Scored
-    kl: npt.NDArray[np.float64]
-    agree: npt.NDArray[np.int64]
-
-    def mean_kl(self, windows: Windows) -> float:
-        return float(self.kl.sum() / windows.scored)
-
-    def agreement(self, windows: Windows) -> float:
-        return float(self.agree.sum() / windows.scored)
-
-    def ratio_to(self, other: Scored, windows: Windows) -> tuple[float, float, float]:
-        """Perplexity over ``other``'s, and a 95 % interval over documents."""
-        difference = self.scored.nats.sum() - other.nats.sum()
-        return math.exp(difference / windows.scored), *ratio_interval(self.scored, other, windows)
 
 
 def entries_for(model: LoadedModel, equal: Equal) -> float:
@@ -115,16 +72,14 @@ def budget_of(
 
 
 def best_of(
-    dense: LoadedModel,
-    windows: Windows,
+    dense: Dense,
     rivals: Sequence[Rival],
     held: npt.NDArray[np.float64],
-    batch: int = 0,
     gated: LoadedModel | None = None,
 ) -> list[tuple[npt.NDArray[np.int64], ScoredBeside]]:
-    """Budgets [L, T] and scores of each rival on ``dense`` at the entries ``held`` [L, T], or the
-    bytes of ``gated``; where a policy can spend a budget in several ways, those of the one with the
-    best perplexity, so that a rival is never the worse for it."""
+    """Budgets [L, T] and scores of each rival beside ``dense`` at the entries ``held`` [L, T], or
+    the bytes of ``gated``; where a policy can spend a budget in several ways, those of the one with
+    the best perplexity, so that a rival is never the worse for it."""
     ways, owner = [], []
     for i, rival in enumerate(rivals):
         for variant in policy_of(rival.policy).variants:
@@ -132,10 +87,10 @@ def best_of(
             way = replace(rival, settings=settings)
             if (i, way) not in owner:
                 owner.append((i, way))
-                ways.append((way, budget_of(way, held, entries_for(gated or dense, way.equal))))
-    _, scored = score_beside(
-        dense, windows, [(dense, ruled(way, budget)) for way, budget in ways], batch
-    )
+                ways.append(
+                    (way, budget_of(way, held, entries_for(gated or dense.model, way.equal)))
+                )
+    scored = score_beside(dense, [(dense.model, ruled(way, budget)) for way, budget in ways])
     found = [(budget, beside) for (_, budget), beside in zip(ways, scored, strict=True)]
     return [
         min(
@@ -144,69 +99,6 @@ def best_of(
         )
         for i in range(len(rivals))
     ]
-
-
-@torch.inference_mode()
-def score_beside(
-    model: LoadedModel,
-    windows: Windows,
-    ways: Sequence[tuple[LoadedModel, Any]],
-    batch: int = 0,
-) -> tuple[ScoredBeside, list[ScoredBeside]]:
-    """The dense ``model``, and each way beside it. ways: (model, attend of a batch size).
-
-    Everything about a window is scored before the next one is begun, so that no logits are kept.
-    """
-    context = windows.context
-    size = batch or max(1, _BATCH_TOKENS // context)
-    sums = [_Sums(model.config.layers, context) for _ in range(len(ways) + 1)]
-    device = next(model.transformer.parameters()).device
-    steps = torch.arange(context, device=device)
-    for ids in torch.split(torch.from_numpy(windows.ids).to(device), size):
-        positions = steps.expand_as(ids)
-        off = MaskedAttend(prune=False)
-        dense = model.transformer.hidden(ids, positions, off)[:, :-1]
-        sums[0].add(model, dense, model, dense, ids, off.deaths)
-        for into, (other, attend_of) in zip(sums[1:], ways, strict=True):
-            attend = attend_of(len(ids))
-            hidden = other.transformer.hidden(ids, positions, attend)[:, :-1]
-            into.add(model, dense, other, hidden, ids, attend.deaths)
-    first, *rest = (each.done(len(windows.ids)) for each in sums)
-    return first, rest
-
-
-class _Sums:
-    def __init__(self, layers: int, context: int) -> None:
-        self.nats: list[Tensor] = []
-        self.kl: list[Tensor] = []
-        self.agree: list[Tensor] = []
-        self.held = torch.zeros(layers, context, dtype=torch.float64)
-
-    def add(
-        self, model: LoadedModel, dense: Tensor, other: LoadedModel, hidden: Tensor, ids: Tensor,
-        deaths: Tensor,
-    ) -> None:  # fmt: skip
-        nats = torch.zeros(len(ids), dtype=torch.float64, device=ids.device)
-        kl, agree = torch.zeros_like(nats), torch.zeros_like(nats, dtype=torch.int64)
-        for start in range(0, hidden.shape[1], _CHUNK):
-            part = slice(start, start + _CHUNK)
-            own = other.transformer.head(hidden[:, part]).float().log_softmax(dim=-1)
-            known = own
-            if hidden is not dense:
-                known = model.transformer.head(dense[:, part]).float().log_softmax(dim=-1)
-            told = ids[:, 1:][:, part]
-            nats -= own.gather(-1, told[..., None])[..., 0].double().sum(dim=1)
-            if hidden is not dense:
-                kl += (known.exp() * (known - own)).sum(dim=-1).double().sum(dim=1)
-            agree += (known.argmax(dim=-1) == own.argmax(dim=-1)).sum(dim=1)
-        self.nats.append(nats.cpu())
-        self.kl.append(kl.cpu())
-        self.agree.append(agree.cpu())
-        self.held += held_per_step(deaths).double().sum(dim=1).cpu()
-
-    def done(self, windows: int) -> ScoredBeside:
-        scored = Scored(torch.cat(self.nats).numpy(), (self.held / windows).numpy())
-        return ScoredBeside(scored, torch.cat(self.kl).numpy(), torch.cat(self.agree).numpy())
 
 
 def ruled(rival: Rival, budget: npt.NDArray[np.int64], seed: int = 0) -> Any:

@@ -78,6 +78,19 @@ class _Cursor:
         self._at += size
         return found.decode()
 
+    def _strings(self, size: int) -> list[str]:
+        """As many strings: a vocabulary and its merges are a hundred thousand, read in one loop."""
+        data, at, end, length = self._data, self._at, len(self._data), struct.Struct("<Q")
+        found = []
+        for _ in range(size):
+            (count,) = length.unpack_from(data, at)
+            start, at = at + 8, at + 8 + count
+            if at > end:
+                raise ValueError("it is cut short")
+            found.append(data[start:at].decode())
+        self._at = at
+        return found
+
     def _value(self, kind: int) -> Any:
         if kind == _STRING:
             return self._string()
@@ -88,7 +101,7 @@ class _Cursor:
         inner = self._one("I")
         size = self._count()
         if inner == _STRING:
-            return [self._string() for _ in range(size)]
+            return self._strings(size)
         if inner not in _SCALARS:
             raise ValueError(f"it has a list of type {inner}")
         found = struct.unpack_from(f"<{size}{_SCALARS[inner]}", self._data, self._at)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -19,6 +20,9 @@ from dcp.model.masked import MaskedAttend
 from dcp.policies.rule import Policy, Rule, Seen
 
 __all__ = ["RuledAttend"]
+
+# Steps of a layer that read the same gathered rows; those that leave meanwhile are masked.
+_BLOCK = 32
 
 
 class RuledAttend:
@@ -72,21 +76,33 @@ class RuledAttend:
     ) -> tuple[Tensor, Tensor]:
         batch, length, heads, width = q.shape
         kv_heads = k.shape[2]
-        queries = q.view(batch, length, kv_heads, heads // kv_heads, width).permute(1, 0, 2, 3, 4)
-        # In rows of one head after another: a step's slice of them is then multiplied uncopied.
-        keys, values = (x.transpose(1, 2).contiguous() for x in (k, v))
-        out = torch.empty_like(q)
+        queries = (q / math.sqrt(width)).view(batch, length, kv_heads, heads // kv_heads, width)
+        out, rows = torch.empty_like(q), np.arange(batch)[:, None]
         life = _Lives(self._rule, layer, q, k if "key" in self._needs else None, z)
-        for step in range(length):
-            life.begin(step)
-            scores = queries[step] @ keys[:, :, : step + 1].mT / math.sqrt(width)
-            hidden = ~torch.from_numpy(life.alive[:, : step + 1]).to(q.device)
-            scores.masked_fill_(hidden[:, None, None], -math.inf)
-            weights = scores.float().softmax(dim=-1)
-            seen = weights.to(v.dtype) @ values[:, :, : step + 1]
-            out[:, step] = seen.reshape(batch, heads, width)
-            life.decide(step, weights.mean(dim=(1, 2)).cpu().numpy())
+        for start in range(0, length, _BLOCK):
+            stop = min(start + _BLOCK, length)
+            at = life.gathered(start, stop)
+            keys, values = _rows_at(k, at), _rows_at(v, at)
+            for step in range(start, stop):
+                life.begin(step)
+                n = at.shape[1] - (stop - step) + 1
+                hidden = torch.from_numpy(~life.alive[rows, at[:, :n]])
+                scores = queries[:, step] @ keys[:, :, :n].mT
+                scores.masked_fill_(hidden.to(q.device)[:, None, None], -math.inf)
+                weights = scores.float().softmax(dim=-1)
+                seen = weights.to(v.dtype) @ values[:, :, :n]
+                out[:, step] = seen.reshape(batch, heads, width)
+                attention = np.zeros((batch, step + 1), dtype=np.float32)
+                attention[rows, at[:, :n]] = weights.mean(dim=(1, 2)).cpu().numpy()
+                life.decide(step, attention)
         return out, life.death
+
+
+def _rows_at(x: Tensor, at: npt.NDArray[np.int64]) -> Tensor:
+    """x [B, T, H_kv, d] at [B, n] -> [B, H_kv, n, d], rows of one head after another: a step's
+    slice of them is then multiplied uncopied."""
+    rows = torch.arange(len(x), device=x.device)[:, None]
+    return x[rows, torch.from_numpy(at).to(x.device)].transpose(1, 2).contiguous()
 
 
 class _Lives:
@@ -103,6 +119,15 @@ class _Lives:
         self._key = None if key is None else key.float().cpu().numpy()
         self._z = None if z is None else z.cpu().numpy()
         self._margin = None if z is None else np.full((batch, length), np.nan, np.float32)
+
+    def gathered(self, start: int, stop: int) -> npt.NDArray[np.int64]:
+        """[B, n + stop - start]: who is held before ``start``, in order, then all up to ``stop``.
+        Sequences that hold fewer than n are filled up with some who are gone."""
+        past = self.alive[:, :start]
+        most = int(past.sum(axis=1).max(initial=0))
+        held = np.argsort(~past, axis=1, kind="stable")[:, :most]
+        fresh = np.broadcast_to(np.arange(start, stop), (len(past), stop - start))
+        return np.concatenate([held, fresh], axis=1)
 
     def begin(self, step: int) -> None:
         """The gates' own drops, then the query's entry joins."""

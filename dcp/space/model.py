@@ -92,6 +92,7 @@ def describe(model: OpenModel) -> dict[str, Any]:
             for point in info.calibration
             if point.context == longest
         ),
+        "shares": info.shares.to_json() if info.shares is not None else None,
     }
 
 

@@ -3,6 +3,7 @@
 Counts drops per query against the mean query, by the part of speech of the query's word or by the
 token itself, with cluster intervals and a null in which the queries' labels are shuffled within
 each text. Every query counts: what is no word is white space, the end of a text, or without a tag.
+A gate closes when a query is read; a rule decides when it has been: both count for that query.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from dcp.stats.queries import KINDS, kinds_of, tokens_of
 from dcp.stats.rates import MIN_WORDS
 from dcp.stats.repeats import stretches_of, texts_of
 from dcp.trace import Trace
+from dcp.trace.deciders import decided_at
 
 __all__ = ["trigger_table", "trigger_tables", "trigger_tokens"]
 
@@ -226,8 +228,9 @@ def _queries(
     """(drops, label, step) of each query that has something to drop; mean drops over layers."""
     if layer is not None and not 0 <= layer < trace.layers:
         raise RequestError(f"no layer {layer}: this trace has layers 0 to {trace.layers - 1}")
-    death = trace.death if layer is None else trace.death[layer : layer + 1]
-    drops = np.bincount(death[death != ALIVE], minlength=trace.tokens) / len(death)
+    asked = decided_at(trace)
+    asked = asked if layer is None else asked[layer : layer + 1]
+    drops = np.bincount(asked[asked != ALIVE], minlength=trace.tokens) / len(asked)
     step = np.arange(trace.tokens)
     chosen = (step >= 1) & (step < trace.n_queries)
     if source != "both":

@@ -16,6 +16,7 @@ from dcp.speech.words import Word
 from dcp.stats.groups import By
 from dcp.stats.lives import Phase, Pieces, Sample, observe, usual_pieces, words_in
 from dcp.trace import Trace
+from dcp.trace.deciders import decided_at
 
 __all__ = ["word_table"]
 
@@ -57,6 +58,7 @@ def word_table(
     lives = observe(samples, by=by, source=source, layer=layer, pieces=pieces)
     readers = [_reading(trace, words) for trace, words in samples]
     kept = pieces or usual_pieces(by)
+    asked = [decided_at(trace) for trace, _ in samples]
     named = [word.text for _, words in samples for word in words_in(words, source, kept)]
     forms: defaultdict[tuple[int, str], _Form] = defaultdict(_Form)
     wanted = np.ones(len(lives.group), np.bool_)
@@ -64,12 +66,14 @@ def word_table(
         index = lives.names.index(group) if group in lives.names else -1
         wanted = lives.group == index
     chosen = lives.only(wanted)
-    for sample, text, g, word, born, duration, event in zip(
+    for sample, held_in, text, g, word, born, tokens, duration, event in zip(
         chosen.sample.tolist(),
+        chosen.layer.tolist(),
         chosen.text.tolist(),
         chosen.group.tolist(),
         chosen.word.tolist(),
         chosen.born.tolist(),
+        chosen.tokens.tolist(),
         chosen.duration.tolist(),
         chosen.event.tolist(),
         strict=True,
@@ -80,7 +84,9 @@ def word_table(
         form.watched += 1
         if event:
             form.ages.append(duration)
-            form.readings[readers[sample][born + duration]] += 1
+            of_word = held_in, slice(born - tokens + 1, born + 1)
+            last = samples[sample][0].death[of_word] == born + duration
+            form.readings[readers[sample][asked[sample][of_word][last].max()]] += 1
     rows = [
         {
             "group": lives.names[g],

@@ -1,8 +1,8 @@
 """A file of texts -> a folder of traces -> one study: parts of speech over many texts at once.
 
-A blank line ends a document; a document is read in windows of at most the model's context, each a
-trace of its own, and windows of one document count as one text. Reading order: `plan` (what is
-read), `folder` (the reading, and the tables).
+A blank line ends a document; a document is read in windows of the model's context, or fewer tokens,
+each a trace of its own, and windows of one document count as one text. Reading order: `plan` (what
+is read), `folder` (the reading, and the tables).
 """
 
 from __future__ import annotations

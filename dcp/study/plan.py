@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from dcp.errors import DataError, RequestError
-from dcp.model.registry import OpenModel, shift_for
+from dcp.model.dial import shift_at
+from dcp.model.registry import OpenModel
 from dcp.stats.repeats import document_key
 from dcp.text.documents import documents_of
 from dcp.text.tokens import Tokenizer
@@ -97,13 +98,23 @@ def make_plan(
     gate_shift: float = 0.0,
     sparsity: float | None = None,
     seed: int = 0,
+    context: int = 0,
 ) -> tuple[StudyPlan, list[Window]]:
-    """What is to be read. Raises DataError or RequestError."""
-    room = model.info.context - new_tokens
+    """What is to be read, in windows of ``context`` tokens, new ones included (0: the model's).
+
+    Raises DataError or RequestError.
+    """
+    longest = model.info.context
+    if context > longest:
+        raise RequestError(
+            f"{model.info.name} reads {longest:,} tokens at most; give a context up to that"
+        )
+    context = context or longest
+    room = context - new_tokens
     if room < 2:
         raise RequestError(f"{new_tokens} new tokens leave no room for text; ask for fewer")
     if sparsity is not None:
-        gate_shift = shift_for(model.info.calibration, sparsity)
+        gate_shift = shift_at(model.info, sparsity, context)
     windows = cut(documents_of(text), model.tokenizer, room, limit)
     plan = StudyPlan(
         file=file.name,
@@ -113,7 +124,7 @@ def make_plan(
         gate_shift=gate_shift,
         new_tokens=new_tokens,
         seed=seed,
-        context=model.info.context,
+        context=context,
         windows=len(windows),
     )
     return plan, windows

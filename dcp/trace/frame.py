@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dcp.deaths import ALIVE
+from dcp.trace.deciders import decided_at
 
 if TYPE_CHECKING:
     from dcp.trace import Trace
@@ -45,7 +46,8 @@ def tidy(trace: Trace, words: Iterable[WordLike]) -> pd.DataFrame:
     alive = death == ALIVE
     born = np.arange(trace.tokens)
     source = np.where(born < trace.prompt_tokens, "prompt", "generated")
-    triggers = [None if late else pieces[d] for late, d in zip(alive, death, strict=True)]
+    asked = decided_at(trace).ravel()
+    triggers = [None if late else pieces[d] for late, d in zip(alive, asked, strict=True)]
     return pd.DataFrame(
         {
             "layer": np.repeat(np.arange(trace.layers), trace.tokens),

@@ -234,7 +234,7 @@ class Trace:
 
         layer, token (display string), word, pos, source ("prompt" | "generated"), born (step),
         death (step, <NA> while alive), censored (bool), trigger (display string of the token whose
-        reading dropped it, <NA> while alive), margin. ``words`` defaults to those of the bundled
+        reading decided it, <NA> while alive), margin. ``words`` defaults to those of the bundled
         tagger; pass ``()`` to leave word and pos <NA> without loading it.
         """
         from dcp.trace.frame import tidy

@@ -17,6 +17,7 @@ from dcp.model.registry import ModelInfo, list_models
 from dcp.runs.request import TextRequest
 from dcp.speech.words import Word
 from dcp.trace import Trace
+from dcp.ui.home import home_name, in_order
 from dcp.ui.presence import connected, visitor
 from dcp.ui.settings import Settings
 from dcp.ui.task import Report, Task
@@ -74,7 +75,7 @@ def submit_task(
 ) -> Task[T]:
     """Put work with a model in the worker's line; poll the `Task` that comes back.
 
-    ``model`` None is the default one; a public server opens none but the bundled ones.
+    ``model`` None is that of a new window; a public server opens none but the bundled ones.
     """
 
     def do(report: Report) -> T:
@@ -87,16 +88,18 @@ def submit_task(
 
 
 def models() -> list[ModelInfo]:
-    """The bundled models; empty where they cannot be listed (the first page says why)."""
+    """The bundled models, that of a new window first; empty where they cannot be listed (the first
+    page says why)."""
     try:
-        return list_models()
+        return in_order(list_models())
     except DcpError:
         return []
 
 
 @dataclass(frozen=True)
 class Maker:
-    """The model that made a trace, as `submit_task` takes it; ``known`` False: the default one."""
+    """The model that made a trace, as `submit_task` takes it; ``known`` False: that of a new
+    window."""
 
     name: str | None
     known: bool
@@ -119,6 +122,7 @@ def _open(name: str | None) -> OpenModel:
     """With its gates, or without any where the model has none: a rule can decide for it."""
     from dcp.model.registry import open_model
 
+    name = name or home_name()
     with _OPENING:
         # Kept there, and read again when its folder changed.
         try:

@@ -18,6 +18,7 @@ from dcp.resources import root
 from dcp.runs.request import TextRequest
 from dcp.speech.words import Word
 from dcp.trace import Trace
+from dcp.ui.home import home_name
 from dcp.ui.presence import window
 from dcp.ui.samples import load_sample, sample_names
 from dcp.ui.task import Task
@@ -37,7 +38,7 @@ class Shown:
     trace   with its ``words``; None before there is anything
     origin  where it came from
     key     unique to it; the view keeps its step, and caches hold, while it stays the same
-    model   of a run made here: its model as it was chosen, None for the default one
+    model   of a run made here: its model as it was chosen, None for that of a new window
     note    one line about it
     """
 
@@ -160,7 +161,7 @@ def current() -> Session:
         _run_app_first()
     if "session" not in st.session_state:
         session = Session(shown=Shown(note="Nothing has run yet: type a text and press Generate."))
-        names = sample_names()
+        names = sample_names(home_name())
         if names:
             trace, words = load_sample(names[0])
             session.show(trace, words, "sample", "A sample run; “Try your own text” makes yours.")

@@ -28,6 +28,7 @@ class Settings:
     idle_seconds  a run whose window has been gone this long is stopped
     waiting       most runs in the line
     tour          a new window is shown around (``DCP_TOUR=0`` turns it off)
+    model         the bundled model that a new window begins with (``DCP_MODEL``), "" for the usual
     """
 
     public: bool = False
@@ -41,6 +42,7 @@ class Settings:
     idle_seconds: float = 90.0
     waiting: int = 1000
     tour: bool = True
+    model: str = ""
 
 
 _PUBLIC = Settings(
@@ -64,7 +66,8 @@ def read(environ: Mapping[str, str]) -> Settings:
     1
     """
     chosen = _PUBLIC if _on(environ.get("DCP_PUBLIC", "")) else Settings()
-    return replace(chosen, tour=_on(environ.get("DCP_TOUR", "1")))
+    model = environ.get("DCP_MODEL", "").strip()
+    return replace(chosen, tour=_on(environ.get("DCP_TOUR", "1")), model=model)
 
 
 def _on(value: str) -> bool:

@@ -19,6 +19,7 @@ from dcp.speech.tagger import GROUPS, UPOS, group_of
 from dcp.stats.groups import group_label
 from dcp.stats.policies import policy_said, title_of
 from dcp.trace import Trace
+from dcp.trace.meta import Meta
 
 __all__ = ["NEAR_TIE", "VERSION", "Speed", "WordSpan", "machine_of", "pack", "payload"]
 
@@ -153,6 +154,7 @@ def payload(
         "rows": None if rows is None else dict(rows),
         "model": meta.model,
         "rule": "" if meta.policy in (None, "gates") else title_of(str(meta.policy)),
+        "ruled": _ruled(meta),
         "at": {key: value for key, value in (at or {}).items() if value is not None},
     }
 
@@ -209,7 +211,12 @@ def machine_of(trace: Trace) -> str:
     return (meta.machine or device) + (threads if meta.device == "cpu" else "")
 
 
-_KERNELS = {"cpu": "C++ kernels", "triton": "Triton kernels", "reference": "PyTorch reference"}
+_KERNELS = {
+    "native": "C++ kernels",
+    "cpu": "CPU kernels",
+    "triton": "Triton kernels",
+    "reference": "PyTorch reference",
+}
 
 
 def _who(trace: Trace) -> list[str]:
@@ -227,8 +234,12 @@ def _who(trace: Trace) -> list[str]:
 def _kernels(trace: Trace) -> str:
     """What attended: under a rule it is done in the open, whatever kernels there are."""
     meta = trace.meta
-    ruled = meta.policy is not None and not by_shift(meta.policy, meta.policy_settings or {})
-    return "PyTorch, row by row" if ruled else _KERNELS.get(meta.impl, meta.impl)
+    return "PyTorch, row by row" if _ruled(meta) else _KERNELS.get(meta.impl, meta.impl)
+
+
+def _ruled(meta: Meta) -> bool:
+    """Whether a rule decides after each step, alone or beside the gates."""
+    return meta.policy is not None and not by_shift(meta.policy, meta.policy_settings or {})
 
 
 def _label(trace: Trace) -> str:

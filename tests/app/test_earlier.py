@@ -1,4 +1,4 @@
-"""Runs to open with a click or by a link: ten that come with the app, and this window's own."""
+"""Runs to open with a click or by a link: those that come with the app, and this window's own."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from dcp.ui.explore.earlier import RUNS
-from dcp.ui.samples import load_dial, load_sample
+from dcp.ui.samples import FOLDER, load_dial, load_sample
 from dcp.ui.session import Session
 from tests.app.test_page import finish, press, session, view, write
 
 Open = Callable[..., AppTest]
 
 
-def test_ten_runs_are_there_and_each_says_what_to_look_at() -> None:
-    assert len(RUNS) == 10
+def test_every_bundled_run_is_offered_and_says_what_to_look_at() -> None:
+    there = {
+        path.relative_to(FOLDER).with_suffix("").as_posix()
+        for path in FOLDER.rglob("*.safetensors")
+        if path.parent.name != "dial"
+    }
+    assert set(RUNS) == there
     for name, (title, look) in RUNS.items():
         trace, words = load_sample(name)
         assert trace.prompt_tokens < trace.tokens
@@ -25,17 +30,18 @@ def test_ten_runs_are_there_and_each_says_what_to_look_at() -> None:
         assert look.endswith((".", "?"))
 
 
-def test_the_dial_of_the_first_sample_is_shipped_and_grows_sparser() -> None:
-    trace, _ = load_sample("sample")
+@pytest.mark.parametrize(("name", "least"), [("sample", 10), ("smollm2-135m/sample", 6)])
+def test_the_dial_of_the_first_sample_is_shipped_and_grows_sparser(name: str, least: int) -> None:
+    trace, _ = load_sample(name)
     read = load_dial(trace)
     assert None in read
     assert trace.meta.gate_shift not in read
     assert read[None].sparsity_at_end() == 0
     shifts = sorted(shift for shift in read if shift is not None)
     shares = [read[shift].sparsity_at_end() for shift in shifts]
-    assert len(shifts) >= 10
+    assert len(shifts) >= least
     assert shares == sorted(shares, reverse=True)
-    other, _ = load_sample("heldout-1")
+    other, _ = load_sample(name.replace("sample", "heldout-1"))
     assert load_dial(other) == {}
 
 

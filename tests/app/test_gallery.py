@@ -72,7 +72,7 @@ def said(page: AppTest) -> str:
 def test_the_gallery_draws_what_it_can_of_the_sample_and_says_that_it_was_typed(
     open_page: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(gallery_source, "sample_names", lambda: ["sample"])
+    monkeypatch.setattr(gallery_source, "sample_names", lambda model=None: ["sample"])
     monkeypatch.setattr(gallery_source, "MEASURED", tmp_path)
     page = finished(at_figures(open_page()))
     texts = said(page)
@@ -94,7 +94,7 @@ def test_what_was_measured_of_the_bundled_model_is_drawn_unless_other_results_ar
 ) -> None:
     row = {"context": 64, "held_entries": 900.0, "ppl_pruned": 61.5, "ppl_gates_off": 60.0}
     (tmp_path / "measured.json").write_text(json.dumps([row]))
-    monkeypatch.setattr(gallery_source, "sample_names", lambda: ["sample"])
+    monkeypatch.setattr(gallery_source, "sample_names", lambda model=None: ["sample"])
     monkeypatch.setattr(gallery_source, "MEASURED", tmp_path)
     page = finished(at_figures(open_page()))
     assert "perplexity" in buttons(page)
@@ -107,7 +107,7 @@ def test_what_was_measured_of_the_bundled_model_is_drawn_unless_other_results_ar
 
 
 def test_one_choice_changes_every_figure(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gallery_source, "sample_names", lambda: ["sample"])
+    monkeypatch.setattr(gallery_source, "sample_names", lambda model=None: ["sample"])
     page = finished(at_figures(open_page()))
     page.selectbox(key="figures_style").set_value("cvpr")
     page = finished(page)
@@ -136,7 +136,7 @@ def test_figures_of_a_run_say_that_it_was_typed(open_page: Open) -> None:
 def test_nothing_to_draw_is_said_in_one_line(
     open_page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gallery_source, "sample_names", list)
+    monkeypatch.setattr(gallery_source, "sample_names", lambda model=None: [])
     page = open_page()
     session: Session = page.session_state["session"]
     session.shown = Shown()
@@ -152,7 +152,7 @@ def test_another_at_random_draws_another_text(
 ) -> None:
     names = ["sample", *(f"heldout-{i}" for i in range(5))]
     traces = {name: random_trace(i, layers=2) for i, name in enumerate(names)}
-    monkeypatch.setattr(gallery_source, "sample_names", lambda: names)
+    monkeypatch.setattr(gallery_source, "sample_names", lambda model=None: names)
     monkeypatch.setattr(gallery_source, "load_sample", lambda name: (traces[name], []))
     page = at_figures(open_page()).run()
     page.segmented_control(key="figures_of").set_value("A held-out text")

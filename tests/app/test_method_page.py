@@ -85,7 +85,7 @@ def test_the_cache_picture_holds_what_the_sample_held() -> None:
 
 
 def test_without_a_sample_the_toys_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dcp.ui.method.page, "sample_names", list)
+    monkeypatch.setattr(dcp.ui.method.page, "sample_names", lambda model=None: [])
     found = {name: picture(name) is not None for name in PICTURES}
     assert found == {
         "keeps": False,

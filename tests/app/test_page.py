@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from dcp.model.dial import end_share_at
 from dcp.model.registry import list_models
 from dcp.trace import Trace
 from dcp.ui.explore.examples import EXAMPLES
+from dcp.ui.home import KNOWN
 from dcp.ui.session import Session
 from tests.app.fakes import CONTEXT
 
@@ -73,7 +75,11 @@ def finish(page: AppTest, seconds: float = 20) -> AppTest:
     return page
 
 
-def test_the_first_paint_is_a_sample_and_needs_no_torch() -> None:
+@pytest.mark.parametrize("model", ["", "dcp-mini"])
+def test_the_first_paint_is_a_sample_of_the_windows_model_and_needs_no_torch(model: str) -> None:
+    known = next(found for found in list_models() if found.name == KNOWN)
+    ready = known.base is not None and known.base.ready
+    first = model or (KNOWN if ready else "dcp-mini")
     script = f"""
 import sys
 for name in ("torch", "transformers", "spacy", "matplotlib"):
@@ -85,13 +91,18 @@ page = AppTest.from_file({str(ROOT / "app.py")!r}, default_timeout=60).run()
 assert not page.exception, page.exception
 shown = [c for c in page.get("bidi_component") if c.proto.component_name == "dcp_linked_view"]
 assert len(shown) == 1
-print("painted")
+print("painted by", page.session_state["session"].shown.trace.meta.model)
 """
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=os.environ | {"DCP_MODEL": model},
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "painted" in done.stdout
+    assert f"painted by {first}" in done.stdout
 
 
 def test_generating_shows_the_run_and_keeps_it(open_page: Open) -> None:

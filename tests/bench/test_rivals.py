@@ -15,7 +15,8 @@ import torch
 
 from benchmarks import rivals
 from benchmarks.rival_rows import Arm
-from dcp.evaluate.rivals import Rival, budget_of, ruled, score_beside
+from dcp.evaluate.beside import read_dense, score_beside
+from dcp.evaluate.rivals import Rival, budget_of, ruled
 from dcp.evaluate.score import score
 from dcp.evaluate.windows import Windows
 from dcp.model.registry import open_model
@@ -88,7 +89,8 @@ def test_what_looks_at_nothing_is_the_same_for_every_text(
     held = np.linspace(4, 20, model.info.layers)[:, None].repeat(CONTEXT, 1)
     rival = Rival(name, "as gates")
     budget = budget_of(rival, held)
-    _, (beside,) = score_beside(model.loaded, windows, [(model.loaded, ruled(rival, budget))])
+    known = read_dense(model.loaded, windows)
+    (beside,) = score_beside(known, [(model.loaded, ruled(rival, budget))])
     way = rivals._way(Arm(rival), budget, 3)
     found = score(model.loaded, windows, lambda: way)
     assert torch.equal(torch.from_numpy(found.held), torch.from_numpy(beside.scored.held))

@@ -73,8 +73,8 @@ def app_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def real_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app as it is, with the bundled model: for pages that ask it."""
-    with serve(tmp_path_factory, script=ROOT / "app.py") as address:
+    """The app as it is, with the small bundled model: for pages that ask it."""
+    with serve(tmp_path_factory, script=ROOT / "app.py", model="dcp-mini") as address:
         yield address
 
 
@@ -109,9 +109,13 @@ def space_page(browser: sync_api.Browser, space_address: str) -> Iterator[sync_a
 
 @contextmanager
 def serve(
-    tmp_path_factory: pytest.TempPathFactory, *, tour: bool = False, script: Path = FAKE
+    tmp_path_factory: pytest.TempPathFactory,
+    *,
+    tour: bool = False,
+    script: Path = FAKE,
+    model: str = "",
 ) -> Iterator[str]:
-    """A server of its own; ``tour`` shows new windows around."""
+    """A server of its own; ``tour`` shows new windows around, ``model`` is what they begin with."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -120,6 +124,7 @@ def serve(
         "DCP_TEST_MODELS": str(models),
         "DCP_TEST_PAUSE": "0.02",
         "DCP_TOUR": "1" if tour else "0",
+        "DCP_MODEL": model,
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(ROOT),
     }

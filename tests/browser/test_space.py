@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ import pytest
 import torch
 
 from dcp.engine.sampling import draw, uniforms
+from dcp.errors import RequestError
 from dcp.model.config import Sampling
+from dcp.model.dial import share_at, shift_at
 from dcp.model.registry import open_model
 from dcp.runs.recorder import record
 from dcp.space import static
@@ -50,6 +54,41 @@ def test_tokens_and_deaths_are_the_engines(
     assert verdict.same_tokens
     assert not verdict.differing or verdict.near_tie
     assert (answer.text, answer.n_queries) == (trace.text, trace.n_queries)
+
+
+def test_the_dial_of_the_page_is_the_librarys_at_every_length(space_page: Any) -> None:
+    info = open_model("dcp-mini").info
+    assert info.shares is not None
+    lengths = [1, 16, 21, 59, 256, 700, 1024, 5000]
+    asked = [(share, n) for n in lengths for share in (0.0, 0.05, 0.35, 0.6, 0.93, 0.99, 1.0)]
+    shifts = [(shift, n) for n in lengths for shift in (-40.0, -20.5, -3.3, 0.0, 1.2, 40.0)]
+    space_page.evaluate("window.dcp.ready")
+    found = module(
+        space_page,
+        "dial",
+        """async (dial, [asked, shifts]) => {
+          const spec = (await (await fetch(
+            document.querySelector('link[href$="manifest.json"]').href)).json()).model;
+          return [asked.map(([share, n]) => dial.shiftFor(spec, share, n)),
+                  shifts.map(([shift, n]) => dial.shareOf(spec, shift, n)),
+                  asked.map(([share, n]) => dial.shiftFor({ ...spec, shares: null }, share, n))];
+        }""",
+        [asked, shifts],
+    )
+
+    def shift_or_nan(dial: Any, share: float, tokens: int) -> float:
+        try:
+            return shift_at(dial, share, tokens)
+        except RequestError:
+            return math.nan
+
+    expected = [shift_or_nan(info, share, n) for share, n in asked]
+    assert sum(map(math.isnan, expected)) > 10
+    assert found[0] == pytest.approx(expected, abs=1e-9, nan_ok=True)
+    assert found[1] == pytest.approx([share_at(info.shares, shift, n) for shift, n in shifts])
+    without = replace(info, shares=None)
+    expected = [shift_or_nan(without, share, n) for share, n in asked]
+    assert found[2] == pytest.approx(expected, abs=1e-9, nan_ok=True)
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen3"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -49,8 +50,8 @@ def test_a_hostile_text_stays_text(space_page: Any) -> None:
         ({"text": RIVER, "temperature": -1}, "temperature"),
         ({"text": RIVER, "seed": -3}, "seed"),
         ({"text": RIVER, "seed": 2**63}, "seed"),
-        ({"text": RIVER, "sparsity": 0.999}, "between 0.28 and 0.95"),
-        ({"text": RIVER, "sparsity": "x"}, "between 0.28 and 0.95"),
+        ({"text": RIVER, "new": 8, "sparsity": 0.999}, "between 0.03 and 0.99"),
+        ({"text": RIVER, "new": 8, "sparsity": "x"}, "of texts of 28 tokens"),
     ],
 )
 def test_a_request_that_cannot_be_met_is_one_sentence_and_a_way_on(
@@ -84,6 +85,22 @@ def test_a_link_runs_when_opened_and_carries_the_run(browser: Any, space_address
     assert len(first["token_ids"]) == record(RIVER, new_tokens=12, seed=7).tokens
     assert opened.input_value("#seed") == "7"
     assert opened.input_value("#dial") == "90"
+    read = len(first["token_ids"]) - 1
+    asked = f"about 90 % dropped, mean over a text of {read} tokens"
+    opened.wait_for_selector(f"#dial-says:has-text('{asked}')")
+    # Longer, the same weights drop more; what a hand chose is kept within what was measured.
+    opened.fill("#text", RIVER * 30)
+    longer = len(record(RIVER * 30, new_tokens=0).token_ids) + 11
+    opened.wait_for_selector(
+        f"#dial-says:has-text('about 90 % dropped, mean over a text of {longer}')"
+    )
+    opened.fill("#dial", "95")
+    opened.fill("#text", RIVER)
+    opened.wait_for_selector(f"#dial-says:has-text('mean over a text of {read} tokens')")
+    opened.click("#run")
+    finished(opened)
+    assert opened.is_hidden("#problem")
+    assert 0.3 < float(parse_qs(urlsplit(opened.url).fragment)["sparsity"][0]) < 0.6
     opened.close()
 
 

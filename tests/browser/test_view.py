@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,38 @@ def test_the_story_tells_each_drop_up_to_the_step(show: Show) -> None:
     assert f"held in {int((drops > step).sum())} of 6 layers" in story
     at(page, step=40)
     assert "will be read at step 60" in page.inner_text(".story")
+
+
+def test_the_story_of_a_rule_names_the_token_after_which_it_decided(show: Show) -> None:
+    pieces = ["one", " two", " three", " four", " five", " six"]
+    death = np.array([[3, -1, 4, -1, -1, -1], [-1, 4, -1, -1, -1, -1]])
+    trace = make_trace(pieces, death, policy="h2o", budget=3)
+    page = show(replace(trace, margin=np.full_like(trace.margin, np.nan)))
+    at(page, step=5, token=0, layer=0)
+    story = page.inner_text(".story")
+    assert "Dropped in layer 0 before step 3, after “three” was read" in story
+    assert "After it was read, H2O dropped nothing." in story
+    at(page, token=3)
+    story = page.inner_text(".story")
+    assert "After it was read, H2O dropped “three” in layer 0, and 1 entry in 1 other" in story
+    at(page, step=3, token=-1)
+    story = page.inner_text(".story")
+    assert (
+        "At step 3 “four” was read. Before it, after “three” was read, H2O dropped “one”" in story
+    )
+    x, y = point(page, 0, 2)
+    page.hover("canvas", position={"x": x, "y": y})
+    frame(page)
+    assert "dropped before step 4 (still to come), after “four” was read" in page.inner_text(".tip")
+    # The gates under a budget: one by its gate, which leaves its logit, one by the budget.
+    trace = make_trace(pieces, death, policy="gates", budget=3)
+    margin = trace.margin.copy()
+    margin[0, 2] = np.nan
+    page = show(replace(trace, margin=margin))
+    at(page, step=5, token=0, layer=0)
+    assert "Dropped in layer 0 at step 3, when “four” was read" in page.inner_text(".story")
+    at(page, token=2)
+    assert "Dropped in layer 0 before step 4, after “four” was read" in page.inner_text(".story")
 
 
 def test_without_a_choice_the_story_tells_what_the_step_dropped(show: Show) -> None:

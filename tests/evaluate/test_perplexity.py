@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from dcp.cli.main import main
 from dcp.deaths import ALIVE
 from dcp.errors import DataError, RequestError
+from dcp.evaluate.beside import read_dense, score_beside
 from dcp.evaluate.perplexity import Rival, Windows, evaluate, read_windows
-from dcp.evaluate.rivals import best_of, score_beside
+from dcp.evaluate.rivals import best_of
 from dcp.evaluate.score import Scored, held_per_step, ratio_interval, score
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel, load
@@ -198,7 +199,7 @@ def test_each_rival_holds_as_much_and_is_compared_on_the_same_windows(
 
 def test_a_window_as_a_rule_is_a_window_as_a_mask(model: LoadedModel, windows: Windows) -> None:
     held = np.full((2, 31), 7.0)
-    ((budget, beside),) = best_of(model, windows, [Rival("window")], held)
+    ((budget, beside),) = best_of(read_dense(model, windows), [Rival("window")], held)
     # What a budget of N leaves is seen by the next step beside its own entry: a window of N + 1.
     assert (budget == budget[0, 0]).all() or abs(int(budget[0, 0]) - int(budget[1, 0])) == 1
     deaths = np.stack([policy_deaths("local", 31, int(n) + 1) for n in budget[:, 0]])
@@ -212,19 +213,21 @@ def test_of_two_ways_to_stride_the_better_is_the_rival(
 ) -> None:
     held = np.full((2, 31), 12.0)
     both = [
-        best_of(model, windows, [Rival("strided", settings=(("short", short),))], held)[0][1]
+        best_of(read_dense(model, windows), [Rival("strided", settings=(("short", short),))], held)[
+            0
+        ][1]
         for short in (0, 1)
     ]
-    ((_, best),) = best_of(model, windows, [Rival("strided")], held)
+    ((_, best),) = best_of(read_dense(model, windows), [Rival("strided")], held)
     sums = [beside.scored.nats.sum() for beside in both]
     assert sums[0] != sums[1]
     assert best.scored.nats.sum() == min(sums)
 
 
 def test_kl_and_agreement_equal_sums_by_hand(model: LoadedModel, windows: Windows) -> None:
-    dense, (beside,) = score_beside(
-        model, windows, [(model, lambda batch: MaskedAttend(-0.3))], batch=2
-    )
+    known = read_dense(model, windows, batch=2)
+    (beside,) = score_beside(known, [(model, lambda batch: MaskedAttend(-0.3))])
+    dense = known.scored
     ids = torch.from_numpy(windows.ids)
     steps = torch.arange(ids.shape[1]).expand_as(ids)
     with torch.no_grad():
@@ -324,7 +327,7 @@ def test_a_policy_that_may_hold_everything_equals_the_dense_model(
     model: LoadedModel, windows: Windows, name: str
 ) -> None:
     held = np.broadcast_to(np.arange(1.0, 32), (2, 31))
-    ((_, beside),) = best_of(model, windows, [Rival(name)], held)
+    ((_, beside),) = best_of(read_dense(model, windows), [Rival(name)], held)
     (off,) = evaluate(model, windows, [100.0])
     nats = beside.scored.nats.sum()
     assert math.exp(nats / windows.scored) == pytest.approx(off.ppl_gates_off, rel=1e-6)

@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 
-from dcp.model.registry import OpenModel, shift_for
+from dcp.model.registry import OpenModel
 from dcp.trace import Trace
 from dcp.viewer.payload import NEAR_TIE
 
@@ -77,15 +77,9 @@ def fragment(text: str, **settings: object) -> str:
 
 
 def recorded(model: OpenModel, settings: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of `dcp.record` that mean what ``settings`` mean to the page.
-
-    Its dial names the share of a text of full context; `dcp.record` asks for that of the text at
-    hand.
-    """
+    """The arguments of `dcp.record` that mean what ``settings`` mean to the page."""
     found = {"new_tokens" if key == "new" else key: value for key, value in settings.items()}
-    if (share := found.pop("sparsity", None)) is not None:
-        found["gate_shift"] = shift_for(model.info.calibration, share)
-    return found
+    return found | {"model": model}
 
 
 def finished(page: Any, seconds: float = 240) -> None:

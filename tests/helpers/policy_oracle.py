@@ -27,12 +27,15 @@ TIE = 2e-5
 class Eager:
     """A `transformers` model whose attention masks are given for each layer."""
 
-    def __init__(self, folder: Path, **options: Any) -> None:
+    def __init__(self, model: Any) -> None:
+        """``model`` in float32 with eager attention, or the folder that has it."""
         from transformers import AutoModelForCausalLM
 
-        self.model = AutoModelForCausalLM.from_pretrained(
-            folder, attn_implementation="eager", dtype=torch.float32, **options
-        )
+        if isinstance(model, Path):
+            model = AutoModelForCausalLM.from_pretrained(
+                model, attn_implementation="eager", dtype=torch.float32
+            )
+        self.model = model
         self.masks: list[torch.Tensor] = []
         inner = self.model.model if hasattr(self.model, "model") else self.model.transformer
         blocks = inner.layers if hasattr(inner, "layers") else inner.h

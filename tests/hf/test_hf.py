@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,13 @@ import dcp.hf
 from dcp.deaths import ALIVE
 from dcp.errors import RequestError
 from dcp.hf.layers import rows_of
-from dcp.model.bases import find_base
 from dcp.model.checkpoint import base_of
 from dcp.model.files import stamp_of
 from dcp.model.registry import OpenModel, find, open_model
 from dcp.model.weights import load
 from dcp.policies.registry import POLICIES
 from dcp.policies.rule import Eviction
-from tests.helpers import gguf_models
+from tests.helpers import gguf_models, smollm2
 from tests.helpers.hf_runs import NEW, PROMPTS, batch_of, engine_run, greedy, model_of, same_lives
 
 ARCHITECTURES = ["llama", "gpt2", "mistral", "qwen2", "qwen3"]
@@ -41,7 +39,7 @@ def test_generate_gives_the_tokens_and_the_deaths_of_the_engine(
     assert made.get_seq_length() == len(PROMPTS[0]) + NEW - 1
 
 
-@pytest.mark.parametrize("name", ["dcp-mini", "smollm2-135m"])
+@pytest.mark.parametrize("name", ["dcp-mini", pytest.param(smollm2.NAME, marks=smollm2.needs_base)])
 def test_shipped_models_give_the_tokens_and_the_deaths_of_the_engine(name: str) -> None:
     model = shipped(name, torch.float32)
     prompts, opened = read_by(name, "float32")
@@ -80,14 +78,12 @@ def read_by(name: str, dtype: str) -> tuple[list[list[int]], OpenModel]:
 
 
 def shipped(name: str, dtype: torch.dtype) -> Any:
-    """The model of `transformers`, from the base's GGUF file for an adapter."""
+    """The model of `transformers`, with the base's weights for an adapter."""
     folder = find(name)
     base = base_of(folder, stamp_of(folder))
     if base is None:
         return model_of(folder, dtype=dtype)
-    if "DCP_BASE" not in os.environ:
-        pytest.skip("reading SmolLM2 twice takes a minute: set DCP_BASE to the folder that has it")
-    return model_of(find_base(base), gguf_file=base.file, dtype=dtype)
+    return smollm2.hf_model().to(dtype)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

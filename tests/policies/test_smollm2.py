@@ -1,12 +1,9 @@
 """Every policy on SmolLM2 itself: the published rule on the attention of eager `transformers`.
 
-Runs where its base is: `DCP_BASE=FOLDER python -m pytest tests/policies/test_smollm2.py -s`.
+Runs where its base is found; ``-s`` says how many decisions each looked at.
 """
 
 from __future__ import annotations
-
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +13,10 @@ from dcp.engine.engine import Engine
 from dcp.model.config import Sampling
 from dcp.model.registry import OpenModel, open_model
 from dcp.policies.rule import Eviction
+from tests.helpers import smollm2
 from tests.helpers.policy_oracle import BY_HAND, Eager, Verdict, instructed, judge, visible
 
-pytestmark = pytest.mark.skipif("DCP_BASE" not in os.environ, reason="needs SmolLM2: set DCP_BASE")
+pytestmark = smollm2.needs_base
 
 TEXT = (
     "The museum opened in 1901 in a former rope works beside the river. It closed for a year in "
@@ -37,14 +35,12 @@ def model() -> OpenModel:
 
 @pytest.fixture(scope="module")
 def eager() -> Eager:
-    # transformers reads the base's file by itself, with the package gguf.
-    (file,) = Path(os.environ["DCP_BASE"]).glob("*.gguf")
-    return Eager(file.parent, gguf_file=file.name)
+    return Eager(smollm2.hf_model(attn_implementation="eager"))
 
 
-def run_of(model: OpenModel, name: str, settings: dict, instruction=()):
+def run_of(model: OpenModel, name: str, settings: dict, instruction=(), text: str = TEXT):
     """Deaths [L, n], ids [n] of all that was read, prompt tokens."""
-    prompt = model.tokenizer.encode(TEXT).ids.tolist()
+    prompt = model.tokenizer.encode(text).ids.tolist()
     run = Engine(model.loaded, "cpu").run(
         [prompt],
         new_tokens=NEW,
@@ -77,7 +73,9 @@ def test_under_an_instruction_deaths_are_those_of_the_algorithm(
     model: OpenModel, eager: Eager, form: str
 ) -> None:
     question = model.tokenizer.encode(QUESTION).ids.tolist()
-    death, ids, prompt = run_of(model, form, {"instruction": QUESTION}, question)
+    # The oracle reads the whole text again for every chunk: two sentences are enough of them.
+    text = TEXT[: TEXT.index(" Its founder")]
+    death, ids, prompt = run_of(model, form, {"instruction": QUESTION}, question, text)
     expected = instructed(eager, ids, prompt, question, form, BUDGET)
     apart = (expected != death).sum()
     print(f"\n{form}: {(expected != ALIVE).sum()} deaths, {apart} apart")

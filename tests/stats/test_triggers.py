@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -48,6 +50,16 @@ def test_line_breaks_and_white_space_are_groups_and_the_mean_is_over_all_queries
     assert row(table, "newline").share == pytest.approx(240 / drops)
     assert row(table, "space").ratio == 0
     assert table.share.sum() == pytest.approx(1)
+
+
+def test_what_a_rule_drops_counts_for_the_query_that_it_looked_at() -> None:
+    trace, words = lines()
+    meta = replace(trace.meta, policy="h2o")
+    ruled = replace(trace, meta=meta, margin=np.full_like(trace.margin, np.nan))
+    table = trigger_table([(ruled, words)])
+    # What is gone from the line break on was let go after ".", the line break itself after "sat".
+    assert row(table, "newline").ratio == 0
+    assert row(table, "VERB").drops_per_query == pytest.approx(59 / 60)
 
 
 @pytest.mark.parametrize("by", TAGGED)

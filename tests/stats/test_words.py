@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -181,11 +182,14 @@ def test_triggers_have_a_base_rate_and_groups() -> None:
 # ---- the words behind
 
 
-def lists(**options: Any) -> Any:
-    """ "the cat the dog . the" in two layers; by hand below."""
+def lists(policy: str | None = None, **options: Any) -> Any:
+    """ "the cat the dog . the" in two layers; by hand below. A policy is one that leaves no gate
+    logits."""
     pieces = ["the ", "cat ", "the ", "dog ", ". ", "the "]
     death = np.array([[2, 4, 4, -1, -1, -1], [4, -1, 4, 5, -1, -1]])
-    trace = make_trace(pieces, death)
+    trace = make_trace(pieces, death, policy=policy)
+    if policy:
+        trace = replace(trace, margin=np.full_like(trace.margin, np.nan))
     words = words_of(trace, Cycle("DET", "NOUN", "DET", "NOUN", "PUNCT", "DET"))
     return word_table([(trace, words)], **options)
 
@@ -199,6 +203,8 @@ def test_words_are_listed_with_their_drops_by_hand() -> None:
     # Ages 2 and 4 of the first, 2 and 2 of the second.
     assert (the.dropped, the.dropped_later, the.median_age) == (3, 1, 2)
     assert the.dropped_when == "“.” 3×, “the” 1×"
+    # A rule lets them go one token earlier, when that one has been read: the last a layer apart.
+    assert lists(policy="h2o", horizon=2).iloc[0].dropped_when == "“dog” 3×, “cat” 1×"
     cat = row(table.rename(columns={"group": "tag", "word": "group"}), "cat")
     assert (cat.watched, cat.dropped, cat.dropped_later) == (2, 0, 1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import json
 import os
@@ -22,6 +23,7 @@ from safetensors.numpy import save
 from dcp.errors import RequestError, TraceError
 from dcp.trace import ALIVE, Meta, Trace
 from dcp.trace import file as trace_file
+from dcp.trace.deciders import decided_at
 from tests.helpers.traces import design_trace, make_trace, meta_of, random_trace
 
 sizes = st.sampled_from([1, 2, 3, 17, 63, 130])
@@ -440,6 +442,24 @@ def test_the_frame_is_tidy_and_says_what_the_arrays_say() -> None:
     assert frame[frame.censored].trigger.isna().all()
     assert frame.word.isna().all()
     assert set(frame.source) == {"prompt"}
+
+
+def test_a_rule_decides_when_the_token_before_a_death_was_read() -> None:
+    # What no gate logit tells of was dropped by the rule; the learned gates under a budget do both.
+    trace = small()
+    margin = np.where(np.arange(4) == 1, np.nan, trace.margin).astype(np.float32)
+    for policy, expected in ((None, [[2, 3], [1, ALIVE]]), ("gates", [[2, 2], [1, ALIVE]])):
+        meta = dataclasses.replace(trace.meta, policy=policy)
+        found = decided_at(dataclasses.replace(trace, margin=margin, meta=meta))
+        assert found[:, :2].tolist() == expected
+        assert (found[:, 2:] == ALIVE).all()
+    ruled = dataclasses.replace(
+        trace,
+        margin=np.full_like(trace.margin, np.nan),
+        meta=dataclasses.replace(trace.meta, policy="tova"),
+    )
+    row = ruled.to_frame(()).query("layer == 0 and born == 1").iloc[0]
+    assert (row.death, row.trigger) == (3, " so")
 
 
 def test_the_frame_tags_words_by_itself() -> None:

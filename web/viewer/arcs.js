@@ -31,9 +31,13 @@ export function drawArcs(view, pen) {
   }
   const faint = many <= MANY_ARCS,
     of = chosen >= 0 ? `“${isolate(piece(run, chosen).slice(0, 18))}”` : `step ${s}`;
+  // A rule decides between two tokens: its arc ends at the first that does not see who is gone.
+  const arcs = run.rule
+    ? "the first token without it (dot) back to each one dropped"
+    : "the token read (dot) back to each one it dropped";
   pen.font();
   pen.text(
-    `${geo.narrow ? `layer ${l}: who dropped whom` : `layer ${l}: who dropped whom, an arc from the token read (dot) back to each one it dropped (tick)`}`,
+    `layer ${l}: who dropped whom${geo.narrow ? "" : `, an arc from ${arcs} (tick)`}`,
     x0,
     arc - 13,
   );

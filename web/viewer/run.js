@@ -56,6 +56,8 @@ export function unpack(p) {
     model: p.model || "",
     // The policy that decided in place of the gates.
     rule: p.rule || "",
+    // A rule decides after each step, alone or beside the gates.
+    ruled: !!p.ruled,
     rows: p.rows || null,
     label: p.label || "",
     machine: p.machine || "",
@@ -123,6 +125,15 @@ export function dropped(run, l, t) {
   const at = l * (run.Q + 1) + t;
   return run.order.subarray(run.first[at], run.first[at + 1]);
 }
+
+/** Whether a rule dropped token j from layer l: it leaves no gate logit, a gate that closes does. */
+export const byRule = (run, l, j) => run.ruled && Number.isNaN(run.margin[l * run.T + j]);
+
+/** The tokens that layer l let go because of step t: by a gate then, or by a rule right after it. */
+export const decided = (run, l, t) => [
+  ...dropped(run, l, t).filter((j) => !byRule(run, l, j)),
+  ...(t + 1 < run.Q ? dropped(run, l, t + 1).filter((j) => byRule(run, l, j)) : []),
+];
 
 /** The layer that holds the most usual number of entries at the end: the first one to look at. */
 export function middling({ L, T, Q, death }) {

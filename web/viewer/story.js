@@ -1,7 +1,7 @@
 // What is said in words: the story of a token, or of a step.
 
 import { button, node } from "./dom.js";
-import { dropped } from "./run.js";
+import { byRule, decided, dropped } from "./run.js";
 import { plural } from "./values.js";
 import { link, list, quote, speech } from "./words.js";
 import { isWritten, openWritten } from "./written.js";
@@ -41,12 +41,13 @@ function tokenStory(view, j) {
   for (let i = 0; i < L; i++) if (run.death[i * T + j] <= s) gone.push(i);
   gone.sort((a, b) => (b === l) - (a === l) || a - b);
   gone.slice(0, 3).forEach((i, n) => {
-    const d = run.death[i * T + j];
+    const d = run.death[i * T + j],
+      after = byRule(run, i, j);
     out.push(
       n ? "; " : "Dropped in ",
       i === l ? node("b", "", `layer ${i}`) : `layer ${i}`,
-      ` at step ${d}, when `,
-      link(view, d),
+      after ? ` before step ${d}, after ` : ` at step ${d}, when `,
+      link(view, after ? d - 1 : d),
       " was read",
     );
   });
@@ -66,26 +67,31 @@ function howWritten(view, j) {
   return [" ", b];
 }
 
-/** The other way round: what was dropped when token j was read. */
+/** Who decides after a step, as a sentence names it. */
+const ruler = (run) => run.rule || "the budget";
+
+/** The other way round: what was dropped when token j was read, or by a rule right after. */
 function reverse(view, j) {
   const { run, state } = view,
     { L } = run,
     l = state.layer,
-    here = [...dropped(run, l, j)];
+    here = decided(run, l, j);
   let all = 0,
     layers = 0;
   for (let i = 0; i < L; i++) {
-    const n = dropped(run, i, j).length;
+    const n = decided(run, i, j).length;
     all += n;
     layers += n > 0 && i !== l;
   }
-  if (!all) return [node("span", "quiet", "Reading it dropped nothing.")];
+  const after = run.rule ? `After it was read, ${run.rule}` : "Reading it",
+    subject = run.ruled && !run.rule ? "Reading it, and the budget after it," : after;
+  if (!all) return [node("span", "quiet", `${subject} dropped nothing.`)];
   const others = all - here.length,
     rest = others
       ? `${here.length ? ", and " : ""}${plural(others, "entry", "entries")} in ${plural(layers, "other layer", "other layers")}`
       : "";
   return [
-    "Reading it dropped ",
+    `${subject} dropped `,
     ...list(view, here, 6),
     here.length ? " in " : "",
     here.length ? node("b", "", `layer ${l}`) : "",
@@ -98,21 +104,37 @@ function stepStory(view) {
     { L } = run,
     s = state.step,
     l = state.layer,
-    here = [...dropped(run, l, s)];
+    gone = [...dropped(run, l, s)],
+    before = gone.filter((j) => byRule(run, l, j)),
+    here = gone.filter((j) => !byRule(run, l, j));
   let all = 0;
   for (let i = 0; i < L; i++) all += dropped(run, i, s).length;
+  const out = [`At step ${s} `, link(view, s), " was read"];
+  if (!run.rule)
+    out.push(
+      " and ",
+      node("b", "", `layer ${l}`),
+      here.length ? " dropped " : " dropped nothing",
+      ...list(view, here, 8),
+    );
+  out.push(". ");
+  if (run.ruled && s > 0)
+    out.push(
+      "Before it, after ",
+      link(view, s - 1),
+      ` was read, ${ruler(run)} dropped `,
+      ...(before.length ? list(view, before, 8) : ["nothing"]),
+      " in ",
+      node("b", "", `layer ${l}`),
+      ". ",
+    );
+  const where = run.ruled ? "by then" : "here";
   return [
-    `At step ${s} `,
-    link(view, s),
-    " was read and ",
-    node("b", "", `layer ${l}`),
-    here.length ? " dropped " : " dropped nothing",
-    ...list(view, here, 8),
-    ". ",
+    ...out,
     node(
       "span",
       "quiet",
-      `${all ? `All ${L} layers together dropped ${plural(all, "entry", "entries")} here.` : "No layer dropped anything here."} Choose a word or a cell for its story.`,
+      `${all ? `All ${L} layers together dropped ${plural(all, "entry", "entries")} ${where}.` : `No layer dropped anything ${where}.`} Choose a word or a cell for its story.`,
     ),
   ];
 }

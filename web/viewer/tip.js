@@ -2,6 +2,7 @@
 
 import { legible } from "../shared/legible.js";
 import { node } from "./dom.js";
+import { byRule } from "./run.js";
 import { ALIVE, clamp, percent, search } from "./values.js";
 import { piece, quote, speech } from "./words.js";
 
@@ -46,6 +47,7 @@ function tell(view, j, l, s) {
     d = death[l * T + j],
     w = run.wordOf[j],
     m = run.margin[l * T + j],
+    after = byRule(run, l, j),
     out = [];
   const word = w < 0 ? "" : legible(run.text.slice(run.words[4 * w], run.words[4 * w + 1])),
     head = node("div", "", quote(run, j));
@@ -69,8 +71,8 @@ function tell(view, j, l, s) {
       node(
         "div",
         "",
-        `read at step ${j}; dropped at step ${d}${d > s ? " (still to come)" : ""}, when `,
-        quote(run, d),
+        `read at step ${j}; dropped ${after ? "before" : "at"} step ${d}${d > s ? " (still to come)" : ""}, ${after ? "after" : "when"} `,
+        quote(run, after ? d - 1 : d),
         ` was read, at age ${d - j}`,
       ),
     );

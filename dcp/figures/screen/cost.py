@@ -78,7 +78,8 @@ def layer_chart(cost: Computed, step: int) -> dict[str, Any]:
             "name": "live (computed)",
             "marker": {"color": RUN},
             "text": share,
-            "textposition": "auto",
+            # Bars of many layers are too thin for words: those are in the hover text.
+            "textposition": "auto" if len(live) <= 16 else "none",
             "insidetextanchor": "end",
             "hovertemplate": f"%{{y}}: %{{x:,.1f}} {unit} live, %{{text}} of dense<extra></extra>",
         },

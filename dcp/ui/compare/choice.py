@@ -16,6 +16,7 @@ from dcp.runs.request import as_dropped
 from dcp.trace import Trace
 from dcp.ui.compare.ready import CHOICES, ready
 from dcp.ui.dial import positions
+from dcp.ui.home import home_name
 from dcp.ui.look import problem
 from dcp.ui.samples import load_sample, sample_names
 from dcp.ui.services import models
@@ -72,7 +73,8 @@ def first(session: Session, limits: Settings) -> tuple[str, Trace] | None:
 
 def _known(session: Session) -> list[str]:
     """Names of the traces that can be chosen."""
-    samples = [f"sample “{name}”" for name in sample_names()]
+    names = dict.fromkeys([*sample_names(home_name()), *sample_names()])
+    samples = [f"sample “{name}”" for name in names]
     return [*([THIS] if session.shown.trace is not None else []), *samples, UPLOAD]
 
 

@@ -43,10 +43,12 @@ def crossing(found: Measured) -> str:
 
 def kernels(impl: str, device: str) -> str:
     """
-    >>> kernels("cpu", "cpu"), kernels("triton", "cuda")
-    ('CPU kernels', 'triton kernels on cuda')
+    >>> kernels("cpu", "cpu"), kernels("native", "cpu"), kernels("triton", "cuda")
+    ('CPU kernels', 'C++ kernels', 'triton kernels on cuda')
     """
-    return "CPU kernels" if impl == device == "cpu" else f"{impl} kernels on {device}"
+    named = {"cpu": "CPU kernels", "native": "C++ kernels"}
+    found = named.get(impl) if device == "cpu" else None
+    return found or f"{impl} kernels on {device}"
 
 
 def about(facts: Mapping[str, Any], rounds: int) -> str:

@@ -19,11 +19,12 @@ def chat_choice(info: ModelInfo | None) -> None:
     if _template(info) is None:
         return
     st.toggle(
-        "Send it as a chat message",
+        "As a chat message",
         key=_KEY,
         persist_state="session",
-        help="The text is put into the model's chat template, and the model answers, to the end of "
-        "its answer at the latest. The template's own tokens are shown: they can be dropped too.",
+        help="Off: the model reads the text as it stands and writes on. On: the text is put into "
+        "the model's chat template, and the model answers, to the end of its answer at the latest. "
+        "The template's own tokens are shown: they can be dropped too.",
     )
 
 

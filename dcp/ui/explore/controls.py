@@ -9,16 +9,17 @@ from dcp.model.registry import ModelInfo, list_models
 from dcp.runs.request import TextRequest
 from dcp.ui.brought import brought
 from dcp.ui.explore import counting
-from dcp.ui.explore.chat import as_asked, is_chat
+from dcp.ui.explore.chat import as_asked, chat_choice, is_chat
 from dcp.ui.explore.count_line import LABEL, count_line, named, token_count
 from dcp.ui.explore.earlier import earlier
 from dcp.ui.explore.examples import EXAMPLES
 from dcp.ui.explore.policy import policy_fields
 from dcp.ui.explore.run_settings import run_settings, summary
+from dcp.ui.home import home, in_order
 from dcp.ui.look import problem, worded
 from dcp.ui.services import worker
 from dcp.ui.session import Session
-from dcp.ui.settings import Settings
+from dcp.ui.settings import Settings, settings
 
 __all__ = ["FOLD", "controls", "generate"]
 
@@ -91,6 +92,7 @@ def _form(session: Session, limits: Settings, models: list[ModelInfo]) -> None:
         )
         with st.popover("Settings", icon=":material/tune:", key="settings"):
             run_settings(models, limits)
+        chat_choice(named(models, st.session_state.get("model")))
         st.caption(summary())
 
 
@@ -112,8 +114,12 @@ def _stop(session: Session) -> None:
 
 
 def _models() -> list[ModelInfo]:
+    asked = settings().model
     try:
-        return list_models()
+        found = in_order(list_models())
+        if asked and asked != getattr(home(found), "name", None):
+            problem(f"DCP_MODEL asks for {asked!r}, which is not bundled here or not ready.")
+        return found
     except DcpError as error:
         problem(str(error))
         return []

@@ -7,6 +7,7 @@ import streamlit as st
 from dcp.errors import DcpError
 from dcp.model.registry import ModelInfo
 from dcp.ui.explore import counting
+from dcp.ui.explore.chat import as_asked, is_chat
 from dcp.ui.explore.component import hear_typing
 from dcp.ui.settings import Settings
 
@@ -54,7 +55,8 @@ def _count(models: list[ModelInfo], limits: Settings) -> None:
         left.caption(f"{len(text):,} characters · {_PRIVACY}")
         return
     try:
-        tokens = token_count(str(info.path), text[: limits.characters]) if text.strip() else 0
+        asked = as_asked(text[: limits.characters], info)
+        tokens = token_count(str(info.path), asked) if text.strip() else 0
     except DcpError:
         left.caption(_PRIVACY)
         return
@@ -65,12 +67,14 @@ def _count(models: list[ModelInfo], limits: Settings) -> None:
     )
     left.caption(fits if tokens <= room else many)
     if tokens > room > 0:
+        # The marks of a message take room too.
+        marks = token_count(str(info.path), as_asked("", info)) if is_chat(info) else 0
         right.button(
-            f"Use the last {room:,} tokens",
+            f"Use the last {room - marks:,} tokens",
             key="cut",
             width="stretch",
             on_click=_take_tail,
-            args=(str(info.path), text[-limits.characters :], room),
+            args=(str(info.path), text[-limits.characters :], room - marks),
         )
         if state.pop("was_cut", False):
             st.rerun()

@@ -1,6 +1,7 @@
-"""Runs to open with a click: ten that come with the app, and those that this window made before.
+"""Runs to open with a click: those that come with the app, and those that this window made before.
 
-Each of the ten says what to look at, and two numbers of its own trace.
+Each that comes with the app says what to look at, and two numbers of its own trace. Those of the
+model that a new window begins with stand first.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dcp.speech.words import Word
 from dcp.stats.policies import policy_said
 from dcp.trace import ALIVE, Trace
 from dcp.trace.amounts import percent
+from dcp.ui.home import home_name
 from dcp.ui.samples import load_sample
 from dcp.ui.session import Session, Shown
 
@@ -35,6 +37,27 @@ RUNS = {
     "heldout-2": ("A second article", "Longer: memory grows far slower than the text."),
     "heldout-3": ("A third article", "Zoom in: what do the deepest layers keep?"),
     "heldout-4": ("A fourth article", "Try “every layer”: the eight triangles differ."),
+    "smollm2-135m/sample": (
+        "A lighthouse",
+        "Thirty layers: those that keep nearly all stand beside those that keep a few.",
+    ),
+    "smollm2-135m/gallery/chat": (
+        "A question, answered",
+        "A chat message: the marks of its turns are tokens too. Who keeps them?",
+    ),
+    "smollm2-135m/gallery/biography": (
+        "A botanist",
+        "Dates, places and one surname that comes back.",
+    ),
+    "smollm2-135m/gallery/conversation": (
+        "A lost key",
+        "Line breaks end a turn: see what goes with them.",
+    ),
+    "smollm2-135m/gallery/list": (
+        "The same word again",
+        "One word returns: which layers keep the first?",
+    ),
+    "smollm2-135m/heldout-1": ("An article", "Text that its gates were not trained on."),
 }
 """Name of a bundled run -> its title, and what to look at in it."""
 
@@ -66,13 +89,11 @@ def earlier(session: Session) -> None:
     """The two lists, each behind a button."""
     _note(session)
     busy = session.work.job is not None
-    with st.popover("Ten runs", key=_GALLERY, on_change="rerun", disabled=busy):
+    with st.popover("Sample runs", key=_GALLERY, on_change="rerun", disabled=busy):
         if st.session_state.get(_GALLERY):
-            for name, (title, look) in RUNS.items():
-                st.button(
-                    title, key=f"open {name}", on_click=_open, args=(session, name), width="stretch"
-                )
-                st.caption(f"{look} {_run(name).fact}")
+            first = home_name()
+            for model in sorted(set(map(_model_of, RUNS)), key=lambda name: name != first):
+                _list(session, model)
     runs: list[Shown] = st.session_state.get(_KEPT, [])
     # Always there: a button that appears would shift its neighbours.
     with st.popover("Your runs", key=_HISTORY, on_change="rerun", disabled=busy or not runs):
@@ -86,6 +107,21 @@ def earlier(session: Session) -> None:
                     width="stretch",
                     disabled=run.key == session.shown.key,
                 )
+
+
+def _model_of(name: str) -> str:
+    """The model that made a bundled run."""
+    return _run(name).trace.meta.model
+
+
+def _list(session: Session, model: str) -> None:
+    st.caption(f"**Runs of {model}**")
+    for name, (title, look) in RUNS.items():
+        if _model_of(name) == model:
+            st.button(
+                title, key=f"open {name}", on_click=_open, args=(session, name), width="stretch"
+            )
+            st.caption(f"{look} {_run(name).fact}")
 
 
 def _note(session: Session) -> None:

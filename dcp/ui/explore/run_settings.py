@@ -7,9 +7,10 @@ import streamlit as st
 from dcp.errors import DcpError
 from dcp.model.registry import ModelInfo
 from dcp.ui.dial import positions
-from dcp.ui.explore.chat import chat_choice
+from dcp.ui.explore.chat import as_asked
 from dcp.ui.explore.count_line import named, token_count
 from dcp.ui.explore.policy import policy_choice, policy_line, shifts_for_a_budget
+from dcp.ui.home import KNOWN, how_to_get_known
 from dcp.ui.rows import COSTS
 from dcp.ui.settings import Settings
 
@@ -34,7 +35,9 @@ def run_settings(models: list[ModelInfo], limits: Settings) -> None:
     state.setdefault("temperature", 0.8)
     state.setdefault("seed", 0)
     info = named(models, model) if model else None
-    chat_choice(info)
+    how = how_to_get_known(models)
+    if how and not limits.public:
+        st.caption(f"{KNOWN}, a model that people know, is not ready here: `{how}`")
     most = min(limits.new_tokens, info.context - 1 if info else limits.new_tokens)
     if state.get("new_tokens") is None or state["new_tokens"] > most:
         state["new_tokens"] = min(64, most)
@@ -83,7 +86,7 @@ def _length(info: ModelInfo | None, limits: Settings) -> int:
     if info is None or not text.strip():
         return 0
     try:
-        return token_count(str(info.path), text) + int(state.get("new_tokens") or 0)
+        return token_count(str(info.path), as_asked(text, info)) + int(state.get("new_tokens") or 0)
     except DcpError:
         return 0
 

@@ -19,11 +19,12 @@ from dcp.ui.explore.component import linked_view
 from dcp.ui.explore.controls import generate
 from dcp.ui.explore.plain_view import plain_view
 from dcp.ui.follow import WATCHING, every, follow_run
+from dcp.ui.home import KNOWN, how_to_get_known
 from dcp.ui.links import point
 from dcp.ui.rows import rows_of
 from dcp.ui.services import models
 from dcp.ui.session import Session
-from dcp.ui.settings import Settings
+from dcp.ui.settings import Settings, settings
 from dcp.ui.tour import may_begin, toured
 from dcp.ui.worker import Status
 from dcp.viewer.payload import Speed, machine_of, payload
@@ -143,6 +144,10 @@ def _about(session: Session, trace: Trace) -> str:
             f"It writes grammar without sense: {trace.meta.model} has {size / 1e6:.1f} million "
             "parameters, a thousandth of a chat model's."
         )
+        how = how_to_get_known(models())
+        # A visitor cannot install anything here.
+        if how and not settings().public:
+            parts.append(f"For {KNOWN}, which people know, run {how} and start the app again.")
     return " ".join(parts)
 
 

@@ -14,6 +14,7 @@ from dcp.figures.paper.results import Results, parse_results, read_results
 from dcp.speech.words import Word
 from dcp.trace import Trace
 from dcp.trace.amounts import percent
+from dcp.ui.home import home_name
 from dcp.ui.look import problem
 from dcp.ui.samples import FOLDER, held_out, load_sample, sample_names
 from dcp.ui.session import Session
@@ -47,7 +48,8 @@ def drawn(names: list[str], seed: int) -> int:
 def source(session: Session) -> Source | None:
     """Ask what to draw and say what it is; None where there is nothing."""
     own = session.shown.trace is not None
-    names = sample_names()
+    # Of the model at hand, where it has texts of its own.
+    names = sample_names(session.shown.trace.meta.model if session.shown.trace else home_name())
     if not own and not names:
         return None
     left, right = st.columns([3, 2], vertical_alignment="center")

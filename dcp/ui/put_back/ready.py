@@ -1,15 +1,18 @@
 """An answer that is there when "Put it back" opens: one token of the sample, measured beforehand.
 
-``assets/put_back/example.json`` holds the `Effect` and the two continuations. Make it with
-``python -m dcp.ui.put_back.ready``: it reads the sample with every dropped token put back in all
-layers, and takes the one that changes later words most, over the band of ordinary drops.
+``assets/put_back/example.json`` holds the `Effect` and the two continuations,
+``MODEL.example.json`` those of a model that has samples of its own. Make it with
+``python -m dcp.ui.put_back.ready [MODEL]``: it reads the sample with every dropped token put back
+in all layers, and takes the one that changes later words most, over the band of ordinary drops.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +25,7 @@ from dcp.ui.samples import load_sample, sample_names
 
 __all__ = ["Example", "example"]
 
-_FILE = asset("put_back/example.json")
+_FOLDER = asset("put_back")
 _CANDIDATES = 4
 
 
@@ -37,21 +40,27 @@ class Example:
 
 def example(trace: Trace) -> Example | None:
     """The example, where ``trace`` is the sample that it was measured on."""
-    found = _read()
+    found = next((each for each in map(_read, _files()) if each and _is_of(each[0], trace)), None)
     if found is None:
         return None
-    of, ready = found
-    same = of["weights_sha256"] == trace.meta.weights_sha256 and trace.tokens == of["tokens"]
-    if not same or of["ids"] != trace.token_ids.tolist():
-        return None
+    ready = found[1]
     plan = ready.effect.plan
     return ready if plan == put_back(trace, plan.token) else None
 
 
-@lru_cache(maxsize=1)
-def _read() -> tuple[dict[str, Any], Example] | None:
+def _files() -> list[Path]:
+    return sorted([*_FOLDER.glob("example.json"), *_FOLDER.glob("*.example.json")])
+
+
+def _is_of(of: dict[str, Any], trace: Trace) -> bool:
+    same = of["weights_sha256"] == trace.meta.weights_sha256 and trace.tokens == of["tokens"]
+    return bool(same and of["ids"] == trace.token_ids.tolist())
+
+
+@lru_cache(maxsize=4)
+def _read(file: Path) -> tuple[dict[str, Any], Example] | None:
     try:
-        data = json.loads(_FILE.read_text(encoding="utf-8"))
+        data = json.loads(file.read_text(encoding="utf-8"))
         controls = data["controls"]
         effect = Effect(
             _plan(data["plan"]),
@@ -75,13 +84,13 @@ def _plan(data: dict[str, Any]) -> Plan:
     return Plan(data["kind"], data["token"], tuple(data["layers"]), tuple(data["steps"]))
 
 
-def _measure() -> None:
+def _measure(model_name: str | None) -> None:
     from dcp.model.registry import open_model
     from dcp.runs.reader import Reader
     from dcp.runs.rescore import effect
     from dcp.runs.rewrite import rewrite
 
-    trace, _ = load_sample(sample_names()[0])
+    trace, _ = load_sample(sample_names(model_name)[0])
     model = open_model(trace.meta.model)
     pieces = trace.pieces()
     tokens = [
@@ -121,8 +130,9 @@ def _measure() -> None:
         "control_change": np.round(found.control_change.astype(float), 5).tolist(),
         "rewritten": asdict(two),
     }
-    _FILE.write_text(json.dumps(data, ensure_ascii=False) + "\n", encoding="utf-8")
+    name = f"{model_name}.example.json" if model_name else "example.json"
+    (_FOLDER / name).write_text(json.dumps(data, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    _measure()
+    _measure(next(iter(sys.argv[1:]), None))
