@@ -18,7 +18,7 @@ function settings({ dial, shares }, tokens) {
     lengths = shares.tokens.map(Math.log),
     found = { shares: [], shifts: [] };
   let most = 0;
-  for (const [shift, ...row] of shares.rows.toReversed()) {
+  for (const [shift, ...row] of shares.rows.slice().reverse()) {
     most = Math.max(most, between(at, lengths, row));
     found.shares.push(most);
     found.shifts.push(shift);
@@ -42,7 +42,7 @@ export function shiftFor(spec, sparsity, tokens) {
 /** The share that a gate shift drops of a text of `tokens` tokens. */
 export function shareOf(spec, shift, tokens) {
   const { shares, shifts } = settings(spec, tokens);
-  return between(shift, shifts.toReversed(), shares.toReversed());
+  return between(shift, shifts.slice().reverse(), shares.slice().reverse());
 }
 
 /** The shares that a hand can choose: between those whose cost was measured. */

@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--crowd", type=int, default=20, help="visitors who come at once, 0: none")
     parser.add_argument("--out", type=Path, help="write the figures there as JSON")
     args = parser.parse_args()
-    with served() as server:
+    with served(DCP_MODEL="dcp-mini") as server:
         trial = Trial(server, args.new_tokens)
         found = asyncio.run(trial.run(args.visitors, args.seconds, args.crowd))
     found = {"machine": f"{platform.machine()}, Python {platform.python_version()}"} | found

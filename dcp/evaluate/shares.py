@@ -23,7 +23,7 @@ from dcp.model.weights import LoadedModel, load
 from dcp.progress import Progress, silent
 from dcp.trace.file import write
 
-__all__ = ["measure_shares", "write_config", "write_shares"]
+__all__ = ["measure_shares", "rising", "write_config", "write_shares"]
 
 # Short texts drop little: to reach a share there, shifts further down than long ones need.
 _FURTHER = (1.5, 3.0, 5.0, 8.0, 12.0, 18.0)
@@ -39,7 +39,7 @@ def measure_shares(
     progress: Progress = silent,
 ) -> Shares:
     """Of the beginnings of ``windows``, at 16, 32, … tokens up to their length; of the shifts given
-    and of some below the lowest."""
+    and of some below the lowest, as far down as `rising` goes."""
     lowest = min(gate_shifts)
     shifts = sorted({*gate_shifts, *(lowest - further for further in _FURTHER)})
     lengths = [_SHORTEST << n for n in range(32) if _SHORTEST << n < windows.context]
@@ -58,7 +58,15 @@ def measure_shares(
         past = np.arange(1, windows.context)
         dropped = 1 - (held[1:] / len(windows.ids) - 1) / past
         rows.append(tuple(float(dropped[: length - 1].mean()) for length in lengths))
-    return Shares(tuple(lengths), tuple(shifts), tuple(rows))
+    return rising(Shares(tuple(lengths), tuple(shifts), tuple(rows)))
+
+
+def rising(shares: Shares) -> Shares:
+    """Without the shifts so low that a lower one drops less: there the model no longer reads."""
+    start = len(shares.deltas) - 1
+    while start and all(np.greater_equal(shares.dropped[start - 1], shares.dropped[start])):
+        start -= 1
+    return replace(shares, deltas=shares.deltas[start:], dropped=shares.dropped[start:])
 
 
 def write_shares(

@@ -12,7 +12,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from dcp.policies.budget import TOLERANCE
-from dcp.policies.gates import by_shift
 from dcp.policies.registry import POLICIES
 from dcp.runs.policies import Beside
 from dcp.speech.words import Word
@@ -29,7 +28,6 @@ __all__ = [
     "policy_said",
     "policy_table",
     "rates_of_policies",
-    "ruled",
     "title_of",
     "word_table",
 ]
@@ -49,11 +47,6 @@ def title_of(policy: str) -> str:
 def in_words(policy: str) -> str:
     """A policy within a sentence: "the gates", "H2O"."""
     return "the gates" if policy == "gates" else title_of(policy)
-
-
-def ruled(meta: Meta) -> bool:
-    """Whether a rule decides after each step, alone or beside the gates."""
-    return meta.policy is not None and not by_shift(meta.policy, meta.policy_settings or {})
 
 
 def policy_said(meta: Meta) -> str:

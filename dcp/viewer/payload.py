@@ -16,10 +16,11 @@ import numpy.typing as npt
 
 from dcp.speech.tagger import GROUPS, UPOS, group_of
 from dcp.stats.groups import group_label
-from dcp.stats.policies import policy_said, ruled, title_of
+from dcp.stats.policies import title_of
 from dcp.trace import Trace
+from dcp.viewer.label import is_ruled, label_of, machine_of
 
-__all__ = ["NEAR_TIE", "VERSION", "Speed", "WordSpan", "machine_of", "pack", "payload"]
+__all__ = ["NEAR_TIE", "VERSION", "Speed", "WordSpan", "pack", "payload"]
 
 VERSION = 1
 """The form of the payload. A view that reads another one says so instead of drawing it."""
@@ -143,7 +144,7 @@ def payload(
             "read": _reading(trace),
             "process": speed.process,
         },
-        "label": _label(trace),
+        "label": label_of(trace),
         "machine": machine_of(trace),
         "line": line,
         "dial": dict(dial or {}),
@@ -152,7 +153,7 @@ def payload(
         "rows": None if rows is None else dict(rows),
         "model": meta.model,
         "rule": "" if meta.policy in (None, "gates") else title_of(str(meta.policy)),
-        "ruled": ruled(meta),
+        "ruled": is_ruled(meta),
         "at": {key: value for key, value in (at or {}).items() if value is not None},
     }
 
@@ -199,50 +200,3 @@ def _reading(trace: Trace) -> float | None:
 
 def _positive(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and value > 0 else None
-
-
-def machine_of(trace: Trace) -> str:
-    """What the speed was measured on, as far as the trace tells: "AMD EPYC, 2 threads"."""
-    meta = trace.meta
-    device = {"cpu": "a CPU", "cuda": "a GPU"}.get(meta.device, meta.device)
-    threads = f", {meta.threads} thread{'s' * (meta.threads != 1)}" if meta.threads else ""
-    return (meta.machine or device) + (threads if meta.device == "cpu" else "")
-
-
-_KERNELS = {
-    "native": "C++ kernels",
-    "cpu": "CPU kernels",
-    "triton": "Triton kernels",
-    "reference": "PyTorch reference",
-}
-
-
-def _who(trace: Trace) -> list[str]:
-    """Who dropped: the gates at their shift, or a policy with its settings."""
-    meta = trace.meta
-    said = policy_said(meta)
-    if meta.policy not in (None, "gates"):
-        return [said]
-    if meta.gates_off:
-        return ["gates off"]
-    shift = "gates as trained" if meta.gate_shift == 0 else f"gates shifted by {meta.gate_shift:g}"
-    return [shift, said] if said else [shift]
-
-
-def _kernels(trace: Trace) -> str:
-    """What attended: under a rule it is done in the open, whatever kernels there are."""
-    meta = trace.meta
-    return "PyTorch, row by row" if ruled(meta) else _KERNELS.get(meta.impl, meta.impl)
-
-
-def _label(trace: Trace) -> str:
-    """One line that says where the picture comes from."""
-    meta = trace.meta
-    parts = [
-        f"{meta.model} ({meta.weights_sha256[:8]})",
-        *_who(trace),
-        f"seed {meta.seed}",
-        f"temperature {meta.sampling.temperature or 0:g}",
-        f"{_kernels(trace)} on {machine_of(trace)}",
-    ]
-    return " · ".join(parts)

@@ -132,7 +132,7 @@ def cold_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     It runs app.py itself: the folder pages/ beside it is what Streamlit would make its own app of.
     """
-    with serve(tmp_path_factory, tour=True, script=ROOT / "app.py") as address:
+    with serve(tmp_path_factory, tour=True, script=ROOT / "app.py", model="dcp-mini") as address:
         yield address
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import dcp
 from dcp.errors import ModelError, RequestError
-from dcp.evaluate.shares import measure_shares
+from dcp.evaluate.shares import measure_shares, rising
 from dcp.evaluate.windows import Windows
 from dcp.model.dial import end_share_at, share_at, shift_at
 from dcp.model.gate_config import Calibration, GateConfig, Shares
@@ -151,3 +151,15 @@ def test_a_short_text_drops_about_what_was_asked(tokens: int, sparsity: float) -
     old = shift_for(model.info.calibration, sparsity)
     past = dcp.record((_TEXT * 2)[:end], model=model, new_tokens=0, gate_shift=old)
     assert past.sparsity_mean_steps() < sparsity - 0.1
+
+
+def test_the_dial_ends_where_lower_shifts_drop_less() -> None:
+    shares = Shares(
+        tokens=(16, 64),
+        deltas=(-9.0, -6.0, -3.0, 0.0),
+        dropped=((0.9, 0.95), (0.7, 0.9), (0.5, 0.93), (0.2, 0.4)),
+    )
+    kept = rising(shares)
+    assert kept.deltas == (-3.0, 0.0)
+    assert kept.dropped == ((0.5, 0.93), (0.2, 0.4))
+    assert rising(kept) == kept

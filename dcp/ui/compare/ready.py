@@ -2,7 +2,8 @@
 
 ``assets/compare/NAME/POLICY.safetensors`` are traces of the tokens of ``assets/traces/NAME``;
 ``received.json`` beside them is what each token received of later attention. Make them with
-``python -m dcp.ui.compare.ready NAME``. Opens a model only for that.
+``python -m dcp.ui.compare.ready NAME``; ended in between, it goes on where it was. Opens a model
+only for that.
 """
 
 from __future__ import annotations
@@ -74,13 +75,22 @@ def _measure(name: str) -> None:
     if not (FOLDER / f"{name}.safetensors").exists():
         raise RequestError(f"there is no sample {name!r}")
     trace, _ = load_sample(name)
-    found = read_beside(open_model(trace.meta.model), trace, ["none", *CHOICES])
+    model = open_model(trace.meta.model)
     folder = _FOLDER / name
     folder.mkdir(parents=True, exist_ok=True)
-    for policy, run in found.runs.items():
-        run.save(folder / f"{policy}.safetensors")
-    rounded = [round(float(share), 4) for share in found.received]
-    (folder / "received.json").write_text(json.dumps(rounded) + "\n", encoding="utf-8")
+    done = _read(str(folder))
+    if done is not None and not _same(done.first, trace):
+        for path in folder.glob("*.safetensors"):
+            path.unlink()
+    for policy in ("none", *CHOICES):
+        # A large model takes minutes for each: what is there of this run stays.
+        if (folder / f"{policy}.safetensors").exists():
+            continue
+        found = read_beside(model, trace, [policy])
+        for who, run in found.runs.items():
+            run.save(folder / f"{who}.safetensors")
+        rounded = [round(float(share), 4) for share in found.received]
+        (folder / "received.json").write_text(json.dumps(rounded) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

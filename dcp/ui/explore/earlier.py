@@ -18,7 +18,7 @@ from dcp.stats.policies import policy_said
 from dcp.trace import ALIVE, Trace
 from dcp.trace.amounts import percent
 from dcp.ui.home import home_name
-from dcp.ui.samples import load_sample
+from dcp.ui.samples import load_sample, sample_names
 from dcp.ui.session import Session, Shown
 
 __all__ = ["RUNS", "earlier", "open_named", "shown_name"]
@@ -58,6 +58,7 @@ RUNS = {
         "One word returns: which layers keep the first?",
     ),
     "smollm2-135m/heldout-1": ("An article", "Text that its gates were not trained on."),
+    "smollm2-135m/heldout-2": ("A second article", "Longer: which layers grow with the text?"),
 }
 """Name of a bundled run -> its title, and what to look at in it."""
 
@@ -150,6 +151,9 @@ def open_named(session: Session) -> None:
 def shown_name(session: Session) -> str:
     """The name in `RUNS` of what is shown; "" for all else."""
     names: dict[str, str] = st.session_state.get(_NAMES, {})
+    if session.shown.origin == "sample" and session.shown.key not in names:
+        # The first one of this window: elsewhere a window may begin with another model's.
+        return next(iter(sample_names(home_name())), "")
     return names.get(session.shown.key, "")
 
 

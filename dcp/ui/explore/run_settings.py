@@ -118,6 +118,9 @@ def _dial(info: ModelInfo | None, tokens: int) -> None:
         )
 
     length = at[own].length
+    rival = "for a dense model trained equally long"
+    if info is not None and info.base is not None:
+        rival = f"for {info.base.name}, the model that the gates were added to"
     st.select_slider(
         f"Forgetting, of {length:,} tokens",
         list(at),
@@ -125,8 +128,8 @@ def _dial(info: ModelInfo | None, tokens: int) -> None:
         key="gate_shift",
         persist_state="session",
         help=f"Share of earlier tokens that {_text_of(length, tokens)} has dropped at its end, and "
-        "how much harder the next token is to guess than for a dense model trained equally long; "
-        "both measured on validation text, so yours may differ. A shorter text drops less. The "
+        f"how much harder the next token is to guess than {rival}; both measured on validation "
+        "text, so yours may differ. A shorter text drops less. The "
         "dial shifts every gate by the same amount; the model comes with about "
         f"{100 * at[own].expected:.0f} %.",
     )

@@ -27,7 +27,8 @@ from dcp.ui.session import Session
 from dcp.ui.settings import Settings, settings
 from dcp.ui.tour import may_begin, toured
 from dcp.ui.worker import Status
-from dcp.viewer.payload import Speed, machine_of, payload
+from dcp.viewer.label import machine_of
+from dcp.viewer.payload import Speed, payload
 
 __all__ = ["progress", "watch"]
 

@@ -22,7 +22,7 @@ from dcp.ui.session import Session
 __all__ = ["MEASURED", "OWN", "Source", "drawn", "fingerprint", "results", "source"]
 
 MEASURED = FOLDER.parent / "results"
-"""What `dcp eval --json` said of the bundled model."""
+"""What `dcp eval --json` said of dcp-mini."""
 OWN = "run.safetensors"
 """What the trace of this session is called."""
 _OWN, _DRAWN, _TYPED = "What Explore shows", "A held-out text", "The sample"
@@ -142,10 +142,10 @@ def _describe(trace: Trace, which: str) -> None:
 def results() -> tuple[tuple[Results, ...], bool]:
     """Files of results for the figures that are drawn from them, and whether a user gave them.
 
-    Without any, those measured of the bundled model.
+    Without any, those measured of dcp-mini.
     """
     files = st.file_uploader(
-        "Results of `dcp eval --json` or `dcp bench --json`, in place of the bundled model's",
+        "Results of `dcp eval --json` or `dcp bench --json`, in place of dcp-mini's",
         type=["json"],
         key="figures_results",
         accept_multiple_files=True,

@@ -34,8 +34,8 @@ CHAPTERS = (
         "Each layer gets two small projections of its own, which give every token a second, "
         "shorter query and key, and one number β. When token $t$ is read, its short query meets "
         "the short key of every earlier token $j$ still there: where the gate logit $z$ is 0 or "
-        "less, the layer drops $j$. Here the vectors have two numbers; in the bundled model they "
-        "have 64, and one gate decides for all heads of the layer.",
+        "less, the layer drops $j$. Here the vectors have two numbers; in dcp-mini they "
+        "have 64, in the gates of SmolLM2 48, and one gate decides for all heads of the layer.",
         r"z_{t,j} = \frac{\langle q^{\mathrm{int}}_t,\, k^{\mathrm{int}}_j\rangle}{\sqrt r}"
         r" + \beta, \qquad \text{keep } j \iff z_{t,j} > 0",
     ),
@@ -47,7 +47,7 @@ CHAPTERS = (
         "while its logit lies in the live band $|z| < 1/(\\alpha-1)$; outside it the gate is "
         "exactly 0 or 1 and its gradient is 0. At the end the band is $\\pm 1/7$, and the "
         "hard gate that is used for reading and writing is close to the soft one that was trained. "
-        "The bundled model took a shorter way: it was trained under the hard gates themselves, "
+        "The bundled models took a shorter way: trained under the hard gates themselves, with "
         "each token judged by its smallest logit so far, $m$, with the slope of a softer step, "
         "$1 / (2 (1 + |m|)^2)$, put in where the gradient needs one.",
         r"\begin{gathered}p^{\alpha-1} - (1-p)^{\alpha-1} = (\alpha-1)\,z \\[1.2ex] "
@@ -91,10 +91,12 @@ read does not say that the other word was the reason. *Forget* is a hook, not a 
 any age: lifetimes are Kaplan–Meier estimates and drop rates are stated at a horizon. *Live* bytes
 are keys and values that can still be seen, *allocated* is the memory kept for them (gate keys and
 tables included), *dense* is what keys and values of all tokens would take. What pruning costs is
-measured against a dense model fine-tuned equally long; a run of the pruned weights with the gates
-off is a diagnostic. On short texts at batch 1 pruning saves memory, not time.
+measured against a dense model: for dcp-mini one that was fine-tuned equally long (its own weights
+with the gates off are a diagnostic), for SmolLM2, of which the gates alone were trained, SmolLM2
+itself, which is what it is with the gates off. On short texts at batch 1 pruning saves memory, not
+time.
 
-**In these pictures** the text, the gate logits and the rows are those of the bundled sample run.
+**In these pictures** the text, the gate logits and the rows are those of dcp-mini's sample run.
 Picture 2 is a toy in two dimensions. Picture 4 applies the soft gate at the α you choose to logits
 that were trained under the hard one. Picture 5 feeds one token at a time; the engine reads a
 prompt in chunks and frees rows after each chunk, so that during a prompt it holds more. *Allocated*
