@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from dcp.model.adapter import GATES, save_adapter
+from dcp.model.adapter import save_adapter
+from dcp.model.checkpoint import GATES
 from dcp.model.registry import open_model
 from dcp.text.documents import read_documents
 from dcp.train.first_token import hold_first_token

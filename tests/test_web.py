@@ -85,3 +85,28 @@ def test_a_token_named_in_a_sentence_turns_nothing_around_it() -> None:
         *("a", "a\ufffdb", "\u2068\u05d0\u05d1\u2069"),
         *("\ufffdx", "\u2068\U0001e900\u2069", "\ufffdy"),
     ]
+
+
+def test_findings_on_a_rule_are_of_the_token_that_it_looked_at() -> None:
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed")
+    # Twelve tokens; a full stop at 3 and 8, one layer, and drops at the step after each.
+    words = ["a", "b", "c", ".", "d", "e", "f", "g", ".", "h", "i", "j"]
+    drops = [0, 0, 0, 0, 3, 0, 0, 0, 0, 4, 0, 0]
+    run = {
+        "Q": 12, "L": 1, "T": 12, "names": {}, "text": "".join(words),
+        "spans": [n for i in range(12) for n in (i, i + 1)],
+        "first": [sum(drops[:t]) for t in range(14)],
+    }  # fmt: skip
+    code = f"""import {{ findings }} from {json.dumps(str(WEB / "viewer" / "findings.js"))};
+        const run = {json.dumps(run)}, whole = {{ drops: {json.dumps(drops)}, held: Array(12).fill(1) }};
+        const said = (rule) => findings({{ ...run, rule }}, whole).map(({{ parts }}) => parts.flat().join(""));
+        console.log(JSON.stringify([said(""), said("H2O")]));"""  # noqa: E501
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", code], capture_output=True, check=True, timeout=60
+    )
+    by_gates, by_rule = json.loads(done.stdout)
+    assert by_gates[0].startswith("Drops come evenly")
+    assert "when “h” was read" in by_gates[1]
+    assert by_rule[0].startswith("Full stops clear the memory: over 50 times")
+    assert "after “.” was read" in by_rule[1]

@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 8796ed70b9383424.
+// Built from web/ by "make web"; sources 33862edb5e1f3965.
 
 // put_back/words.js
 var shown = /* @__PURE__ */ new WeakMap();

@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 8796ed70b9383424.
+// Built from web/ by "make web"; sources 33862edb5e1f3965.
 
 // viewer/hello.js
 var RUN = "dcp run";
@@ -321,8 +321,13 @@ function findings(run, whole) {
     return [
       { parts: [["Nothing is dropped"], ": every layer holds the whole text."], step: run.Q - 1 }
     ];
-  return [trigger(run, whole.drops, all), largest(run, whole.drops), layers(run, whole)];
+  return [
+    trigger(run, askedBy(run, whole.drops), all),
+    largest(run, whole.drops),
+    layers(run, whole)
+  ];
 }
+var askedBy = (run, drops) => run.rule ? drops.map((_, t) => drops[t + 1] ?? 0) : drops;
 function trigger(run, drops, all) {
   const text = Array.from(
     { length: run.Q },
@@ -361,10 +366,11 @@ function largest(run, drops) {
     const at = l * (run.Q + 1) + step;
     inLayers += run.first[at + 1] > run.first[at];
   }
+  const when = run.rule ? `after “${piece(run, step - 1)}”` : `when “${piece(run, step)}”`;
   return {
     parts: [
       [`The largest drop: ${plural(drops[step], "entry", "entries")}`],
-      ` at once, in ${inLayers} of ${run.L} layers, when “${piece(run, step)}” was read.`
+      ` at once, in ${inLayers} of ${run.L} layers, ${when} was read.`
     ],
     step
   };

@@ -74,9 +74,11 @@ def take_turns(
 def _turns(arm: Arm, of: dict[str, np.ndarray]) -> Turns:
     rounds = {name: of[name].mean(axis=1) for name in {arm.name, arm.baseline or arm.name}}
     low, middle, high = np.percentile(rounds[arm.name] * 1e3, [20, 50, 80]).tolist()
-    tails = np.percentile(of[arm.name] * 1e3, [50, 95, 99, 100]).tolist()
-    if arm.baseline is None:
-        return Turns(arm.name, middle, low, high, *tails, None, None, None, None)
-    ratio = rounds[arm.baseline] / rounds[arm.name]
-    slow, usual, fast = np.percentile(ratio, [20, 50, 80]).tolist()
-    return Turns(arm.name, middle, low, high, *tails, arm.baseline, usual, slow, fast)
+    p50, p95, p99, longest = np.percentile(of[arm.name] * 1e3, [50, 95, 99, 100]).tolist()
+    slow = usual = fast = None
+    if arm.baseline is not None:
+        ratio = rounds[arm.baseline] / rounds[arm.name]
+        slow, usual, fast = np.percentile(ratio, [20, 50, 80]).tolist()
+    return Turns(
+        arm.name, middle, low, high, p50, p95, p99, longest, arm.baseline, usual, slow, fast
+    )

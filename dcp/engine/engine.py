@@ -42,6 +42,7 @@ from dcp.model.sequence_cache import SequenceCache
 from dcp.model.transformer import Transformer
 from dcp.model.weights import LoadedModel
 from dcp.policies.citrus import Individual
+from dcp.policies.ordered import Ordered
 from dcp.policies.registry import policy_of
 from dcp.policies.rule import Eviction, Setup, uniform_budget
 from dcp.progress import Cancel
@@ -108,7 +109,7 @@ class Engine:
         gate_shift    added to every layer's beta
         stop_ids      a row ends after it drew one of these
         continuations [B] tokens taken in place of drawn ones, as far as they go
-        deaths        [B] orders that overrule the gates, or None for a row left to them
+        deaths        [B] orders that overrule gates and policy, or None for a row left to them
         prune         False turns the gates off: nothing dies but by order
         chunk         prompt tokens of a row that are read at once, compaction between; 128 by
                       default, 1024 on a GPU
@@ -215,6 +216,11 @@ class Engine:
             )
             for prompt, length in zip(request.prompts, request.lengths, strict=True)
         ]  # fmt: skip
+        if any(orders is not None for orders in request.deaths):
+            if policy.hears(eviction.settings):
+                raise RequestError(f"policy {policy.name} with an instruction takes no orders")
+            told = zip(rules, request.deaths, request.lengths, strict=True)
+            rules = [r if orders is None else Ordered(r, orders.padded(n)) for r, orders, n in told]
         given = (config, self.kernels, request.kv_dtype, request.lengths)
         options: dict[str, Any] = {
             "interaction": gates.interaction if gates else 0,

@@ -61,8 +61,6 @@ class Request:
             _check_row(config, prompt, new)
         for ids in self.continuations:
             _check_ids(config, ids)
-        if self.eviction is not None and any(orders is not None for orders in self.deaths):
-            raise RequestError("an eviction policy and forced deaths cannot share a run; give one")
         if self.eviction is not None and self.eviction.instruction:
             _check_instruction(config, self.eviction.instruction, max(self.lengths))
         for orders in self.deaths:

@@ -19,6 +19,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
@@ -30,6 +31,9 @@ from dcp.model.files import first_line, regular, sha256_of
 from dcp.model.gate_config import Base
 
 __all__ = ["cache_folder", "download", "find_base", "how_to_get", "keep"]
+
+# Seconds after which nobody is still writing a part that has not grown.
+_ABANDONED = 600
 
 
 def cache_folder() -> Path:
@@ -132,6 +136,7 @@ def keep(base: Base, folder: Path) -> Path:
     part: Path | None = None
     try:
         home.mkdir(parents=True, exist_ok=True)
+        _sweep(home)
         size, free = source.stat().st_size, shutil.disk_usage(home).free
         if free < size:
             raise ModelError(f"{home} has {free >> 20} MiB free and {size >> 20} MiB are needed")
@@ -151,6 +156,14 @@ def keep(base: Base, folder: Path) -> Path:
         if part is not None:
             part.unlink(missing_ok=True)
     return home
+
+
+def _sweep(home: Path) -> None:
+    """Remove what a process left that was killed while it copied; one at work writes all along."""
+    for part in home.glob(".part-*"):
+        with suppress(OSError):
+            if part.stat().st_mtime < time.time() - _ABANDONED:
+                part.unlink()
 
 
 def _copy(file: IO[bytes], out: IO[bytes], size: int) -> None:

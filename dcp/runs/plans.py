@@ -20,11 +20,12 @@ import numpy.typing as npt
 
 from dcp.deaths import ALIVE, ForcedDeaths
 from dcp.errors import RequestError
+from dcp.policies.registry import POLICIES
 from dcp.trace import Trace
 
 __all__ = [
     *("CONTROLS", "HORIZON", "Controls", "Plan"),
-    *("drop_now", "matched", "put_back"),
+    *("drop_now", "matched", "put_back", "why_not_written"),
 ]
 
 Kind = Literal["put back", "drop now"]
@@ -136,6 +137,20 @@ def matched(
             break
     chosen = np.random.default_rng(seed).permutation(len(near))[:n]
     return Controls(tuple(near[i] for i in sorted(chosen.tolist())), shared, ratio, span)
+
+
+def why_not_written(trace: Trace) -> str:
+    """Why there are no two continuations of this run, in a sentence; "" where there are."""
+    policy = trace.meta.policy
+    if policy is not None and policy not in POLICIES:
+        return f"this run was under {policy[:40]!r}, a rule that is not known here"
+    asked = str((trace.meta.policy_settings or {}).get("instruction", "")).strip()
+    if policy is None or not asked:
+        return ""
+    return (
+        f"{POLICIES[policy].title} reads its question anew after each chunk and takes no orders: "
+        "what each later token loses is told, two continuations are not"
+    )
 
 
 def _layers(trace: Trace, token: int, layer: int | None) -> Sequence[int]:

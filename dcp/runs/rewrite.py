@@ -5,8 +5,8 @@
 
 Both begin at the same token and draw by the same seed, whose uniforms belong to positions, so what
 differs is the model's doing. Unlike `dcp.runs.rescore.effect`, all other drops are left to the
-gates, which may decide otherwise once one token is back; a run under another rule is refused. Knows
-models and traces; no screens.
+gates, or to the rule of the run, which may decide otherwise once one token is back; beside a rule
+it has a place of its own (`dcp.policies.ordered`). Knows models and traces; no screens.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from dcp.errors import RequestError
 from dcp.model.config import Sampling
 from dcp.model.registry import OpenModel
 from dcp.policies.gates import by_shift
+from dcp.policies.rule import Eviction
 from dcp.progress import Cancel
 from dcp.runs.effects import Rewritten
-from dcp.runs.plans import Plan
+from dcp.runs.plans import Plan, why_not_written
 from dcp.runs.rescore import check
 from dcp.trace import Trace
 
@@ -47,17 +48,12 @@ def rewrite(
 ) -> Rewritten:
     """Two continuations of ``trace``, with its seed and sampling: as it was, and under ``plan``.
 
-    Raises RequestError for other weights, a plan that changes nothing, a context that is full, and
-    where ``cancel`` ended it.
+    Raises RequestError for other weights, a plan that changes nothing, a context that is full, what
+    `why_not_written` says of the run, and where ``cancel`` ended it.
     """
     check(model, trace)
-    if trace.meta.policy is not None and not by_shift(
-        trace.meta.policy, trace.meta.policy_settings or {}
-    ):
-        raise RequestError(
-            f"this run was under {trace.meta.policy}, which takes no orders while it writes: what "
-            "each later token loses is told, two continuations are not"
-        )
+    if reason := why_not_written(trace):
+        raise RequestError(reason)
     start = where_it_writes(trace, plan)
     if start is None:
         raise RequestError("this plan changes nothing: there is nothing to write anew")
@@ -70,6 +66,14 @@ def rewrite(
     one = _written(model, trace, start, room, None, cancel)
     two = _written(model, trace, start, room, ForcedDeaths(forced), cancel)
     return Rewritten(start, one, two)
+
+
+def _eviction(trace: Trace) -> Eviction | None:
+    """The rule that decides beside or in place of the gates, as it was asked for."""
+    meta, settings = trace.meta, dict(trace.meta.policy_settings or {})
+    if meta.policy is None or by_shift(meta.policy, settings):
+        return None
+    return Eviction(meta.policy, meta.budget, settings)
 
 
 def _written(
@@ -88,10 +92,15 @@ def _written(
         1.0 if sampled.top_p is None else sampled.top_p,
         meta.seed,
     )
-    ids = trace.token_ids[:start].tolist()
+    ids, eviction = trace.token_ids[:start].tolist(), _eviction(trace)
+    # A rule may wait for the prompt's end, so it meets the same one; a replay's is its first token.
+    given = 1 if meta.replayed else min(max(trace.prompt_tokens, 1), start)
+    prompt = start if eviction is None else given
     run = Engine(model.loaded).run(
-        [ids],
-        new_tokens=new,
+        [ids[:prompt]],
+        new_tokens=start - prompt + new,
+        continuations=[ids[prompt:]],
+        eviction=eviction,
         sampling=sampling,
         gate_shift=meta.gate_shift,
         deaths=[deaths],
@@ -105,7 +114,7 @@ def _written(
             written += step.rows[0].tokens.tolist()
     if run.interrupted:
         raise RequestError("writing was stopped before its end")
-    return _pieces(model, ids, written)
+    return _pieces(model, ids, written[start - prompt :])
 
 
 def _pieces(model: OpenModel, ids: list[int], written: list[int]) -> tuple[str, ...]:

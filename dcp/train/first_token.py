@@ -56,7 +56,8 @@ def opened(
 def _ridge(rows: Tensor, wanted: Tensor, ridge: float) -> Tensor:
     square = rows.T @ rows
     square += ridge * square.diagonal().mean() * torch.eye(len(square))
-    return torch.linalg.solve(square, rows.T @ wanted)
+    found: Tensor = torch.linalg.solve(square, rows.T @ wanted)
+    return found
 
 
 @torch.inference_mode()
@@ -73,21 +74,25 @@ def hold_first_token(
         heard[layer].append(given)
 
     hooks = [
-        block.attn_norm.register_forward_hook(partial(note, layer))
-        for layer, block in enumerate(transformer.blocks)
+        transformer.get_submodule(f"blocks.{layer}.attn_norm").register_forward_hook(
+            partial(note, layer)
+        )
+        for layer in range(len(heard))
     ]
     try:
         for length in sorted({len(window) for window in windows}):
             alike = torch.stack([window for window in windows if len(window) == length])
-            for ids in alike.split(_BATCH):
+            for ids in torch.split(alike, _BATCH):
                 positions = torch.arange(length).expand(len(ids), -1)
                 transformer(ids, positions, MaskedAttend(prune=False), headless=True)
     finally:
         for hook in hooks:
             hook.remove()
     for layer in layers:
-        block = transformer.blocks[layer]
         first = torch.cat([given[:, 0] for given in heard[layer]])
         others = torch.cat([given[:, 1:].flatten(0, 1) for given in heard[layer]])
-        k_weight = block.k_int.weight
-        k_weight.copy_(opened(first, others, block.q_int.weight, k_weight, margin))
+        q_weight, k_weight = (
+            transformer.get_parameter(f"blocks.{layer}.{name}.weight")
+            for name in ("q_int", "k_int")
+        )
+        k_weight.copy_(opened(first, others, q_weight, k_weight, margin))

@@ -128,6 +128,14 @@ def test_throughput_of_a_benchmark_keeps_the_batch_with_most_contexts() -> None:
     assert {tuple(line.get_ydata()) for line in lines} >= {(125.0, 125.0), (100.0, 100.0)}
 
 
+def test_contexts_far_apart_stand_on_a_scale_of_doublings() -> None:
+    far = [{**row, "context": 64 * row["context"]} for row in BENCH.rows if row["context"] == 127]
+    both = draw("throughput", [], PAGE, results=[Results("far.json", (*BENCH.rows, *far))])
+    assert {axes.get_xscale() for axes in both.figure.axes} == {"log"}
+    near = draw("throughput", [], PAGE, results=[BENCH])
+    assert {axes.get_xscale() for axes in near.figure.axes} == {"linear"}
+
+
 def test_perplexity_shows_every_series_at_its_own_entries() -> None:
     data = draw_kind("perplexity", [], PAGE).data
     for row in EVAL.rows:

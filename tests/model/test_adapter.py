@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from dcp.cli.main import main
 from dcp.errors import ModelError
 from dcp.model import bases, registry
 from dcp.model.adapter import name_base
@@ -181,6 +182,66 @@ def test_two_processes_may_keep_a_base_at_once(adapter: Path, base: Path, tmp_pa
     assert files[0].read_bytes() == base.read_bytes()
 
 
+def test_what_a_killed_process_left_is_no_base_and_goes_with_the_next_copy(
+    adapter: Path, base: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "cache" / "bases" / "tiny"
+    home.mkdir(parents=True)
+    left, at_work = home / ".part-left", home / ".part-at-work"
+    for part in (left, at_work):
+        part.write_bytes(base.read_bytes()[:1000])
+    os.utime(left, (1, 1))
+    with pytest.raises(ModelError, match="tiny is not here"):
+        open_model(adapter)
+    bases.keep(name_base(Checkpoint.read(base.parent)), base.parent)
+    assert sorted(p.name for p in home.iterdir()) == [".part-at-work", "tiny.gguf"]
+    assert open_model(adapter).loaded.gates is not None
+
+
+def offline(*_: object, **__: object) -> None:
+    raise OSError("no network here\nand more lines")
+
+
+def mamba(path: Path) -> None:
+    gguf_models.write(path.parent, architecture="mamba")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words", "says"),
+    [
+        (None, ["trace", "--model", "ADAPTER", "--text", "a", "--out", "OUT"], "is not here; get"),
+        (None, ["models", "get", "ADAPTER", "--hub"], "cannot be fetched: no network here"),
+        (other, ["models", "get", "ADAPTER", "--base", "BASE"], "its hash is another"),
+        (cut, ["models", "get", "ADAPTER", "--base", "BASE"], "its hash is another"),
+        (mamba, ["trace", "--model", "BASE", "--text", "a", "--out", "OUT"], "'mamba'"),
+        (cut, ["trace", "--model", "BASE", "--text", "a", "--out", "OUT"], "tiny.gguf"),
+        (mamba, ["train", "prune", "--base", "BASE", "--shards", "x", "--out", "OUT"], "'mamba'"),
+        (cut, ["train", "prune", "--base", "BASE", "--shards", "x", "--out", "OUT"], "tiny.gguf"),
+    ],
+)
+def test_on_the_command_line_a_bad_base_is_one_line_and_nothing_is_written(
+    tmp_path: Path,
+    base: Path,
+    spoil: Callable[[Path], None] | None,
+    words: list[str],
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    adapter = gguf_models.write_adapter(tmp_path / "adapter", base, folder=None, hub="tiny/tiny")
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
+    if spoil is not None:
+        spoil(base)
+    places = {"ADAPTER": str(adapter), "BASE": str(base.parent), "OUT": str(tmp_path / "out")}
+    capsys.readouterr()
+    assert main([places.get(word, word) for word in words]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+    assert not [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
+
+
 def said(adapter: Path, **changes: object) -> None:
     path = adapter / "dcp_config.json"
     found = json.loads(path.read_text())
@@ -227,8 +288,9 @@ def test_damaged_gates_are_one_line(
 ) -> None:
     tensors = load_file(adapter / "dcp.safetensors")
     save_file(tensors | {name: tensor}, adapter / "dcp.safetensors")
-    with pytest.raises(ModelError, match=says):
+    with pytest.raises(ModelError, match=says) as refused:
         open_model(adapter, base=base.parent)
+    assert "\n" not in str(refused.value)
 
 
 def test_what_was_trained_along_is_kept_as_differences(

@@ -183,9 +183,13 @@ def test_a_trace_says_how_its_rows_were_kept_and_is_read_again_so(name, tmp_path
 
 
 def test_an_unknown_type_is_refused_in_a_line_that_names_the_others():
+    """In a request, and in a file that says so of itself."""
+    run, model = record("A text.", model="dcp-mini", new_tokens=1), open_model("dcp-mini")
+    odd = dataclasses.replace(run, meta=dataclasses.replace(run.meta, kv_dtype="int3"))
     for ask in (
-        lambda: record("A text.", model="dcp-mini", new_tokens=1, kv_dtype="int4"),
-        lambda: kv_dtype_of("int3", torch.float32),
+        lambda: record("A text.", model=model, new_tokens=1, kv_dtype="int4"),
+        lambda: replay(model, odd),
+        lambda: gates_off(model, odd),
     ):
         with pytest.raises(RequestError, match="float16, bfloat16, int8") as refused:
             ask()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from dcp.deaths import ALIVE
 from dcp.errors import RequestError
 from dcp.model.registry import open_model
 from dcp.policies.registry import POLICIES
-from dcp.runs.plans import put_back
+from dcp.runs.plans import drop_now, put_back
 from dcp.runs.recorder import record
 from dcp.runs.request import TextRequest, as_dropped
 from dcp.runs.rescore import effect
@@ -56,14 +57,46 @@ def test_a_run_under_a_policy_is_a_trace(
     assert remade.meta.policy_settings == run.meta.policy_settings
 
 
-def test_a_run_under_a_rule_is_not_written_on_as_if_the_gates_had_made_it(
+WRITTEN_ON = [name for name in POLICIES if POLICIES[name].instructed != "must"]
+
+
+@pytest.mark.parametrize("name", WRITTEN_ON)
+def test_a_run_under_a_rule_is_written_on_twice_by_that_rule(
+    tiny_checkpoint: Callable[..., Path], name: str
+) -> None:
+    model = open_model(tiny_checkpoint("llama", drop=0.1))
+    budget = 9 if POLICIES[name].budgeted else None
+    settings: dict[str, Any] = {"window": 3} if name == "snapkv" else {}
+    run = record(
+        TEXT, model=model, new_tokens=12, policy=name, budget=budget, policy_settings=settings
+    )
+    gone = np.flatnonzero((run.death != ALIVE).any(axis=0))
+    plan = put_back(run, int(gone[len(gone) // 2])) if len(gone) else drop_now(run, 3, 5)
+    found = rewrite(model, run, plan, new_tokens=12)
+    assert found.start == run.prompt_tokens
+    # As it was, it is the recorded text again: the same rule, seed and sampling.
+    recorded = "".join(run.fragments()[found.start :])
+    # A character that is still open at the end belongs to no piece yet.
+    assert "".join(found.as_was) == recorded.rstrip("\ufffd")
+    assert len(found.changed) == 12
+    if name != "none":
+        assert found.changed == found.as_was or found.apart is not None
+
+
+def test_a_rule_that_hears_a_question_is_not_written_on(
     tiny_checkpoint: Callable[..., Path],
 ) -> None:
     model = open_model(tiny_checkpoint("llama"))
-    run = record(TEXT, model=model, new_tokens=6, policy="tova", budget=9)
+    settings = {"instruction": "When did it open?"}
+    run = record(
+        TEXT, model=model, new_tokens=6, policy="citrus-shared", budget=16, policy_settings=settings
+    )
     token = int(np.flatnonzero((run.death != ALIVE).any(axis=0))[0])
-    with pytest.raises(RequestError, match="this run was under tova"):
+    with pytest.raises(RequestError, match="reads its question anew after each chunk"):
         rewrite(model, run, put_back(run, token))
+    stranger = replace(run, meta=replace(run.meta, policy="dms", policy_settings=None))
+    with pytest.raises(RequestError, match="a rule that is not known here"):
+        rewrite(model, stranger, put_back(stranger, token))
     # What the drop did to each later token is told all the same.
     found = effect(model, run, put_back(run, token), n=2)
     assert np.isfinite(found.change).any()

@@ -29,8 +29,15 @@ export function findings(run, whole) {
     return [
       { parts: [["Nothing is dropped"], ": every layer holds the whole text."], step: run.Q - 1 },
     ];
-  return [trigger(run, whole.drops, all), largest(run, whole.drops), layers(run, whole)];
+  return [
+    trigger(run, askedBy(run, whole.drops), all),
+    largest(run, whole.drops),
+    layers(run, whole),
+  ];
 }
+
+/** Drops by the step whose token was being read when they were decided: a rule looks one earlier. */
+const askedBy = (run, drops) => (run.rule ? drops.map((_, t) => drops[t + 1] ?? 0) : drops);
 
 /** Which kind of token drops more than the others when it is read. */
 function trigger(run, drops, all) {
@@ -86,10 +93,11 @@ function largest(run, drops) {
     const at = l * (run.Q + 1) + step;
     inLayers += run.first[at + 1] > run.first[at];
   }
+  const when = run.rule ? `after “${piece(run, step - 1)}”` : `when “${piece(run, step)}”`;
   return {
     parts: [
       [`The largest drop: ${plural(drops[step], "entry", "entries")}`],
-      ` at once, in ${inLayers} of ${run.L} layers, when “${piece(run, step)}” was read.`,
+      ` at once, in ${inLayers} of ${run.L} layers, ${when} was read.`,
     ],
     step,
   };

@@ -80,9 +80,9 @@ def lifelines(subject: Subject, options: Options, page: Page) -> Drawing:
     words = caption(
         subject,
         f"Life of every token in layer {layer}{why}: a bar runs down from the step that reads a "
-        "token to the step that drops it; bars without a mark are still held at the end.",
-        f"{int(dropped.sum()):,} of {len(born):,} tokens are dropped. Marks in one row are "
-        "dropped when one token was read.",
+        "token to the first step without it; bars without a mark are still held at the end.",
+        f"{int(dropped.sum()):,} of {len(born):,} tokens are dropped. Marks in one row were "
+        "dropped together.",
     )
     return Drawing("lifelines", page, drawn, data, words)
 

@@ -10,6 +10,8 @@ import streamlit as st
 from dcp.figures.screen.put_back import change_chart, sums_chart
 from dcp.figures.screen.theme import quoted
 from dcp.runs.effects import Effect, Rewritten, ordinary
+from dcp.runs.plans import why_not_written
+from dcp.stats.policies import in_words
 from dcp.text.table import to_csv
 from dcp.trace import Trace
 from dcp.ui.put_back.continuations import continuations
@@ -33,6 +35,8 @@ def answer(
     if written is not None:
         continuations(trace, effect.plan, written)
         st.header("The text as it was written, read again", anchor=False)
+    elif reason := why_not_written(trace):
+        st.caption(f"{reason[0].upper()}{reason[1:]}.")
     band = ordinary(effect, trace.tokens)
     token_text(
         coloured(f"{shown}-{effect.plan}", trace, effect.change, effect.plan.token, band),
@@ -50,7 +54,7 @@ def answer(
     settings = {"displayModeBar": False}
     st.plotly_chart(change_chart(trace, effect), key="put-chart", config=settings)
     st.plotly_chart(sums_chart(trace, effect), key="put-sums", config=settings)
-    st.caption(_method(effect, seed))
+    st.caption(_method(effect, seed, trace.meta.policy))
     st.download_button(
         "Table of all changes (CSV)",
         to_csv(table(trace, effect)).encode(),
@@ -124,7 +128,7 @@ def _layers(trace: Trace, effect: Effect) -> str:
     return f"{len(layers)} layers at step {effect.plan.steps[0]}"
 
 
-def _method(effect: Effect, seed: int) -> str:
+def _method(effect: Effect, seed: int, policy: str | None) -> str:
     controls, layers = effect.controls, len(effect.plan.layers)
     least = int(np.ceil(controls.shared * layers))
     where = "the same layer" if layers == 1 else f"at least {least} of the same {layers} layers"
@@ -132,9 +136,9 @@ def _method(effect: Effect, seed: int) -> str:
     did = "dropped too" if effect.plan.kind == "put back" else "still held"
     return (
         "Same tokens, same weights; every other drop stays where it was recorded, also where the "
-        f"gates would now have decided otherwise. Beside it: {len(controls.plans)} random other "
-        f"tokens that {where} {did}, at an age within a factor of {controls.ratio:g} "
-        f"(seed {seed}); token 0 never. Sums are over the first {controls.horizon} tokens after "
-        "each drop. "
+        f"{in_words(policy or 'gates')} would now have decided otherwise. Beside it: "
+        f"{len(controls.plans)} random other tokens that {where} {did}, at an age within a factor "
+        f"of {controls.ratio:g} (seed {seed}); token 0 never. Sums are over the first "
+        f"{controls.horizon} tokens after each drop. "
         "Log-probs are natural: one nat likelier is a probability 2.7 times as large."
     )

@@ -15,6 +15,7 @@ import streamlit as st
 from dcp.figures.screen.theme import quoted
 from dcp.runs.effects import Rewritten
 from dcp.runs.plans import Plan
+from dcp.stats.policies import in_words
 from dcp.trace import Trace
 
 __all__ = ["continuations", "marked", "to_here"]
@@ -77,11 +78,20 @@ def continuations(trace: Trace, plan: Plan, written: Rewritten) -> None:
     if same is None:
         said = f"The next {len(written.as_was)} tokens are the same, word for word."
     at = "where the model began to write" if written.start <= trace.prompt_tokens else "at the drop"
+    policy = trace.meta.policy
     st.caption(
-        f"{said} Both begin {at}, with the recorded seed and sampling, so chance is the same; the "
-        "gates decide the rest anew. One draw that turns takes all after it along: how "
+        f"{said} Both begin {at}, with the recorded seed and sampling, so chance is the same; "
+        f"{in_words(policy or 'gates')} decide{'' if policy in (None, 'gates') else 's'} the rest "
+        f"anew{_beside(trace, plan)}. One draw that turns takes all after it along: how "
         "much more or less likely the words became is below."
     )
+
+
+def _beside(trace: Trace, plan: Plan) -> str:
+    """Where a kept token lies under a budget, which it does not use up."""
+    if trace.meta.budget is None or plan.kind == "drop now":
+        return ""
+    return f", and {quoted(trace.pieces()[plan.token])} has a place of its own beside the budget"
 
 
 Parts = list[tuple[str, bool]]

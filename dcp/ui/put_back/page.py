@@ -13,6 +13,7 @@ from dcp.figures.screen.theme import quoted
 from dcp.runs.effects import Effect, Rewritten
 from dcp.runs.plans import CONTROLS, HORIZON, Plan, drop_now, put_back
 from dcp.trace import ALIVE, Trace
+from dcp.trace.deciders import decided_at
 from dcp.ui import services
 from dcp.ui.asked import Asked, ask, last_asked
 from dcp.ui.follow import follow_task
@@ -108,7 +109,7 @@ def _work(
         try:
             written = rewrite(model, trace, plan, new_tokens=NEW_TOKENS, cancel=report.cancelled)
         except RequestError:
-            # A full context leaves no room to write on; a rule takes no orders.
+            # A full context leaves no room to write on; a rule with a question takes no orders.
             report.check()
             written = None
         return found, seed, written
@@ -198,7 +199,7 @@ def _step(session: Session, trace: Trace, token: int, where: Any) -> int:
 
 def _layer(trace: Trace, token: int, step: int | None, where: Any) -> int | None:
     """The box of the layer; None: all of them."""
-    death = trace.death[:, token]
+    death, asked = trace.death[:, token], decided_at(trace)[:, token]
     layers = np.flatnonzero(death != ALIVE if step is None else death > step).tolist()
     pieces = trace.pieces()
 
@@ -208,8 +209,9 @@ def _layer(trace: Trace, token: int, step: int | None, where: Any) -> int | None
             return f"all {len(layers)} layers that {did}" if len(layers) != 1 else "the only one"
         if step is not None:
             return f"layer {layer}"
-        died = int(death[layer])
-        return f"layer {layer} · dropped after {died - token} steps, at {quoted(pieces[died])}"
+        died, at = int(death[layer]), int(asked[layer])
+        when = "at" if at == died else "once it had read"
+        return f"layer {layer} · dropped after {died - token} steps, {when} {quoted(pieces[at])}"
 
     key = f"put-layer-{token}-{step is None}"
     found: int = where.selectbox("In", [_ALL, *layers], format_func=say, key=key)
