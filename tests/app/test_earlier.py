@@ -7,6 +7,9 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dcp.model.checkpoint import Checkpoint
+from dcp.model.registry import list_models
+from dcp.trace import Trace
 from dcp.ui.explore.earlier import RUNS
 from dcp.ui.samples import FOLDER, load_dial, load_sample
 from dcp.ui.session import Session
@@ -28,6 +31,18 @@ def test_every_bundled_run_is_offered_and_says_what_to_look_at() -> None:
         assert words
         assert title
         assert look.endswith((".", "?"))
+
+
+def test_every_bundled_run_is_of_the_weights_that_are_here() -> None:
+    """After a model has changed: ``python -m benchmarks.bundle``."""
+    here = {
+        model.name: Checkpoint.read(model.path).sha256(gates=True)
+        for model in list_models()
+        if model.base is None or model.base.ready
+    }
+    for path in FOLDER.rglob("*.safetensors"):
+        meta = Trace.load(path).meta
+        assert meta.weights_sha256 == here.get(meta.model, meta.weights_sha256), path
 
 
 @pytest.mark.parametrize(("name", "least"), [("sample", 10), ("smollm2-135m/sample", 6)])
