@@ -164,7 +164,8 @@ def current() -> Session:
         names = sample_names(home_name())
         if names:
             trace, words = load_sample(names[0])
-            session.show(trace, words, "sample", "A sample run; “Try your own text” makes yours.")
+            said = f"A sample run of {trace.meta.model}; “Try your own text” makes yours."
+            session.show(trace, words, "sample", said)
         st.session_state["session"] = session
     found: Session = st.session_state["session"]
     return found
