@@ -299,3 +299,17 @@ def test_the_table_of_policies_is_the_results_file() -> None:
         for cell, budget in zip(cells[5:], (64, 256), strict=True):
             assert numbers(cell) == [round(100 * by[policy, budget]["agreement"], 1)]
     assert {row["documents"] for row in found} == {12}
+
+
+@pytest.mark.parametrize("path", ["docs/results.md", "assets/models/smollm2-135m/README.md"])
+def test_the_dial_of_smollm2_is_the_one_in_its_configuration(path: str) -> None:
+    config = json.loads((ROOT / "assets/models/smollm2-135m/dcp_config.json").read_text())
+    points = {point["delta"]: point for point in config["calibration"]}
+    section = (ROOT / path).read_text(encoding="utf-8").partition("SmolLM2-135M with gates")[2]
+    text = section or (ROOT / path).read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([+−]?[\d.]+) \| ([\d.]+) % \|(.*)\|$", text, re.MULTILINE)
+    assert len(rows) >= 6
+    for shift, dropped, rest in rows:
+        point = points[float(shift.replace("−", "-"))]
+        assert float(dropped) == round(100 * point["sparsity"], 1)
+        assert f"| {point['perplexity_ratio']:.3f} |" in f"|{rest}|"
