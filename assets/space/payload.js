@@ -95,6 +95,7 @@ export function payload(sample, id, trace, { spec, impl, request, running }, wor
     rows: null,
     model: spec.name,
     rule: "",
+    ruled: false,
     at: {},
   };
 }

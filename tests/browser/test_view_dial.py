@@ -179,7 +179,7 @@ def test_reading_and_writing_are_two_things_that_tell_one_moment(show: Show) -> 
 def test_film_and_picture_are_made_in_the_browser(show: Show) -> None:
     trace = Trace.load(DESIGN)
     page = show(trace)
-    page.evaluate("() => { dcpView.options.filmSeconds = 0.6; }")
+    page.evaluate("() => { dcpView.options.filmSeconds = 1.5; }")
     page.get_by_text("share", exact=True).click()
     assert not page.get_by_role("button", name="Copy link").is_visible()
     with page.expect_download() as picture:

@@ -71,6 +71,7 @@ def test_the_dial_expects_about_what_texts_of_any_length_dropped(model: OpenMode
         found = end_share_at(shares, float(delta.replace("−", "-")), model.info.context)
         assert found == pytest.approx(float(end) / 100, abs=0.022), delta
     traces = [Trace.load(path) for path in (ASSETS / "traces").rglob("*.safetensors")]
+    traces = [t for t in traces if t.meta.weights_sha256 == model.loaded.weights_sha256]
     traces = [t for t in traces if t.meta.gate_shift == 0 and not t.meta.gates_off]
     assert len(traces) >= 10
     off = [abs(end_share_at(shares, 0.0, t.n_queries) - t.sparsity_at_end()) for t in traces]
