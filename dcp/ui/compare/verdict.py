@@ -65,7 +65,7 @@ def _likelier(change: float) -> str:
     if abs(times - 1) < 0.005:
         return "this text is as likely, within half a percent of perplexity,"
     more = "less" if times > 1 else "more"
-    return f"this text is {more} likely, {times:.2f} times the perplexity,"
+    return f"this text is {more} likely, {times:.3f} times the perplexity,"
 
 
 def _per_token(values: np.ndarray) -> float:
