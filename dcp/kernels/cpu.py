@@ -20,12 +20,16 @@ _QUERY_BLOCK = 128
 
 def gate_scores(q_int: Tensor, k_int: Tensor, beta: float) -> Tensor:
     """q_int [C, r] and k_int [N, r] float32 -> gate logits z [C, N] float32."""
-    z = torch.mm(q_int, k_int.t())
-    # In place by numpy: for one query this is all overhead, and torch has more of it.
-    values = z.numpy()
-    values *= q_int.shape[1] ** -0.5
+    return _logits(torch.mm(q_int, k_int.t()), q_int.shape[1], beta)
+
+
+def _logits(products: Tensor, interaction: int, beta: float) -> Tensor:
+    """Gate logits of products q_int . k_int, in their place."""
+    # By numpy: for one query this is all overhead, and torch has more of it.
+    values = products.numpy()
+    values *= interaction**-0.5
     values += beta
-    return z
+    return products
 
 
 def death_times(
@@ -33,7 +37,9 @@ def death_times(
 ) -> tuple[Tensor, Tensor]:
     """death [N] int32 and margin [N] float32 of keys k_pos [N] under rising queries q_pos [C].
 
-    Memory is O(N): queries go in blocks and a block only looks at keys still alive before it.
+    Memory is O(N): queries go in blocks and a block only looks at keys still alive before it. A
+    logit rises with its product in floats too, so the least of a key's products tells its margin
+    and whether it dies; single logits are looked at only of keys that die or join in this block.
     """
     death = torch.full((len(k_pos),), ALIVE, dtype=torch.int32)
     margin = torch.full((len(k_pos),), math.nan)
@@ -41,16 +47,24 @@ def death_times(
     for start in range(0, len(q_pos), _QUERY_BLOCK):
         block = slice(start, start + _QUERY_BLOCK)
         steps = q_pos[block].to(torch.int32)
-        z = gate_scores(q_int[block], k_int[alive], beta)
-        z.masked_fill_(k_pos[alive] >= steps[:, None], math.inf)
+        keys, positions = (k_int, k_pos) if start == 0 else (k_int[alive], k_pos[alive])
+        products = torch.mm(q_int[block], keys.t())
+        lowest = _logits(products.amin(dim=0), q_int.shape[1], beta)
+        # Written so that a key whose products are not numbers is looked at too.
+        close = (~((lowest > 0) & (positions < steps[0]))).nonzero()[:, 0]
+        z = _logits(products[:, close], q_int.shape[1], beta)
+        z.masked_fill_(positions[close] >= steps[:, None], math.inf)
         drops = z <= 0
         died = drops.any(dim=0)
         first = drops.to(torch.uint8).argmax(dim=0)
-        lowest = torch.where(died, z.gather(0, first[None])[0], z.amin(dim=0))
-        asked = lowest < math.inf
-        margin[alive[asked]] = torch.fmin(margin[alive[asked]], lowest[asked])
-        death[alive[died]] = steps[first[died]]
-        alive = alive[~died]
+        lowest[close] = torch.where(died, z.gather(0, first[None])[0], z.amin(dim=0))
+        lowest.masked_fill_(lowest == math.inf, math.nan)
+        margin[alive] = torch.fmin(margin[alive], lowest)
+        gone = close[died]
+        death[alive[gone]] = steps[first[died]]
+        kept = torch.ones(len(alive), dtype=torch.bool)
+        kept[gone] = False
+        alive = alive[kept]
     return death, margin
 
 
