@@ -3,8 +3,8 @@
     python -m benchmarks.peers.run --model DIR --hf DIR --gguf Q4_1.gguf --peers PYTHON
 
 ``--model`` is a dcp checkpoint folder with gates, ``--hf`` its base as `transformers` loads it (the
-same folder by default), ``--gguf`` the file it came from, ``--peers`` a Python that has xllamacpp
-and gguf. Every arm is a process of its own that waits while
+same folder by default), ``--gguf`` the file it came from, ``--peers`` a Python that has what
+requirements.txt says. Every arm is a process of its own that waits while
 others are measured. A context of C means tokens C - n/2 to C + n/2 for the arms that go on from
 turn to turn, and C for llama.cpp, which reads the same prompt's cache again.
 """
@@ -26,6 +26,7 @@ import numpy as np
 
 _HERE = Path(__file__).parent
 _WARM_UP = 2
+_PEERS = ("xllamacpp", "gguf", "openvino-genai", "onnxruntime", "onnxruntime-genai")
 
 
 @dataclass(frozen=True)
@@ -92,14 +93,21 @@ class Worker:
 def arms_of(args: argparse.Namespace, scratch: Path) -> list[Arm]:
     threads, most = args.threads, _WARM_UP + args.rounds * args.steps + 2
     common = {"threads": threads, "most": most}
-    q8 = scratch / "q8_0.gguf"
-    if not q8.exists():
-        command = [args.peers, str(_HERE / "requant.py"), str(args.gguf), str(q8), "q8_0"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    arms = [
-        Arm(f"llama.cpp {name}", args.peers, {"kind": "llama", "model": str(path), **common})
-        for name, path in (("Q8_0", q8), ("Q4_1", args.gguf))
-    ]
+    hf = str(args.hf or args.model)
+    arms = [Arm("llama.cpp Q4_1", args.peers, {"kind": "llama", "model": str(args.gguf), **common})]
+    for name, kind in (("Q8_0", "q8_0"), ("F16", "f16")):
+        path = _made(scratch / f"{kind}.gguf", args.peers, "requant.py", str(args.gguf), kind)
+        arms.append(
+            Arm(f"llama.cpp {name}", args.peers, {"kind": "llama", "model": path, **common})
+        )
+    for kind in ("openvino-int8", "openvino-float32", "onnxruntime-int4", "onnxruntime-float32"):
+        path = _made(scratch / kind, args.peers, "convert.py", hf, kind)
+        tool, _, weights = kind.partition("-")
+        asked = {"kind": tool, "model": path, "share": None, **common}
+        arms.append(Arm(f"{tool} {weights}", args.peers, asked))
+        if kind == "openvino-int8":
+            name = f"{tool} {weights}, 80% evicted"
+            arms.append(Arm(name, args.peers, asked | {"share": 0.2}))
     base = {"kind": "ours", "model": str(args.model), "impl": args.impl, **common}
     for weights in args.weights:
         for gates in args.gates:
@@ -107,9 +115,17 @@ def arms_of(args: argparse.Namespace, scratch: Path) -> list[Arm]:
             name = f"dcp {weights}, {said}"
             arms.append(Arm(name, sys.executable, base | {"weights": weights, "gates": gates}))
     if not args.no_transformers:
-        asked = {"kind": "transformers", "model": str(args.hf or args.model), **common}
+        asked = {"kind": "transformers", "model": hf, **common}
         arms.append(Arm("transformers float32", sys.executable, asked))
     return arms
+
+
+def _made(path: Path, python: str, script: str, source: str, kind: str) -> str:
+    """A peer's form of the model, written where it is not there yet."""
+    if not path.exists():
+        command = [python, str(_HERE / script), source, str(path), kind]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return str(path)
 
 
 def measure(arms: list[Arm], ids: list[int], context: int, args: argparse.Namespace) -> list[Row]:
@@ -141,7 +157,7 @@ def measure(arms: list[Arm], ids: list[int], context: int, args: argparse.Namesp
 
 def about(args: argparse.Namespace) -> dict[str, Any]:
     """Where and with what this was measured."""
-    code = "from importlib.metadata import version as v; print(v('xllamacpp'), v('gguf'))"
+    code = f"from importlib.metadata import version as v; print(*map(v, {_PEERS}))"
     done = subprocess.run([args.peers, "-c", code], capture_output=True, text=True, check=True)
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     names = {line.split(":")[1].strip() for line in lines if line.startswith("model name")}
@@ -149,7 +165,7 @@ def about(args: argparse.Namespace) -> dict[str, Any]:
         "date": datetime.date.today().isoformat(),
         "processor": ", ".join(sorted(names)) or platform.processor(),
         "versions": {
-            **dict(zip(("xllamacpp", "gguf"), done.stdout.split(), strict=True)),
+            **dict(zip(_PEERS, done.stdout.split(), strict=True)),
             **{name: version(name) for name in ("torch", "transformers")},
         },
         "command": "python -m benchmarks.peers.run " + " ".join(sys.argv[1:]),
@@ -163,7 +179,9 @@ def main() -> None:
     parser.add_argument("--gguf", type=Path, required=True)
     parser.add_argument("--peers", required=True)
     parser.add_argument("--text", type=Path, default=Path("docs/log.md"), help="of the prompt")
-    parser.add_argument("--scratch", type=Path, default=Path("/tmp"), help="for the Q8_0 file")
+    parser.add_argument(
+        "--scratch", type=Path, default=Path("/tmp"), help="for the peers' forms of the model"
+    )
     parser.add_argument("--context", type=int, nargs="+", default=[128, 1024, 4096])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=8)

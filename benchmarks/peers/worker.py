@@ -107,7 +107,72 @@ def llama(asked: dict[str, Any], prompt: list[int]) -> Steps:
     return steps
 
 
-KINDS = {"ours": ours, "transformers": transformers, "llama": llama}
+def openvino(asked: dict[str, Any], prompt: list[int]) -> Steps:
+    """openvino-genai's paged attention; ``share``: of the prompt that its cache eviction keeps."""
+    import numpy as np
+    import openvino as ov
+    import openvino_genai as genai
+
+    scheduler = genai.SchedulerConfig()
+    scheduler.max_num_seqs, scheduler.cache_size, scheduler.enable_prefix_caching = 1, 2, False
+    if asked["share"]:
+        # In whole blocks of 32, and at least the first 32, the last 64 and one block between.
+        kept = max(128, int(len(prompt) * asked["share"]) // 32 * 32)
+        scheduler.use_cache_eviction = True
+        scheduler.cache_eviction_config = genai.CacheEvictionConfig(
+            32, 64, kept, genai.AggregationMode.NORM_SUM
+        )
+    settings = {"INFERENCE_NUM_THREADS": asked["threads"]}
+    model = genai.ContinuousBatchingPipeline(asked["model"], scheduler, "CPU", settings)
+    wanted = genai.GenerationConfig()
+    wanted.max_new_tokens, wanted.ignore_eos, wanted.do_sample = asked["most"] + 1, True, False
+    answer = model.add_request(0, ov.Tensor(np.array([prompt], dtype=np.int64)), wanted)
+
+    def steps(count: int) -> float:
+        start = time.perf_counter()
+        for _ in range(count):
+            model.step()
+            # A step of the prompt gives no token.
+            while not answer.can_read():
+                model.step()
+            answer.read()
+        return time.perf_counter() - start
+
+    steps(1)
+    return steps
+
+
+def onnxruntime(asked: dict[str, Any], prompt: list[int]) -> Steps:
+    """onnxruntime through onnxruntime-genai."""
+    import onnxruntime_genai as genai
+
+    config = genai.Config(asked["model"])
+    session = {"session_options": {"intra_op_num_threads": asked["threads"]}}
+    config.overlay(json.dumps({"model": {"decoder": session}}))
+    model = genai.Model(config)
+    wanted = genai.GeneratorParams(model)
+    longest = len(prompt) + asked["most"] + 2
+    wanted.set_search_options(max_length=longest, min_length=longest, do_sample=False)
+    writer = genai.Generator(model, wanted)
+    writer.append_tokens(prompt)
+
+    def steps(count: int) -> float:
+        start = time.perf_counter()
+        for _ in range(count):
+            writer.generate_next_token()
+        return time.perf_counter() - start
+
+    steps(1)
+    return steps
+
+
+KINDS = {
+    "ours": ours,
+    "transformers": transformers,
+    "llama": llama,
+    "openvino": openvino,
+    "onnxruntime": onnxruntime,
+}
 
 
 def main() -> None:
