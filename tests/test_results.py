@@ -5,28 +5,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from dcp.stats.study_file import from_json, intervals_said
+from tests.helpers.tables import ROOT, numbers, rows_of
 
-ROOT = Path(__file__).resolve().parent.parent
 CARD = "assets/models/dcp-mini/README.md"
-
-
-def rows_of(path: str, heading: str) -> list[list[str]]:
-    """The cells of the table in ``path`` whose first header is ``heading``."""
-    lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
-    at = next(i for i, line in enumerate(lines) if line.startswith(f"| {heading}"))
-    rows = []
-    for line in lines[at + 2 :]:
-        if not line.startswith("|"):
-            break
-        rows.append([cell.strip() for cell in line.strip("|").split("|")])
-    return rows
 
 
 def measured() -> list[dict[str, Any]]:
@@ -44,10 +31,6 @@ def at(percent: int, context: int = 1024) -> dict[str, Any]:
         if row["context"] == context and round(100 * row["sparsity"]) == percent
     )
     return row
-
-
-def numbers(cell: str) -> list[float]:
-    return [float(found) for found in re.findall(r"\d+(?:\.\d+)?", cell)]
 
 
 def best(row: dict[str, Any]) -> dict[str, Any]:

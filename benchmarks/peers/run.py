@@ -168,8 +168,13 @@ def about(args: argparse.Namespace) -> dict[str, Any]:
             **dict(zip(_PEERS, done.stdout.split(), strict=True)),
             **{name: version(name) for name in ("torch", "transformers")},
         },
-        "command": "python -m benchmarks.peers.run " + " ".join(sys.argv[1:]),
+        "command": " ".join(["python -m benchmarks.peers.run", *map(_nameless, sys.argv[1:])]),
     }
+
+
+def _nameless(word: str) -> str:
+    """A path without the folders of this machine."""
+    return Path(word).name if word.startswith("/") else word
 
 
 def main() -> None:

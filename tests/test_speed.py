@@ -1,0 +1,126 @@
+"""The numbers of speed and memory in the README and docs are those of the files beside them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.helpers.tables import ROOT, numbers, rows_of
+
+Row = dict[str, Any]
+DROPPED = ("80% dropped", "90% dropped")
+
+
+def rows(name: str) -> list[Row]:
+    found: list[Row] = json.loads((ROOT / "docs" / name).read_text(encoding="utf-8"))
+    return found
+
+
+def arm(found: list[Row], name: str, **where: Any) -> Row:
+    (row,) = (
+        row
+        for row in found
+        if row["arm"].rsplit(" ", 1)[0] == name and where.items() <= row.items()
+    )
+    return row
+
+
+def faster(row: Row) -> list[float]:
+    return [round(row[name], 2) for name in ("speedup", "speedup_p20", "speedup_p80")]
+
+
+def numbers_in(cell: str) -> list[float]:
+    return numbers(cell.replace(",", ""))
+
+
+@pytest.mark.parametrize("path", ["README.md", "docs/speed.md"])
+def test_speed_against_context_is_the_file(path: str) -> None:
+    found = rows("contexts.json")
+    told = rows_of(path, "context | batch | weights")
+    assert len(told) >= 6
+    for context, batch, weights, speed, eighty, ninety, cache, held in told:
+        where = {"context": numbers_in(context)[0], "batch": int(batch), "weights": weights}
+        dense, most, more = (arm(found, n, **where) for n in ("dense", *DROPPED))
+        assert numbers(speed) == [round(dense["tokens_per_second"], 1)]
+        assert [numbers(eighty), numbers(ninety)] == [faster(most), faster(more)]
+        assert numbers(cache) == [round(dense["kv_bytes_held"] / 1e6)]
+        shares = [row["kv_bytes_held"] / dense["kv_bytes_held"] for row in (most, more)]
+        assert numbers(held) == [round(share, 2) for share in shares]
+
+
+def test_single_steps_are_the_file() -> None:
+    found = rows("growth.json")
+    told = rows_of("docs/speed.md", "tokens | dense, tokens/s")
+    assert len(told) == 6
+    for context, speed, eighty, ninety, *steps in told:
+        where = {"context": numbers_in(context)[0]}
+        arms = [arm(found, name, **where) for name in ("dense", *DROPPED)]
+        assert numbers(speed) == [round(arms[0]["tokens_per_second"], 1)]
+        assert [numbers(eighty), numbers(ninety)] == [faster(row) for row in arms[1:]]
+        for cell, row in zip(steps, arms, strict=True):
+            names = ("ms_step_p50", "ms_step_p99", "ms_longest_step")
+            assert numbers(cell) == [round(row[name], 1) for name in names]
+        # What the text says of pauses and of the shortest context.
+        assert all(row["ms_longest_step"] < arms[0]["ms_longest_step"] for row in arms[1:])
+        assert all(row["speedup"] > 1 for row in arms[1:])
+
+
+def test_what_nothing_dropped_costs_is_the_file() -> None:
+    found = rows("nothing_dropped.json")
+    models = {"GPT-2-124M shape": "gpt2-124m", "dcp-mini": "dcp-mini"}
+    places = ((1, 256), (1, 1024), (8, 256), (8, 1024))
+    told = rows_of("docs/speed.md", "| batch 1, context 256 | batch 1, context 1,")
+    medians = []
+    for name, *cells in told:
+        model, _, weights = name.partition(", ")
+        for cell, (batch, context) in zip(cells, places, strict=True):
+            if cell:
+                where = {"model": models[model], "weights": weights, "batch": batch}
+                row = arm(found, "0% dropped", context=context, **where)
+                assert numbers(cell) == faster(row)
+                medians.append(row["speedup"])
+    text = (ROOT / "docs/speed.md").read_text(encoding="utf-8")
+    assert (sum(median >= 0.98 for median in medians), len(medians)) == (6, 14)
+    assert "met in six of fourteen medians" in text
+
+
+def test_other_engines_are_the_file() -> None:
+    found = json.loads((ROOT / "docs/peers.json").read_text(encoding="utf-8"))
+    by = {(row["arm"], row["context"]): row for row in found["rows"]}
+    contexts = (128, 1024, 4096)
+    said = {
+        "gates off": "dense",
+        "gates scored, nothing dropped": "0% dropped",
+        "own gates": "own gates",
+    }
+    told = rows_of("docs/native.md", "| 128 tokens")
+    assert len(told) == len(by) / 3
+    for name, *cells in told:
+        engine, _, how = name.replace("*", "").partition(", ")
+        arm_name = ", ".join(filter(None, (engine, said.get(how, how))))
+        for cell, context in zip(cells, contexts, strict=True):
+            row = by[arm_name, context]
+            assert numbers(cell) == [round(row[key], 1) for key in ("ms", "ms_p20", "ms_p80")]
+    short = rows_of("README.md", "tokens a second, 8-bit weights")
+    arms = (
+        "llama.cpp Q8_0",
+        "openvino int8",
+        "openvino int8, 80% evicted",
+        "dcp int8, dense",
+        "dcp int8, own gates",
+    )
+    for (_, *cells), arm_name in zip(short, arms, strict=True):
+        rates = [round(1e3 / by[arm_name, context]["ms"]) for context in contexts]
+        assert [int(cell) for cell in cells] == rates
+    ahead = {
+        (row["arm"], row["context"])
+        for row in found["rows"]
+        if not row["arm"].startswith("dcp")
+        and "evicted" not in row["arm"]
+        and row["ms"] < by["dcp int4, dense", row["context"]]["ms"]
+    }
+    assert ahead == {("onnxruntime int4", 128)}
+    everything = json.dumps(found["about"]) + (ROOT / "docs/native.md").read_text(encoding="utf-8")
+    assert all(version in everything for version in found["about"]["versions"].values())
