@@ -13,8 +13,6 @@ namespace dcp {
 
 enum KvFormat : int32_t { KV_F32, KV_F16, KV_BF16, KV_I8 };
 
-typedef int8_t bytes8 __attribute__((vector_size(8)));
-
 // A row of one format read in eights and ones; `step` multiplies what they give.
 struct F32Row {
     static size_t bytes(int d) { return d * sizeof(float); }
@@ -26,11 +24,7 @@ struct F32Row {
 struct F16Row {
     static size_t bytes(int d) { return d * sizeof(uint16_t); }
     static f8 eight(const char* row, int c) { return from_half((const uint16_t*)row + c); }
-    static float one(const char* row, int c) {
-        uint16_t some[LANES] = {};
-        std::memcpy(some, row + 2 * c, 2);
-        return from_half(some)[0];
-    }
+    static float one(const char* row, int c) { return one_half((const uint16_t*)row + c); }
     static float step(const char*, int) { return 1.0f; }
 };
 
@@ -46,11 +40,9 @@ struct Bf16Row {
 
 struct I8Row {
     static size_t bytes(int d) { return d + sizeof(uint16_t); }
-    static f8 eight(const char* row, int c) {
-        return __builtin_convertvector(__builtin_convertvector(load<bytes8>(row + c), i8), f8);
-    }
+    static f8 eight(const char* row, int c) { return from_bytes((const int8_t*)row + c); }
     static float one(const char* row, int c) { return ((const int8_t*)row)[c]; }
-    static float step(const char* row, int d) { return F16Row::one(row + d, 0); }
+    static float step(const char* row, int d) { return one_half((const uint16_t*)(row + d)); }
 };
 
 inline size_t row_bytes(KvFormat kv, int d) {
