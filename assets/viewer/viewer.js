@@ -1,11 +1,11 @@
-// Built from web/ by "make web"; sources 33862edb5e1f3965.
+// Built from web/ by "make web"; sources e78ee83761b84a04.
 
 // viewer/hello.js
 var RUN = "dcp run";
 var TOUR = "dcp tour";
 var KEYS = [
   ...["text", "model", "new", "temperature", "seed", "shift"],
-  ...["policy", "budget", "settings", "instruction", "vocabulary"],
+  ...["policy", "budget", "settings", "instruction", "vocabulary", "kv_dtype"],
   ...["layer", "step", "token"]
 ];
 var said = false;
