@@ -99,6 +99,8 @@ KINDS = {
     ),
     "cost": Kind("KL and lost attention per step, beside gates off", "cost"),
     "throughput": Kind("speed and memory against context", "throughput", reads="either"),
+    "batch": Kind("speed against batch, in a memory budget", "benchmark", reads="results"),
+    "training": Kind("what a training step costs by length", "training", reads="results"),
     "perplexity": Kind(
         "perplexity against entries held", "quality", options=("axis",), reads="results"
     ),
@@ -113,6 +115,8 @@ _MADE = {
     "tasks": "those of an evaluation on tasks",
     "policies": "those of an evaluation at budgets",
     "agreement": "what policies agreed on",
+    "batch": "those of a benchmark",
+    "training": "those of `python -m benchmarks.training_cost`",
 }
 
 
