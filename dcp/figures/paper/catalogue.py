@@ -1,18 +1,21 @@
-"""Every kind of figure by name, and `draw`, which makes one. Reading it loads no matplotlib."""
+"""Every kind of figure by name, and `draw`, which makes one. Reading it loads no matplotlib and no
+pandas."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from importlib import import_module
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from dcp.errors import RequestError
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.results import Results
 from dcp.resources import needs
-from dcp.stats import Sample
+
+if TYPE_CHECKING:
+    from dcp.stats import Sample
 
 __all__ = ["KINDS", "Kind", "draw"]
 
