@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources e78ee83761b84a04.
+// Built from web/ by "make web"; sources 717fbd3e3d30e256.
 
 // put_back/words.js
 var shown = /* @__PURE__ */ new WeakMap();
