@@ -161,7 +161,7 @@ def _line(
         each = 1e3 * some["batch"].to_numpy(float)
         slow, fast = (each / some[name].to_numpy(float) for name in ("ms_p80", "ms_p20"))
         reach = [np.maximum(speed - slow, 0), np.maximum(fast - speed, 0)]
-        drawn_as = {**look, "lw": 1.1, "mec": "white", "mew": 0.4, **more}
+        drawn_as: dict[str, Any] = {**look, "lw": 1.1, "mec": "white", "mew": 0.4, **more}
         left.errorbar(at, speed, reach, elinewidth=0.8, **drawn_as)
         if axis == "context" and "ms_step_p99" in some:
             tail = each / some["ms_step_p99"].to_numpy(float)
