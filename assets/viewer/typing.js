@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 33862edb5e1f3965.
+// Built from web/ by "make web"; sources 717fbd3e3d30e256.
 
 // typing/typing.js
 var PAUSE = 350;

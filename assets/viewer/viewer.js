@@ -1,11 +1,11 @@
-// Built from web/ by "make web"; sources 33862edb5e1f3965.
+// Built from web/ by "make web"; sources 717fbd3e3d30e256.
 
 // viewer/hello.js
 var RUN = "dcp run";
 var TOUR = "dcp tour";
 var KEYS = [
   ...["text", "model", "new", "temperature", "seed", "shift"],
-  ...["policy", "budget", "settings", "instruction", "vocabulary"],
+  ...["policy", "budget", "settings", "instruction", "vocabulary", "kv_dtype"],
   ...["layer", "step", "token"]
 ];
 var said = false;
@@ -1488,6 +1488,62 @@ function onKey(view, event) {
   act();
 }
 
+// viewer/text_hands.js
+var MOVING = 250;
+function moves(panel2) {
+  const now = performance.now(), theirs = panel2.over || panel2.box.matches(":focus");
+  if (now - panel2.moved < MOVING && !theirs) panel2.box.classList.add("moving");
+  panel2.moved = now;
+  clearTimeout(panel2.resting);
+  panel2.resting = setTimeout(() => panel2.box.classList.remove("moving"), MOVING);
+}
+function listenText(panel2) {
+  const { view, box } = panel2, word = (e) => {
+    const t = e.target.closest?.("[data-t]");
+    return t ? Number(t.dataset.t) : -1;
+  };
+  box.addEventListener("click", (e) => {
+    const j = word(e);
+    if (j < 0) return;
+    view.pick(j);
+    openWritten(view, view.state.token);
+  });
+  box.addEventListener("pointermove", (e) => {
+    const j = word(e), r = view.stage.getBoundingClientRect();
+    const hover = j < 0 ? null : {
+      token: j,
+      layer: view.state.layer,
+      panel: "text",
+      x: e.clientX - r.left,
+      y: e.clientY - r.top
+    };
+    if (hover?.token !== view.hover?.token) {
+      view.hover = hover;
+      view.draw();
+    }
+  });
+  box.addEventListener(
+    "scroll",
+    () => {
+      panel2.scrolled = box.scrollTop;
+      view.draw();
+    },
+    { passive: true }
+  );
+  box.addEventListener("pointerenter", () => {
+    panel2.over = true;
+    box.classList.remove("moving");
+  });
+  box.addEventListener("pointerleave", () => {
+    panel2.over = false;
+    view.hover = null;
+    view.draw();
+  });
+  box.addEventListener("keydown", (e) => {
+    if (e.key === "Escape") onKey(view, e);
+  });
+}
+
 // viewer/text.js
 var SLICE = 600;
 var BUNCH = 64;
@@ -1497,6 +1553,9 @@ var TextPanel = class {
     this.laid = [];
     this.units = [];
     this.left = this.cursor = this.sweeping = 0;
+    this.drawn = -1;
+    this.moved = this.resting = 0;
+    this.over = false;
     this.box = node("div", "text");
     this.box.setAttribute("role", "region");
     this.box.setAttribute("aria-label", "The running text; struck words are dropped");
@@ -1577,6 +1636,8 @@ var TextPanel = class {
     const { run, state } = this.view;
     this.layers = layersOf(this.view);
     markTokens(this.view, this.layers, this.marks);
+    if (state.step !== this.drawn) moves(this);
+    this.drawn = state.step;
     const [from, to] = this.inSight(state.step);
     for (let u = from; u < to; u++) this.dress(u);
     this.left = this.units.length;
@@ -1605,6 +1666,7 @@ var TextPanel = class {
   }
   stop() {
     cancelAnimationFrame(this.sweeping);
+    clearTimeout(this.resting);
     this.sweeping = this.left = 0;
   }
   /** Keep the current word in sight inside the box; give the units that are: [from, to). */
@@ -1644,45 +1706,7 @@ var TextPanel = class {
     this.followed = -1;
   }
   listen() {
-    const { view, box } = this, word = (e) => {
-      const t = e.target.closest?.("[data-t]");
-      return t ? Number(t.dataset.t) : -1;
-    };
-    box.addEventListener("click", (e) => {
-      const j = word(e);
-      if (j < 0) return;
-      view.pick(j);
-      openWritten(view, view.state.token);
-    });
-    box.addEventListener("pointermove", (e) => {
-      const j = word(e), r = view.stage.getBoundingClientRect();
-      const hover = j < 0 ? null : {
-        token: j,
-        layer: view.state.layer,
-        panel: "text",
-        x: e.clientX - r.left,
-        y: e.clientY - r.top
-      };
-      if (hover?.token !== view.hover?.token) {
-        view.hover = hover;
-        view.draw();
-      }
-    });
-    box.addEventListener(
-      "scroll",
-      () => {
-        this.scrolled = box.scrollTop;
-        view.draw();
-      },
-      { passive: true }
-    );
-    box.addEventListener("pointerleave", () => {
-      view.hover = null;
-      view.draw();
-    });
-    box.addEventListener("keydown", (e) => {
-      if (e.key === "Escape") onKey(view, e);
-    });
+    listenText(this);
   }
 };
 

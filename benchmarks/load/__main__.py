@@ -4,7 +4,8 @@
     python -m benchmarks.load --seconds 20 --crowd 0  a short look
 
 Serves the app on this machine with ``DCP_PUBLIC=1``, lets one visitor open every page, then counts
-what the visitors see. The clients take their share of the same cores.
+what the visitors see: one for a minute at most, then all. The clients take their share of the same
+cores.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ _FOUND = """{machine}
 (median), {max_s:.1f} s at most
 health: p50 {health_p50_ms:.0f} ms, p99 {health_p99_ms:.0f} ms, max {health_max_ms:.0f} ms
 {crowd} visitors at once: {places} places told, {wrong_places} wrong; {crowd_lost} lost
-memory: {before_mib:.0f} MiB before, {peak_mib:.0f} at most, {after_mib:.0f} after all had left"""
+memory: {before_mib:.0f} MiB before, {one_mib:.0f} with one visitor, {visitors_mib:.0f} with \
+{visitors}, {peak_mib:.0f} at most, {after_mib:.0f} after all had left"""
 
 
 def main() -> None:

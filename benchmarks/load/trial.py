@@ -29,6 +29,8 @@ __all__ = ["Health", "Server", "Trial", "places", "served"]
 ROOT = Path(__file__).resolve().parents[2]
 TTL = 30
 """Seconds that the server keeps the session of a visitor who has left."""
+_ALONE = 60.0
+"""Seconds at most that one visitor has the server to itself, so that its memory is known."""
 _TEXTS = (
     "The museum opened in 1901, and for a century nobody asked what it had cost.",
     "Rivers rose for three days before anyone in the village moved a chair.",
@@ -122,7 +124,7 @@ class Health:
 
 @dataclass
 class Trial:
-    """Visitors who write, press and look on."""
+    """Visitors who write, press and look on; memory is the server's largest resident size."""
 
     server: Server
     new_tokens: int
@@ -136,8 +138,11 @@ class Trial:
             await first.generate(_TEXTS[0], self.new_tokens)
         await self._left()
         before = self.server.mib()
+        with Health(self.server) as one:
+            await self._stay(1, min(seconds, _ALONE))
         with Health(self.server) as health:
             ended = await self._stay(visitors, seconds)
+            stayed_mib = health.peak_mib
             many = await self.at_once(crowd)
         await self._left()
         told, wrong = places(many)
@@ -159,6 +164,8 @@ class Trial:
             "places": told,
             "wrong_places": wrong,
             "before_mib": before,
+            "one_mib": one.peak_mib,
+            "visitors_mib": stayed_mib,
             "peak_mib": health.peak_mib,
             "after_mib": self.server.mib(),
         }

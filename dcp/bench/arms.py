@@ -66,7 +66,8 @@ def decode_group(
     begin = in_parts(progress, rival + len(weights) * (1 + len(dropped)) + 1)
     if rival:
         begin(f"{RIVAL}: reading {batch} x {start} tokens")
-        members.append(Member(Arm(RIVAL, _rival(folder, ids)), "float32", "transformers"))
+        rival_arm = Arm(RIVAL, _rival(folder, ids))
+        members.append(Member(rival_arm, "float32", "transformers", batch=batch))
     for kind in weights:
         model = load(folder, getattr(torch, kind))
         engine = Engine(model, impl)
@@ -85,9 +86,9 @@ def decode_group(
             )
             ours = Ours(run, engine, gates=share is not None)
             against = first if share is None else dense
-            members.append(Member(Arm(name, ours.step, against), kind, engine.impl, ours))
+            members.append(Member(Arm(name, ours.step, against), kind, engine.impl, ours, batch))
     begin(f"batch {batch}, context {context}: {len(members)} arms take turns")
-    return measure(members, folder.name, batch, context, timing)
+    return measure(members, folder.name, context, timing)
 
 
 def model_group(
@@ -119,7 +120,7 @@ def model_group(
         ),
     ]
     begin(f"{model.info.name}: {len(members)} arms take turns")
-    return measure(members, model.info.name, 1, len(prompt) + new, timing)
+    return measure(members, model.info.name, len(prompt) + new, timing)
 
 
 def _rival(folder: Path, ids: Sequence[Sequence[int]]) -> Callable[[], None]:

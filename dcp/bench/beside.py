@@ -167,6 +167,7 @@ class _Arms:
                 "impl": self.engine.impl,
                 "device": self.engine.device.type,
                 "dtype": str(loaded.dtype).removeprefix("torch."),
+                "kv_dtype": self.trace.meta.kv_dtype,
                 "threads": torch.get_num_threads(),
                 "date": time.strftime("%Y-%m-%d"),
                 "versions": {"dcp": __version__, "torch": str(torch.__version__)},

@@ -42,8 +42,9 @@ class Row:
     """One arm. Times in ms a step: median and percentiles of rounds, then of single steps, with the
     longest step; tokens per second of the whole batch; bytes of all its rows, and of the weights.
 
-    byte_ceiling is the speed-up that reading fewer bytes alone could give: what a step of the
-    baseline must read over what a step of this arm must. Context is that of the last step.
+    speedup is of tokens per second. byte_ceiling is the one that reading fewer bytes alone could
+    give: what a token of the baseline must read over what one of this arm must. Context is that of
+    the last step. budget_bytes: the cache that the batch was chosen to fit into, where it was.
     """
 
     arm: str
@@ -73,6 +74,7 @@ class Row:
     weights_bytes: int | None
     threads: int
     torch: str
+    budget_bytes: int | None = None
 
 
 class Ours:
@@ -121,36 +123,49 @@ def resident() -> int:
 
 @dataclass(frozen=True)
 class Member:
-    """An arm of a group, its kind of weights, who runs it, and its run where that is counted."""
+    """An arm of a group: its kind of weights, who runs it, how many rows at once, and its run where
+    that is counted."""
 
     arm: Arm
     weights: str
     impl: str
     ours: Ours | None = None
+    batch: int = 1
 
 
 def measure(
-    members: Sequence[Member], model: str, batch: int, context: int, timing: Timing
+    members: Sequence[Member],
+    model: str,
+    context: int,
+    timing: Timing,
+    budget_bytes: int | None = None,
 ) -> list[Row]:
+    """One row per member. All take the same number of steps in turn, whatever their batches."""
     turns = take_turns(
         [member.arm for member in members],
         rounds=timing.rounds,
         steps=timing.steps,
         warm_up=timing.warm_up,
     )
-    read = {m.arm.name: m.ours.bytes_read(m.weights) for m in members if m.ours}
+    batch = {m.arm.name: m.batch for m in members}
+    read = {m.arm.name: m.ours.bytes_read(m.weights) / m.batch for m in members if m.ours}
     rows = []
     for member, result in zip(members, turns, strict=True):
         name, against = result.name, result.baseline or ""
         memory = member.ours.memory() if member.ours else dict.fromkeys(_MEMORY)
         ceiling = read[against] / read[name] if {name, against} <= read.keys() else None
+        more = member.batch / batch.get(against, member.batch)
+        faster = [
+            None if ratio is None else more * ratio
+            for ratio in (result.speedup, result.speedup_p20, result.speedup_p80)
+        ]
         rows.append(
             Row(
                 arm=name,
                 model=model,
                 weights=member.weights,
                 impl=member.impl,
-                batch=batch,
+                batch=member.batch,
                 context=context,
                 ms_per_step=result.ms,
                 ms_p20=result.ms_p20,
@@ -159,16 +174,17 @@ def measure(
                 ms_step_p95=result.p95,
                 ms_step_p99=result.p99,
                 ms_longest_step=result.longest,
-                tokens_per_second=batch * 1e3 / result.ms,
+                tokens_per_second=member.batch * 1e3 / result.ms,
                 baseline=result.baseline,
-                speedup=result.speedup,
-                speedup_p20=result.speedup_p20,
-                speedup_p80=result.speedup_p80,
+                speedup=faster[0],
+                speedup_p20=faster[1],
+                speedup_p80=faster[2],
                 byte_ceiling=ceiling,
                 **memory,
                 weights_bytes=member.ours.weights_bytes() if member.ours else None,
                 threads=torch.get_num_threads(),
                 torch=str(torch.__version__),
+                budget_bytes=budget_bytes,
             )
         )
     return rows

@@ -78,6 +78,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=["model"],
         help="of part contexts, how keys and values are kept (default: model, as it makes them)",
     )
+    parser.add_argument(
+        "--budget",
+        type=number,
+        nargs="+",
+        default=[],
+        metavar="MIB",
+        help="of part contexts, MiB of cache: each arm also at the batch that fits",
+    )
     parser.add_argument("--impl", default="auto", metavar="I", help="default: auto")
     parser.add_argument(
         "--rounds", type=count, default=12, metavar="N", help="turns of each arm (default: 12)"
@@ -91,6 +99,10 @@ def run(args: argparse.Namespace) -> int:
         raise RequestError("--rounds and --batch must be 1 or more")
     if not all(0 <= share <= 100 for share in args.dropped):
         raise RequestError("--dropped is in percent: 0 to 100")
+    if args.budget and "contexts" not in args.part:
+        raise RequestError("--budget is for --part contexts")
+    if not all(budget > 0 for budget in args.budget):
+        raise RequestError("--budget is in MiB: more than 0")
     from dcp.bench.group import Timing
 
     timing = Timing(rounds=args.rounds)
@@ -162,9 +174,10 @@ def _contexts(args: argparse.Namespace, timing: Timing) -> list[Row]:
         [open_model(args.model, dtype, base=args.base) for dtype in args.weights],
         _TEXT,
         contexts=args.context,
-        batches=args.batch,
+        batches=[1, *(b for b in args.batch if b > 1)] if args.budget else args.batch,
         dropped=[share / 100 for share in args.dropped],
         timing=timing,
+        budgets=[int(mib * 2**20) for mib in args.budget],
         kv_dtypes=[None if name == "model" else name for name in args.kv_dtype],
         impl=args.impl,
         progress=notes("bench"),

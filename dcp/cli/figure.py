@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="JSON",
-        help="output of eval or bench, for perplexity, tasks and throughput",
+        help="output of eval, bench or a benchmark, for the kinds that read results",
     )
     parser.add_argument("--step", type=count, metavar="N", help="default: the last one")
     parser.add_argument("--layer", type=count, metavar="l", help="one layer (default: all)")

@@ -85,6 +85,7 @@ class Pair:
             Number("tokens", a.tokens, b.tokens, "count"),
             Number("layers", a.layers, b.layers, "count"),
             Number("gate shift δ", _shift(a), _shift(b)),
+            Number("bytes of an entry", a.meta.memory.entry, b.meta.memory.entry, "count"),
         ]
         if last >= 1:
             rows += [

@@ -105,7 +105,8 @@ class Measured:
     gate_share  bytes of a gate key, as a share of the keys and values of an entry
     differs   entries (layer, token) whose death is not the one in the trace; 0 unless gate logits
               were nearer to zero than implementations agree
-    about     hardware, implementation, device, dtype, threads and date, for the line under figures
+    about     hardware, implementation, device, types of weights and rows, threads and date, for the
+              line under figures
     """
 
     context: Ints
@@ -217,8 +218,8 @@ def cost_csv(trace: Trace, measured: Measured | None = None) -> str:
             for share in (20, 50, 80):
                 times = np.percentile(measured.seconds[arm], share, axis=0)
                 columns[f"seconds_{arm}_p{share}_measured"] = [""] * first + _cells(times)
-        for name in ("hardware", "impl", "device", "dtype", "threads", "date"):
-            value = measured.about.get(name, "")
+        for name in ("hardware", "impl", "device", "dtype", "kv_dtype", "threads", "date"):
+            value = measured.about.get(name) or ""
             columns[f"{name}_measured"] = [""] * first + [value] * (last - first)
     rows = [
         [cells[t] if t < len(cells) else "" for cells in columns.values()] for t in range(steps)

@@ -1,4 +1,4 @@
-"""Numbers for people: shares and bytes read the same on every page and in the terminal.
+"""Numbers for people: shares, bytes and widths read the same on every page and in the terminal.
 
 The quantities have one name each. Of entries: *held* (a later token of that layer can still attend
 to it) and *dropped*; the share dropped is ``sparsity_at`` a step, at the last one unless another is
@@ -9,7 +9,9 @@ them, gate keys, tables and spare rows included; ``kv_bytes_held`` in the JSON o
 
 from __future__ import annotations
 
-__all__ = ["percent", "size"]
+__all__ = ["kept_in", "percent", "size"]
+
+_KEPT = {"float32": "32-bit", "float16": "16-bit", "bfloat16": "bfloat16", "int8": "8-bit"}
 
 
 def percent(share: float) -> str:
@@ -34,3 +36,13 @@ def size(number: float) -> str:
             )
         number /= 1024
     return f"{number:,.0f} GiB" if number >= 100 else f"{number:.1f} GiB"
+
+
+def kept_in(kv_dtype: str | None) -> str:
+    """How a run kept its keys and values, "" where as the model makes them.
+
+    >>> kept_in("int8")
+    '8-bit keys and values'
+    """
+    # A file may name another type: it is one short word, as `dcp.trace.rules` has it.
+    return f"{_KEPT.get(kv_dtype, kv_dtype[:20])} keys and values" if kv_dtype else ""

@@ -7,7 +7,7 @@ import streamlit as st
 from dcp import __version__, cite
 from dcp.stats.policies import policy_said
 from dcp.trace import Meta, Trace
-from dcp.trace.amounts import percent
+from dcp.trace.amounts import kept_in, percent
 from dcp.ui.services import models
 from dcp.ui.session import Session
 
@@ -31,7 +31,10 @@ def sidebar(session: Session) -> None:
             _ORIGINS[shown.origin] + (", while another run is on" if session.work.job else "")
         )
         if shown.trace is not None:
-            _facts(shown.trace)
+            facts = _facts(shown.trace)
+            width = max(map(len, facts)) + 1
+            lines = [f"{n:<{width}}{' '.join(value.split())[:60]}" for n, value in facts.items()]
+            st.code("\n".join(lines), language=None, wrap_lines=True)
         st.header("The method")
         st.markdown(f"[Dynamic Context Pruning, NeurIPS 2023]({PAPER_PAGE})")
         with st.expander("How to cite"):
@@ -39,10 +42,10 @@ def sidebar(session: Session) -> None:
             st.caption(f"This app: dcp {__version__}; its entry is in CITATION.cff.")
 
 
-def _facts(trace: Trace) -> None:
+def _facts(trace: Trace) -> dict[str, str]:
     """What made the run. A file may say anything of itself, so all of it is shown as plain text."""
     meta = trace.meta
-    facts = {
+    return {
         "you wrote": f"{trace.prompt_tokens:,} tokens",
         "it wrote": f"{trace.tokens - trace.prompt_tokens:,} tokens",
         "dropped": f"{percent(trace.sparsity_at_end())} at the end",
@@ -53,12 +56,10 @@ def _facts(trace: Trace) -> None:
         "device": meta.device,
         "kernels": meta.impl,
         "dtype": meta.dtype,
+        **({"cache": kept_in(meta.kv_dtype)} if meta.kv_dtype else {}),
         **_who(meta),
         "seed": str(meta.seed),
     }
-    width = max(map(len, facts)) + 1
-    lines = [f"{name:<{width}}{' '.join(value.split())[:60]}" for name, value in facts.items()]
-    st.code("\n".join(lines), language=None, wrap_lines=True)
 
 
 def _who(meta: Meta) -> dict[str, str]:

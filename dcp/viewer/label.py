@@ -1,10 +1,11 @@
-"""One line that says where a picture comes from: model, who dropped, seed, kernels, machine."""
+"""One line that says where a picture comes from: the model, how it ran, and on what machine."""
 
 from __future__ import annotations
 
 from dcp.policies.gates import by_shift
 from dcp.stats.policies import policy_said
 from dcp.trace import Meta, Trace
+from dcp.trace.amounts import kept_in
 
 __all__ = ["is_ruled", "label_of", "machine_of"]
 
@@ -56,6 +57,7 @@ def label_of(trace: Trace) -> str:
         *_who(trace),
         f"seed {meta.seed}",
         f"temperature {meta.sampling.temperature or 0:g}",
+        *filter(None, [kept_in(meta.kv_dtype)]),
         f"{_kernels(trace)} on {machine_of(trace)}",
     ]
     return " · ".join(parts)

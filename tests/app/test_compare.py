@@ -190,6 +190,32 @@ def test_a_and_b_stand_under_their_own_letters(show: Show) -> None:
     assert any(line.startswith("B · ") for line in texts)
 
 
+def test_the_same_tokens_with_rows_in_other_bits(show: Show) -> None:
+    page = show()
+    page.selectbox(key="compare-b").set_value("A's tokens, keys and values in other bits").run()
+    assert page.selectbox(key="compare-kept").options == ["in 16 bits", "in 8 bits"]
+    page = read(page)
+    assert not page.exception
+    found = pair(page)
+    assert found.same_tokens
+    assert (found.a.meta.kv_dtype, found.b.meta.kv_dtype) == (None, "int8")
+    assert found.b.meta.gate_shift == found.a.meta.gate_shift
+    assert found.b.meta.memory.entry < found.a.meta.memory.entry / 2
+    # Rounding is in every prediction, those with the gates off included.
+    assert 0 < np.nanmean(found.kl) < 0.1
+    assert not np.array_equal(found.a.gates_off_logprob[1:], found.b.gates_off_logprob[1:])
+    rows = page.dataframe[0].value
+    (entry,) = rows[rows[""] == "bytes of an entry"].to_dict("records")
+    assert [entry[name] for name in "AB"] == [str(t.meta.memory.entry) for t in (found.a, found.b)]
+
+
+def test_a_rules_run_is_not_offered_in_other_bits_by_the_gates(show: Show) -> None:
+    page = show(
+        lambda trace: record(TEXT, model=open_model("tiny"), new_tokens=4, policy="h2o", budget=9)
+    )
+    assert "A's tokens, keys and values in other bits" not in page.selectbox("compare-b").options
+
+
 def test_two_sparsities_of_the_same_tokens(show: Show) -> None:
     page = show()
     page.selectbox(key="compare-b").set_value("A's tokens, another sparsity").run()

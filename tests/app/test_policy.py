@@ -19,9 +19,11 @@ from dcp.policies.registry import POLICIES
 from dcp.runs.request import TextRequest
 from dcp.stats.policies import title_of
 from dcp.trace import Trace
+from dcp.trace.amounts import size
 from dcp.ui import sidebar
 from dcp.ui.explore.policy import ENTRIES, SHARE, SHIFT
 from dcp.ui.services import begin as real_begin
+from tests.app.conftest import ROOT
 from tests.app.rooms import bundle
 from tests.app.test_page import finish, press, problems, session, view, write
 
@@ -142,6 +144,8 @@ def follow(page: AppTest, link: dict[str, str]) -> AppTest:
         ({"policy": "h2o", "budget": "9", "settings": "recent"}, "settings"),
         ({"policy": "tova", "budget": "9", "instruction": "Who?"}, "instruction"),
         ({"policy": "gates", "budget": "9", "settings": "by=magic"}, "settings"),
+        ({"kv_dtype": "int4"}, "kv_dtype"),
+        ({"kv_dtype": "<b>"}, "kv_dtype"),
     ],
 )
 def test_what_of_a_link_makes_no_sense_is_left_out_and_named(
@@ -308,3 +312,42 @@ def test_only_tokens_of_the_text_are_written_and_the_counter_says_what_that_save
     assert not view(page)["written"]["asks"]
     again = finish(follow(page, view(page)["link"]))
     assert shown(again).token_ids.tolist() == trace.token_ids.tolist()
+
+
+def test_keys_and_values_are_kept_as_chosen_and_every_place_says_so(real: Open) -> None:
+    page = real()
+    finish(press(page, "generate"))
+    plain = shown(page)
+    assert plain.meta.kv_dtype is None
+    assert "kv_dtype" not in view(page)["link"]
+    assert "keys and values" not in view(page)["label"]
+    page.selectbox(key="kv_dtype").set_value("int8").run()
+    # The settings in one line, before the run.
+    assert "8-bit keys and values" in captions(page)
+    finish(press(page, "generate"))
+    assert problems(page) == []
+    trace = shown(page)
+    assert trace.meta.kv_dtype == "int8"
+    assert view(page)["memory"]["kv_bytes_per_entry"] == trace.meta.memory.entry
+    assert trace.meta.memory.entry < plain.meta.memory.entry / 2
+    assert "8-bit keys and values" in view(page)["label"]
+    assert view(page)["link"]["kv_dtype"] == "int8"
+    # What a browser brings of a link is what it knows by name.
+    known = (ROOT / "web" / "viewer" / "hello.js").read_text("utf-8")
+    assert all(f'"{key}"' in known for key in view(page)["link"])
+    assert sidebar._facts(trace)["cache"] == "8-bit keys and values"
+    assert "cache" not in sidebar._facts(plain)
+    page.session_state["your runs"] = True
+    page.run()
+    labels = [b.label for b in page.button if b.key and b.key.startswith("open run-")]
+    assert ["8\\-bit keys" in label for label in labels] == [True, False]
+    # A link's run is kept as the link says, whatever the form had.
+    page.selectbox(key="kv_dtype").set_value("float16").run()
+    again = finish(follow(page, view(page)["link"]))
+    assert shown(again).meta.kv_dtype == "int8"
+    assert (shown(again).death == trace.death).all()
+    page.switch_page("pages/cost.py").run()
+    assert not page.exception
+    assert "8-bit keys and values" in captions(page)
+    dense = next(m.delta for m in page.metric if m.label.startswith("Live at the end"))
+    assert size(trace.layers * trace.n_queries * trace.meta.memory.entry) in dense

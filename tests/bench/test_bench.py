@@ -11,7 +11,7 @@ import pytest
 
 from dcp.bench.arms import RIVAL, decode_group, model_group, scattered
 from dcp.bench.contexts import context_groups
-from dcp.bench.group import Timing
+from dcp.bench.group import Member, Timing, measure
 from dcp.bench.harness import Arm, take_turns
 from dcp.bench.shapes import SHAPES, random_checkpoint, step_bytes
 from dcp.cli.main import main
@@ -181,6 +181,38 @@ def test_rows_at_every_context_are_those_that_reading_it_alone_would_hold(
             )
 
 
+def test_a_budget_of_bytes_is_filled_by_every_arm(tiny_checkpoint: Callable[..., Path]) -> None:
+    models = [open_model(tiny_checkpoint("llama"), dtype) for dtype in ("float32", "int8")]
+    ask = {"contexts": [128], "dropped": [0.5, 0.9], "timing": SMALL}
+    alone = context_groups(models, "The river rose. ", batches=[1], **ask)  # type: ignore[arg-type]
+    peaks = [row.kv_bytes_peak or 0 for row in alone]
+    budget = int(2.5 * peaks[0])
+    rows = context_groups(models, "The river rose. ", batches=[1], budgets=[budget], **ask)  # type: ignore[arg-type]
+    assert [row.budget_bytes for row in rows] == [None] * 6 + [budget] * 6
+    fitted = rows[6:]
+    assert [row.arm for row in fitted] == [row.arm for row in alone]
+    assert [row.batch for row in fitted] == [budget // peak for peak in peaks]
+    assert fitted[0].batch == 2 < fitted[2].batch
+    for row, peak in zip(fitted, peaks, strict=True):
+        assert row.kv_bytes_peak == row.batch * peak <= budget < (row.batch + 1) * peak
+    # A dropped token is read for no row: the ceiling is of tokens, not of steps.
+    assert fitted[2].byte_ceiling > rows[2].byte_ceiling  # type: ignore[operator]
+    with pytest.raises(RequestError, match="holds no row of"):
+        context_groups(models[:1], "The", batches=[1], budgets=[9], **ask)  # type: ignore[arg-type]
+    with pytest.raises(RequestError, match="needs batch 1 too"):
+        context_groups(models[:1], "The", batches=[2], budgets=[budget], **ask)  # type: ignore[arg-type]
+
+
+def test_a_larger_batch_is_as_much_faster_as_it_gives_more_tokens() -> None:
+    members = [
+        Member(Arm("dense", lambda: sum(range(2000))), "float32", "none", batch=1),
+        Member(Arm("five", lambda: sum(range(2000)), "dense"), "float32", "none", batch=5),
+    ]
+    one, five = measure(members, "none", 9, Timing(rounds=1, steps=2, warm_up=1))
+    assert five.speedup == pytest.approx(five.tokens_per_second / one.tokens_per_second)
+    assert (one.batch, five.batch) == (1, 5)
+
+
 def test_tails_are_of_single_steps_and_the_longest_pause_is_named() -> None:
     now, steps = 0.0, iter([0.0, *[0.002] * 9, 0.05, 0.002, 0.002])
 
@@ -221,11 +253,14 @@ def test_the_command_prints_one_object_per_arm(
 
 @pytest.mark.parametrize(
     "options",
-    [("--rounds", "0"), ("--batch", "0"), ("--dropped", "101"), ("--shape", "x"), ("--part", "x")],
+    [
+        *(("--rounds", "0"), ("--batch", "0"), ("--dropped", "101"), ("--shape", "x")),
+        *(("--part", "x"), ("--budget", "9"), ("--budget", "0", "--part", "contexts")),
+    ],
     ids=str,
 )
 def test_the_command_refuses_what_it_cannot_measure(
-    capsys: pytest.CaptureFixture[str], options: tuple[str, str]
+    capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
 ) -> None:
     assert main(["bench", *options]) == 2
     captured = capsys.readouterr()

@@ -21,7 +21,8 @@ from dcp.cli.main import build, main
 from dcp.figures.paper import KINDS, Options, draw, page
 from dcp.figures.paper.bundle import bundle
 from dcp.figures.paper.figure_set import FigureSet
-from dcp.figures.paper.provenance import Order, alt, command, recording
+from dcp.figures.paper.provenance import Order, about, alt, command, recording
+from dcp.figures.paper.request import Subject
 from dcp.figures.paper.style import grey, preview
 from dcp.figures.paper.tex import escape, render_pgf
 from tests.helpers.figures_data import EVAL
@@ -257,13 +258,22 @@ def test_an_exhibit_gives_each_kind_what_it_reads() -> None:
             {"policy": "gates", "budget": 9, "policy_settings": {"by": "shift"}},
             "--policy gates --budget 9 --policy-setting by=shift --dtype",
         ),
+        ({"kv_dtype": "int8"}, "--gate-shift 0.5 --dtype float32 --kv-dtype int8 --impl"),
     ],
 )
-def test_the_command_that_records_a_run_says_who_dropped(meta: dict[str, Any], said: str) -> None:
+def test_the_command_that_records_a_run_says_who_dropped_and_how_rows_were_kept(
+    meta: dict[str, Any], said: str
+) -> None:
     trace = with_meta(random_trace(0), gate_shift=0.5, **meta)
     words = recording(trace, "a.txt", "b.safetensors")
     assert said in words
     # The command line reads it as it was meant.
     asked = build("trace").parse_args(shlex.split(words)[3:])
+    assert asked.kv_dtype == meta.get("kv_dtype")
+    kept = "float32, 8-bit keys and values." if "kv_dtype" in meta else "float32."
+    drawn = draw("held", [(trace, ())], page("neurips"), Options())
+    assert kept in drawn.caption
+    origin = about(drawn, Subject([(trace, ())]), "made so")["Keywords"]
+    assert ("kv_dtype=int8" in origin) == ("kv_dtype" in meta)
     assert (asked.policy, asked.budget) == (meta.get("policy", "gates"), meta.get("budget"))
     assert (asked.instruction or "") == meta.get("policy_settings", {}).get("instruction", "")

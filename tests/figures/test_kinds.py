@@ -17,7 +17,16 @@ from dcp.figures.paper.policies import _far_off
 from dcp.policies.windows import held_entries
 from dcp.train.schedule import alpha_at
 from dcp.train.sections import GateSettings
-from tests.helpers.figures_data import BENCH, BUDGETS, EVAL, TASKS, draw_kind, with_costs
+from tests.helpers.figures_data import (
+    BENCH,
+    BUDGETS,
+    EVAL,
+    FITTED,
+    TASKS,
+    TRAINED,
+    draw_kind,
+    with_costs,
+)
 from tests.helpers.traces import design_trace, make_trace, random_trace
 
 PAGE = page("neurips")
@@ -136,6 +145,69 @@ def test_contexts_far_apart_stand_on_a_scale_of_doublings() -> None:
     assert {axes.get_xscale() for axes in near.figure.axes} == {"linear"}
 
 
+def test_batch_marks_what_fits_into_the_budget_apart_from_the_lines() -> None:
+    drawing = draw("batch", [], PAGE, results=[FITTED])
+    # The context that has most batches; its rows in the budget with them.
+    assert set(drawing.data["context"]) == {63}
+    assert len(drawing.data) == 16
+    left, right = drawing.figure.axes[:2]
+    for axes in (left, right):
+        lines = [line for line in axes.lines if len(line.get_xdata()) == 3]
+        assert {tuple(line.get_xdata()) for line in lines} == {(1, 2, 4)}
+        apart = [line for line in axes.lines if len(line.get_xdata()) == 1]
+        assert [line.get_xdata()[0] for line in apart] == [3, 12]
+        assert all(line.get_linestyle() == "None" for line in apart)
+    (rule,) = [line for line in right.lines if list(line.get_ydata()) == [3.5, 3.5]]
+    filled = [line.get_ydata()[0] for line in right.lines if len(line.get_xdata()) == 1]
+    assert all(0.8 * 3.5 < found <= 3.5 for found in filled)
+    assert right.get_ylim()[0] == 0
+    assert rule.get_ydata()[0] < right.get_ylim()[1]
+    assert [int(tick) for tick in left.get_xticks()] == [1, 2, 4]
+    assert "fit into 3.5 MiB of cache (the rule): dense float32 3 rows, 173 tokens/s" in (
+        drawing.caption
+    )
+    assert "80% dropped int8 12 rows" in drawing.caption
+    assert "contexts and budgets of the file are left out" in drawing.caption
+
+
+def test_rows_of_a_budget_are_none_of_a_curve_of_contexts() -> None:
+    drawing = draw("throughput", [], PAGE, results=[FITTED])
+    assert set(drawing.data["batch"]) == {1}
+    assert sorted(set(drawing.data["context"])) == [63, 127]
+    assert drawing.data["budget_bytes"].isna().all()
+
+
+def test_a_bench_without_a_budget_is_drawn_without_a_rule() -> None:
+    drawing = draw("batch", [], PAGE, results=[BENCH])
+    assert set(drawing.data["context"]) == {127}
+    assert "rule" not in drawing.caption
+
+
+def test_tails_stand_under_the_curve_at_the_speed_of_the_slowest_steps() -> None:
+    slow = [{**row, "ms_step_p99": 2e3 / row["tokens_per_second"]} for row in BENCH.rows]
+    drawing = draw("throughput", [], PAGE, results=[Results("tails.json", tuple(slow))])
+    dashes = [line for line in drawing.figure.axes[0].lines if line.get_marker() == "_"]
+    assert {tuple(line.get_ydata()) for line in dashes} >= {(62.5, 62.5), (50.0, 50.0)}
+    assert "p99" in drawing.caption
+    assert "p99" not in draw("throughput", [], PAGE, results=[BENCH]).caption
+
+
+def test_training_is_told_a_token_at_every_length() -> None:
+    drawing = draw("training", [], PAGE, results=[TRAINED])
+    axes = drawing.figure.axes
+    assert len(axes) == 4
+    for left, right in (axes[:2], axes[2:]):
+        curves = {tuple(np.round(line.get_ydata(), 9)) for line in left.lines}
+        assert curves == {(2.0,) * 3, (3.0,) * 3, (1.5,) * 3}
+        assert {tuple(line.get_ydata()) for line in right.lines} == {(4.0,) * 3}
+        assert [int(tick) for tick in right.get_xticks()] == [63, 127, 1000]
+    alone = [row for row in TRAINED.rows if row["part"] == "step"]
+    assert len(draw("training", [], PAGE, results=[Results("one", tuple(alone))]).figure.axes) == 2
+    odd = [{**row, "part": "head"} for row in alone]
+    with pytest.raises(RequestError, match="attention and step of up to 3 arms"):
+        draw("training", [], PAGE, results=[Results("odd", tuple(odd))])
+
+
 def test_perplexity_shows_every_series_at_its_own_entries() -> None:
     data = draw_kind("perplexity", [], PAGE).data
     for row in EVAL.rows:
@@ -220,6 +292,9 @@ def test_results_are_drawn_at_the_width_of_the_venue(kind: str, venue: str) -> N
         ("alpha-sigmoid", 0, (EVAL,), "reads no results"),
         ("held", 1, (EVAL,), "reads no results"),
         ("held", 0, (), "no trace given"),
+        ("training", 0, (BENCH,), "which bench.json lacks"),
+        ("batch", 0, (TRAINED,), "which trained.json lacks"),
+        ("batch", 0, (), "give those of a benchmark"),
         ("throughput", 1, (BENCH,), "one of the two"),
         ("throughput", 0, (), "one of the two"),
     ],

@@ -13,7 +13,10 @@ from dcp.figures.paper.results import Results
 from dcp.stats.lives import Sample
 from dcp.trace import Trace
 
-__all__ = ["AGREE", "BENCH", "BUDGETS", "EVAL", "RESULTS", "TASKS", "draw_kind", "with_costs"]
+__all__ = [
+    *("AGREE", "BENCH", "BUDGETS", "EVAL", "FITTED", "RESULTS", "TASKS", "TRAINED"),
+    *("draw_kind", "with_costs"),
+]
 
 
 def _evaluated(context: int, shift: float, sparsity: float) -> dict[str, Any]:
@@ -80,6 +83,50 @@ BENCH = Results(
         for arm, ms in (("transformers SDPA", 10.0), ("dense", 8.0), ("80% dropped", 6.0))
     ),
 )
+FITTED = Results(
+    "fitted.json",
+    tuple(
+        {
+            "arm": f"{arm} {kind}",
+            "model": "tiny",
+            "weights": kind,
+            "batch": batch,
+            "context": context,
+            "tokens_per_second": 100.0 * batch**0.5,
+            "ms_p20": 9.0 * batch**0.5,
+            "ms_p80": 12.0 * batch**0.5,
+            "kv_bytes_held": batch * row,
+            "kv_bytes_peak": batch * row + 99,
+            "budget_bytes": budget,
+            "threads": 1,
+        }
+        for kind in ("float32", "int8")
+        for arm, row, fits in (("dense", 2**20, 3), ("80% dropped", 2**18, 12))
+        for context, batch, budget in (
+            *((63, 1, None), (63, 2, None), (63, 4, None), (63, fits, 3.5 * 2**20)),
+            *((127, 1, None), (127, fits // 2, 3.5 * 2**20)),
+        )
+    ),
+)
+TRAINED = Results(
+    "trained.json",
+    tuple(
+        {
+            "model": "tiny",
+            "arm": arm,
+            "part": part,
+            "length": length,
+            "ms": each * length,
+            "ms_p20": 0.9 * each * length,
+            "ms_p80": 1.2 * each * length,
+            "peak_bytes": 4096 * length,
+            "threads": 1,
+        }
+        for part in ("attention", "step")
+        for length in (63, 127, 1000)
+        for arm, each in (("dense", 2.0), ("soft gates", 3.0), ("hard gates", 1.5))
+    ),
+)
 AGREE = Results(
     "agree.json",
     tuple(
@@ -130,6 +177,8 @@ RESULTS = {
     "throughput": BENCH,
     "agreement": AGREE,
     "policies": BUDGETS,
+    "batch": FITTED,
+    "training": TRAINED,
 }
 
 

@@ -90,6 +90,7 @@ def test_numbers_are_those_of_the_traces_in_their_order() -> None:
         Number("tokens", 63, 63, "count"),
         Number("layers", 3, 3, "count"),
         Number("gate shift δ", -1.5, 0.5, "number"),
+        Number("bytes of an entry", *(t.meta.memory.entry for t in (a, b)), "count"),
         Number("dropped at step 62", a.sparsity_at(62), b.sparsity_at(62), "share"),
         Number(
             "entries held at step 62, mean of layers",

@@ -6,7 +6,7 @@ const RUN = "dcp run",
 /** What a link may name; the page checks the values. */
 const KEYS = [
   ...["text", "model", "new", "temperature", "seed", "shift"],
-  ...["policy", "budget", "settings", "instruction", "vocabulary"],
+  ...["policy", "budget", "settings", "instruction", "vocabulary", "kv_dtype"],
   ...["layer", "step", "token"],
 ];
 let said = false;

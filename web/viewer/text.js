@@ -6,10 +6,9 @@
 
 import { node } from "./dom.js";
 import { dress, layersOf, markTokens, partState, unitState } from "./dress.js";
-import { onKey } from "./hands.js";
+import { listenText, moves } from "./text_hands.js";
 import { cut } from "./units.js";
 import { clamp, search } from "./values.js";
-import { openWritten } from "./written.js";
 
 /** So many units are dressed in a frame beside those in sight. */
 const SLICE = 600;
@@ -22,6 +21,9 @@ export class TextPanel {
     this.laid = [];
     this.units = [];
     this.left = this.cursor = this.sweeping = 0;
+    this.drawn = -1;
+    this.moved = this.resting = 0;
+    this.over = false;
     this.box = node("div", "text");
     this.box.setAttribute("role", "region");
     this.box.setAttribute("aria-label", "The running text; struck words are dropped");
@@ -114,6 +116,8 @@ export class TextPanel {
     const { run, state } = this.view;
     this.layers = layersOf(this.view);
     markTokens(this.view, this.layers, this.marks);
+    if (state.step !== this.drawn) moves(this);
+    this.drawn = state.step;
     const [from, to] = this.inSight(state.step);
     for (let u = from; u < to; u++) this.dress(u);
     this.left = this.units.length;
@@ -146,6 +150,7 @@ export class TextPanel {
 
   stop() {
     cancelAnimationFrame(this.sweeping);
+    clearTimeout(this.resting);
     this.sweeping = this.left = 0;
   }
 
@@ -197,49 +202,6 @@ export class TextPanel {
   }
 
   listen() {
-    const { view, box } = this,
-      word = (e) => {
-        const t = e.target.closest?.("[data-t]");
-        return t ? Number(t.dataset.t) : -1;
-      };
-    box.addEventListener("click", (e) => {
-      const j = word(e);
-      if (j < 0) return;
-      view.pick(j);
-      openWritten(view, view.state.token);
-    });
-    box.addEventListener("pointermove", (e) => {
-      const j = word(e),
-        r = view.stage.getBoundingClientRect();
-      const hover =
-        j < 0
-          ? null
-          : {
-              token: j,
-              layer: view.state.layer,
-              panel: "text",
-              x: e.clientX - r.left,
-              y: e.clientY - r.top,
-            };
-      if (hover?.token !== view.hover?.token) {
-        view.hover = hover;
-        view.draw();
-      }
-    });
-    box.addEventListener(
-      "scroll",
-      () => {
-        this.scrolled = box.scrollTop;
-        view.draw();
-      },
-      { passive: true },
-    );
-    box.addEventListener("pointerleave", () => {
-      view.hover = null;
-      view.draw();
-    });
-    box.addEventListener("keydown", (e) => {
-      if (e.key === "Escape") onKey(view, e);
-    });
+    listenText(this);
   }
 }

@@ -3,7 +3,7 @@
 Text and axes are vectors with embedded fonts; many cells are one image at print resolution, few are
 vectors. Reading order: `presets` (where it is printed), `request` (what is asked and what comes
 back), `catalogue` (the kinds, and `draw`), `style`, then one room per family of kinds. matplotlib
-is loaded when a figure is drawn.
+and pandas are loaded when a figure is drawn.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from dcp.figures.paper.catalogue import KINDS, Kind, draw
 from dcp.figures.paper.presets import PALETTES, PLAIN, VENUES, Page, Palette, Venue, page
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.results import Results, read_results
-from dcp.trace import Trace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from dcp.trace import Trace
 
 __all__ = [
     "FORMATS",

@@ -12,6 +12,7 @@ from dcp.speech.tagger import BUNDLED
 from dcp.stats.intervals import MIN_CLUSTERS
 from dcp.stats.policies import differences, policy_said
 from dcp.trace import Trace
+from dcp.trace.amounts import kept_in
 
 __all__ = ["caption", "counted", "differ", "intervals", "of_source", "tagged"]
 
@@ -32,10 +33,11 @@ def _origin(subject: Subject) -> tuple[str, ...]:
     context = max(trace.tokens for trace in traces)
     limit = f" (the model's limit is {meta.context})" if meta.context else ""
     prompt = sum(trace.prompt_tokens for trace in traces)
+    kept = f", {kept_in(meta.kv_dtype)}" if meta.kv_dtype else ""
     generated = sum(trace.tokens for trace in traces) - prompt
     return (
         f"Model {meta.model}, weights sha256 {meta.weights_sha256[:12]}, {_who(traces)}, "
-        f"{meta.dtype}.",
+        f"{meta.dtype}{kept}.",
         f"{counted(texts, 'text')}: {prompt:,} prompt and {generated:,} generated tokens, "
         f"context up to {context:,} tokens{limit}.",
         f"Choice of text: {subject.chosen.rstrip('.')}."

@@ -1,18 +1,21 @@
-"""Every kind of figure by name, and `draw`, which makes one. Reading it loads no matplotlib."""
+"""Every kind of figure by name, and `draw`, which makes one. Reading it loads no matplotlib and no
+pandas."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from importlib import import_module
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from dcp.errors import RequestError
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.results import Results
 from dcp.resources import needs
-from dcp.stats import Sample
+
+if TYPE_CHECKING:
+    from dcp.stats import Sample
 
 __all__ = ["KINDS", "Kind", "draw"]
 
@@ -99,6 +102,8 @@ KINDS = {
     ),
     "cost": Kind("KL and lost attention per step, beside gates off", "cost"),
     "throughput": Kind("speed and memory against context", "throughput", reads="either"),
+    "batch": Kind("speed against batch, in a memory budget", "benchmark", reads="results"),
+    "training": Kind("what a training step costs by length", "training", reads="results"),
     "perplexity": Kind(
         "perplexity against entries held", "quality", options=("axis",), reads="results"
     ),
@@ -113,6 +118,8 @@ _MADE = {
     "tasks": "those of an evaluation on tasks",
     "policies": "those of an evaluation at budgets",
     "agreement": "what policies agreed on",
+    "batch": "those of a benchmark",
+    "training": "those of `python -m benchmarks.training_cost`",
 }
 
 

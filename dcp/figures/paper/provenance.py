@@ -84,6 +84,8 @@ def recording(trace: Trace, prompt: str, out: str) -> str:
         if value is not None:
             words += [name, f"{value:g}"]
     words += [*_who(meta), "--dtype", meta.dtype]
+    if meta.kv_dtype is not None:
+        words += ["--kv-dtype", meta.kv_dtype]
     if meta.vocabulary is not None:
         words += ["--vocabulary", "seen"]
     return _plain(shlex.join([*words, "--impl", meta.impl, "--out", _file(out)]))
@@ -129,6 +131,8 @@ def about(drawing: Drawing, subject: Subject, made: str) -> dict[str, str]:
         ]
         if said := policy_said(meta):
             words[3:3] = [f"policy={said}"]
+        if meta.kv_dtype is not None:
+            words[3:3] = [f"kv_dtype={meta.kv_dtype}"]
     return {
         "Title": f"dcp figure: {drawing.kind}",
         "Subject": _plain(drawing.caption),

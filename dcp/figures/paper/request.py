@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from dcp.errors import RequestError
-from dcp.stats import Sample
-from dcp.stats.lives import Phase
-from dcp.trace import Trace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +15,9 @@ if TYPE_CHECKING:
 
     from dcp.figures.paper.presets import Page
     from dcp.figures.paper.results import Results
+    from dcp.stats import Sample
+    from dcp.stats.lives import Phase
+    from dcp.trace import Trace
 
 __all__ = ["Axis", "Drawing", "Options", "Subject", "first_sentence"]
 

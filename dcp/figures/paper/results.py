@@ -7,11 +7,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from dcp.errors import RequestError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Results", "parse_results", "read_results", "table"]
 
@@ -53,6 +54,8 @@ def table(results: Sequence[Results], names: Sequence[str], kind: str, made: str
 
     Raises RequestError where no row has them; ``made`` says which results have.
     """
+    import pandas as pd
+
     found = [
         {"file": part.name, **row}
         for part in results

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from dcp.errors import RequestError
+from dcp.figures.paper.benchmark import against_context, panels
 from dcp.figures.paper.caption import caption
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
-from dcp.figures.paper.results import table
-from dcp.figures.paper.style import drawing, figure
+from dcp.figures.paper.style import drawing
 
 __all__ = ["throughput"]
 
 _WINDOW = 16
 _MIB = 2**20
-# Contexts that lie further apart than this stand on a scale of doublings.
-_FAR = 8
-_NEEDS = ("context", "batch", "tokens_per_second", "ms_p20", "ms_p80")
-_DASHES: tuple[Any, ...] = (
-    "-",
-    (0, (5, 1.5)),
-    (0, (3, 1, 1, 1)),
-    (0, (1, 1)),
-    (0, (8, 2)),
-    (0, (2, 2)),
-)
-_MARKERS = "osD^vP"
 
 
 def throughput(subject: Subject, options: Options, page: Page) -> Drawing:
@@ -37,7 +23,7 @@ def throughput(subject: Subject, options: Options, page: Page) -> Drawing:
 
     Raises RequestError for a trace with no timed step and for results of another command.
     """
-    return _benchmark(subject, page) if subject.results else _run(subject, page)
+    return against_context(subject, page) if subject.results else _run(subject, page)
 
 
 def _run(subject: Subject, page: Page) -> Drawing:
@@ -59,7 +45,7 @@ def _run(subject: Subject, page: Page) -> Drawing:
     live = trace.held().sum(0) * entry
     dense = context * trace.layers * entry
     with drawing(page):
-        drawn, (left, right) = _panels(page, sharex=False)
+        drawn, (left, right) = panels(page, sharex=False)
         left.plot(
             context[timed], rate, ls="", marker=".", ms=2.2, color=page.palette.held, alpha=0.5,
             mew=0, label="one step",
@@ -101,82 +87,6 @@ def _run(subject: Subject, page: Page) -> Drawing:
         "comparison of speed: for that, draw it from the results of a benchmark.",
     )
     return Drawing("throughput", page, drawn, data, words)
-
-
-def _benchmark(subject: Subject, page: Page) -> Drawing:
-    """Arms of a benchmark at the batch size that has most contexts."""
-    found = table(subject.results, _NEEDS, "throughput", "those of a benchmark")
-    groups = found.groupby(["model", "batch"])["context"].nunique()
-    model, batch = groups.sort_values(kind="stable").index[-1]
-    data = found[(found["model"] == model) & (found["batch"] == batch)].reset_index(drop=True)
-    kinds = list(dict.fromkeys(data["weights"]))
-    data["name"] = [
-        str(arm).removesuffix(f" {kind}")
-        for arm, kind in zip(data["arm"], data["weights"], strict=True)
-    ]
-    # A colour and mark per arm; six at most can be told apart.
-    names = dict.fromkeys(data["name"])
-    looks = dict(zip(names, zip(page.palette.lines, _DASHES, _MARKERS, strict=True), strict=False))
-    if len(names) > len(looks):
-        raise RequestError(f"throughput shows up to {len(looks)} arms, not {len(names)}")
-    with drawing(page):
-        drawn, grid = _panels(page, len(kinds))
-        pairs = np.reshape(grid, (len(kinds), 2))
-        for kind, (left, right) in zip(kinds, pairs, strict=True):
-            arms = data[data["weights"] == kind]
-            for name, part in arms.groupby("name", sort=False):
-                colour, dashes, marker = looks[str(name)]
-                part = part.sort_values("context")
-                look: dict[str, Any] = {
-                    "color": colour,
-                    "ls": dashes,
-                    "marker": marker,
-                    "ms": 3.2,
-                    "lw": 1.1,
-                    "mec": "white",
-                    "mew": 0.4,
-                }
-                speed = part["tokens_per_second"].to_numpy(float)
-                ends = [1e3 * batch / part["ms_p80"], 1e3 * batch / part["ms_p20"]]
-                reach = [np.maximum(speed - ends[0], 0), np.maximum(ends[1] - speed, 0)]
-                left.errorbar(part["context"], speed, reach, elinewidth=0.8, label=name, **look)
-                held = part["kv_bytes_held"].astype(float) / _MIB
-                right.plot(part["context"], held, **look)
-            left.set_ylim(bottom=0)
-            right.set_ylim(bottom=0)
-            left.set_title(str(kind), loc="left")
-            contexts = sorted(int(context) for context in data["context"].unique())
-            for axes in (left, right):
-                if contexts[-1] >= _FAR * contexts[0]:
-                    axes.set_xscale("log", base=2)
-                    axes.minorticks_off()
-                axes.set_xticks(contexts, [f"{context:,}" for context in contexts])
-        handles, labels = pairs[0][0].get_legend_handles_labels()
-        drawn.legend(
-            handles, labels, loc="outside upper center", ncols=3 if page.width > 4.5 else 2,
-            handlelength=2,
-        )  # fmt: skip
-    threads = sorted({int(n) for n in data["threads"]}) if "threads" in data else []
-    words = caption(
-        subject,
-        f"Decoding with {model}, batch {batch}. Left: tokens per second, median of turns taken by "
-        "the arms in one process, bars from the 20th to the 80th percentile. Right: bytes "
-        "allocated for the cache at the last step (none for transformers, which does not tell).",
-        f"Threads: {', '.join(map(str, threads))}." if threads else "",
-        "Other models and batch sizes of the file are left out." if len(groups) > 1 else "",
-    )
-    return Drawing("throughput", page, drawn, data, words)
-
-
-def _panels(page: Page, rows: int = 1, sharex: bool = True) -> Any:
-    drawn = figure(page, rows * (1.75 if page.width > 4.5 else 1.5) + (0.35 if rows > 1 else 0.15))
-    grid = drawn.subplots(rows, 2, sharex=sharex)
-    for left, right in np.reshape(grid, (rows, 2)):
-        left.set_ylabel("tokens per second")
-        right.set_ylabel("cache (MiB)")
-    for axes in np.reshape(grid, (rows, 2))[-1]:
-        axes.set_xlabel("context (tokens)")
-    return drawn, grid
 
 
 def _running_median(values: np.ndarray) -> np.ndarray:

@@ -1,10 +1,7 @@
-"""Which two runs to compare: the boxes of A and B, and how a model reads a B that does not exist
-yet. Opens no model.
-"""
+"""Which two runs to compare: the boxes of A and B. Opens no model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,10 +9,11 @@ import streamlit as st
 
 from dcp.errors import DcpError, RequestError
 from dcp.policies.registry import POLICIES
-from dcp.runs.request import as_dropped
 from dcp.trace import Trace
+from dcp.ui.compare.readings import Read, recorded, replayed, rounded
 from dcp.ui.compare.ready import CHOICES, ready
 from dcp.ui.dial import positions
+from dcp.ui.explore.kept import AS_MADE, NAMES
 from dcp.ui.home import home_name
 from dcp.ui.look import problem
 from dcp.ui.samples import load_sample, sample_names
@@ -24,6 +22,7 @@ from dcp.ui.session import Session
 from dcp.ui.settings import Settings
 from dcp.ui.task import Report
 from dcp.ui.upload import uploaded_trace
+from dcp.viewer.label import is_ruled
 
 if TYPE_CHECKING:
     from dcp.model.registry import OpenModel
@@ -31,19 +30,18 @@ if TYPE_CHECKING:
 __all__ = ["Choice", "first", "other"]
 
 THIS, UPLOAD = "this run", "a saved trace"
-OFF, POLICY, ASK, WRITE, DIAL, MODEL, TEXT = (
+OFF, POLICY, ASK, WRITE, DIAL, KEPT, MODEL, TEXT = (
     "A's tokens, gates off",
     "A's tokens, other policies",
     "A's tokens, kept for a question",
     "both written on, live",
     "A's tokens, another sparsity",
+    "A's tokens, keys and values in other bits",
     "A's text, another model",
     "another text, same model",
 )
 
 _USUAL = ("window", "sink", "h2o", "snapkv")
-
-Read = Callable[["OpenModel", Trace, Report], Trace]
 
 
 @dataclass(frozen=True)
@@ -107,12 +105,13 @@ def other(session: Session, limits: Settings, a: Trace) -> Choice | None:
         ASK,
         WRITE,
         DIAL,
+        *([] if is_ruled(a.meta) or a.meta.gates_off else [KEPT]),
         TEXT,
         *([MODEL] if len(models()) > 1 or not limits.public else []),
     ]
     chosen = st.selectbox("B", [*options, *_known(session)], key="compare-b")
     if chosen == OFF:
-        return Choice("A's tokens, gates off", "off", read=_replayed(None))
+        return Choice("A's tokens, gates off", "off", read=replayed(None))
     if chosen == POLICY:
         return _policies(a)
     if chosen == ASK:
@@ -121,6 +120,8 @@ def other(session: Session, limits: Settings, a: Trace) -> Choice | None:
         return Choice("nothing dropped", "write", written=True)
     if chosen == DIAL:
         return _dial(session, a)
+    if chosen == KEPT:
+        return _kept(a)
     if chosen == TEXT:
         return _text(limits)
     if chosen == MODEL:
@@ -176,7 +177,22 @@ def _dial(session: Session, a: Trace) -> Choice:
             key="compare-dial",
             help="On validation text; this one may drop another share.",
         )
-    return Choice(f"A's tokens at δ {shift:+g}", f"dial {shift}", read=_replayed(float(shift)))
+    return Choice(f"A's tokens at δ {shift:+g}", f"dial {shift}", read=replayed(float(shift)))
+
+
+def _kept(a: Trace) -> Choice:
+    offered = [name for name in NAMES if name != (a.meta.kv_dtype or AS_MADE)]
+    chosen = st.selectbox(
+        "B keeps them",
+        offered,
+        index=len(offered) - 1,
+        format_func=NAMES.__getitem__,
+        key="compare-kept",
+        help="The same tokens and the same gates; what a layer drops moves only where rounded keys "
+        "and values move its input.",
+    )
+    kept = None if chosen == AS_MADE else chosen
+    return Choice(f"A's tokens, kept {NAMES[chosen]}", f"kept {chosen}", read=rounded(kept))
 
 
 def _text(limits: Settings) -> Choice | None:
@@ -187,7 +203,7 @@ def _text(limits: Settings) -> Choice | None:
     if len(text) > limits.characters:
         problem(f"The text has {len(text):,} characters; {limits.characters:,} are read here.")
         return None
-    return Choice("another text, same model", f"text {text}", read=_recorded(text))
+    return Choice("another text, same model", f"text {text}", read=recorded(text))
 
 
 def _model(limits: Settings) -> Choice | None:
@@ -204,37 +220,9 @@ def _model(limits: Settings) -> Choice | None:
 
     def read(model: OpenModel, a: Trace, report: Report) -> Trace:
         try:
-            return _replayed(0.0, same=False)(model, a, report)
+            return replayed(0.0, same=False)(model, a, report)
         except RequestError:
             # Another tokenizer: both can still read the same text.
-            return _recorded(a.text, 0.0)(model, a, report)
+            return recorded(a.text, 0.0)(model, a, report)
 
     return Choice(f"A's text read by {name}", f"model {name}", read=read, model=name)
-
-
-def _replayed(shift: float | None, same: bool = True) -> Read:
-    """Reads A's own tokens at a gate shift; None: gates off. ``same``: refuses other weights."""
-
-    def read(model: OpenModel, a: Trace, report: Report) -> Trace:
-        from dcp.runs.replay import replay
-        from dcp.runs.rescore import check
-
-        if same:
-            check(model, a)
-        return replay(
-            model, a, gate_shift=shift or 0.0, prune=shift is not None, cancel=report.cancelled
-        )
-
-    return read
-
-
-def _recorded(text: str, shift: float | None = None) -> Read:
-    """Reads a text as A dropped, or at this gate shift."""
-
-    def read(model: OpenModel, a: Trace, report: Report) -> Trace:
-        from dcp.runs.recorder import record
-
-        who = as_dropped(a.meta) if shift is None else {"gate_shift": shift}
-        return record(text, model=model, new_tokens=0, **who)
-
-    return read

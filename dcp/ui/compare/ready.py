@@ -47,6 +47,7 @@ def ready(trace: Trace) -> Beside | None:
 def _same(measured: Trace, trace: Trace) -> bool:
     return (
         measured.meta.weights_sha256 == trace.meta.weights_sha256
+        and measured.meta.kv_dtype == trace.meta.kv_dtype
         and np.array_equal(measured.token_ids, trace.token_ids)
         and np.array_equal(measured.death, trace.death)
     )

@@ -89,6 +89,7 @@ def race(a: Trace) -> tuple[Race, Callable[[OpenModel, Report], Pair]]:
             temperature=0.8 if sampled.temperature is None else sampled.temperature,
             top_k=sampled.top_k or 0,
             top_p=1.0 if sampled.top_p is None else sampled.top_p,
+            kv_dtype=a.meta.kv_dtype,
             **as_dropped(a.meta),
         )
         dense = replace(pruned, gate_shift=0.0, policy="none", budget=None, policy_settings=None)

@@ -7,7 +7,7 @@ import streamlit as st
 from dcp.figures.screen import cost as cost_charts
 from dcp.stats.cost import Computed, Measured, computed, cost_csv
 from dcp.trace import Trace
-from dcp.trace.amounts import percent, size
+from dcp.trace.amounts import kept_in, percent, size
 from dcp.ui.cost.batch import batch_section
 from dcp.ui.cost.time import measured_so_far, time_section
 from dcp.ui.cost.words import COMPUTED, MEASURED, crossing, kernels
@@ -135,7 +135,8 @@ def _explain(trace: Trace, measured: Measured | None) -> None:
     with left.expander("What was computed, what was measured"):
         st.markdown(COMPUTED + MEASURED)
         meta = trace.meta
-        st.caption(f"The run: {kernels(meta.impl, meta.device)}, {meta.dtype}.")
+        kept = kept_in(meta.kv_dtype) or "keys and values as the model makes them"
+        st.caption(f"The run: {kernels(meta.impl, meta.device)}, {meta.dtype}, {kept}.")
     right.download_button(
         "CSV",
         lambda: cost_csv(trace, measured).encode(),

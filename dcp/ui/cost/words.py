@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dcp.stats.cost import SMOOTHING, Measured
+from dcp.trace.amounts import kept_in
 
 __all__ = ["BUDGETS", "COMPUTED", "MEASURED", "about", "crossing", "kernels"]
 
@@ -54,9 +55,10 @@ def kernels(impl: str, device: str) -> str:
 def about(facts: Mapping[str, Any], rounds: int) -> str:
     """Where and when something was measured, in one line."""
     threads = "1 thread" if facts["threads"] == 1 else f"{facts['threads']} threads"
+    kept = kept_in(facts.get("kv_dtype"))
     return (
         f"{facts['hardware']}, {threads}, {kernels(facts['impl'], facts['device'])}, "
-        f"{facts['dtype']}; "
+        f"{facts['dtype']}{f', {kept}' if kept else ''}; "
         f"{facts['model']} ({str(facts['weights_sha256'])[:8]}), gate shift "
         f"{facts['gate_shift']:g}; {rounds} round{'s' if rounds != 1 else ''}; {facts['date']}"
     )

@@ -15,6 +15,7 @@ import streamlit as st
 from dcp.trace import Trace
 from dcp.ui.explore.count_line import named
 from dcp.ui.explore.earlier import shown_name
+from dcp.ui.explore.kept import take_kept
 from dcp.ui.explore.policy_link import policy_of_link, shift_in_link, take_policy
 from dcp.ui.links import PLACE, number, point
 from dcp.ui.services import models
@@ -48,6 +49,7 @@ def link_of(session: Session, trace: Trace) -> dict[str, str] | None:
         "shift": f"{meta.gate_shift:g}",
         **who,
         **({"vocabulary": "seen"} if meta.vocabulary is not None else {}),
+        **({"kv_dtype": meta.kv_dtype} if meta.kv_dtype is not None else {}),
     }
     if not shift_in_link(meta):
         del said["shift"]
@@ -74,6 +76,7 @@ def arrive(
     state["seen"] = said.get("vocabulary") == "seen"
     if said.get("vocabulary", "seen") != "seen":
         ignored.append("vocabulary")
+    ignored += take_kept(said)
     ignored += take_policy(said, info.context if info else limits.characters, limits)
     room = min(limits.new_tokens, info.context - 1) if info else limits.new_tokens
     for key, name, most in (("new_tokens", "new", room), ("seed", "seed", 2**31 - 1)):

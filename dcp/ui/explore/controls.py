@@ -13,6 +13,7 @@ from dcp.ui.explore.chat import as_asked, chat_choice, is_chat
 from dcp.ui.explore.count_line import LABEL, count_line, named, token_count
 from dcp.ui.explore.earlier import earlier
 from dcp.ui.explore.examples import EXAMPLES
+from dcp.ui.explore.kept import kept_field
 from dcp.ui.explore.policy import policy_fields
 from dcp.ui.explore.run_settings import run_settings, summary
 from dcp.ui.home import home, in_order
@@ -151,6 +152,7 @@ def _check(limits: Settings) -> TextRequest:
         seed=state["seed"],
         stop_at_eos=is_chat(info),
         vocabulary="seen" if state.get("seen") else "all",
+        kv_dtype=kept_field(),
         **policy_fields(state.get("gate_shift", 0.0) if info is not None else 0.0),
     )
     if len(text) > limits.characters:

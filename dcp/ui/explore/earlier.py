@@ -16,7 +16,7 @@ import streamlit as st
 from dcp.speech.words import Word
 from dcp.stats.policies import policy_said
 from dcp.trace import ALIVE, Trace
-from dcp.trace.amounts import percent
+from dcp.trace.amounts import kept_in, percent
 from dcp.ui.home import home_name
 from dcp.ui.samples import load_sample, sample_names
 from dcp.ui.session import Session, Shown
@@ -176,9 +176,10 @@ def _title(run: Shown) -> str:
     assert run.trace is not None
     words = " ".join(run.trace.text[:200].split())[:44]
     plain = _plain(words)
-    who = policy_said(run.trace.meta)
-    rule = f" · {who[:60]}" if who else ""
-    return f"{plain}… · {percent(run.trace.sparsity_at_end())} dropped{_plain(rule)}"
+    meta = run.trace.meta
+    said = [policy_said(meta)[:60], kept_in(meta.kv_dtype)]
+    more = "".join(f" · {part}" for part in said if part)
+    return f"{plain}… · {percent(run.trace.sparsity_at_end())} dropped{_plain(more)}"
 
 
 def _plain(text: str) -> str:

@@ -6,9 +6,11 @@ import streamlit as st
 
 from dcp.errors import DcpError
 from dcp.model.registry import ModelInfo
+from dcp.trace.amounts import kept_in
 from dcp.ui.dial import positions
 from dcp.ui.explore.chat import as_asked
 from dcp.ui.explore.count_line import named, token_count
+from dcp.ui.explore.kept import kept_choice, kept_field
 from dcp.ui.explore.policy import policy_choice, policy_line, shifts_for_a_budget
 from dcp.ui.home import KNOWN, how_to_get_known
 from dcp.ui.rows import COSTS
@@ -60,6 +62,7 @@ def run_settings(models: list[ModelInfo], limits: Settings) -> None:
         help="Leaves out the rows of embedding and head that your text does not use; the counter "
         f"of memory says how many bytes that is. {COSTS}",
     )
+    kept_choice()
     st.slider(
         "Temperature",
         0.0,
@@ -148,6 +151,7 @@ def summary() -> str:
     parts = [
         str(state.get("model") or "no model"),
         policy_line(),
+        kept_in(kept_field()),
         f"writes {written} tokens",
         f"seed {state['seed']}",
     ]
