@@ -20,12 +20,12 @@ from dcp.runs.recorder import record
 from dcp.runs.rescore import effect
 from dcp.trace import ALIVE, Trace
 from dcp.ui.put_back.answer import sentence, table
-from dcp.ui.put_back.continuations import marked
+from dcp.ui.put_back.continuations import marked, tail
 from dcp.ui.put_back.ready import example
 from dcp.ui.put_back.token_text import coloured, selectable
 from dcp.ui.samples import load_sample, sample_names
 from tests.app.rooms import TEXT, bundle, charts, press, said, session, settle
-from tests.helpers.traces import random_trace, with_meta
+from tests.helpers.traces import make_trace, random_trace, with_meta
 
 Open = Callable[..., AppTest]
 Show = Callable[..., AppTest]
@@ -294,6 +294,38 @@ def test_the_example_is_shown_before_anything_is_asked(open_page: Open, model: s
         "".join(ready.rewritten.as_was),
         "".join(ready.rewritten.changed),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("It was short.", "It was short."),
+        ("", ""),
+        ("x" * 80 + " the end of it", "… the end of it"),
+        # One word without an end, or one that ends with the text, is not lost.
+        ("y" * 200, "… " + "y" * 90),
+        ("y" * 200 + " ", "… " + "y" * 89 + " "),
+    ],
+)
+def test_the_text_before_begins_with_a_word(text: str, shown: str) -> None:
+    assert tail(text) == shown
+
+
+def test_a_piece_of_a_word_is_said_with_its_word(tiny_effect: tuple[Trace, Effect]) -> None:
+    _, found = tiny_effect
+    pieces = [" a", " bar", "ometer", ".", " 19", "05", " …", " " + "x" * 20, "x" * 20, " <b>"]
+    trace = make_trace(pieces, np.full((2, len(pieces)), ALIVE))
+    told = []
+    for token in range(len(pieces)):
+        plan = dataclasses.replace(found.plan, token=token)
+        told.append(sentence(trace, dataclasses.replace(found, plan=plan)).partition(" makes ")[0])
+    shown = [each.partition(", ")[2].partition(" leaves ")[0] for each in told]
+    wanted = [quoted(piece) for piece in pieces]
+    wanted[1] += " of “barometer”"
+    wanted[2] += " of “barometer”"
+    wanted[4] += " of “1905”"
+    wanted[5] += " of “1905”"
+    assert shown == wanted
 
 
 def test_both_continuations_are_kept_whole_where_their_differences_are_marked() -> None:

@@ -2,9 +2,9 @@
 
 ``assets/put_back/example.json`` holds the `Effect` and the two continuations,
 ``MODEL.example.json`` those of a model that has samples of its own. Make it with
-``python -m dcp.ui.put_back.ready [MODEL]``: it reads the sample with each dropped token of more than
-two letters put back in all layers, and takes the one that changes later words most, over the band
-of ordinary drops. So it is an example of how much a drop can do, not of how much drops do.
+``python -m dcp.ui.put_back.ready [MODEL]``: it reads the sample with each dropped token of more
+than two letters put back in all layers, and takes the one that changes later words most, over the
+band of ordinary drops: an example of how much a drop can do, not of how much drops do.
 """
 
 from __future__ import annotations
