@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 33862edb5e1f3965.
+// Built from web/ by "make web"; sources 45cc4b159e8d45d4.
 
 // put_back/words.js
 var shown = /* @__PURE__ */ new WeakMap();
