@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -86,6 +87,49 @@ def test_a_token_named_in_a_sentence_turns_nothing_around_it() -> None:
         *("a", "a\ufffdb", "\u2068\u05d0\u05d1\u2069"),
         *("\ufffdx", "\u2068\U0001e900\u2069", "\ufffdy"),
     ]
+
+
+@pytest.mark.parametrize(
+    "spans",
+    [
+        # A blank with the first byte of a letter, then its second byte.
+        [(0, 1), (1, 3), (2, 3), (3, 4)],
+        # A letter in three, the first with the blank before it, the last with the letter after.
+        [(0, 1), (1, 3), (2, 3), (2, 4)],
+        [(0, 2), (1, 2), (2, 4), (3, 4)],
+        [(0, 1), (0, 1), (1, 2), (2, 3), (2, 3), (3, 4)],
+        [(0, 1), (1, 1), (1, 4), (2, 3), (3, 4)],
+    ],
+)
+@pytest.mark.parametrize("words", [[], [0, 1, 2, 4], [2, 3]])
+def test_no_character_is_shown_twice_or_left_out(
+    spans: list[tuple[int, int]], words: list[int]
+) -> None:
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed")
+    text = "ن ز."
+    run = {
+        "text": text, "T": len(spans), "prompt": len(spans),
+        "spans": [at for span in spans for at in span],
+        "words": [n for i in range(0, len(words), 2) for n in (*words[i : i + 2], 0, 0)],
+        "wordPos": [0] * (len(words) // 2),
+    }  # fmt: skip
+    code = f"""import {{ cut }} from {json.dumps(str(WEB / "viewer" / "units.js"))};
+        const run = {json.dumps(run)};
+        const units = ["token", "word", "sentence"].map((grain) => cut(run, grain));
+        console.log(JSON.stringify(units));"""
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", code], capture_output=True, check=True, timeout=60
+    )
+    for units in json.loads(done.stdout):
+        # Also in a sentence, blanks between parts apart.
+        shown = [(part["start"], part["end"]) for unit in units for part in unit["parts"]]
+        assert all(end <= start for (_, end), (start, _) in itertools.pairwise(shown))
+        inked = {at for start, end in shown for at in range(start, end) if text[at] != " "}
+        assert inked == {0, 2, 3}
+        seen = [t for u in units for p in u["parts"] for t in range(p["first"], p["last"] + 1)]
+        lasting = {j for j, (start, end) in enumerate(spans) if text[start:end].strip()}
+        assert lasting <= set(seen)
 
 
 def said(words: list[str], drops: list[int]) -> list[list[str]]:

@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 45cc4b159e8d45d4.
+// Built from web/ by "make web"; sources 1037559c9f24c4d3.
 
 // typing/typing.js
 var PAUSE = 350;

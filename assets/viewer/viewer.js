@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 45cc4b159e8d45d4.
+// Built from web/ by "make web"; sources 1037559c9f24c4d3.
 
 // viewer/hello.js
 var RUN = "dcp run";
@@ -788,10 +788,12 @@ function cutWords(run) {
     while (token < T - 1 && spans2[2 * token + 1] <= start) token++;
     const parts = [];
     for (let j = token; j < T && spans2[2 * j] < end; ) {
-      let k = j;
-      while (k + 1 < T && spans2[2 * k + 2] === spans2[2 * j] && spans2[2 * k + 3] === spans2[2 * j + 1])
+      let k = j, last2 = spans2[2 * j + 1];
+      while (k + 1 < T && spans2[2 * k + 2] < last2 && spans2[2 * k + 2] < end) {
         k++;
-      const a = Math.max(start, spans2[2 * j]), b = Math.min(end, spans2[2 * j + 1]);
+        last2 = Math.max(last2, spans2[2 * k + 1]);
+      }
+      const a = Math.max(start, spans2[2 * j]), b = Math.min(end, last2);
       if (b > a) parts.push({ start: a, end: b, first: j, last: k });
       j = k + 1;
     }

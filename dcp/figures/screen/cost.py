@@ -16,7 +16,7 @@ from dcp.figures.screen.theme import LEGEND, OVERHEAD, REFERENCE, RUN, faded
 from dcp.stats.cost import SMOOTHING, Computed, Measured, running_median
 from dcp.trace import Trace
 
-__all__ = ["layer_chart", "memory_chart", "time_chart"]
+__all__ = ["layer_chart", "memory_chart", "time_chart", "timed_steps"]
 
 _COLOURS = {"pruned": RUN, "kept": OVERHEAD, "dense": REFERENCE}
 _NAMES = {"pruned": "pruned", "kept": "gates asked, nothing dropped", "dense": "dense"}
@@ -102,6 +102,14 @@ def layer_chart(cost: Computed, step: int) -> dict[str, Any]:
     }
 
 
+def timed_steps(trace: Trace) -> npt.NDArray[np.intp]:
+    """[n] the steps of the run itself whose time is known and compares with that of others."""
+    seconds = np.asarray(trace.step_seconds, np.float64)[: trace.tokens]
+    timed = np.flatnonzero(np.isfinite(seconds) & (seconds > 0))
+    # The prompt's pass prepared the first generated token, so its time does not compare.
+    return timed[timed > trace.prompt_tokens]
+
+
 def time_chart(
     trace: Trace, *, planned: int, measured: Measured | None = None, crossover: int | None = None
 ) -> dict[str, Any]:
@@ -115,9 +123,7 @@ def time_chart(
     first = 0.0
     if measured is None:
         own = np.asarray(trace.step_seconds, np.float64)[: trace.tokens] * 1e3
-        timed = np.flatnonzero(np.isfinite(own) & (own > 0))
-        # The prompt's pass prepared the first generated token, so its time does not compare.
-        timed = timed[timed > trace.prompt_tokens]
+        timed = timed_steps(trace)
         lines.append(_points(timed, own[timed], "single steps (measured in the run)"))
         smooth = running_median(own[timed])
         lines.append(_line(timed, smooth, f"pruned, median of {SMOOTHING} steps", RUN, hover))

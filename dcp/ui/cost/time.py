@@ -62,6 +62,9 @@ def time_section(session: Session, trace: Trace, limits: Settings) -> None:
 def _chart(session: Session, trace: Trace) -> None:
     """The curves of the rounds so far."""
     measured = measured_so_far(session)
+    if measured is None and not len(cost_charts.timed_steps(trace)):
+        st.caption("No step of this run was timed: a measurement draws its curves here.")
+        return
     st.plotly_chart(
         cost_charts.time_chart(
             trace,
