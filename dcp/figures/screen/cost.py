@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dcp.figures.screen.theme import LEGEND, OVERHEAD, REFERENCE, RUN, faded
-from dcp.stats.cost import SMOOTHING, Computed, Measured, running_median
+from dcp.stats.cost import SMOOTHING, Computed, Measured, running_median, timed_steps
 from dcp.trace import Trace
 
-__all__ = ["layer_chart", "memory_chart", "time_chart", "timed_steps"]
+__all__ = ["layer_chart", "memory_chart", "time_chart"]
 
 _COLOURS = {"pruned": RUN, "kept": OVERHEAD, "dense": REFERENCE}
 _NAMES = {"pruned": "pruned", "kept": "gates asked, nothing dropped", "dense": "dense"}
@@ -100,14 +100,6 @@ def layer_chart(cost: Computed, step: int) -> dict[str, Any]:
             "yaxis": {"autorange": "reversed", "type": "category", "fixedrange": True},
         },
     }
-
-
-def timed_steps(trace: Trace) -> npt.NDArray[np.intp]:
-    """[n] the steps of the run itself whose time is known and compares with that of others."""
-    seconds = np.asarray(trace.step_seconds, np.float64)[: trace.tokens]
-    timed = np.flatnonzero(np.isfinite(seconds) & (seconds > 0))
-    # The prompt's pass prepared the first generated token, so its time does not compare.
-    return timed[timed > trace.prompt_tokens]
 
 
 def time_chart(
