@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 717fbd3e3d30e256.
+// Built from web/ by "make web"; sources 587ea4af3db4980d.
 
 // shared/legible.js
 var HIDING = (

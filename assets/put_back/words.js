@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 717fbd3e3d30e256.
+// Built from web/ by "make web"; sources 587ea4af3db4980d.
 
 // put_back/words.js
 var shown = /* @__PURE__ */ new WeakMap();

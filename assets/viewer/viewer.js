@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 717fbd3e3d30e256.
+// Built from web/ by "make web"; sources 587ea4af3db4980d.
 
 // viewer/hello.js
 var RUN = "dcp run";
@@ -308,12 +308,15 @@ var FEW = 12;
 var STANDS_OUT = 1.5;
 var LINE = /\n/;
 var STOP = /^\s*[.!?…。！？]+["'”’)\]]*\s*$/u;
+var WORD = /[\p{L}\p{N}]/u;
 var MARK = /^\s*\p{P}+\s*$/u;
 var KINDS = {
   "Full stops": (text) => STOP.test(text),
   "Line breaks": (text) => LINE.test(text),
-  "Commas and other marks": (text) => MARK.test(text) && !STOP.test(text)
+  "Commas and other marks": (text) => MARK.test(text) && !STOP.test(text),
+  "New sentences": (_, opens) => opens
 };
+var ENDS = ["Full stops", "Line breaks"];
 function findings(run, whole) {
   const all = whole.drops.reduce((a, b) => a + b, 0);
   if (run.Q < FEW) return [];
@@ -328,13 +331,25 @@ function findings(run, whole) {
   ];
 }
 var askedBy = (run, drops) => run.rule ? drops.map((_, t) => drops[t + 1] ?? 0) : drops;
+function openings(pieces) {
+  let ended = false, apart = false;
+  return pieces.map((piece2) => {
+    const word = WORD.test(piece2), opens = word && ended && (apart || /^\s/.test(piece2));
+    if (STOP.test(piece2)) {
+      ended = true;
+      apart = /\s$|[。！？]/u.test(piece2);
+    } else if (word) ended = false;
+    else apart ||= /\s/.test(piece2);
+    return opens;
+  });
+}
 function trigger(run, drops, all) {
   const text = Array.from(
     { length: run.Q },
     (_, t) => run.text.slice(run.spans[2 * t], run.spans[2 * t + 1])
-  ), kind = (name2, is) => weigh(
+  ), opens = openings(text), kind = (name2, is) => weigh(
     name2,
-    text.flatMap((piece2, t) => is(piece2) ? [t] : []),
+    text.flatMap((piece2, t) => is(piece2, opens[t]) ? [t] : []),
     drops,
     all
   ), strong = Object.entries(KINDS).map(([name2, is]) => kind(name2, is)).filter(({ steps: steps2, times: times2 }) => steps2.length >= 2 && times2 >= STANDS_OUT).sort((a, b) => b.sum - a.sum);
@@ -346,11 +361,11 @@ function trigger(run, drops, all) {
       ],
       step: drops.indexOf(Math.max(...drops))
     };
-  const ends = strong.filter(({ name: name2 }) => name2 !== "Commas and other marks"), both = (piece2) => STOP.test(piece2) || LINE.test(piece2), { name, steps, sum, times } = ends.length === 2 ? kind("Full stops and line breaks", both) : strong[0], many = times > 50 ? "over 50" : times.toFixed(times < 10 ? 1 : 0);
+  const ends = strong.filter(({ name: name2 }) => ENDS.includes(name2)), both = (piece2) => STOP.test(piece2) || LINE.test(piece2), { name, steps, sum, times } = ends.length === 2 && ENDS.includes(strong[0].name) ? kind("Full stops and line breaks", both) : strong[0], many = times > 50 ? "over 50" : times.toFixed(times < 10 ? 1 : 0), whose = name === "New sentences" ? "first words drop " : "";
   return {
     parts: [
       [`${name} clear the memory`],
-      `: ${many} times the drops of another token; ${percent(steps.length / run.Q)} of the steps, ${percent(sum / all)} of the drops.`
+      `: ${whose}${many} times what others ${whose ? "do" : "drop"}, ${percent(sum / all)} of all in ${percent(steps.length / run.Q)} of steps.`
     ],
     step: steps.reduce((a, b) => drops[b] > drops[a] ? b : a)
   };
@@ -773,10 +788,12 @@ function cutWords(run) {
     while (token < T - 1 && spans2[2 * token + 1] <= start) token++;
     const parts = [];
     for (let j = token; j < T && spans2[2 * j] < end; ) {
-      let k = j;
-      while (k + 1 < T && spans2[2 * k + 2] === spans2[2 * j] && spans2[2 * k + 3] === spans2[2 * j + 1])
+      let k = j, last2 = spans2[2 * j + 1];
+      while (k + 1 < T && spans2[2 * k + 2] < last2 && spans2[2 * k + 2] < end) {
         k++;
-      const a = Math.max(start, spans2[2 * j]), b = Math.min(end, spans2[2 * j + 1]);
+        last2 = Math.max(last2, spans2[2 * k + 1]);
+      }
+      const a = Math.max(start, spans2[2 * j]), b = Math.min(end, last2);
       if (b > a) parts.push({ start: a, end: b, first: j, last: k });
       j = k + 1;
     }
@@ -3015,8 +3032,9 @@ function stepStory(view) {
   const { run, state } = view, { L } = run, s = state.step, l = state.layer, gone = [...dropped(run, l, s)], before = gone.filter((j) => byRule(run, l, j)), here = gone.filter((j) => !byRule(run, l, j));
   let all = 0;
   for (let i = 0; i < L; i++) all += dropped(run, i, s).length;
-  const out = [`At step ${s} `, link(view, s), " was read"];
-  if (!run.rule)
+  const out = [`At step ${s} `, link(view, s), " was read"], none = !all && !run.ruled;
+  if (none) out.push(" and no layer dropped anything");
+  else if (!run.rule)
     out.push(
       " and ",
       node("b", "", `layer ${l}`),
@@ -3034,14 +3052,10 @@ function stepStory(view) {
       node("b", "", `layer ${l}`),
       ". "
     );
-  const where = run.ruled ? "by then" : "here";
+  const where = run.ruled ? "by then" : "here", together = all ? `All ${L} layers together dropped ${plural(all, "entry", "entries")} ${where}. ` : `No layer dropped anything ${where}. `;
   return [
     ...out,
-    node(
-      "span",
-      "quiet",
-      `${all ? `All ${L} layers together dropped ${plural(all, "entry", "entries")} ${where}.` : `No layer dropped anything ${where}.`} Choose a word or a cell for its story.`
-    )
+    node("span", "quiet", `${none ? "" : together}Choose a word or a cell for its story.`)
   ];
 }
 

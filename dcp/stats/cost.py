@@ -30,6 +30,7 @@ __all__ = [
     "computed",
     "cost_csv",
     "running_median",
+    "timed_steps",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -158,6 +159,14 @@ class Measured:
         """
         own = int(self.live[arm][-1]) * (1.0 if arm == "dense" else 1.0 + self.gate_share)
         return (self.weights + int(self.live["dense"][-1])) / (self.weights + own)
+
+
+def timed_steps(trace: Trace) -> Ints:
+    """[n] the steps of the run itself whose time is known and compares with that of others."""
+    seconds = np.asarray(trace.step_seconds, np.float64)[: trace.tokens]
+    timed = np.flatnonzero(np.isfinite(seconds) & (seconds > 0))
+    # The prompt's pass prepared the first generated token, so its time does not compare.
+    return timed[timed > trace.prompt_tokens].astype(np.int64)
 
 
 def running_median(values: Floats, width: int = SMOOTHING) -> Floats:

@@ -120,7 +120,8 @@ class Session:
             if status.state == "stopped":
                 self.shown = replace(self.shown, note=status.message)
             return
-        read = f"{trace.prompt_tokens} tokens read, {trace.tokens - trace.prompt_tokens} written."
+        given, written = trace.prompt_tokens, trace.tokens - trace.prompt_tokens
+        read = f"{given:,} token{'' if given == 1 else 's'} read, {written} written."
         note = f"{status.message} {read}" if status.message else f"Done: {read}"
         if not status.words:
             note += " Parts of speech are not available."

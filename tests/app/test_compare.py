@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,7 +30,7 @@ from dcp.trace import ALIVE, Trace
 from dcp.ui.compare.asked_view import asked_verdict
 from dcp.ui.compare.ready import CHOICES, ready
 from dcp.ui.compare.verdict import policies_verdict
-from dcp.ui.compare.writing import NEW_TOKENS
+from dcp.ui.compare.writing import NEW_TOKENS, Lane, Race, drawn
 from dcp.ui.samples import load_sample, sample_names
 from tests.app.rooms import TEXT, bundle, charts, press, said, session, settle
 from tests.helpers.traces import make_trace, random_trace, with_meta
@@ -138,6 +139,11 @@ def test_a_question_shows_what_rules_that_hear_it_keep(show: Show) -> None:
     assert "more than the context of 256; shorten one of them" in said(page)
 
 
+def _lanes(page: AppTest) -> dict:
+    shown = [c.proto for c in page.get("bidi_component")]
+    return json.loads(next(p.json for p in shown if p.component_name == "dcp_race"))
+
+
 def test_dense_and_pruned_write_side_by_side(show: Show) -> None:
     page = show()
     page.selectbox(key="compare-b").set_value("both written on, live").run()
@@ -151,8 +157,37 @@ def test_dense_and_pruned_write_side_by_side(show: Show) -> None:
     pruned, dense = page.session_state["writing-race"].look()
     assert (pruned.tokens, dense.tokens) == (NEW_TOKENS, NEW_TOKENS)
     assert 0 < pruned.live < dense.live
+    # A whole bar is what all tokens take at the end, at every moment: bars grow and part.
+    assert page.session_state["writing-race"].full == dense.live
+    shown = _lanes(page)
+    assert [lane["width"] for lane in shown["lanes"]] == [
+        pytest.approx(100 * pruned.live / dense.live, abs=0.06),
+        100,
+    ]
+    assert shown["opening"].removeprefix("… ") + shown["lanes"][0]["written"] in found.a.text
+    assert {lane["title"].partition(" · ")[0] for lane in shown["lanes"]} == {"A", "B"}
+    # No tile sends anybody to a button that is not here.
+    assert "the button" not in str([tile.proto for tile in page.metric])
     # What was typed is shown as text, never in markup.
     assert not any("pwned" in str(getattr(e, "value", "")) for e in page.get("html"))
+
+
+def test_bars_grow_from_nothing_to_what_they_are() -> None:
+    found = Race("<b>It was</b> a", 10, full=2_000)
+    for pruned, dense, widths, sizes in (
+        (0, 0, [0, 0], ["–", "–"]),
+        (500, 0, [25, 0], ["500 B", "–"]),
+        (900, 1_800, [45, 90], ["900 B", "1.8 KiB"]),
+    ):
+        found.put(0, Lane(" one", 1, pruned))
+        found.put(1, Lane(" two", 1, dense))
+        shown = drawn(found)
+        assert [lane["width"] for lane in shown["lanes"]] == widths
+        assert [lane["size"] for lane in shown["lanes"]] == sizes
+    assert shown["opening"] == "<b>It was</b> a"
+    assert shown["lanes"][0]["title"] == "A · with its gates · 1 token"
+    # Before the text is read there is no scale yet.
+    assert [lane["width"] for lane in drawn(Race("It", 10))["lanes"]] == [0, 0]
 
 
 def test_a_run_under_a_rule_is_written_on_by_it_and_set_beside_the_gates(show: Show) -> None:

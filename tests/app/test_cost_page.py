@@ -16,6 +16,7 @@ from dcp.figures.screen.cost import layer_chart, memory_chart, time_chart
 from dcp.stats.cost import computed, cost_csv
 from dcp.trace.amounts import percent, size
 from dcp.ui.cost.words import crossing
+from dcp.ui.samples import load_sample
 from dcp.ui.session import Session
 from tests.helpers.traces import random_trace
 from tests.stats.test_cost import measured
@@ -41,6 +42,18 @@ def test_what_the_trace_knows_is_there_at_first_paint(open_page: Open) -> None:
     assert len(page.get("plotly_chart")) == 3
     # The bundled models of this test are others than the sample's: it is told, not tried.
     assert page.button(key="cost-measure").disabled
+
+
+def test_a_run_that_nobody_timed_has_no_empty_chart(open_page: Open) -> None:
+    """The second model's samples were recorded without a clock; a text that is read has none."""
+    page = open_page()
+    trace, words = load_sample("smollm2-135m/sample")
+    session: Session = page.session_state["session"]
+    session.show(trace, tuple(words), "sample", "smollm2-135m/sample")
+    cost_page(page)
+    assert tiles(page)["Speed of the run"] == "not timed"
+    assert len(page.get("plotly_chart")) == 2
+    assert any(c.value.startswith("No step of this run was timed") for c in page.caption)
 
 
 def test_the_share_of_dense_is_what_is_live_and_not_what_was_dropped(open_page: Open) -> None:

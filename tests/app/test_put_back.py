@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -19,12 +20,12 @@ from dcp.runs.recorder import record
 from dcp.runs.rescore import effect
 from dcp.trace import ALIVE, Trace
 from dcp.ui.put_back.answer import sentence, table
-from dcp.ui.put_back.continuations import marked
+from dcp.ui.put_back.continuations import marked, tail
 from dcp.ui.put_back.ready import example
 from dcp.ui.put_back.token_text import coloured, selectable
 from dcp.ui.samples import load_sample, sample_names
 from tests.app.rooms import TEXT, bundle, charts, press, said, session, settle
-from tests.helpers.traces import random_trace, with_meta
+from tests.helpers.traces import make_trace, random_trace, with_meta
 
 Open = Callable[..., AppTest]
 Show = Callable[..., AppTest]
@@ -254,16 +255,77 @@ def tiny_effect(tiny_checkpoint: Callable[..., Path]) -> tuple[Trace, Effect]:
     return trace, effect(model, trace, put_back(trace, 10))
 
 
-def test_the_example_is_of_the_sample_alone() -> None:
-    trace, _ = load_sample(sample_names()[0])
+@pytest.mark.parametrize("model", ["dcp-mini", "smollm2-135m"])
+def test_the_example_is_of_the_sample_alone(model: str) -> None:
+    trace, _ = load_sample(sample_names(model)[0])
+    assert trace.meta.model == model
     found = example(trace)
-    assert found is not None
+    assert found is not None, "made of other weights or another sample: make it again"
     assert found.effect.plan == put_back(trace, found.effect.plan.token)
     assert found.effect.change.shape == (trace.tokens,)
     # It is shown because it stands out: no matched drop changed as much.
     assert found.effect.as_large == 0
     assert found.rewritten.apart is not None
     assert example(random_trace(0)) is None
+    # Other weights answer otherwise, and other drops leave something else to put back.
+    assert example(with_meta(trace, weights_sha256="f" * 64)) is None
+    plan = found.effect.plan
+    sooner = trace.death.copy()
+    sooner[plan.layers[0], plan.token] = plan.token + 1
+    assert sooner[plan.layers[0], plan.token] != trace.death[plan.layers[0], plan.token]
+    assert example(dataclasses.replace(trace, death=sooner)) is None
+
+
+@pytest.mark.parametrize("model", ["dcp-mini", "smollm2-135m"])
+def test_the_example_is_shown_before_anything_is_asked(open_page: Open, model: str) -> None:
+    page = open_page()
+    trace, words = load_sample(sample_names(model)[0])
+    session(page).show(trace, tuple(words), "sample", sample_names(model)[0])
+    page.switch_page("pages/put_back.py").run()
+    ready = example(trace)
+    assert ready is not None
+    assert not page.exception
+    assert page.selectbox(key="put-token").value == ready.effect.plan.token
+    assert sentence(trace, ready.effect) in said(page)
+    assert "because it stands out" in said(page)
+    shown = [c.proto for c in page.get("bidi_component")]
+    two = next(json.loads(p.json) for p in shown if p.component_name == "dcp_continuations")
+    assert ["".join(text for text, _ in each["parts"]) for each in two["columns"]] == [
+        "".join(ready.rewritten.as_was),
+        "".join(ready.rewritten.changed),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("It was short.", "It was short."),
+        ("", ""),
+        ("x" * 80 + " the end of it", "… the end of it"),
+        # One word without an end, or one that ends with the text, is not lost.
+        ("y" * 200, "… " + "y" * 90),
+        ("y" * 200 + " ", "… " + "y" * 89 + " "),
+    ],
+)
+def test_the_text_before_begins_with_a_word(text: str, shown: str) -> None:
+    assert tail(text) == shown
+
+
+def test_a_piece_of_a_word_is_said_with_its_word(tiny_effect: tuple[Trace, Effect]) -> None:
+    _, found = tiny_effect
+    pieces = [" a", " bar", "ometer", ".", " 19", "05", " …", " " + "x" * 20, "x" * 20, " <b>"]
+    trace = make_trace(pieces, np.full((2, len(pieces)), ALIVE))
+    told = []
+    for token in range(len(pieces)):
+        plan = dataclasses.replace(found.plan, token=token)
+        told.append(sentence(trace, dataclasses.replace(found, plan=plan)).partition(" makes ")[0])
+    shown = [each.partition(", ")[2].partition(" leaves ")[0] for each in told]
+    wanted = [quoted(piece) for piece in pieces]
+    wanted[1] += " of “barometer”"
+    wanted[2] += " of “barometer”"
+    wanted[4] += " of “1905”"
+    wanted[5] += " of “1905”"
+    assert shown == wanted
 
 
 def test_both_continuations_are_kept_whole_where_their_differences_are_marked() -> None:

@@ -119,17 +119,20 @@ def test_a_public_server_opens_no_folder_for_a_task(tiny_checkpoint: Callable[..
     services.worker.clear()
 
 
-def test_the_session_says_how_a_run_ended(tiny_checkpoint: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("text", ["Some words.", "a"])
+def test_the_session_says_how_a_run_ended(tiny_checkpoint: Callable[..., Path], text: str) -> None:
     worker = Worker(services.begin, lambda trace: ())
-    request = TextRequest("Some words.", model=str(tiny_checkpoint("llama")), new_tokens=4)
+    request = TextRequest(text, model=str(tiny_checkpoint("llama")), new_tokens=4)
     session = Session()
     session.begin(worker.submit(session.owner, request), request)
     while not session.work.job.status().settled:
         time.sleep(0.02)
     session.end(session.work.job.status())
     assert session.work.job is None
-    assert session.shown.note.startswith("Done: ")
-    assert "4 written." in session.shown.note
+    given = session.shown.trace.prompt_tokens
+    assert (given == 1) == (text == "a")
+    read = "1 token" if given == 1 else f"{given} tokens"
+    assert session.shown.note.startswith(f"Done: {read} read, 4 written.")
     assert "Parts of speech are not available." in session.shown.note
     worker.close()
 

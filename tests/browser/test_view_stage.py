@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dcp.trace import ALIVE, Trace
+from dcp.ui.samples import load_sample
 from dcp.viewer.payload import payload
 from tests.browser.static_view import Page, Show, at, frame, opener, point, press, until
 from tests.helpers.traces import DESIGN, make_trace, random_deaths, random_trace
@@ -64,7 +65,7 @@ def test_the_sentences_name_what_clears_the_memory_and_go_to_its_step(show: Show
     count = drops(trace)
     assert first.startswith("Full stops clear the memory")
     share = count[19::20].sum() / count.sum()
-    assert f"{100 * share:.0f}\u00a0% of the drops" in first
+    assert f"{100 * share:.0f}\u00a0% of all in" in first
     assert f"largest drop: {count.max()} entries" in second
     assert f"in 2 of {trace.layers} layers" in second
     held = trace.held()[:, -1] / trace.n_queries
@@ -77,6 +78,25 @@ def test_the_sentences_name_what_clears_the_memory_and_go_to_its_step(show: Show
         if layer is not None:
             assert page.evaluate("dcpView.state.layer") == layer
     assert count[page.evaluate("dcpView.counts.peaks[0]")] == count.max()
+
+
+def test_sentences_are_whole_at_every_width(show: Show) -> None:
+    """On the sample of thirty layers, whose sentences are the longest there are."""
+    page = show(load_sample("smollm2-135m/sample")[0], width=1280)
+    first = page.locator(".finding .sentence").first
+    assert first.inner_text().startswith("New sentences clear the memory: first words drop")
+    for width in (1280, 1180, 1000, 900, 400):
+        page.set_viewport_size({"width": width, "height": 900})
+        frame(page)
+        for sentence in page.locator(".finding .sentence").all():
+            cut = sentence.evaluate("(s) => s.scrollHeight - s.clientHeight")
+            assert cut <= 0, f"{sentence.inner_text()!r} is cut at {width} px"
+    # A step that dropped nothing is said once, of all layers.
+    gone = load_sample("smollm2-135m/sample")[0].death
+    at(page, step=next(t for t in range(100, 170) if not (gone == t).any()), token=-1)
+    frame(page)
+    story = page.locator(".story").inner_text()
+    assert "was read and no layer dropped anything. Choose a word" in story
 
 
 def test_sentences_claim_nothing_where_drops_come_evenly(show: Show) -> None:

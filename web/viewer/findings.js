@@ -12,14 +12,17 @@ const STANDS_OUT = 1.5;
 
 const LINE = /\n/;
 const STOP = /^\s*[.!?…。！？]+["'”’)\]]*\s*$/u;
+const WORD = /[\p{L}\p{N}]/u;
 const MARK = /^\s*\p{P}+\s*$/u;
 
-/** Kinds of token that may clear the memory, as they are called. */
+/** Kinds of token that may clear the memory, as they are called; `opens`: a sentence begins there. */
 const KINDS = {
   "Full stops": (text) => STOP.test(text),
   "Line breaks": (text) => LINE.test(text),
   "Commas and other marks": (text) => MARK.test(text) && !STOP.test(text),
+  "New sentences": (_, opens) => opens,
 };
+const ENDS = ["Full stops", "Line breaks"];
 
 /** Up to three sentences on `run`; `whole` are its counts without a filter. */
 export function findings(run, whole) {
@@ -39,15 +42,33 @@ export function findings(run, whole) {
 /** Drops by the step whose token was being read when they were decided: a rule looks one earlier. */
 const askedBy = (run, drops) => (run.rule ? drops.map((_, t) => drops[t + 1] ?? 0) : drops);
 
+/** For each of these pieces of text, whether it is the first with a letter or digit after a stop. */
+function openings(pieces) {
+  let ended = false,
+    apart = false;
+  return pieces.map((piece) => {
+    const word = WORD.test(piece),
+      opens = word && ended && (apart || /^\s/.test(piece));
+    if (STOP.test(piece)) {
+      ended = true;
+      // "3.5" begins nothing, "3. 5" does; a script without spaces has stops of its own.
+      apart = /\s$|[。！？]/u.test(piece);
+    } else if (word) ended = false;
+    else apart ||= /\s/.test(piece);
+    return opens;
+  });
+}
+
 /** Which kind of token drops more than the others when it is read. */
 function trigger(run, drops, all) {
   const text = Array.from({ length: run.Q }, (_, t) =>
       run.text.slice(run.spans[2 * t], run.spans[2 * t + 1]),
     ),
+    opens = openings(text),
     kind = (name, is) =>
       weigh(
         name,
-        text.flatMap((piece, t) => (is(piece) ? [t] : [])),
+        text.flatMap((piece, t) => (is(piece, opens[t]) ? [t] : [])),
         drops,
         all,
       ),
@@ -64,15 +85,18 @@ function trigger(run, drops, all) {
       step: drops.indexOf(Math.max(...drops)),
     };
   // Where both end what went before, they are one kind.
-  const ends = strong.filter(({ name }) => name !== "Commas and other marks"),
+  const ends = strong.filter(({ name }) => ENDS.includes(name)),
     both = (piece) => STOP.test(piece) || LINE.test(piece),
     { name, steps, sum, times } =
-      ends.length === 2 ? kind("Full stops and line breaks", both) : strong[0],
-    many = times > 50 ? "over 50" : times.toFixed(times < 10 ? 1 : 0);
+      ends.length === 2 && ENDS.includes(strong[0].name)
+        ? kind("Full stops and line breaks", both)
+        : strong[0],
+    many = times > 50 ? "over 50" : times.toFixed(times < 10 ? 1 : 0),
+    whose = name === "New sentences" ? "first words drop " : "";
   return {
     parts: [
       [`${name} clear the memory`],
-      `: ${many} times the drops of another token; ${percent(steps.length / run.Q)} of the steps, ${percent(sum / all)} of the drops.`,
+      `: ${whose}${many} times what others ${whose ? "do" : "drop"}, ${percent(sum / all)} of all in ${percent(steps.length / run.Q)} of steps.`,
     ],
     step: steps.reduce((a, b) => (drops[b] > drops[a] ? b : a)),
   };

@@ -109,8 +109,10 @@ function stepStory(view) {
     here = gone.filter((j) => !byRule(run, l, j));
   let all = 0;
   for (let i = 0; i < L; i++) all += dropped(run, i, s).length;
-  const out = [`At step ${s} `, link(view, s), " was read"];
-  if (!run.rule)
+  const out = [`At step ${s} `, link(view, s), " was read"],
+    none = !all && !run.ruled;
+  if (none) out.push(" and no layer dropped anything");
+  else if (!run.rule)
     out.push(
       " and ",
       node("b", "", `layer ${l}`),
@@ -128,13 +130,12 @@ function stepStory(view) {
       node("b", "", `layer ${l}`),
       ". ",
     );
-  const where = run.ruled ? "by then" : "here";
+  const where = run.ruled ? "by then" : "here",
+    together = all
+      ? `All ${L} layers together dropped ${plural(all, "entry", "entries")} ${where}. `
+      : `No layer dropped anything ${where}. `;
   return [
     ...out,
-    node(
-      "span",
-      "quiet",
-      `${all ? `All ${L} layers together dropped ${plural(all, "entry", "entries")} ${where}.` : `No layer dropped anything ${where}.`} Choose a word or a cell for its story.`,
-    ),
+    node("span", "quiet", `${none ? "" : together}Choose a word or a cell for its story.`),
   ];
 }

@@ -54,15 +54,15 @@ function cutWords(run) {
     while (token < T - 1 && spans[2 * token + 1] <= start) token++;
     const parts = [];
     for (let j = token; j < T && spans[2 * j] < end; ) {
-      let k = j;
-      while (
-        k + 1 < T &&
-        spans[2 * k + 2] === spans[2 * j] &&
-        spans[2 * k + 3] === spans[2 * j + 1]
-      )
+      // Tokens that share a character, whole or with a blank before it, are one part.
+      let k = j,
+        last = spans[2 * j + 1];
+      while (k + 1 < T && spans[2 * k + 2] < last && spans[2 * k + 2] < end) {
         k++;
+        last = Math.max(last, spans[2 * k + 1]);
+      }
       const a = Math.max(start, spans[2 * j]),
-        b = Math.min(end, spans[2 * j + 1]);
+        b = Math.min(end, last);
       if (b > a) parts.push({ start: a, end: b, first: j, last: k });
       j = k + 1;
     }

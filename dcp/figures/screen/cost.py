@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcp.figures.screen.theme import LEGEND, OVERHEAD, REFERENCE, RUN, faded
-from dcp.stats.cost import SMOOTHING, Computed, Measured, running_median
+from dcp.stats.cost import SMOOTHING, Computed, Measured, running_median, timed_steps
 from dcp.trace import Trace
 
 __all__ = ["layer_chart", "memory_chart", "time_chart"]
@@ -115,9 +115,7 @@ def time_chart(
     first = 0.0
     if measured is None:
         own = np.asarray(trace.step_seconds, np.float64)[: trace.tokens] * 1e3
-        timed = np.flatnonzero(np.isfinite(own) & (own > 0))
-        # The prompt's pass prepared the first generated token, so its time does not compare.
-        timed = timed[timed > trace.prompt_tokens]
+        timed = timed_steps(trace)
         lines.append(_points(timed, own[timed], "single steps (measured in the run)"))
         smooth = running_median(own[timed])
         lines.append(_line(timed, smooth, f"pruned, median of {SMOOTHING} steps", RUN, hover))

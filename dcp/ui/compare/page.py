@@ -102,8 +102,11 @@ def _written(session: Session, limits: Settings, a: Trace, key: tuple[str, str])
             f"with nothing dropped: {takes}."
         )
         return
+    # Above the texts, which grow: Stop stays where it is.
+    above = st.container()
     watched(st.session_state["writing-race"], asked.task)
-    pair = follow_task(asked.task, "writing")
+    with above:
+        pair = follow_task(asked.task, "writing")
     if pair is not None:
         names = st.session_state["writing-race"].names
         compared(pair, names, "|".join(key), gates_off_is(_base(session, a)))

@@ -102,7 +102,8 @@ def key_numbers(pair: Pair) -> list[Tile]:
         note = "nats a token, KL(off ‖ A)"
         found.append(("KL of gates off from A", f"{_per_token(a.kl):.3f}", note))
     else:
-        found.append(("KL", "–", "not measured: the button measures it"))
+        how = "not measured: the button measures it" if pair.same_tokens else "not measured"
+        found.append(("KL", "–", how))
     return found
 
 

@@ -1,8 +1,8 @@
 """The same text written on twice at once, with the gates and with nothing dropped, as it happens.
 
 The worker's thread takes a step of each in turn and leaves what there is in a `Race`; the page
-looks at it a few times a second. The one that drops nothing runs on the same
-weights, its gates unused.
+looks at it a few times a second. The one that drops nothing runs on the same weights, its gates
+unused. The browser shows all text as plain text.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -19,22 +20,72 @@ from dcp.stats.compare import Pair
 from dcp.stats.policies import title_of
 from dcp.trace import Trace
 from dcp.trace.amounts import size
+from dcp.ui.put_back.continuations import tail
 from dcp.ui.task import Report, Task
 
 if TYPE_CHECKING:
     from dcp.model.registry import OpenModel
 
-__all__ = ["NEW_TOKENS", "Race", "race", "watched"]
+__all__ = ["NEW_TOKENS", "Lane", "Race", "drawn", "race", "watched"]
 
 NEW_TOKENS = 80
 _EVERY = 0.3
 _CSS = """
-<style>
-.race { display: grid; grid-template-columns: 6.5rem 1fr 5.5rem; gap: 0.3rem 0.6rem;
-  align-items: center; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
-.race i { display: block; height: 0.9rem; border-radius: 2px; background: #2a8cc7; }
-.race i.all { background: none; border: 1.5px solid #78828f; box-sizing: border-box; }
-</style>
+.race { display: grid; grid-template-columns: max-content 1fr 4.5rem; gap: 0.3rem 0.7rem;
+  align-items: center; font: 0.85rem/1.3 var(--st-font, sans-serif);
+  font-variant-numeric: tabular-nums; margin-bottom: 0.7rem; }
+.race b { font-weight: 400; text-align: right; }
+.race i { display: block; height: 0.9rem; border-radius: 2px; box-sizing: border-box;
+  background: rgba(120, 130, 143, 0.16); }
+.race i[hidden] { display: none; }
+.race i i { background: #2a8cc7; transition: width 0.25s linear; }
+.race i i.all { background: rgba(120, 130, 143, 0.3); border: 1.5px solid #78828f; }
+.boxes { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(18rem, 100%), 1fr));
+  gap: 0.8rem; }
+.boxes section { border: 1px solid rgba(120, 130, 143, 0.45); border-radius: 8px;
+  padding: 0.7rem 0.9rem; min-height: 13rem; box-sizing: border-box; }
+.boxes h3 { margin: 0 0 0.35rem; font: 600 0.875rem/1.3 var(--st-font, sans-serif); }
+.boxes p { margin: 0; font: 1.02rem/1.6 "Source Serif", Georgia, serif; white-space: pre-wrap;
+  overflow-wrap: anywhere; unicode-bidi: isolate; }
+.boxes em { font-style: italic; }
+@media (max-width: 40rem) { .boxes section { min-height: 21rem; } }
+@media (prefers-reduced-motion: reduce) { .race i i { transition: none; } }
+"""
+_JS = """
+export default function ({ parentElement, data }) {
+  const make = (parent, name) => parent.appendChild(document.createElement(name));
+  let race = parentElement.querySelector(".race");
+  let boxes = parentElement.querySelector(".boxes");
+  if (!race) {
+    race = make(parentElement, "div");
+    race.className = "race";
+    race.setAttribute("role", "img");
+    boxes = make(parentElement, "div");
+    boxes.className = "boxes";
+    for (const { kind } of data.lanes) {
+      make(race, "span");
+      make(make(race, "i"), "i").className = kind;
+      make(race, "b");
+      const box = make(boxes, "section");
+      make(box, "h3");
+      const text = make(box, "p");
+      text.append("");
+      make(text, "em");
+    }
+  }
+  race.setAttribute("aria-label", data.label);
+  data.lanes.forEach((lane, n) => {
+    race.children[3 * n].textContent = lane.name;
+    const bar = race.children[3 * n + 1].firstChild;
+    bar.hidden = lane.width === 0;
+    bar.style.width = lane.width + "%";
+    race.children[3 * n + 2].textContent = lane.size;
+    const [title, text] = boxes.children[n].children;
+    title.textContent = lane.title;
+    text.firstChild.nodeValue = data.opening;
+    text.lastChild.textContent = lane.written;
+  });
+}
 """
 
 
@@ -49,11 +100,15 @@ class Lane:
 
 @dataclass
 class Race:
-    """Both, written by the worker's thread and read by the page's."""
+    """Both, written by the worker's thread and read by the page's.
+
+    full  bytes that keys and values of all tokens will take at the end; 0 before anything is read
+    """
 
     prompt: str
     planned: int
     names: tuple[str, str] = ("with its gates", "nothing dropped")
+    full: int = 0
     lanes: tuple[Lane, Lane] = (Lane(), Lane())
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -103,6 +158,9 @@ def race(a: Trace) -> tuple[Race, Callable[[OpenModel, Report], Pair]]:
                     continue
                 trace = recorders[which].trace()
                 live = recorders[which].counters().kv_bytes_live
+                # The last token that is written is never read.
+                last = max(given + found.planned - 1, given)
+                found.full = (trace.meta.memory.entry or 0) * trace.layers * last
                 done = max(trace.tokens - trace.prompt_tokens, 0)
                 found.put(which, Lane(trace.text[len(prompt) :], done, live))
                 report.progress(done / max(new, 1), f"Writing: {done} of {new} tokens.")
@@ -113,7 +171,6 @@ def race(a: Trace) -> tuple[Race, Callable[[OpenModel, Report], Pair]]:
 
 def watched(found: Race, task: Task[Pair]) -> None:
     """Both texts and their memory; looks again until ``task`` has ended."""
-    st.html(_CSS)
     live = task.status().active
     st.fragment(_look, run_every=_EVERY if live else None)(found, task, live)
 
@@ -121,25 +178,36 @@ def watched(found: Race, task: Task[Pair]) -> None:
 def _look(found: Race, task: Task[Pair], was_live: bool) -> None:
     if was_live and not task.status().active:
         st.rerun()
-    lanes = found.look()
-    most = max(*(lane.live for lane in lanes), 1)
-    names = found.names
-    rows = "".join(
-        f'<span>{name}</span><span><i class="{kind}" style="width:{100 * lane.live / most:.1f}%">'
-        f"</i></span><span>{size(lane.live)}</span>"
-        for name, kind, lane in zip(names, ("held", "all"), lanes, strict=True)
-    )
-    st.html(f'<div class="race" role="img" aria-label="{_alt(found)}">{rows}</div>')
+    _component()(data=drawn(found), key="writing-lanes")
     st.caption(
-        "Live keys and values. Same text, seed and sampling; the two take turns, a token each."
+        "Bars: live keys and values; a whole bar is what all tokens take at the end. Same text, "
+        "seed and sampling; the two take turns, a token each."
     )
-    for column, name, lane in zip(st.columns(2), names, lanes, strict=True):
-        with column.container(border=True):
-            st.text(f"{name[:1].upper()}{name[1:]} · {lane.tokens} tokens")
-            st.text(f"… {found.prompt[-90:]}{lane.text}")
 
 
-def _alt(found: Race) -> str:
-    return ", ".join(
-        f"{size(lane.live)} {name}" for name, lane in zip(found.names, found.look(), strict=True)
-    )
+def drawn(found: Race) -> dict[str, Any]:
+    """What the component shows; a lane that has not read the text yet has no number."""
+    lanes = found.look()
+    said = [size(lane.live) if lane.live else "–" for lane in lanes]
+    names = [f"{letter} · {name}" for letter, name in zip("AB", found.names, strict=True)]
+    return {
+        "opening": tail(found.prompt),
+        "label": "Live keys and values: " + ", ".join(map(" ".join, zip(names, said, strict=True))),
+        "lanes": [
+            {
+                "name": name,
+                "kind": kind,
+                "size": amount,
+                "width": round(100 * min(lane.live / found.full, 1), 1) if found.full else 0,
+                "title": f"{name} · {lane.tokens} token{'' if lane.tokens == 1 else 's'}",
+                "written": lane.text,
+            }
+            for name, kind, amount, lane in zip(names, ("held", "all"), said, lanes, strict=True)
+        ],
+    }
+
+
+@cache
+def _component() -> Callable[..., Any]:
+    made: Callable[..., Any] = st.components.v2.component("dcp_race", js=_JS, css=_CSS)
+    return made

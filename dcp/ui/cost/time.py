@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dcp.figures.screen import cost as cost_charts
-from dcp.stats.cost import Measured
+from dcp.stats.cost import Measured, timed_steps
 from dcp.trace import Trace
 from dcp.ui import services
 from dcp.ui.asked import Asked, ask, last_asked
@@ -62,6 +62,9 @@ def time_section(session: Session, trace: Trace, limits: Settings) -> None:
 def _chart(session: Session, trace: Trace) -> None:
     """The curves of the rounds so far."""
     measured = measured_so_far(session)
+    if measured is None and not len(timed_steps(trace)):
+        st.caption("No step of this run was timed: a measurement draws its curves here.")
+        return
     st.plotly_chart(
         cost_charts.time_chart(
             trace,

@@ -131,10 +131,11 @@ def _another(names: list[str], seed: int) -> None:
 def _describe(trace: Trace, which: str) -> None:
     opening = " ".join(trace.text.split())
     opening = opening if len(opening) <= 110 else opening[:109] + "…"
+    given = trace.prompt_tokens
     with st.container(key="figures_what"):
         st.text(
-            f"{which}: “{opening}”\n{trace.prompt_tokens} tokens read, "
-            f"{trace.tokens - trace.prompt_tokens} written, {trace.layers} layers, "
+            f"{which}: “{opening}”\n{given:,} token{'' if given == 1 else 's'} read, "
+            f"{trace.tokens - given} written, {trace.layers} layers, "
             f"{percent(trace.sparsity_at_end())} dropped at the end."
         )
 

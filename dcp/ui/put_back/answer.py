@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["answer", "sentence", "table"]
 
+_LONGEST = 30
+"""Characters of a word that is said whole."""
 _FEW = 10
 """Below so many controls nothing is said about rank."""
 
@@ -72,7 +75,7 @@ def sentence(trace: Trace, effect: Effect) -> str:
     sum. 0 of 20 random drops …"
     """
     plan, n = effect.plan, len(effect.controls.plans)
-    name = quoted(trace.pieces()[plan.token])
+    name = quoted(trace.pieces()[plan.token]) + _in_its_word(trace, plan.token)
     if not effect.controls.horizon:
         return f"No later token can notice: {name} was dropped where the text ends."
     layers = _layers(trace, effect)
@@ -117,6 +120,18 @@ def table(trace: Trace, effect: Effect) -> pd.DataFrame:
             "controls_95_percent": band[1],
         }
     )
+
+
+def _in_its_word(trace: Trace, token: int) -> str:
+    """Of which word the token is a piece, ready to follow it: " of “barometer”" for "ometer"."""
+    start, end = (int(at) for at in trace.offsets[token])
+    piece = trace.text[start:end].strip()
+    at = trace.text.find(piece, start)
+    words = re.finditer(r"\w+", trace.text)
+    word = next((found[0] for found in words if found.start() <= at < found.end()), "")
+    if not re.fullmatch(r"\w+", piece) or word == piece or len(word) > _LONGEST:
+        return ""
+    return f" of {quoted(word)}"
 
 
 def _layers(trace: Trace, effect: Effect) -> str:

@@ -18,7 +18,7 @@ from dcp.runs.plans import Plan
 from dcp.stats.policies import in_words
 from dcp.trace import Trace
 
-__all__ = ["continuations", "marked", "to_here"]
+__all__ = ["continuations", "marked", "tail", "to_here"]
 
 _BEFORE = 90
 """Characters of the text before that are shown."""
@@ -41,7 +41,7 @@ export default function ({ parentElement, data }) {
     const box = two.appendChild(document.createElement("section"));
     box.appendChild(document.createElement("h3")).textContent = title;
     const text = box.appendChild(document.createElement("p"));
-    text.append("… " + opening);
+    text.append(opening);
     for (const [piece, differs] of parts) {
       if (differs) text.appendChild(document.createElement("mark")).textContent = piece;
       else text.append(piece);
@@ -67,7 +67,7 @@ def continuations(trace: Trace, plan: Plan, written: Rewritten) -> None:
     name = quoted(trace.pieces()[plan.token])
     fate = "kept" if plan.kind == "put back" else "dropped"
     titles = ("What it writes, as it was", f"What it would have written, {name} {fate}")
-    opening = "".join(trace.fragments()[: written.start])[-_BEFORE:]
+    opening = tail("".join(trace.fragments()[: written.start]))
     columns = [
         {"title": title, "opening": opening, "parts": parts}
         for title, parts in zip(titles, marked(written.as_was, written.changed), strict=True)
@@ -85,6 +85,19 @@ def continuations(trace: Trace, plan: Plan, written: Rewritten) -> None:
         f"anew{_beside(trace, plan)}. One draw that turns takes all after it along: how "
         "much more or less likely the words became is below."
     )
+
+
+def tail(text: str) -> str:
+    """The end of ``text``, from the beginning of a word.
+
+    >>> tail("a" * 80 + " the lighthouse keeper's cat")
+    "… the lighthouse keeper's cat"
+    """
+    end = text[-_BEFORE:]
+    if len(end) == len(text):
+        return text
+    _, space, words = end.partition(" ")
+    return f"… {words if space and words.strip() else end}"
 
 
 def _beside(trace: Trace, plan: Plan) -> str:

@@ -66,7 +66,10 @@ def put_back_page(session: Session, limits: Settings) -> None:
     if asked is None:
         ready = example(trace)
         if ready is not None and plan == ready.effect.plan:
-            st.caption("Measured beforehand, as an example: choose any other token.")
+            st.caption(
+                "Measured beforehand, an example chosen because it stands out: choose any other "
+                "token."
+            )
             answer(session.shown.key, trace, ready.effect, ready.seed, ready.rewritten)
             return
         st.caption(

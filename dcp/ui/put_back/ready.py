@@ -2,9 +2,9 @@
 
 ``assets/put_back/example.json`` holds the `Effect` and the two continuations,
 ``MODEL.example.json`` those of a model that has samples of its own. Make it with
-``python -m dcp.ui.put_back.ready [MODEL]``: it reads the sample with each of 24 dropped tokens put
-back in all layers, and takes the one that changes later words most, over the band of ordinary
-drops.
+``python -m dcp.ui.put_back.ready [MODEL]``: it reads the sample with each dropped token of more
+than two letters put back in all layers, and takes the one that changes later words most, over the
+band of ordinary drops: an example of how much a drop can do, not of how much drops do.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dcp.ui.samples import load_sample, sample_names
 __all__ = ["Example", "example"]
 
 _FOLDER = asset("put_back")
-_LOOKED_AT, _CANDIDATES = 24, 2
+_CANDIDATES = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,6 @@ def _measure(model_name: str | None) -> None:
         for j in np.flatnonzero((trace.death != ALIVE).any(axis=0)).tolist()
         if j > 0 and len(pieces[j].strip()) > 2 and put_back(trace, j).later(trace) >= 32
     ]
-    tokens = tokens[:: -(-len(tokens) // _LOOKED_AT)]
     plans = [put_back(trace, j) for j in tokens]
     deaths = [trace.death, *(plan.deaths(trace).death for plan in plans)]
     recorded, *scores = Reader(model, trace).scores(deaths)
