@@ -66,6 +66,7 @@ button[data-variant="segmented_control"][data-selected], [data-testid="stSliderT
   .st-key-head h1 { font-size: 1.25rem; }
   .katex-display { font-size: 0.82em; }
   .st-key-head [data-testid="stCaptionContainer"] { display: none; }
+  .st-key-ask > :has(details[open]) { flex: 1 1 100% !important; }
 }
 /* Where the navigation is folded away, the pages are named at the end of each. */
 @media (min-width: 769px) {

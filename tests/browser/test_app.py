@@ -383,6 +383,8 @@ def test_narrow_windows_do_not_scroll_sideways(open_app: Open, dark: bool) -> No
     assert theme == ("dark" if dark else "light")
     open_form(page)
     assert main.evaluate("(e) => e.scrollWidth - e.clientWidth") <= 0
+    # Open, the form has the page's width; folded it shares a line.
+    assert page.locator(".st-key-ask details").bounding_box()["width"] > 360
     assert serious(page) == []
 
 
