@@ -259,9 +259,19 @@ def test_a_table_that_says_something_else_would_be_found(monkeypatch: pytest.Mon
         here.test_the_table_of_sparsities_is_the_results_file("README.md")
 
 
-def test_the_table_of_policies_is_the_results_file() -> None:
+@pytest.mark.parametrize(
+    ("name", "heading", "budgets"),
+    [
+        ("mini", "policy | KL at 64 entries", (64, 128, 256, 512)),
+        ("smollm2", "policy | KL at 64 of SmolLM2's", (64, 128, 256)),
+    ],
+)
+def test_the_table_of_policies_is_the_results_file(
+    name: str, heading: str, budgets: tuple[int, ...]
+) -> None:
     """Kullback–Leibler divergence and top token at equal entries, each where it stands."""
-    found = json.loads((ROOT / "assets/results/policies-mini.json").read_text(encoding="utf-8"))
+    path = ROOT / f"assets/results/policies-{name}.json"
+    found = json.loads(path.read_text(encoding="utf-8"))
     by = {(row["policy"], row["budget"]): row for row in found}
     names = {
         "learned gates": "gates",
@@ -270,16 +280,16 @@ def test_the_table_of_policies_is_the_results_file() -> None:
         "local window": "window",
         "key norm": "keynorm",
     }
-    rows = rows_of("docs/results.md", "policy | KL at 64")
+    rows = rows_of("docs/results.md", heading)
     assert len(rows) == len({policy for policy, _ in by})
     for cells in rows:
         said = cells[0].strip("*").partition(" (")[0]
         policy = names.get(said, said.lower())
-        for cell, budget in zip(cells[1:5], (64, 128, 256, 512), strict=True):
+        for cell, budget in zip(cells[1:-2], budgets, strict=True):
             row = by[policy, budget]
             wanted = [row["kl"], row["kl_low"], row["kl_high"]]
             assert numbers(cell) == [round(value, 3) for value in wanted], (policy, budget)
-        for cell, budget in zip(cells[5:], (64, 256), strict=True):
+        for cell, budget in zip(cells[-2:], (64, 256), strict=True):
             assert numbers(cell) == [round(100 * by[policy, budget]["agreement"], 1)]
     assert {row["documents"] for row in found} == {12}
 
@@ -296,3 +306,21 @@ def test_the_dial_of_smollm2_is_the_one_in_its_configuration(path: str) -> None:
         point = points[float(shift.replace("−", "-"))]
         assert float(dropped) == round(100 * point["sparsity"], 1)
         assert f"| {point['perplexity_ratio']:.3f} |" in f"|{rest}|"
+
+
+def test_the_gates_of_smollm2_are_apart_from_every_rival_as_the_page_says() -> None:
+    path = ROOT / "assets/results/policies-smollm2.json"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    for budget in (64, 128, 256):
+        rows = {row["policy"]: row for row in found if row["budget"] == budget}
+        gates = rows.pop("gates")
+        if budget < 256:
+            assert gates["kl_high"] < min(row["kl_low"] for row in rows.values())
+        level = {name for name, row in rows.items() if row["gates_over_policy_high"] >= 1}
+        assert level == ({"h2o"} if budget == 256 else set())
+        assert gates["matched"]
+        assert all(row["matched"] for row in rows.values())
+        text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+        best_rival = min(row["ppl_over_dense"] for row in rows.values())
+        assert f"{best_rival:.3f} (" in text
+        assert f"{gates['ppl_over_dense']:.3f}" in text
