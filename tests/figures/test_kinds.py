@@ -459,10 +459,12 @@ def test_the_running_speed_does_not_begin_with_one_slow_step() -> None:
     assert running.get_ydata() == pytest.approx(100)
 
 
-def test_one_policy_far_off_does_not_press_the_others_flat() -> None:
+def test_policies_far_off_do_not_press_the_others_flat() -> None:
     data = pd.DataFrame(
         {"policy": ["gates", "sink", "keynorm"] * 2, "kl": [0.1, 0.2, 1.6, 0.02, 0.03, 0.3]}
     )
-    assert _far_off(data, "kl") == "keynorm"
-    assert _far_off(data.assign(kl=data["kl"].clip(upper=0.3)), "kl") is None
-    assert _far_off(data[data["policy"] != "sink"], "kl") is None
+    assert _far_off(data, "kl") == ["keynorm"]
+    more = pd.concat([data, pd.DataFrame({"policy": ["window"] * 2, "kl": [1.2, 0.5]})])
+    assert _far_off(more, "kl") == ["window", "keynorm"]
+    assert _far_off(data.assign(kl=data["kl"].clip(upper=0.3)), "kl") == []
+    assert _far_off(data[data["policy"] != "sink"], "kl") == []

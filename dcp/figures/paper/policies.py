@@ -80,8 +80,8 @@ def policies(subject: Subject, options: Options, page: Page) -> Drawing:
             _title(far)
             for model, context in rows
             for name, _ in _PANELS
-            if (
-                far := _far_off(data[(data["model"] == model) & (data["context"] == context)], name)
+            for far in _far_off(
+                data[(data["model"] == model) & (data["context"] == context)], name
             )
         }
     )
@@ -113,6 +113,7 @@ def _rows(data: pd.DataFrame) -> list[tuple[str, int]]:
 
 
 def _panel(axes: Axes, data: pd.DataFrame, name: str, looks: dict[str, Any]) -> None:
+    far = _far_off(data, name)
     for policy, (colour, marker, dashes) in looks.items():
         part = data[data["policy"] == policy].sort_values("held")
         if part.empty:
@@ -123,13 +124,13 @@ def _panel(axes: Axes, data: pd.DataFrame, name: str, looks: dict[str, Any]) -> 
             x, y, color=colour, ls=dashes, marker=marker, ms=3.4 if mine else 2.6,
             lw=1.5 if mine else 0.9, label=part["title"].iloc[0], zorder=3 if mine else 2,
         )  # fmt: skip
-        if f"{name}_low" in part:
+        if f"{name}_low" in part and policy not in far:
             low = part[f"{name}_low"].to_numpy(float)
             high = part[f"{name}_high"].to_numpy(float)
             told = np.isfinite(low) & np.isfinite(high)
             axes.vlines(x[told], low[told], high[told], color=colour, lw=0.6, zorder=1)
-    if (far := _far_off(data, name)) is not None:
-        near = data[data["policy"] != far]
+    if far:
+        near = data[~data["policy"].isin(far)]
         ends = [column for column in (name, f"{name}_low", f"{name}_high") if column in near]
         low, high = np.nanmin(near[ends].to_numpy(float)), np.nanmax(near[ends].to_numpy(float))
         axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
@@ -139,13 +140,15 @@ def _panel(axes: Axes, data: pd.DataFrame, name: str, looks: dict[str, Any]) -> 
     axes.xaxis.set_major_formatter(ScalarFormatter())
 
 
-def _far_off(data: pd.DataFrame, name: str) -> str | None:
-    """The policy that would press all others flat: three times as far from dense as the next."""
+def _far_off(data: pd.DataFrame, name: str) -> list[str]:
+    """The policies that would press all others flat: from the first that is three times as far from
+    dense as the one before it, where at least two stay."""
     ideal = 0.0 if name == "kl" else 1.0
     off = (data[name] - ideal).abs().groupby(data["policy"]).mean().sort_values()
-    if len(off) < 3 or not off.iloc[-1] > 3 * off.iloc[-2]:
-        return None
-    return str(off.index[-1])
+    for kept in range(2, len(off)):
+        if off.iloc[kept] > 3 * off.iloc[kept - 1]:
+            return [str(policy) for policy in off.index[kept:]]
+    return []
 
 
 def _ticks(held: np.ndarray) -> list[float]:
