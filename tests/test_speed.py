@@ -67,6 +67,19 @@ def test_single_steps_are_the_file() -> None:
         assert all(row["speedup"] > 1 for row in arms[1:])
 
 
+def test_rows_in_fewer_bits_are_the_file() -> None:
+    found = rows("kv_rows.json")
+    told = rows_of("docs/speed.md", "rows of the cache")
+    assert len(told) == 6
+    for name, *cells in told:
+        arm_name = name.replace(" %", "%").removesuffix(", float32 rows")
+        places = [(context, batch) for context in (1024, 4096) for batch in (1, 4)]
+        for cell, (context, batch) in zip(cells, places, strict=True):
+            row = arm(found, arm_name, context=context, batch=batch)
+            held = round(row["kv_bytes_held"] / 1e6)
+            assert numbers(cell) == [round(row["tokens_per_second"], 1), held]
+
+
 def test_what_nothing_dropped_costs_is_the_file() -> None:
     found = rows("nothing_dropped.json")
     models = {"GPT-2-124M shape": "gpt2-124m", "dcp-mini": "dcp-mini"}

@@ -80,9 +80,7 @@ def policies(subject: Subject, options: Options, page: Page) -> Drawing:
             _title(far)
             for model, context in rows
             for name, _ in _PANELS
-            for far in _far_off(
-                data[(data["model"] == model) & (data["context"] == context)], name
-            )
+            for far in _far_off(data[(data["model"] == model) & (data["context"] == context)], name)
         }
     )
     listed = ", ".join(f"{row.title} at {row.budget}" for row in apart.itertuples())
