@@ -324,3 +324,20 @@ def test_the_gates_of_smollm2_are_apart_from_every_rival_as_the_page_says() -> N
         best_rival = min(row["ppl_over_dense"] for row in rows.values())
         assert f"{best_rival:.3f} (" in text
         assert f"{gates['ppl_over_dense']:.3f}" in text
+
+
+def test_the_tasks_of_smollm2_are_the_results_file() -> None:
+    path = ROOT / "assets/results/tasks-smollm2.json"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    by = {(row["task"], row["gate_shift"]): row for row in found}
+    told = rows_of("docs/results.md", "gate shift | LAMBADA")
+    assert len(told) == len(by) / 2
+    for shift, *cells in told:
+        at_shift = None if shift == "gates off" else float(shift[4:].replace("−", "-"))
+        for task, dropped, accuracy in zip(
+            ("lambada", "piqa"), cells[::2], cells[1::2], strict=True
+        ):
+            row = by[task, at_shift]
+            assert numbers(dropped) == [round(100 * row["sparsity"], 1)]
+            names = ("accuracy", "ci_low", "ci_high")
+            assert numbers(accuracy) == [round(100 * row[name], 1) for name in names]
