@@ -137,3 +137,19 @@ def test_other_engines_are_the_file() -> None:
     assert ahead == {("onnxruntime int4", 128)}
     everything = json.dumps(found["about"]) + (ROOT / "docs/native.md").read_text(encoding="utf-8")
     assert all(version in everything for version in found["about"]["versions"].values())
+
+
+def test_what_training_costs_is_the_file() -> None:
+    by = {(row["part"], row["arm"], row["length"]): row for row in rows("training_cost.json")}
+    told = rows_of("docs/training.md", "tokens a window | step: dense")
+    assert len(told) == 5
+    for length, *cells in told:
+        tokens = int(numbers_in(length)[0])
+        for part, three in (("step", cells[:3]), ("attention", cells[3:])):
+            dense = by[part, "dense", tokens]
+            used = [dense["ms"] / tokens, dense["peak_bytes"] / tokens / 1024]
+            assert numbers(three[0]) == [round(used[0], 2), round(used[1])]
+            for cell, name in zip(three[1:], ("soft gates", "hard gates"), strict=True):
+                row = by[part, name, tokens]
+                shares = [row[key] / dense[key] for key in ("ms", "peak_bytes")]
+                assert numbers(cell) == [round(share, 2) for share in shares]
