@@ -100,16 +100,25 @@ def test_samples_were_made_by_these_weights(path: Path, model: OpenModel) -> Non
 
 
 def test_measured_results_are_of_these_weights(model: OpenModel) -> None:
-    # The other bundled model has gates alone; which weights they make its sample tells.
-    sample = Trace.load(ASSETS / "traces" / "smollm2-135m" / "sample.safetensors")
-    weights = {
-        model.info.name: model.loaded.weights_sha256,
-        "smollm2-135m": sample.meta.weights_sha256,
-    }
+    # The other bundled model has gates alone: its sample tells which weights they make, and its
+    # configuration which the base's are, under whose name nothing is dropped.
+    other = "smollm2-135m"
+    sample = Trace.load(ASSETS / "traces" / other / "sample.safetensors")
+    config = json.loads((ASSETS / "models" / other / "dcp_config.json").read_text("utf-8"))
     found = [row for file in (ASSETS / "results").glob("*.json") for row in read_results(file).rows]
-    for name, sha in weights.items():
-        assert {row["weights_sha256"] for row in found if row["model"] == name} == {sha}
-    assert {row["model"] for row in found} <= {*weights, "dense twin"}
+    weights = {
+        (model.info.name, True): model.loaded.weights_sha256,
+        (other, True): sample.meta.weights_sha256,
+        (other, False): config["base"]["sha256"],
+    }
+    seen = set()
+    for row in found:
+        if row["model"] != "dense twin":
+            # A policy by itself names no gate shift, and runs on the gates' weights all the same.
+            gated = row["gate_shift"] is not None or "policy" in row or row["model"] != other
+            seen.add((row["model"], gated))
+            assert row["weights_sha256"] == weights[row["model"], gated]
+    assert seen == weights.keys()
     study = json.loads((ASSETS / "traces" / "study.json").read_text(encoding="utf-8"))
     assert study["about"]["weights_sha256"] == model.loaded.weights_sha256
     assert study["about"]["words"] >= 200_000
