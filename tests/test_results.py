@@ -343,3 +343,15 @@ def test_the_tasks_of_smollm2_are_the_results_file() -> None:
             assert numbers(dropped) == [round(100 * row["sparsity"], 1)]
             names = ("accuracy", "ci_low", "ci_high")
             assert numbers(accuracy) == [round(100 * row[name], 1) for name in names]
+
+
+def test_smollm2_at_4096_tokens_is_the_results_file() -> None:
+    path = ROOT / "assets/results/perplexity-smollm2-4096.json"
+    by = {row["gate_shift"]: row for row in json.loads(path.read_text(encoding="utf-8"))}
+    told = rows_of("docs/results.md", "gate shift at 4,096")
+    assert len(told) == len(by)
+    for shift, *cells in told:
+        row = by[float(shift[4:].replace("−", "-"))]
+        wanted = (100 * row["sparsity"], row["ppl_ratio"], row["kl"], 100 * row["agreement"])
+        for cell, value, digits in zip(cells, wanted, (1, 3, 3, 1), strict=True):
+            assert numbers(cell) == [round(value, digits)]

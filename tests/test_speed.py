@@ -80,6 +80,20 @@ def test_rows_in_fewer_bits_are_the_file() -> None:
             assert numbers(cell) == [round(row["tokens_per_second"], 1), held]
 
 
+def test_speed_in_a_budget_of_memory_is_the_file() -> None:
+    found = rows("batch.json")
+    told = rows_of("docs/speed.md", "| 1 row | 2 | 4 | 8 |")
+    assert len(told) == 4
+    for name, *cells, budget in told:
+        arm_name = name.replace(" %", "%")
+        for cell, batch in zip(cells, (1, 2, 4, 8), strict=True):
+            row = arm(found, arm_name, batch=batch, budget_bytes=None)
+            assert numbers(cell) == [round(row["tokens_per_second"], 1)]
+        row = arm(found, arm_name, budget_bytes=384 * 2**20)
+        speed = faster(row) if row["speedup"] else []
+        assert numbers(budget) == [row["batch"], round(row["tokens_per_second"], 1), *speed]
+
+
 def test_what_nothing_dropped_costs_is_the_file() -> None:
     found = rows("nothing_dropped.json")
     models = {"GPT-2-124M shape": "gpt2-124m", "dcp-mini": "dcp-mini"}
