@@ -328,6 +328,27 @@ def test_the_gates_of_smollm2_are_apart_from_every_rival_as_the_page_says() -> N
         assert f"{gates['ppl_over_dense']:.3f}" in text
 
 
+def test_sixteen_entries_of_smollm2_are_the_results_file() -> None:
+    path = ROOT / "assets/results/policies-smollm2.json"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    rows = {row["policy"]: row for row in found if row["budget"] == 16}
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    names = {
+        "gates": "gates",
+        "citrus": "CItruS",
+        "tova": "TOVA",
+        "sink": "sink + window",
+        "h2o": "H2O",
+    }
+    assert rows.keys() == names.keys()
+    for policy, row in rows.items():
+        kl, low, high = (f"{row[key]:.3f}" for key in ("kl", "kl_low", "kl_high"))
+        assert f"{names[policy]} {kl} ({low}–{high})" in text
+        assert row["matched"]
+    paired = [rows["citrus"][f"gates_over_policy{end}"] for end in ("", "_low", "_high")]
+    assert "{:.3f} ({:.3f}–{:.3f}) of CItruS's".format(*paired) in text
+
+
 def test_the_tasks_of_smollm2_are_the_results_file() -> None:
     path = ROOT / "assets/results/tasks-smollm2.json"
     found = json.loads(path.read_text(encoding="utf-8"))
