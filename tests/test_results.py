@@ -262,16 +262,26 @@ def test_a_table_that_says_something_else_would_be_found(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("name", "heading", "budgets", "tops"),
     [
-        ("mini", "policy | KL at 64 entries", (64, 128, 256, 512), (64, 256)),
-        ("smollm2", "policy | KL at 64 of SmolLM2's", (64, 128, 256), (64, 256)),
-        ("smollm2-long", "policy | KL at 512", (512, 1024), (512, 1024)),
+        (
+            "assets/results/policies-mini",
+            "policy | KL at 64 entries",
+            (64, 128, 256, 512),
+            (64, 256),
+        ),
+        (
+            "assets/results/policies-smollm2",
+            "policy | KL at 64 of SmolLM2's",
+            (64, 128, 256),
+            (64, 256),
+        ),
+        ("docs/policies-smollm2-long", "policy | KL at 512", (512, 1024), (512, 1024)),
     ],
 )
 def test_the_table_of_policies_is_the_results_file(
     name: str, heading: str, budgets: tuple[int, ...], tops: tuple[int, ...]
 ) -> None:
     """Kullback–Leibler divergence and top token at equal entries, each where it stands."""
-    path = ROOT / f"assets/results/policies-{name}.json"
+    path = ROOT / f"{name}.json"
     found = json.loads(path.read_text(encoding="utf-8"))
     by = {(row["policy"], row["budget"]): row for row in found}
     names = {
@@ -293,7 +303,7 @@ def test_the_table_of_policies_is_the_results_file(
             assert numbers(cell) == told, (policy, budget)
         for cell, budget in zip(cells[-2:], tops, strict=True):
             assert numbers(cell) == [round(100 * by[policy, budget]["agreement"], 1)]
-    assert {row["documents"] for row in found} == {2 if name == "smollm2-long" else 12}
+    assert {row["documents"] for row in found} == {2 if name.endswith("long") else 12}
 
 
 @pytest.mark.parametrize("path", ["docs/results.md", "assets/models/smollm2-135m/README.md"])
@@ -350,7 +360,7 @@ def test_sixteen_entries_of_smollm2_are_the_results_file() -> None:
 
 
 def test_the_tasks_of_smollm2_are_the_results_file() -> None:
-    path = ROOT / "assets/results/tasks-smollm2.json"
+    path = ROOT / "docs/tasks-smollm2.json"
     found = json.loads(path.read_text(encoding="utf-8"))
     by = {(row["task"], row["gate_shift"]): row for row in found}
     told = rows_of("docs/results.md", "gate shift | LAMBADA")
@@ -367,7 +377,7 @@ def test_the_tasks_of_smollm2_are_the_results_file() -> None:
 
 
 def test_smollm2_at_4096_tokens_is_the_results_file() -> None:
-    path = ROOT / "assets/results/perplexity-smollm2-4096.json"
+    path = ROOT / "docs/perplexity-smollm2-4096.json"
     by = {row["gate_shift"]: row for row in json.loads(path.read_text(encoding="utf-8"))}
     told = rows_of("docs/results.md", "gate shift at 4,096")
     assert len(told) == len(by)

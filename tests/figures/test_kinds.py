@@ -468,3 +468,12 @@ def test_policies_far_off_do_not_press_the_others_flat() -> None:
     assert _far_off(more, "kl") == ["window", "keynorm"]
     assert _far_off(data.assign(kl=data["kl"].clip(upper=0.3)), "kl") == []
     assert _far_off(data[data["policy"] != "sink"], "kl") == []
+
+
+def test_a_line_through_two_models_is_refused() -> None:
+    for kind, own in {"perplexity": EVAL, "tasks": TASKS, "training": TRAINED}.items():
+        other = replace(own, rows=tuple({**row, "model": "another"} for row in own.rows))
+        mine = replace(own, rows=tuple({**row, "model": "one"} for row in own.rows))
+        draw(kind, [], PAGE, results=[mine])
+        with pytest.raises(RequestError, match=f"{kind} draws one model .* another, one"):
+            draw(kind, [], PAGE, results=[mine, other])

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
 from dcp.figures.paper.caption import caption, counted
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
-from dcp.figures.paper.results import table
+from dcp.figures.paper.results import one_model, table
 from dcp.figures.paper.style import drawing, figure
 from dcp.policies.registry import POLICIES
 
@@ -54,6 +54,7 @@ def perplexity(subject: Subject, options: Options, page: Page) -> Drawing:
         "perplexity",
         "what eval wrote of a text",
     )
+    one_model(found, "perplexity")
     data = pd.concat(
         [_series(row) for row in found.to_dict("records")], ignore_index=True
     ).drop_duplicates(ignore_index=True)
@@ -193,6 +194,7 @@ def tasks(subject: Subject, options: Options, page: Page) -> Drawing:
         "tasks",
         "what eval wrote of tasks",
     )
+    one_model(data, "tasks")
     names = list(dict.fromkeys(str(name) for name in data["task"]))
     # The twin has no gates to shift: its rows say null.
     shift = data["gate_shift"] if "gate_shift" in data else pd.Series(0.0, data.index)

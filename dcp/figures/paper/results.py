@@ -14,7 +14,7 @@ from dcp.errors import RequestError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Results", "parse_results", "read_results", "table"]
+__all__ = ["Results", "one_model", "parse_results", "read_results", "table"]
 
 _LARGEST = 16 * 2**20
 
@@ -69,6 +69,20 @@ def table(results: Sequence[Results], names: Sequence[str], kind: str, made: str
             remedy="results",
         )
     return pd.DataFrame(found)
+
+
+def one_model(data: pd.DataFrame, kind: str) -> None:
+    """Raises RequestError where rows with a gate shift, or all without one, are of several models:
+    one line through both would be of neither."""
+    if "model" in data:
+        gated = data[data["gate_shift"].notna()] if "gate_shift" in data else data
+        names = sorted({str(name) for name in gated["model"].dropna()})
+        if len(names) > 1:
+            raise RequestError(
+                f"{kind} draws one model at a time, and these are of {', '.join(names)}: give the "
+                "results of one",
+                remedy="results",
+            )
 
 
 def _is_number(value: Any) -> bool:

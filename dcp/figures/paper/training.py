@@ -10,7 +10,7 @@ from dcp.errors import RequestError
 from dcp.figures.paper.caption import caption
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
-from dcp.figures.paper.results import table
+from dcp.figures.paper.results import one_model, table
 from dcp.figures.paper.style import drawing, figure
 
 __all__ = ["training"]
@@ -27,6 +27,7 @@ def training(subject: Subject, options: Options, page: Page) -> Drawing:
     Raises RequestError for results of another command.
     """
     data = table(subject.results, _NEEDS, "training", "those of `benchmarks.training_cost`")
+    one_model(data, "training")
     arms = list(dict.fromkeys(str(arm) for arm in data.get("arm", ())))
     parts = [part for part in _TITLES if part in set(data.get("part", ()))]
     if not parts or not 0 < len(arms) <= len(_DASHES):
