@@ -13,7 +13,7 @@ from dcp.figures.paper.caption import caption
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.results import table
-from dcp.figures.paper.style import drawing, figure
+from dcp.figures.paper.style import DASHES, drawing, figure
 from dcp.trace.amounts import size
 
 __all__ = ["against_context", "batch", "panels"]
@@ -23,14 +23,6 @@ _MIB = 2**20
 _FAR = 8
 _BYTES = {"context": "kv_bytes_held", "batch": "kv_bytes_peak"}
 _NEEDS = ("context", "batch", "tokens_per_second", "ms_p20", "ms_p80")
-_DASHES: tuple[Any, ...] = (
-    "-",
-    (0, (5, 1.5)),
-    (0, (3, 1, 1, 1)),
-    (0, (1, 1)),
-    (0, (8, 2)),
-    (0, (2, 2)),
-)
 _MARKERS = "osD^vP"
 
 
@@ -113,7 +105,7 @@ def _drawn(data: pd.DataFrame, page: Page, axis: str, label: str) -> Any:
     kinds = list(dict.fromkeys(data["weights"]))
     # A colour and mark per arm; six at most can be told apart.
     names = dict.fromkeys(data["name"])
-    looks = dict(zip(names, zip(page.palette.lines, _DASHES, _MARKERS, strict=True), strict=False))
+    looks = dict(zip(names, zip(page.palette.lines, DASHES, _MARKERS, strict=True), strict=False))
     if len(names) > len(looks):
         raise RequestError(f"this figure shows up to {len(looks)} arms, not {len(names)}")
     with drawing(page):

@@ -21,13 +21,23 @@ from dcp.figures.paper.presets import PLAIN, Page
 from dcp.speech.tagger import GROUPS
 
 __all__ = [
-    *("GROUP_MARKERS", "Format", "depth_colour", "depth_map", "drawing", "figure"),
+    *("DASHES", "GROUP_MARKERS", "Format", "depth_colour", "depth_map", "drawing", "figure"),
     *("grey", "group_colour", "preview", "ramp", "reach", "render", "state_colours"),
 ]
 
 Format = Literal["pdf", "svg", "png"]
 
 GROUP_MARKERS = dict(zip(GROUPS, "oDsX^", strict=True))
+
+# As many as a palette has lines: what is told apart by colour is told apart in grey too.
+DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (5, 1.5)),
+    (0, (3, 1, 1, 1)),
+    (0, (1, 1)),
+    (0, (8, 2)),
+    (0, (2, 2)),
+)
 
 # matplotlib's settings are one for the whole process, and a server draws from many threads.
 _ONE_AT_A_TIME = RLock()

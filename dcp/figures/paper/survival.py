@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from matplotlib.ticker import PercentFormatter
 
 from dcp.errors import RequestError
 from dcp.figures.paper.caption import caption, counted, intervals, of_source, tagged
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
-from dcp.figures.paper.style import drawing, figure
+from dcp.figures.paper.style import DASHES, drawing, figure
 from dcp.speech.tagger import GROUPS, group_of
 from dcp.stats import drop_curve
 from dcp.stats.survival import MIN_WORDS
 
 __all__ = ["survival", "too_few"]
 
-_DASHES: tuple[Any, ...] = (
-    "-",
-    (0, (5, 1.5)),
-    (0, (3, 1, 1, 1)),
-    (0, (1, 1)),
-    (0, (8, 2)),
-    (0, (2, 2)),
-)
 _AGES = 128
 
 
@@ -75,7 +65,7 @@ def survival(subject: Subject, options: Options, page: Page) -> Drawing:
                         curve["age"], curve["survival"], where="post", color="#d3d3d3", lw=0.5
                     )
             axes.axvline(options.horizon, color=page.palette.soft, lw=0.5, ls=(0, (1, 2)))
-            for tag, colour, dashes in zip(tags, page.palette.lines, _DASHES, strict=False):
+            for tag, colour, dashes in zip(tags, page.palette.lines, DASHES, strict=False):
                 curve = curves[tag]
                 axes.fill_between(
                     curve["age"], curve["ci_low"], curve["ci_high"], step="post", color=colour,

@@ -11,13 +11,12 @@ from dcp.figures.paper.caption import caption
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.results import one_model, table
-from dcp.figures.paper.style import drawing, figure
+from dcp.figures.paper.style import DASHES, drawing, figure
 
 __all__ = ["training"]
 
 _NEEDS = ("length", "ms", "ms_p20", "ms_p80", "peak_bytes")
 _TITLES = {"attention": "attention of one layer", "step": "a whole step"}
-_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)))
 _MARKERS = "osD"
 
 
@@ -30,9 +29,10 @@ def training(subject: Subject, options: Options, page: Page) -> Drawing:
     one_model(data, "training")
     arms = list(dict.fromkeys(str(arm) for arm in data.get("arm", ())))
     parts = [part for part in _TITLES if part in set(data.get("part", ()))]
-    if not parts or not 0 < len(arms) <= len(_DASHES):
+    if not parts or not 0 < len(arms) <= len(_MARKERS):
         raise RequestError(
-            f"training shows {' and '.join(_TITLES)} of up to {len(_DASHES)} arms", remedy="results"
+            f"training shows {' and '.join(_TITLES)} of up to {len(_MARKERS)} arms",
+            remedy="results",
         )
     lengths = sorted({int(length) for length in data["length"]})
     with drawing(page):
@@ -43,7 +43,7 @@ def training(subject: Subject, options: Options, page: Page) -> Drawing:
                 mine = data[(data["part"] == part) & (data["arm"] == arm)].sort_values("length")
                 at = mine["length"].to_numpy(float)
                 look: dict[str, Any] = {
-                    "color": page.palette.lines[i], "ls": _DASHES[i], "marker": _MARKERS[i],
+                    "color": page.palette.lines[i], "ls": DASHES[i], "marker": _MARKERS[i],
                     "ms": 3.2, "lw": 1.1, "mec": "white", "mew": 0.4,
                 }  # fmt: skip
                 low, ms, high = (mine[name].to_numpy(float) for name in ("ms_p20", "ms", "ms_p80"))

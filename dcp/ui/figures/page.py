@@ -90,7 +90,7 @@ def gallery(session: Session) -> None:
         st.info("No run yet and no sample: record one on the first page, or open a saved trace.")
         return
     chosen = look(session, found.trace)
-    with st.expander("Figures from measurements: of dcp-mini, or give your own results"):
+    with st.expander("Figures from measurements: of the bundled models, or give your own results"):
         files, given = results()
     figures = FigureSet(
         found.trace,
