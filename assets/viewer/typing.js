@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 587ea4af3db4980d.
+// Built from web/ by "make web"; sources 216e9c98df9a0b83.
 
 // typing/typing.js
 var PAUSE = 350;

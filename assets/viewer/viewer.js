@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 587ea4af3db4980d.
+// Built from web/ by "make web"; sources 216e9c98df9a0b83.
 
 // viewer/hello.js
 var RUN = "dcp run";
@@ -1090,11 +1090,11 @@ function marked({ first, last: last2 }, marks) {
 }
 function dress(thing, code, base) {
   if (thing.code === code) return;
-  const level = code & 63;
-  if (base && !(code & FUTURE) && (thing.code < 0 || thing.code & FUTURE || (thing.code & 63) !== level))
-    thing.el.style.setProperty("--k", String(level / PARTS));
   thing.code = code;
-  thing.el.className = [base, ...MARKS.filter((_, i) => code & 64 << i)].join(" ").trim();
+  let name = base && !(code & FUTURE) ? `${base} k${code & 63}` : base;
+  for (let i = 0, rest = code >> 6; rest; i++, rest >>= 1)
+    if (rest & 1) name += name ? ` ${MARKS[i]}` : MARKS[i];
+  thing.el.className = name;
 }
 
 // viewer/every.js
@@ -1429,7 +1429,7 @@ function listen(view) {
   view.text.listen();
 }
 function pinch(view, at) {
-  const { canvas } = view, fingers = /* @__PURE__ */ new Map(), spread = () => {
+  const { canvas } = view, fingers = /* @__PURE__ */ new Map(), spread2 = () => {
     const [a, b] = [...fingers.values()];
     return [Math.max(20, Math.abs(a - b)), (a + b) / 2];
   };
@@ -1438,10 +1438,10 @@ function pinch(view, at) {
   });
   canvas.addEventListener("pointermove", (e) => {
     if (!fingers.has(e.pointerId)) return;
-    const before = fingers.size === 2 ? spread() : null;
+    const before = fingers.size === 2 ? spread2() : null;
     fingers.set(e.pointerId, at(e)[0]);
     if (!before) return;
-    const [wide, middle] = spread();
+    const [wide, middle] = spread2();
     view.zoom(wide / before[0], view.token(middle));
   });
   for (const end of ["pointerup", "pointercancel", "pointerleave"])
@@ -1506,13 +1506,24 @@ function onKey(view, event) {
 }
 
 // viewer/text_hands.js
-var MOVING = 250;
+var REST2 = 250;
 function moves(panel2) {
-  const now = performance.now(), theirs = panel2.over || panel2.box.matches(":focus");
-  if (now - panel2.moved < MOVING && !theirs) panel2.box.classList.add("moving");
-  panel2.moved = now;
+  const theirs = panel2.over || panel2.box.matches(":focus");
+  panel2.moving = panel2.resting !== 0;
+  panel2.box.classList.toggle("moving", panel2.moving && !theirs);
   clearTimeout(panel2.resting);
-  panel2.resting = setTimeout(() => panel2.box.classList.remove("moving"), MOVING);
+  cancelAnimationFrame(panel2.calm);
+  panel2.resting = setTimeout(() => {
+    panel2.calm = requestAnimationFrame(() => {
+      panel2.calm = requestAnimationFrame(() => rests(panel2));
+    });
+  }, REST2);
+}
+function rests(panel2) {
+  panel2.resting = 0;
+  panel2.moving = false;
+  panel2.box.classList.remove("moving");
+  panel2.sweep();
 }
 function listenText(panel2) {
   const { view, box } = panel2, word = (e) => {
@@ -1571,7 +1582,8 @@ var TextPanel = class {
     this.units = [];
     this.left = this.cursor = this.sweeping = 0;
     this.drawn = -1;
-    this.moved = this.resting = 0;
+    this.resting = this.calm = 0;
+    this.moving = false;
     this.over = false;
     this.box = node("div", "text");
     this.box.setAttribute("role", "region");
@@ -1670,6 +1682,7 @@ var TextPanel = class {
   }
   /** Dress the next slice of the whole text, going round, until all of it has been since `draw`. */
   sweep() {
+    if (this.moving) return;
     const U = this.units.length;
     for (let n = Math.min(SLICE, this.left); n > 0; n--, this.left--) {
       this.cursor = (this.cursor + 1) % U;
@@ -1683,6 +1696,7 @@ var TextPanel = class {
   }
   stop() {
     cancelAnimationFrame(this.sweeping);
+    cancelAnimationFrame(this.calm);
     clearTimeout(this.resting);
     this.sweeping = this.left = 0;
   }
@@ -2305,7 +2319,8 @@ function drawAxis(view, pen) {
   ctx.fillRect(x0 + v[0] * k, geo.map, Math.max(6, span * k), 6);
 }
 
-// viewer/heatmap.js
+// viewer/cells.js
+var FAR = 32;
 function heldInk(view, l) {
   const { state, run, colour } = view;
   if (state.colour === "age") {
@@ -2330,13 +2345,61 @@ function spans({ run }, l) {
     (_, j) => Math.min(255, scale * Math.log(Math.max(1, Math.min(Q, death[l * T + j]) - j)))
   );
 }
-function heatRows(view, l, cell, middle) {
-  const { run, state, px, colour, shown } = view, { T, death } = run, { Wd, from, starts, gap } = px, s = state.step, end = Math.min(px.to, s + 1), base = l * T;
-  const ink = heldInk(view, l);
-  cell.fill(0);
-  middle.fill(0);
+function paintHeat(view) {
+  const { run, state, px, geo, buffers } = view, last2 = view.heat, near = last2 && Math.abs(state.step - last2.step) <= FAR && state.colour !== "age";
+  if (near && last2.step === state.step) return;
+  const size = run.L * px.Wd, { cell, middle } = last2 || { cell: new Uint32Array(size), middle: new Uint32Array(size) }, h = Math.round(geo.rows.total * geo.ratio), out = buffers.heat.size(px.Wd, h, !last2);
+  for (let l = 0; l < run.L; l++) {
+    const row = rowOf(view, l, cell, middle);
+    if (!near) {
+      paintCells(view, row, px.from, px.to - 1, 0, px.Wd);
+      spread(row, out, px.Wd);
+    } else for (const j of changed(view, l, last2.step)) touch(view, row, out, j);
+  }
+  view.heat = { cell, middle, step: state.step };
+  buffers.heat.show();
+}
+function rowOf(view, l, cell, middle) {
+  const { rows, ratio } = view.geo, { Wd } = view.px, high = rows.height[l], top = rows.top[l] * ratio, thin = (high >= 18 ? 3 : high >= 12 ? 2 : 1) * ratio, inset = (high >= 18 ? 1.5 : high >= 7 ? 1 : 0.5) * ratio, m0 = Math.round(top + (high * ratio - thin) / 2);
+  return {
+    l,
+    ink: heldInk(view, l),
+    cell: cell.subarray(l * Wd, (l + 1) * Wd),
+    middle: middle.subarray(l * Wd, (l + 1) * Wd),
+    y0: Math.round(top + inset),
+    y1: Math.round(top + high * ratio - inset),
+    m0,
+    m1: Math.round(m0 + thin)
+  };
+}
+function spread({ cell, middle, y0, y1, m0, m1 }, out, Wd) {
+  for (let y = y0; y < y1; y++) out.set(y >= m0 && y < m1 ? middle : cell, y * Wd);
+}
+function changed({ run, state, px }, l, since) {
+  const lo = Math.min(state.step, since), hi = Math.max(state.step, since), at = l * (run.Q + 1), found = [];
+  const add = (j) => j >= px.from && j < px.to && found.push(j);
+  for (let j = lo + 1; j <= hi; j++) add(j);
+  for (let i = run.first[at + lo]; i < run.first[at + hi + 1]; i++) add(run.order[i]);
+  return found;
+}
+function touch(view, row, out, j) {
+  const { Wd, from, to, starts } = view.px, x0 = starts[j - from];
+  let first = j, last2 = j;
+  while (first > from && starts[first - 1 - from] === x0) first--;
+  while (last2 < to - 1 && starts[last2 + 1 - from] === x0) last2++;
+  const x1 = Math.min(Wd, Math.max(x0 + 1, starts[last2 + 1 - from]));
+  paintCells(view, row, first, last2, x0, x1);
+  for (let y = row.y0; y < row.y1; y++) {
+    const of = y >= row.m0 && y < row.m1 ? row.middle : row.cell;
+    for (let x = x0; x < x1; x++) out[y * Wd + x] = of[x];
+  }
+}
+function paintCells(view, { l, ink, cell, middle }, first, last2, x0, x1) {
+  const { run, state, px, colour, shown } = view, { T, death } = run, { Wd, from, starts, gap } = px, s = state.step, end = Math.min(last2, s), base = l * T;
+  cell.fill(0, x0, x1);
+  middle.fill(0, x0, x1);
   if (px.fine) {
-    for (let j = from; j < end; j++) {
+    for (let j = first; j <= end; j++) {
       const d = death[base + j], a = starts[j - from], b = Math.max(a + 1, starts[j - from + 1] - gap);
       let c = d > s ? ink(j, s) : d === s ? colour.drop : colour.gone;
       if (!shown[j]) c = tint(c, 0.15);
@@ -2347,10 +2410,10 @@ function heatRows(view, l, cell, middle) {
     }
     return;
   }
-  for (let j = from; j < end; ) {
+  for (let j = first; j <= end; ) {
     const x = starts[j - from];
     let n = 0, held = 0, now = 0, one = 0;
-    for (; j < end && starts[j - from] === x; j++) {
+    for (; j <= end && starts[j - from] === x; j++) {
       if (!shown[j]) continue;
       const d = death[base + j];
       n++;
@@ -2365,17 +2428,8 @@ function heatRows(view, l, cell, middle) {
     middle[x] = now ? 0 : c || colour.gone;
   }
 }
-function paintHeat(view) {
-  const { run, geo, px } = view, { Wd } = px, { rows, ratio } = geo, h = Math.round(rows.total * ratio), out = view.buffers.heat.size(Wd, h);
-  const cell = new Uint32Array(Wd), middle = new Uint32Array(Wd);
-  for (let l = 0; l < run.L; l++) {
-    heatRows(view, l, cell, middle);
-    const high = rows.height[l], top = rows.top[l] * ratio, thin = (high >= 18 ? 3 : high >= 12 ? 2 : 1) * ratio, inset = (high >= 18 ? 1.5 : high >= 7 ? 1 : 0.5) * ratio, m0 = Math.round(top + (high * ratio - thin) / 2), m1 = Math.round(m0 + thin);
-    for (let y = Math.round(top + inset); y < Math.round(top + high * ratio - inset); y++)
-      out.set(y >= m0 && y < m1 ? middle : cell, y * Wd);
-  }
-  view.buffers.heat.show();
-}
+
+// viewer/heatmap.js
 function drawHeat(view, pen) {
   const { state, geo, css, ctx } = view, { x0, x1, W, rows, heat, narrow } = geo, w = x1 - x0, top = heat + rows.top[state.layer], high = rows.height[state.layer];
   pen.font();
@@ -2916,6 +2970,7 @@ function layout(view) {
   if (view.stale || !view.px) view.px = columns(view, x1 - x0);
 }
 function paint(view) {
+  view.heat = null;
   paintLives(view);
   paintMemory(view);
   paintPos(view);
@@ -3180,7 +3235,7 @@ var View = class {
     this.root = root;
     this.options = options;
     this.state = { ...FIRST };
-    this.view = this.hover = this.run = null;
+    this.view = this.hover = this.run = this.heat = null;
     this.frame = this.playing = 0;
     this.buffers = Object.fromEntries(
       ["heat", "bars", "live", "marks", "memory", "pos", "track"].map((k) => [k, new Pixels()])

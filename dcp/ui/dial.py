@@ -6,11 +6,16 @@ Knows what a checkpoint says of itself, no weights and no text.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dcp.model.dial import end_share_at
 from dcp.model.info import ModelInfo
 
 __all__ = ["Position", "positions"]
+
+
+# Of numbers alone, the same for every visitor, and asked twice by every run of the first page.
+_end_share = lru_cache(maxsize=1024)(end_share_at)
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,6 @@ def positions(info: ModelInfo | None, tokens: int) -> list[Position]:
         share, length = point.sparsity, longest
         if info is not None and info.shares is not None and tokens > 1:
             length = min(max(tokens, info.shares.tokens[0]), info.shares.tokens[-1])
-            share = end_share_at(info.shares, point.delta, length)
+            share = _end_share(info.shares, point.delta, length)
         found.append(Position(point.delta, share, length, point.perplexity_ratio))
     return found

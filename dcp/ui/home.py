@@ -7,14 +7,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
 from dcp.errors import DcpError
 from dcp.model.registry import ModelInfo, list_models
 from dcp.ui.settings import settings
 
-__all__ = ["KNOWN", "home", "home_name", "how_to_get_known", "in_order"]
+__all__ = ["KNOWN", "home", "home_name", "how_to_get_known", "in_order", "listed", "look_again"]
 
 KNOWN = "smollm2-135m"
 """A model that people know, with gates trained here."""
+
+
+_LISTED = "models listed"
+
+
+def listed() -> list[ModelInfo]:
+    """The bundled models, as this run of the page found them. Raises ModelError.
+
+    A page names models in ten places; their folders are looked through once for all of them, until
+    app.py runs again (`look_again`).
+    """
+    if get_script_run_ctx(suppress_warning=True) is None:
+        return list_models()
+    if _LISTED not in st.session_state:
+        st.session_state[_LISTED] = list_models()
+    found: list[ModelInfo] = st.session_state[_LISTED]
+    return found
+
+
+def look_again() -> None:
+    """The page runs anew: folders may have come, gone or changed since."""
+    st.session_state.pop(_LISTED, None)
 
 
 def home(models: Sequence[ModelInfo]) -> ModelInfo | None:
@@ -36,7 +61,7 @@ def in_order(models: Sequence[ModelInfo]) -> list[ModelInfo]:
 def home_name() -> str | None:
     """The name of the model of a new window; None where none can be listed."""
     try:
-        found = home(list_models())
+        found = home(listed())
     except DcpError:
         return None
     return found.name if found is not None else None

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, TypeVar
 import streamlit as st
 
 from dcp.errors import DcpError, ModelError, RequestError
-from dcp.model.registry import ModelInfo, list_models
+from dcp.model.registry import ModelInfo
 from dcp.runs.request import TextRequest
 from dcp.speech.words import Word
 from dcp.trace import Trace
-from dcp.ui.home import home_name, in_order
+from dcp.ui.home import home_name, in_order, listed
 from dcp.ui.presence import connected, visitor
 from dcp.ui.settings import Settings
 from dcp.ui.task import Report, Task
@@ -91,7 +91,7 @@ def models() -> list[ModelInfo]:
     """The bundled models, that of a new window first; empty where they cannot be listed (the first
     page says why)."""
     try:
-        return in_order(list_models())
+        return in_order(listed())
     except DcpError:
         return []
 

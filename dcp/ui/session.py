@@ -18,7 +18,7 @@ from dcp.resources import root
 from dcp.runs.request import TextRequest
 from dcp.speech.words import Word
 from dcp.trace import Trace
-from dcp.ui.home import home_name
+from dcp.ui.home import home_name, look_again
 from dcp.ui.presence import window
 from dcp.ui.samples import load_sample, sample_names
 from dcp.ui.task import Task
@@ -151,6 +151,7 @@ def _new_key(origin: str) -> str:
 def enter() -> None:
     """Note that app.py ran; once per page run, before the page."""
     st.session_state[_ENTERED] = True
+    look_again()
 
 
 def current() -> Session:

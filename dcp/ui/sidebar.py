@@ -1,4 +1,8 @@
-"""The sidebar of all pages: what is shown, what made it, how to cite it. Reads no weights."""
+"""The sidebar of all pages: what is shown, what made it, how to cite it. Reads no weights.
+
+No box of code stands open here: the script that colours code is 1.6 MB, and takes longer to start
+than the view. A popover asks for it once it is opened.
+"""
 
 from __future__ import annotations
 
@@ -34,10 +38,11 @@ def sidebar(session: Session) -> None:
             facts = _facts(shown.trace)
             width = max(map(len, facts)) + 1
             lines = [f"{n:<{width}}{' '.join(value.split())[:60]}" for n, value in facts.items()]
-            st.code("\n".join(lines), language=None, wrap_lines=True)
+            with st.container(key="facts"):
+                st.text("\n".join(lines))
         st.header("The method")
         st.markdown(f"[Dynamic Context Pruning, NeurIPS 2023]({PAPER_PAGE})")
-        with st.expander("How to cite"):
+        with st.popover("How to cite", key="cite-run"):
             st.code(cite.PAPER, language=None, wrap_lines=True)
             st.caption(f"This app: dcp {__version__}; its entry is in CITATION.cff.")
 

@@ -195,7 +195,7 @@ def test_a_run_reads_the_same_on_every_page(open_page: Open) -> None:
     page = open_page()
     trace = page.session_state["session"].shown.trace
     dropped = percent(trace.sparsity_at_end())
-    assert any(f"{dropped} at the end" in code.value for code in page.sidebar.get("code"))
+    assert any(f"{dropped} at the end" in facts.value for facts in page.sidebar.text)
     page.switch_page("pages/figures.py").run()
     page.segmented_control(key="figures_of").set_value("What Explore shows").run()
     assert any(f"{dropped} dropped at the end" in text.value for text in page.text)

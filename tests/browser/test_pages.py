@@ -114,16 +114,24 @@ def test_a_run_goes_on_while_another_page_is_open(window: Open, app_address: str
 
 def test_the_sidebar_tells_what_made_the_run(window: Open, app_address: str) -> None:
     page = window()
+    scripts: list[str] = []
+    page.on("request", lambda request: scripts.append(request.url))
     page.goto(f"{app_address}/cost")
     settle(page)
     page.get_by_test_id("stExpandSidebarButton").click()
-    facts = page.locator("[data-testid=stSidebar] pre")
+    facts = page.locator("[data-testid=stSidebar] .st-key-facts")
     facts.first.wait_for()
     made = Trace.load(ROOT / "assets" / "traces" / "sample.safetensors").meta
     for word in (made.model, made.weights_sha256[:8], made.dtype):
         assert word in facts.first.inner_text()
     link = page.locator("[data-testid=stSidebar] a[href*='arxiv.org/abs/2305.15805']")
     assert link.count() == 1
+    # What colours code is 1.6 MB, and a new window's first picture would wait for it.
+    colours = "SyntaxHighlighter"
+    assert not [url for url in scripts if colours in url]
+    page.locator("[data-testid=stSidebar]").get_by_text("How to cite").click()
+    page.get_by_text("@inproceedings").first.wait_for()
+    assert [url for url in scripts if colours in url], "Streamlit calls that script otherwise now"
 
 
 @pytest.fixture

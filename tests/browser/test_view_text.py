@@ -23,7 +23,7 @@ UNITS = """() => {
     const r = e.getBoundingClientRect();
     return {
       tokens: parts.map((p) => Number(p.dataset.t)),
-      share: e.classList.contains("fut") ? -1 : Number(e.style.getPropertyValue("--k")),
+      share: e.classList.contains("fut") ? -1 : Number(getComputedStyle(e).getPropertyValue("--k")),
       struck: e.classList.contains("out"),
       now: e.matches(".now") || Boolean(e.querySelector(".now")),
       seen: r.bottom > inside.top && r.top < inside.bottom,

@@ -73,16 +73,14 @@ function marked({ first, last }, marks) {
   return code;
 }
 
-/** Give an element { el, code } a state, where it has another. */
+/** Give an element { el, code } a state, where it has another.
+
+The share is a class too: elements of one class share one computed style (levels.css). */
 export function dress(thing, code, base) {
   if (thing.code === code) return;
-  const level = code & 63;
-  if (
-    base &&
-    !(code & FUTURE) &&
-    (thing.code < 0 || thing.code & FUTURE || (thing.code & 63) !== level)
-  )
-    thing.el.style.setProperty("--k", String(level / PARTS));
   thing.code = code;
-  thing.el.className = [base, ...MARKS.filter((_, i) => code & (64 << i))].join(" ").trim();
+  let name = base && !(code & FUTURE) ? `${base} k${code & 63}` : base;
+  for (let i = 0, rest = code >> 6; rest; i++, rest >>= 1)
+    if (rest & 1) name += name ? ` ${MARKS[i]}` : MARKS[i];
+  thing.el.className = name;
 }

@@ -4,9 +4,9 @@
 
 import { isolate } from "../shared/legible.js";
 import { drawAges, paintAges } from "./ages.js";
+import { heldInk } from "./cells.js";
 import { tickFor } from "./columns.js";
 import { paintEvery } from "./every.js";
-import { heldInk } from "./heatmap.js";
 import { share, tint } from "./pixels.js";
 import { ALIVE, clamp } from "./values.js";
 import { piece } from "./words.js";

@@ -59,6 +59,7 @@ export function layout(view) {
 
 /** Paint what does not depend on the step into the buffers that frames draw from. */
 export function paint(view) {
+  view.heat = null;
   paintLives(view);
   paintMemory(view);
   paintPos(view);

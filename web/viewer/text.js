@@ -1,8 +1,9 @@
 // The running text: each unit bears a bar, the share of it that is held, fades with it, and is struck
 // when nothing of it is left.
 //
-// Every unit is dressed at every step: those in sight in the same frame, the others of a long text in
-// the frames that follow. Where a unit lies decides only what comes first and where the box scrolls.
+// Every unit is dressed: those in sight in the same frame, the others of a long text in the frames
+// that follow, or once the step rests where it moves. Where a unit lies decides only what comes first
+// and where the box scrolls.
 
 import { node } from "./dom.js";
 import { dress, layersOf, markTokens, partState, unitState } from "./dress.js";
@@ -22,7 +23,8 @@ export class TextPanel {
     this.units = [];
     this.left = this.cursor = this.sweeping = 0;
     this.drawn = -1;
-    this.moved = this.resting = 0;
+    this.resting = this.calm = 0;
+    this.moving = false;
     this.over = false;
     this.box = node("div", "text");
     this.box.setAttribute("role", "region");
@@ -136,6 +138,7 @@ export class TextPanel {
 
   /** Dress the next slice of the whole text, going round, until all of it has been since `draw`. */
   sweep() {
+    if (this.moving) return;
     const U = this.units.length;
     for (let n = Math.min(SLICE, this.left); n > 0; n--, this.left--) {
       this.cursor = (this.cursor + 1) % U;
@@ -150,6 +153,7 @@ export class TextPanel {
 
   stop() {
     cancelAnimationFrame(this.sweeping);
+    cancelAnimationFrame(this.calm);
     clearTimeout(this.resting);
     this.sweeping = this.left = 0;
   }

@@ -4,17 +4,30 @@
 import { onKey } from "./hands.js";
 import { openWritten } from "./written.js";
 
-/** Steps that follow one another within this are a movement, which ends when none did (ms). */
-const MOVING = 250;
+/** The step rests when it has not moved for so long (ms), nor in the two frames after that: where
+frames take longer than this, a movement goes on all the same. */
+const REST = 250;
 
 /** The step has moved, once or again; a reader whose pointer or focus is there may scroll it. */
 export function moves(panel) {
-  const now = performance.now(),
-    theirs = panel.over || panel.box.matches(":focus");
-  if (now - panel.moved < MOVING && !theirs) panel.box.classList.add("moving");
-  panel.moved = now;
+  const theirs = panel.over || panel.box.matches(":focus");
+  panel.moving = panel.resting !== 0;
+  panel.box.classList.toggle("moving", panel.moving && !theirs);
   clearTimeout(panel.resting);
-  panel.resting = setTimeout(() => panel.box.classList.remove("moving"), MOVING);
+  cancelAnimationFrame(panel.calm);
+  panel.resting = setTimeout(() => {
+    panel.calm = requestAnimationFrame(() => {
+      panel.calm = requestAnimationFrame(() => rests(panel));
+    });
+  }, REST);
+}
+
+/** Let go of the text, and dress what was out of sight. */
+function rests(panel) {
+  panel.resting = 0;
+  panel.moving = false;
+  panel.box.classList.remove("moving");
+  panel.sweep();
 }
 
 /** Let the reader choose, point and scroll. */

@@ -25,7 +25,7 @@ export class View {
     this.root = root;
     this.options = options;
     this.state = { ...FIRST };
-    this.view = this.hover = this.run = null;
+    this.view = this.hover = this.run = this.heat = null;
     this.frame = this.playing = 0;
     this.buffers = Object.fromEntries(
       ["heat", "bars", "live", "marks", "memory", "pos", "track"].map((k) => [k, new Pixels()]),

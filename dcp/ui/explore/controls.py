@@ -16,7 +16,7 @@ from dcp.ui.explore.examples import EXAMPLES
 from dcp.ui.explore.kept import kept_field
 from dcp.ui.explore.policy import policy_fields
 from dcp.ui.explore.run_settings import run_settings, summary
-from dcp.ui.home import home, in_order
+from dcp.ui.home import home, in_order, listed
 from dcp.ui.look import problem, worded
 from dcp.ui.services import worker
 from dcp.ui.session import Session
@@ -117,7 +117,7 @@ def _stop(session: Session) -> None:
 def _models() -> list[ModelInfo]:
     asked = settings().model
     try:
-        found = in_order(list_models())
+        found = in_order(listed())
         if asked and asked != getattr(home(found), "name", None):
             problem(f"DCP_MODEL asks for {asked!r}, which is not bundled here or not ready.")
         return found
