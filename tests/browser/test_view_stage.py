@@ -310,3 +310,37 @@ def test_held_never_exceeds_dense_at_any_step(show: Show) -> None:
         assert max(over, under) <= 1
         dense = trace.layers * (step + 1)
         assert over == pytest.approx(trace.held()[:, step].sum() / dense, abs=0.0006)
+
+
+# At every third of these steps: the pixels of the heatmap that are not those of one painted anew.
+KEPT = """([choice, window, groups, steps]) => {
+  for (const k in choice) dcpView.set(k, choice[k]);
+  dcpView.view = window;
+  dcpView.state.groups = groups;
+  dcpView.refilter();
+  let wrong = 0, moved = 0, before = null;
+  for (const [i, step] of steps.entries()) {
+    dcpView.state.step = step;
+    dcpView.render(performance.now());
+    if (i % 3) continue;
+    const kept = dcpView.buffers.heat.out.slice();
+    if (before) moved += kept.some((c, k) => c !== before[k]);
+    dcpView.heat = null;
+    dcpView.render(performance.now());
+    before = dcpView.buffers.heat.out.slice();
+    wrong += before.reduce((n, c, k) => n + (c !== kept[k]), 0);
+  }
+  return [wrong, moved];
+}"""
+
+
+def test_cells_kept_from_a_frame_are_those_painted_anew(show: Show) -> None:
+    rng = np.random.default_rng(7)
+    words = [f" w{i % 97}" if i % 5 else " and" for i in range(1900)]
+    page = show(make_trace(words, random_deaths(rng, 4, 1899, 1900)))
+    near = [600, 601, 603, 604, 602, 601, 590, 621, 622, 1000, 999, 998, 1898, 1897, 0, 1, 2, 3]
+    for colour in ("state", "span", "close", "age"):
+        for window, groups in ((None, 0), ([590.9, 650.9], 5), ([0, 1300], 5)):
+            wrong, moved = page.evaluate(KEPT, [{"colour": colour}, window, groups, near])
+            assert wrong == 0, (colour, window, groups)
+            assert moved >= 3, "the steps change the picture"
