@@ -27,7 +27,7 @@ def listed() -> list[ModelInfo]:
     """The bundled models, as this run of the page found them. Raises ModelError.
 
     A page names models in ten places; their folders are looked through once for all of them, until
-    app.py runs again (`look_again`).
+    the app or a page begins anew (`look_again`).
     """
     if get_script_run_ctx(suppress_warning=True) is None:
         return list_models()
@@ -38,7 +38,7 @@ def listed() -> list[ModelInfo]:
 
 
 def look_again() -> None:
-    """The page runs anew: folders may have come, gone or changed since."""
+    """The app or a page begins anew: folders may have come, gone or changed since."""
     st.session_state.pop(_LISTED, None)
 
 

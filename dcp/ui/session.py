@@ -151,7 +151,6 @@ def _new_key(origin: str) -> str:
 def enter() -> None:
     """Note that app.py ran; once per page run, before the page."""
     st.session_state[_ENTERED] = True
-    look_again()
 
 
 def current() -> Session:
@@ -161,6 +160,7 @@ def current() -> Session:
     """
     if _ENTERED not in st.session_state:
         _run_app_first()
+    look_again()
     if "session" not in st.session_state:
         session = Session(shown=Shown(note="Nothing has run yet: type a text and press Generate."))
         names = sample_names(home_name())

@@ -139,3 +139,20 @@ def test_a_message_that_is_too_long_is_cut_to_what_its_marks_leave(
     finish(press(press(page, "cut"), "generate"))
     assert problems(page) == []
     assert view(page)["text"].startswith("<|im_start|>user\n")
+
+
+def test_folders_are_looked_through_once_for_the_app_and_once_for_its_page(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+
+    def look() -> object:
+        looks.append(1)
+        return list_models()
+
+    monkeypatch.setattr(home, "list_models", look)
+    page = open_page()
+    first = len(looks)
+    assert 1 <= first <= 2
+    page.run()
+    assert first < len(looks) <= first + 2, "a folder that came since is seen"
