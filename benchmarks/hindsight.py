@@ -98,7 +98,7 @@ def worths(model: Transformer, ids: Tensor, draw: torch.Generator) -> tuple[Tens
 
 
 def cheapest_deaths(worth: Tensor, price: float) -> Tensor:
-    """worth [L, T, T] >= 0, row t, column j -> death [L, T] int32: for each token the step that makes
+    """worth [L, T, T] >= 0, row t, column j -> death [L, T] int32: the step that makes
     price x (steps held) - (worth of these steps) least; the first token is never dropped."""
     length = worth.shape[-1]
     cost = (price - worth).tril(-1).cumsum(1)
@@ -139,8 +139,8 @@ def measure(
     prices: Sequence[float],
     seed: int = 0,
 ) -> list[Row]:
-    """Rows of the gates at each shift, of hindsight at each price, and of the gates with hindsight's
-    share of each layer at the same price, their shifts read between those of ``shifts``."""
+    """Rows of the gates at each shift, of hindsight at each price, and of the gates with as many
+    entries in each layer as hindsight has, their shifts read between those of ``shifts``."""
     draw = torch.Generator().manual_seed(seed)
     texts = [torch.from_numpy(ids) for ids in windows.ids]
     dense, deaths = [], []

@@ -1,4 +1,4 @@
-"""Hindsight: the worth of an entry against taking it away, the cheapest death against all others."""
+"""Hindsight: an entry's worth against taking it away, the cheapest death against all others."""
 
 from __future__ import annotations
 
