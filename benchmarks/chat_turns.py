@@ -1,4 +1,4 @@
-"""What a chat keeps of its turns: the template's own tokens, the system's words, the user's, its own.
+"""What a chat keeps of its turns: the template's tokens, the system's words, the user's, its own.
 
     python -m benchmarks.chat_turns --model smollm2-135m --file valid-*.txt.xz --json
 

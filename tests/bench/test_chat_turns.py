@@ -15,7 +15,7 @@ def test_turns_are_counted_by_who_speaks() -> None:
     assert parts_of(tokens) == [
         *turn, "system", "system", "system", "end", "break",
         *turn, "user 1", "end", "break",
-        "start", "role", "role", "role", "assistant 1", "assistant 1", "assistant 1", "end", "break",
+        *turn, "role", "assistant 1", "assistant 1", "assistant 1", "end", "break",
         *turn, "user 2",
     ]  # fmt: skip
 

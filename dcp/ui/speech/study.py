@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -11,6 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from dcp.errors import TraceError
+from dcp.model.registry import BUNDLED
 from dcp.resources import asset
 from dcp.stats.groups import By, group_of_tag
 from dcp.stats.lives import Phase
@@ -128,14 +130,15 @@ def _number(layer: int | None) -> int:
 
 
 def studies() -> dict[str, Path]:
-    """The bundled studies by the names they are shown by: ``assets/traces/[NAME.]study.json``."""
-    found = sorted([*_FOLDER.glob("study.json"), *_FOLDER.glob("*.study.json")])
-    return {_name(path): path for path in found}
+    """The bundled studies by the names they are shown by: ``assets/traces/[NAME.]study.json``, or
+    ``.json.xz``."""
+    ours = ("study.json", "*.study.json", "*.study.json.xz")
+    return {_name(path): path for path in sorted(p for each in ours for p in _FOLDER.glob(each))}
 
 
 def _name(path: Path) -> str:
-    name = path.name.removesuffix("study.json").rstrip(".")
-    return f"Validation study: {name}" if name else "Validation study"
+    name = path.name.removesuffix(".xz").removesuffix("study.json").rstrip(".")
+    return f"Validation study: {name or BUNDLED}"
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -144,4 +147,10 @@ def open_study(path: str, changed: float) -> Saved:
 
     Raises TraceError.
     """
-    return Saved(f"{path}:{changed}", from_json(Path(path).read_text(encoding="utf-8")))
+    found = Path(path).read_bytes()
+    if path.endswith(".xz"):
+        try:
+            found = lzma.decompress(found)
+        except lzma.LZMAError as wrong:
+            raise TraceError(f"{Path(path).name} is damaged: {wrong}") from None
+    return Saved(f"{path}:{changed}", from_json(found.decode("utf-8", errors="replace")))
