@@ -12,7 +12,6 @@ import pandas as pd
 import streamlit as st
 
 from dcp.errors import TraceError
-from dcp.model.registry import BUNDLED
 from dcp.resources import asset
 from dcp.stats.groups import By, group_of_tag
 from dcp.stats.lives import Phase
@@ -138,7 +137,7 @@ def studies() -> dict[str, Path]:
 
 def _name(path: Path) -> str:
     name = path.name.removesuffix(".xz").removesuffix("study.json").rstrip(".")
-    return f"Validation study: {name or BUNDLED}"
+    return f"Validation study: {name or 'dcp-mini'}"
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
