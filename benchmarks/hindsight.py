@@ -38,7 +38,8 @@ _LEAST = 1e-3  # of the weight that is left when an entry goes: the first token 
 
 @dataclass(frozen=True)
 class Row:
-    """One rule at one setting, mean over windows; kl in nats a token."""
+    """One rule at one setting, mean over windows; sparsity as ``sparsity_mean_steps``, entries as
+    visible pairs of a window, mean over layers; kl in nats a token."""
 
     rule: str
     setting: float
@@ -125,11 +126,11 @@ class _ByLayer(MaskedAttend):
 def _read(
     model: Transformer, ids: Tensor, way: MaskedAttend, dense: Tensor
 ) -> tuple[Tensor, float]:
-    """Entries held by layer [L] float64, and KL(dense ‖ here) in nats a token."""
+    """Entries held at each step [L, T] float64, and KL(dense ‖ here) in nats a token."""
     logits = model(ids[None], torch.arange(len(ids))[None], way)[0].float()
     log_p, log_q = dense.log_softmax(-1), logits.log_softmax(-1)
     kl = float((log_p.exp() * (log_p - log_q)).sum(-1).mean())
-    return held_per_step(way.deaths)[:, 0].double().sum(1), kl
+    return held_per_step(way.deaths)[:, 0].double(), kl
 
 
 def measure(
@@ -151,10 +152,11 @@ def measure(
 
     def row(rule: str, setting: float, ways: Sequence[MaskedAttend]) -> tuple[Row, Tensor]:
         read = [_read(model, *each) for each in zip(texts, ways, dense, strict=True)]
-        held = torch.stack([entries for entries, _ in read]).mean(0)
-        past = sum(range(windows.context))
-        sparsity = 1 - (float(held.mean()) - windows.context) / past
+        at_step = torch.stack([held for held, _ in read]).mean(0)
+        past = torch.arange(1, windows.context)
+        sparsity = 1 - float(((at_step[:, 1:] - 1) / past).mean())
         kl = float(np.mean([kl for _, kl in read]))
+        held = at_step.sum(1)
         return Row(rule, setting, sparsity, float(held.mean()), kl), held
 
     rows, by_shift = [], []
