@@ -387,7 +387,18 @@ def test_smollm2_at_long_contexts_is_the_results_file(tokens: int) -> None:
         row = by[float(shift[4:].replace("−", "-"))]
         names = ("sparsity", "sparsity_at_end", "ppl_ratio", "kl", "agreement")
         for cell, name in zip(cells, names, strict=True):
-            percent = cell.endswith("%")
-            assert numbers(cell) == [
-                round(row[name] * (100 if percent else 1), 1 if percent else 3)
-            ]
+            value = 100 * row[name] if cell.endswith("%") else row[name]
+            assert numbers(cell) == [round(value, 1 if cell.endswith("%") else 3)]
+
+
+def test_what_a_chat_keeps_is_the_results_file() -> None:
+    found = json.loads((ROOT / "docs/chat-smollm2.json").read_text(encoding="utf-8"))
+    told = rows_of("docs/results.md", "part of the chat")
+    assert len(told) == len(found)
+    for (_, *cells), row in zip(told, found, strict=True):
+        shares = [round(100 * row[name], 1) for name in ("held", "held_in_text")]
+        assert [numbers(cell) for cell in cells] == [
+            [row["tokens"]],
+            *([share] for share in shares),
+            [row["layers"]],
+        ]
