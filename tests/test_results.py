@@ -310,6 +310,10 @@ def test_the_table_of_policies_is_the_results_file(
 def test_the_dial_of_smollm2_is_the_one_in_its_configuration(path: str) -> None:
     config = json.loads((ROOT / "assets/models/smollm2-135m/dcp_config.json").read_text())
     points = {p["delta"]: p for p in config["calibration"] if p["context"] == 1024}
+    short = json.loads((ROOT / "docs/perplexity-smollm2-256.json").read_text(encoding="utf-8"))
+    assert {(row["gate_shift"], row["sparsity"]) for row in short} == {
+        (p["delta"], p["sparsity"]) for p in config["calibration"] if p["context"] == 256
+    }
     section = (ROOT / path).read_text(encoding="utf-8").partition("SmolLM2-135M with gates")[2]
     text = section or (ROOT / path).read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([+−]?[\d.]+) \| ([\d.]+) % \|(.*)\|$", text, re.MULTILINE)
@@ -376,11 +380,11 @@ def test_the_tasks_of_smollm2_are_the_results_file() -> None:
             assert numbers(accuracy) == [round(100 * row[name], 1) for name in names]
 
 
-@pytest.mark.parametrize("tokens", [4096, 8192])
-def test_smollm2_at_long_contexts_is_the_results_file(tokens: int) -> None:
+@pytest.mark.parametrize("tokens", [256, 4096, 8192])
+def test_smollm2_at_other_contexts_is_the_results_file(tokens: int) -> None:
     path = ROOT / f"docs/perplexity-smollm2-{tokens}.json"
     by = {row["gate_shift"]: row for row in json.loads(path.read_text(encoding="utf-8"))}
-    told = rows_of("docs/results.md", f"gate shift at {tokens:,}")
+    told = rows_of("docs/results.md", f"gate shift at {tokens:,} tokens")
     assert {row["context"] for row in by.values()} == {tokens}
     assert len(told) == len(by)
     for shift, *cells in told:
