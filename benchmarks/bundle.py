@@ -22,6 +22,7 @@ import numpy as np
 
 from benchmarks.sample_gates import SAMPLE
 from benchmarks.sample_gates import main as write_gates
+from dcp.model.gate_config import measured_at
 from dcp.model.registry import OpenModel, open_model
 from dcp.runs.recorder import record
 from dcp.runs.replay import replay
@@ -79,8 +80,7 @@ def write_dial(model: OpenModel, most: int | None = None) -> None:
     folder.mkdir(exist_ok=True)
     for path in folder.glob("*.safetensors"):
         path.unlink()
-    points = sorted(model.info.calibration, key=lambda point: point.sparsity)
-    shifts = [None, *dict.fromkeys(point.delta for point in points)]
+    shifts = [None, *(point.delta for point in measured_at(model.info.calibration))]
     kept = np.linspace(0, len(shifts) - 1, min(most or len(shifts), len(shifts))).round()
     for i in kept.astype(int).tolist():
         shift = shifts[i]

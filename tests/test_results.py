@@ -309,7 +309,11 @@ def test_the_table_of_policies_is_the_results_file(
 @pytest.mark.parametrize("path", ["docs/results.md", "assets/models/smollm2-135m/README.md"])
 def test_the_dial_of_smollm2_is_the_one_in_its_configuration(path: str) -> None:
     config = json.loads((ROOT / "assets/models/smollm2-135m/dcp_config.json").read_text())
-    points = {point["delta"]: point for point in config["calibration"]}
+    points = {p["delta"]: p for p in config["calibration"] if p["context"] == 1024}
+    short = json.loads((ROOT / "docs/perplexity-smollm2-256.json").read_text(encoding="utf-8"))
+    assert {(row["gate_shift"], row["sparsity"]) for row in short} == {
+        (p["delta"], p["sparsity"]) for p in config["calibration"] if p["context"] == 256
+    }
     section = (ROOT / path).read_text(encoding="utf-8").partition("SmolLM2-135M with gates")[2]
     text = section or (ROOT / path).read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([+−]?[\d.]+) \| ([\d.]+) % \|(.*)\|$", text, re.MULTILINE)
@@ -376,13 +380,29 @@ def test_the_tasks_of_smollm2_are_the_results_file() -> None:
             assert numbers(accuracy) == [round(100 * row[name], 1) for name in names]
 
 
-def test_smollm2_at_4096_tokens_is_the_results_file() -> None:
-    path = ROOT / "docs/perplexity-smollm2-4096.json"
+@pytest.mark.parametrize("tokens", [256, 4096, 8192])
+def test_smollm2_at_other_contexts_is_the_results_file(tokens: int) -> None:
+    path = ROOT / f"docs/perplexity-smollm2-{tokens}.json"
     by = {row["gate_shift"]: row for row in json.loads(path.read_text(encoding="utf-8"))}
-    told = rows_of("docs/results.md", "gate shift at 4,096")
+    told = rows_of("docs/results.md", f"gate shift at {tokens:,} tokens")
+    assert {row["context"] for row in by.values()} == {tokens}
     assert len(told) == len(by)
     for shift, *cells in told:
         row = by[float(shift[4:].replace("−", "-"))]
-        wanted = (100 * row["sparsity"], row["ppl_ratio"], row["kl"], 100 * row["agreement"])
-        for cell, value, digits in zip(cells, wanted, (1, 3, 3, 1), strict=True):
-            assert numbers(cell) == [round(value, digits)]
+        names = ("sparsity", "sparsity_at_end", "ppl_ratio", "kl", "agreement")
+        for cell, name in zip(cells, names, strict=True):
+            value = 100 * row[name] if cell.endswith("%") else row[name]
+            assert numbers(cell) == [round(value, 1 if cell.endswith("%") else 3)]
+
+
+def test_what_a_chat_keeps_is_the_results_file() -> None:
+    found = json.loads((ROOT / "docs/chat-smollm2.json").read_text(encoding="utf-8"))
+    told = rows_of("docs/results.md", "part of the chat")
+    assert len(told) == len(found)
+    for (_, *cells), row in zip(told, found, strict=True):
+        shares = [round(100 * row[name], 1) for name in ("held", "held_in_text")]
+        assert [numbers(cell) for cell in cells] == [
+            [row["tokens"]],
+            *([share] for share in shares),
+            [row["layers"]],
+        ]

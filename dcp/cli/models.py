@@ -32,14 +32,17 @@ def run(args: argparse.Namespace) -> int:
         return _get(args)
     if args.name or args.base or args.hub:
         raise RequestError("NAME, --base and --hub go with: dcp models get NAME")
+    from dcp.model.gate_config import measured_at
     from dcp.model.registry import list_models
 
-    rows = [asdict(info) | {"path": str(info.path)} for info in list_models()]
+    found = list_models()
+    rows = [asdict(info) | {"path": str(info.path)} for info in found]
     if args.json:
         print_json(rows)
         return 0
-    for row in rows:
-        dial = [point["sparsity"] for point in row.pop("calibration")]
+    for row, info in zip(rows, found, strict=True):
+        row.pop("calibration")
+        dial = [point.sparsity for point in measured_at(info.calibration)]
         row["sparsity dial"] = f"{min(dial):.2f} to {max(dial):.2f}" if dial else "none"
         row.pop("shares")
         base = row.pop("base")

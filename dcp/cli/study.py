@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
         def progress(_: float, line: str) -> None:
             bar.update()
-            bar.set_postfix_str(line.partition(", ")[2])
+            bar.set_postfix_str(line.partition(", ")[2], refresh=False)
 
         read = record_share(
             args.out, plan, windows, model, tagger, index=index, processes=processes,

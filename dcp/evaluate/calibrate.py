@@ -15,7 +15,7 @@ from dcp.errors import ModelError
 from dcp.evaluate.perplexity import Windows, evaluate, read_windows
 from dcp.evaluate.rivals import Rival
 from dcp.evaluate.score import to_device
-from dcp.evaluate.shares import measure_shares, write_config
+from dcp.evaluate.shares import continued, measure_shares, write_config
 from dcp.model.checkpoint import GATES, Checkpoint
 from dcp.model.gate_config import Calibration
 from dcp.model.weights import load
@@ -61,6 +61,9 @@ def calibrate(
 ) -> dict[str, Any]:
     """Measure ``model`` at each gate shift on ``files``, against ``dense``; write the calibration.
 
+    What was measured at other contexts stays, and so do the `Shares` of lengths that ``context``
+    goes beyond (`dcp.evaluate.shares.continued`).
+
     ``folded`` is what every β is to gain for good: gate shifts count from there, and it is written
     with the calibration when all is measured, so that a run that stops changes nothing.
 
@@ -96,8 +99,13 @@ def calibrate(
         "results": [asdict(result) for result in results],
         "policies": [asdict(row) for row in trained.policies],
     }
+    known = pruned.gates
     if folded:
         fold(model, folded)
-    gates = replace(pruned.gates, calibration=tuple(points), shares=shares)
+        known = replace(known, calibration=(), shares=None)
+    points += [point for point in known.calibration if point.context != context]
+    points.sort(key=lambda point: (point.context, point.delta))
+    shares = continued(known.shares, shares)
+    gates = replace(known, calibration=tuple(points), shares=shares)
     write_config(model, gates)
     return report

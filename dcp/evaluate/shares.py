@@ -23,7 +23,7 @@ from dcp.model.weights import LoadedModel, load
 from dcp.progress import Progress, silent
 from dcp.trace.file import write
 
-__all__ = ["measure_shares", "rising", "write_config", "write_shares"]
+__all__ = ["continued", "measure_shares", "rising", "write_config", "write_shares"]
 
 # Short texts drop little: to reach a share there, shifts further down than long ones need.
 _FURTHER = (1.5, 3.0, 5.0, 8.0, 12.0, 18.0)
@@ -69,6 +69,22 @@ def rising(shares: Shares) -> Shares:
     return replace(shares, deltas=shares.deltas[start:], dropped=shares.dropped[start:])
 
 
+def continued(known: Shares | None, found: Shares) -> Shares:
+    """``found``, or where it is of longer texts than ``known``, that with the longer lengths behind
+    it, at the shifts of both: few texts are long, and shares of short ones are better known from
+    many. ``known`` where ``found`` is of shorter texts."""
+    if known is None or found.tokens[-1] == known.tokens[-1]:
+        return found
+    longer = tuple(n for n in found.tokens if n > known.tokens[-1])
+    both = sorted({*known.deltas} & {*found.deltas})
+    if not longer or not both:
+        return known
+    before = dict(zip(known.deltas, known.dropped, strict=True))
+    beyond = dict(zip(found.deltas, found.dropped, strict=True))
+    rows = [(*before[delta], *beyond[delta][-len(longer) :]) for delta in both]
+    return Shares((*known.tokens, *longer), tuple(both), tuple(rows))
+
+
 def write_shares(
     folder: Path,
     files: Sequence[Path],
@@ -79,7 +95,8 @@ def write_shares(
     device: str = "cpu",
     progress: Progress = silent,
 ) -> Shares:
-    """Measure and write into the checkpoint's ``dcp_config.json``, whose calibration stays."""
+    """Measure and write into the checkpoint's ``dcp_config.json``, whose calibration stays, as do
+    shares of shorter texts (`continued`)."""
     opened = Checkpoint.read(folder)
     model = load(opened)
     if model.gates is None:
@@ -89,6 +106,7 @@ def write_shares(
         [read_windows(file, opened.tokenizer, context, limit=limit) for file in files]
     )
     shares = measure_shares(model, windows, gate_shifts, progress=progress)
+    shares = continued(opened.gates.shares, shares)
     write_config(folder, replace(opened.gates, shares=shares))
     return shares
 

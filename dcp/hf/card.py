@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from dcp.errors import ModelError
-from dcp.model.gate_config import Calibration, GateConfig
+from dcp.model.gate_config import Calibration, GateConfig, measured_at
 
 __all__ = ["card_of"]
 
@@ -114,7 +114,7 @@ def _use(gates: GateConfig, hub_id: str | None) -> str:
     model = f'"{here}"' if base is None else f'"{base.hub or base.name}"'
     if base is not None and base.file.endswith(".gguf"):
         model += f', gguf_file="{base.file}"'
-    dial = [point.sparsity for point in gates.calibration]
+    dial = [point.sparsity for point in measured_at(gates.calibration)]
     setting = ""
     # A number of two digits that the calibration surely covers.
     if dial and max(dial) - min(dial) > 0.02:

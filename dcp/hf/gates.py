@@ -16,7 +16,7 @@ from dcp.model.checkpoint import GATES, gates_of
 from dcp.model.config import ModelConfig
 from dcp.model.dial import shift_for_budget
 from dcp.model.files import stamp_of
-from dcp.model.gate_config import GateConfig
+from dcp.model.gate_config import GateConfig, measured_at
 from dcp.model.names import gate_names
 from dcp.model.registry import find, shift_for
 
@@ -55,14 +55,14 @@ class FoundGates:
     name: str
 
     def shift_for(self, sparsity: float) -> float:
-        """The gate shift that gives ``sparsity``, by the calibration."""
+        """The gate shift that gives ``sparsity``, by the calibration, at the usual length."""
         return shift_for(self.config.calibration, sparsity)
 
     def shift_for_budget(self, budget: int) -> float:
         """The gate shift that drops as much as a budget of entries a layer, at the calibrated
         length: how long the texts will be is not known here."""
-        longest = max((point.context for point in self.config.calibration), default=1)
-        return shift_for_budget(self.config, budget, longest)
+        points = measured_at(self.config.calibration)
+        return shift_for_budget(self.config, budget, points[0].context if points else 1)
 
 
 def has_gates(name: str | Path) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcp.errors import RequestError
-from dcp.model.gate_config import Calibration, Shares
+from dcp.model.gate_config import Calibration, Shares, measured_at
 from dcp.model.registry import shift_for
 from dcp.policies.budget import dropped_share
 
@@ -33,11 +33,11 @@ def shift_at(dial: Dial, sparsity: float, tokens: int) -> float:
     """The gate shift δ that drops ``sparsity`` of a text of ``tokens`` on validation text.
 
     Between measured lengths and shifts; beyond them the nearest length counts. Without `Shares`
-    that of the calibrated length (`dcp.model.registry.shift_for`). Raises RequestError for a share
-    that no measured shift gives at this length.
+    that of the nearest calibrated length (`dcp.model.registry.shift_for`). Raises RequestError for
+    a share that no measured shift gives at this length.
     """
     if dial.shares is None:
-        return shift_for(dial.calibration, sparsity)
+        return shift_for(dial.calibration, sparsity, tokens)
     dropped, deltas = _at(dial.shares, tokens)[::-1], dial.shares.deltas[::-1]
     low, high = float(dropped[0]), float(dropped[-1])
     if not math.isfinite(sparsity) or not low <= sparsity <= high:
@@ -52,14 +52,15 @@ def shift_for_budget(dial: Dial, budget: int, tokens: int) -> float:
     """The gate shift δ at which a text of ``tokens`` has as large a share dropped, mean over steps,
     as one of which a layer holds ``budget`` entries after each step.
 
-    No step is limited: less is held early in a text, more late. Without `Shares` the calibrated
-    length counts in place of ``tokens``. Where a budget drops less than any shift measured, that
-    which keeps most. Raises RequestError for a budget smaller than any shift keeps to.
+    No step is limited: less is held early in a text, more late. Without `Shares` the nearest
+    calibrated length counts in place of ``tokens``. Where a budget drops less than any shift
+    measured, that which keeps most. Raises RequestError for a budget smaller than any shift keeps
+    to.
     """
-    longest = max((point.context for point in dial.calibration), default=1)
     if dial.shares is None:
-        tokens = longest
-        found = [point.sparsity for point in dial.calibration if point.context == longest]
+        points = measured_at(dial.calibration, tokens)
+        tokens = points[0].context if points else 1
+        found = [point.sparsity for point in points]
     else:
         found = _at(dial.shares, tokens).tolist()
     share = dropped_share(budget, tokens)

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
 
 from dcp.errors import ModelError
 
-__all__ = ["Base", "Calibration", "GateConfig", "Shares"]
+__all__ = ["USUAL_TOKENS", "Base", "Calibration", "GateConfig", "Shares", "measured_at"]
+
+# The length that counts where that of a text is not known.
+USUAL_TOKENS = 1024
 
 # What becomes a file name, a Hub id, an argument of pip.
 _SAFE = {
@@ -40,11 +43,28 @@ class Calibration:
     perplexity_ratio: float
 
 
+def measured_at(
+    calibration: Sequence[Calibration], tokens: int = USUAL_TOKENS
+) -> list[Calibration]:
+    """The points of the measured context nearest to a text of ``tokens``, by the ratio of the two;
+    from what keeps most to what keeps least. Empty without any.
+
+    >>> short, long = Calibration(0.0, 256, 0.3, 1.0), Calibration(0.0, 4096, 0.7, 1.0)
+    >>> measured_at([short, long], 900)[0].context, measured_at([short, long], 1100)[0].context
+    (256, 4096)
+    """
+    contexts = {point.context for point in calibration}
+    if not contexts:
+        return []
+    nearest = min(sorted(contexts), key=lambda context: abs(math.log(context / max(tokens, 1))))
+    return sorted((p for p in calibration if p.context == nearest), key=lambda p: p.sparsity)
+
+
 @dataclass(frozen=True)
 class Shares:
     """What a gate shift drops of texts of several lengths, on validation text; no quality.
 
-    tokens [N]      lengths, rising; the last is that of the calibration
+    tokens [N]      lengths, rising
     deltas [S]      gate shifts, rising
     dropped [S][N]  ``sparsity_mean_steps`` of the first so many tokens of a window
     """

@@ -18,7 +18,7 @@ import numpy as np
 
 from dcp.errors import DeviceError, ModelError, RequestError
 from dcp.model.checkpoint import Checkpoint
-from dcp.model.gate_config import Calibration
+from dcp.model.gate_config import USUAL_TOKENS, Calibration, measured_at
 from dcp.model.info import ModelInfo, info_of, listed, status_of
 from dcp.resources import asset
 
@@ -172,24 +172,25 @@ def _open(checkpoint: Checkpoint, dtype: str, gates: bool) -> OpenModel:
     )
 
 
-def shift_for(calibration: Sequence[Calibration], sparsity: float) -> float:
+def shift_for(
+    calibration: Sequence[Calibration], sparsity: float, tokens: int = USUAL_TOKENS
+) -> float:
     """The gate shift δ that gave ``sparsity`` on validation text, between measured points.
 
-    Points of the longest measured context count. Raises RequestError outside of their range.
+    Those of the context nearest to ``tokens`` count. Raises RequestError outside of their range.
     """
     if not calibration:
         raise RequestError(
             "this model has no calibration for a sparsity; give a gate shift", remedy="gate_shift"
         )
-    longest = max(point.context for point in calibration)
-    points = sorted((p.sparsity, p.delta) for p in calibration if p.context == longest)
-    low, high = points[0][0], points[-1][0]
+    points = measured_at(calibration, tokens)
+    low, high = points[0].sparsity, points[-1].sparsity
     if not math.isfinite(sparsity) or not low <= sparsity <= high:
         raise RequestError(
             f"sparsity {sparsity} is outside of what this model was calibrated for: "
             f"{low:.3f} to {high:.3f}"
         )
-    return float(np.interp(sparsity, [p[0] for p in points], [p[1] for p in points]))
+    return float(np.interp(sparsity, [p.sparsity for p in points], [p.delta for p in points]))
 
 
 def _marked(info: ModelInfo) -> ModelInfo:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcp.errors import ModelError
+from dcp.model.gate_config import measured_at
 
 if TYPE_CHECKING:
     from dcp.model.registry import OpenModel
@@ -66,7 +67,6 @@ def describe(model: OpenModel) -> dict[str, Any]:
     config, gates = loaded.config, loaded.gates
     assert gates is not None
     blocks = loaded.transformer.state_dict()
-    longest = max((point.context for point in info.calibration), default=0)
     return {
         "name": info.name,
         "sha256": loaded.weights_sha256,
@@ -87,11 +87,10 @@ def describe(model: OpenModel) -> dict[str, Any]:
         "betas": [float(blocks[f"blocks.{n}.beta"]) for n in range(config.layers)],
         "inverse_frequencies": inverse_frequencies(config).tolist(),
         "stop_ids": list(model.stop_ids),
-        "dial": sorted(
+        "dial": [
             [point.sparsity, point.delta, point.perplexity_ratio]
-            for point in info.calibration
-            if point.context == longest
-        ),
+            for point in measured_at(info.calibration)
+        ],
         "shares": info.shares.to_json() if info.shares is not None else None,
     }
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from dcp.model.dial import end_share_at
+from dcp.model.gate_config import USUAL_TOKENS, measured_at
 from dcp.model.info import ModelInfo
 
 __all__ = ["Position", "positions"]
@@ -24,7 +25,7 @@ class Position:
 
     shift     δ, added to every gate's β
     expected  share dropped at the end of a text of ``length`` tokens, on validation text
-    cost      perplexity over that of a dense model trained as long, at the calibrated length
+    cost      perplexity over that of a dense model trained as long, at the nearest measured length
     """
 
     shift: float
@@ -39,11 +40,10 @@ def positions(info: ModelInfo | None, tokens: int) -> list[Position]:
     ``length`` is ``tokens``, unless the model was not measured at it: then what is nearest to it
     that was, and for a model that knows no shares at all the mean over steps of its calibration.
     """
-    points = info.calibration if info is not None else ()
-    longest = max((point.context for point in points), default=0)
+    calibration = info.calibration if info is not None else ()
     found = []
-    for point in sorted((p for p in points if p.context == longest), key=lambda p: p.sparsity):
-        share, length = point.sparsity, longest
+    for point in measured_at(calibration, tokens if tokens > 1 else USUAL_TOKENS):
+        share, length = point.sparsity, point.context
         if info is not None and info.shares is not None and tokens > 1:
             length = min(max(tokens, info.shares.tokens[0]), info.shares.tokens[-1])
             share = _end_share(info.shares, point.delta, length)

@@ -25,7 +25,7 @@ class Setting:
 
     shift     added to every gate's β; None: the gates are off and nothing is dropped
     expected  share that a text of ``length`` tokens drops, as the checkpoint was measured
-    cost      perplexity over that of a dense model trained as long, at the longest measured length
+    cost      perplexity over that of a dense model trained as long, at the nearest measured length
     """
 
     shift: float | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import lzma
 import re
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from streamlit.testing.v1 import AppTest
 import dcp.ui.services
 import dcp.ui.speech.study
 from dcp.deaths import ALIVE
+from dcp.errors import TraceError
 from dcp.figures.screen.speech import rate_chart, survival_chart
 from dcp.figures.screen.speech_behind import token_chart
 from dcp.speech.english import looks_english
@@ -32,7 +34,7 @@ from dcp.ui.session import Session, Shown
 from dcp.ui.speech import source
 from dcp.ui.speech.finding import finding
 from dcp.ui.speech.source import Filters, Live
-from dcp.ui.speech.study import Saved, reference
+from dcp.ui.speech.study import Saved, open_study, reference, studies
 from tests.app.conftest import plain_words
 from tests.helpers.traces import make_trace
 from tests.stats.test_stats import random_sample, sample_of
@@ -277,6 +279,23 @@ def test_a_study_is_offered_and_shown_without_a_trace(
     page.run()
     assert not page.exception
     assert any("not a study" in text.value for text in page.text)
+
+
+def test_a_study_may_be_compressed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dcp.ui.speech.study, "_FOLDER", tmp_path)
+    text = to_json(pool(few(), n_boot=50))
+    (tmp_path / "study.json").write_text(text)
+    packed = tmp_path / "other.study.json.xz"
+    packed.write_bytes(lzma.compress(text.encode()))
+    found = studies()
+    assert list(found) == ["Validation study: other", "Validation study: dcp-mini"]
+    one, other = (open_study(str(path), path.stat().st_mtime) for path in found.values())
+    assert one.study.about == other.study.about
+    assert one.study.rates.equals(other.study.rates)
+    for damage in (packed.read_bytes()[:-40], b"not xz"):
+        packed.write_bytes(damage)
+        with pytest.raises(TraceError, match=r"other\.study\.json\.xz is damaged"):
+            open_study(str(packed), hash(damage))
 
 
 def test_a_study_of_the_same_weights_alone_stands_behind_a_text(

@@ -48,6 +48,17 @@ def test_the_dial_is_measured_and_written(tmp_path: Path) -> None:
         for row in report["policies"]
     )
 
+    # Another context joins what is known, and the same one takes its place.
+    for shifts in ([-1.0], [2.0]):
+        calibrate(pruned, base, [text], 16, shifts)
+        both = load(pruned).gates
+        assert both is not None
+        assert [(p.context, p.delta) for p in both.calibration] == [
+            *((16, delta) for delta in sorted({0.0, *shifts})),
+            *((32, delta) for delta in (-1.0, 0.0, 2.0)),
+        ]
+        assert both.shares == gates.shares
+
     fold(pruned, 2.0)
 
     own = load(pruned)

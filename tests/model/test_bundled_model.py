@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import re
 from pathlib import Path
 
@@ -123,3 +124,9 @@ def test_measured_results_are_of_these_weights(model: OpenModel) -> None:
     study = json.loads((ASSETS / "traces" / "study.json").read_text(encoding="utf-8"))
     assert study["about"]["weights_sha256"] == model.loaded.weights_sha256
     assert study["about"]["words"] >= 200_000
+    packed = (ASSETS / "traces" / f"{other}.study.json.xz").read_bytes()
+    theirs = json.loads(lzma.decompress(packed))
+    assert theirs["about"]["weights_sha256"] == weights[other, True]
+    assert f"{theirs['about']['words']:,} words" in (
+        ASSETS.parent / "docs" / "results.md"
+    ).read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ import pytest
 
 import dcp
 from dcp.errors import ModelError, RequestError
-from dcp.evaluate.shares import measure_shares, rising
+from dcp.evaluate.shares import continued, measure_shares, rising
 from dcp.evaluate.windows import Windows
 from dcp.model.dial import end_share_at, share_at, shift_at
 from dcp.model.gate_config import Calibration, GateConfig, Shares
@@ -151,6 +151,19 @@ def test_a_short_text_drops_about_what_was_asked(tokens: int, sparsity: float) -
     old = shift_for(model.info.calibration, sparsity)
     past = dcp.record((_TEXT * 2)[:end], model=model, new_tokens=0, gate_shift=old)
     assert past.sparsity_mean_steps() < sparsity - 0.1
+
+
+def test_longer_texts_lengthen_the_shares_and_shorter_ones_leave_them() -> None:
+    known = Shares((16, 64), (-2.0, 0.0), ((0.5, 0.7), (0.2, 0.4)))
+    longer = Shares(
+        (16, 64, 256), (-4.0, -2.0, 0.0), ((0.9,) * 3, (0.6, 0.8, 0.9), (0.3, 0.5, 0.6))
+    )
+    both = continued(known, longer)
+    assert both == Shares((16, 64, 256), (-2.0, 0.0), ((0.5, 0.7, 0.9), (0.2, 0.4, 0.6)))
+    assert continued(both, known) == both
+    assert continued(None, known) == known
+    again = replace(known, dropped=((0.6, 0.7), (0.3, 0.4)))
+    assert continued(known, again) == again
 
 
 def test_the_dial_ends_where_lower_shifts_drop_less() -> None:

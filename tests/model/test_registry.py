@@ -105,9 +105,15 @@ def test_the_dial_interpolates_between_measured_points() -> None:
     assert models.shift_for(DIAL, 0.2) == 2.0
 
 
-def test_the_dial_reads_the_longest_context() -> None:
-    short = [Calibration(5.0, 64, 0.6, 1.0)]
-    assert models.shift_for([*short, *DIAL], 0.6) == 0.0
+@pytest.mark.parametrize(
+    ("tokens", "shift"), [(1, 5.0), (90, 5.0), (182, 0.0), (1447, 0.0), (1449, -5.0), (9000, -5.0)]
+)
+def test_the_dial_reads_the_context_nearest_to_the_text(tokens: int, shift: float) -> None:
+    """Nearest by ratio: 64, 512 and 4,096 part at 181 and 1,448. Unknown, a text has 1,024."""
+    beside = [Calibration(5.0, 64, 0.6, 1.0), Calibration(-5.0, 4096, 0.6, 1.0)]
+    assert {point.context for point in DIAL} == {512}
+    assert models.shift_for([*beside, *DIAL], 0.6, tokens) == shift
+    assert models.shift_for([*beside, *DIAL], 0.6) == 0.0
 
 
 @pytest.mark.parametrize("sparsity", [0.19, 0.81, -1.0, float("nan")])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 import numpy as np
 import pandas as pd
@@ -111,6 +112,8 @@ def reference(weights: str, filters: Filters) -> tuple[pd.DataFrame, int] | None
     """The rates [group, drop_rate] that the bundled study of these weights has under the same
     filters, of texts as they were read, and how many texts; None where there is none."""
     for path in studies().values():
+        if weights.encode() not in _begun(path):
+            continue
         try:
             saved = open_study(str(path), path.stat().st_mtime)
         except TraceError:
@@ -128,14 +131,15 @@ def _number(layer: int | None) -> int:
 
 
 def studies() -> dict[str, Path]:
-    """The bundled studies by the names they are shown by: ``assets/traces/[NAME.]study.json``."""
-    found = sorted([*_FOLDER.glob("study.json"), *_FOLDER.glob("*.study.json")])
-    return {_name(path): path for path in found}
+    """The bundled studies by the names they are shown by: ``assets/traces/[NAME.]study.json``, or
+    ``.json.xz``."""
+    ours = ("study.json", "*.study.json", "*.study.json.xz")
+    return {_name(path): path for path in sorted(p for each in ours for p in _FOLDER.glob(each))}
 
 
 def _name(path: Path) -> str:
-    name = path.name.removesuffix("study.json").rstrip(".")
-    return f"Validation study: {name}" if name else "Validation study"
+    name = path.name.removesuffix(".xz").removesuffix("study.json").rstrip(".")
+    return f"Validation study: {name or 'dcp-mini'}"
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -144,4 +148,22 @@ def open_study(path: str, changed: float) -> Saved:
 
     Raises TraceError.
     """
-    return Saved(f"{path}:{changed}", from_json(Path(path).read_text(encoding="utf-8")))
+    try:
+        with _opened(Path(path)) as file:
+            found = file.read()
+    except (OSError, EOFError, lzma.LZMAError) as wrong:
+        raise TraceError(f"{Path(path).name} is damaged: {wrong}") from None
+    return Saved(f"{path}:{changed}", from_json(found.decode("utf-8", errors="replace")))
+
+
+def _opened(path: Path) -> BinaryIO:
+    return cast(BinaryIO, lzma.open(path) if path.suffix == ".xz" else path.open("rb"))
+
+
+def _begun(path: Path, size: int = 4096) -> bytes:
+    """The beginning of a study, which says of what it is; empty for one that cannot be read."""
+    try:
+        with _opened(path) as file:
+            return file.read(size)
+    except (OSError, EOFError, lzma.LZMAError):
+        return b""

@@ -1,0 +1,209 @@
+"""How much of what the gates lose could hindsight save: drops chosen with the whole text known.
+
+    python -m benchmarks.hindsight --model smollm2-135m --file valid-*.txt.xz --context 1024 --json
+
+Of one window of each file, without any pruning: what taking token j from the attention of layer l
+at step t would change in the log-probability of a next token drawn from the model itself, to first
+order (`worths`), squared. That is the entry's worth: twice its part of KL(dense ‖ pruned), by the
+Fisher information, as if no other went. A token is dropped where holding on would cost more than
+what it is worth from there on (`cheapest_deaths`), at several prices of a step. Not a bound, as
+entries do not add up; but it knows the future, which no rule in use does. The gates beside it, and
+the gates with a shift for each layer that holds there what hindsight holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dcp.deaths import ALIVE
+from dcp.evaluate.score import held_per_step
+from dcp.evaluate.windows import Windows, read_windows
+from dcp.kernels.gates import Gates
+from dcp.model.masked import MaskedAttend
+from dcp.model.registry import open_model
+from dcp.model.transformer import Transformer
+
+_LEAST = 1e-3  # of the weight that is left when an entry goes: the first token may hold it all
+
+
+@dataclass(frozen=True)
+class Row:
+    """One rule at one setting, mean over windows; sparsity as ``sparsity_mean_steps``, entries as
+    visible pairs of a window, mean over layers; kl in nats a token."""
+
+    rule: str
+    setting: float
+    sparsity: float
+    entries: float
+    kl: float
+
+
+class _Watched:
+    """Causal attention by the book, whose weights, values and outputs [H, T, ...] are kept."""
+
+    def __init__(self) -> None:
+        self.weights: list[Tensor] = []
+        self.values: list[Tensor] = []
+        self.outputs: list[Tensor] = []
+
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, gates: Gates | None) -> Tensor:
+        del layer, gates
+        group = q.shape[2] // k.shape[2]
+        q, k, v = (x[0].transpose(0, 1) for x in (q, k, v))
+        k, v = k.repeat_interleave(group, 0), v.repeat_interleave(group, 0)
+        scores = q @ k.transpose(1, 2) * q.shape[-1] ** -0.5
+        future = torch.ones(scores.shape[1:], dtype=torch.bool).triu(1)
+        weights = scores.masked_fill(future, -torch.inf).softmax(-1)
+        out = weights @ v
+        if out.requires_grad:
+            out.retain_grad()
+        else:
+            out.requires_grad_()
+        self.weights.append(weights.detach())
+        self.values.append(v.detach())
+        self.outputs.append(out)
+        return out.transpose(0, 1)[None]
+
+
+def worths(model: Transformer, ids: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+    """ids [T] int64 -> the change of each drawn next token's surprise when entry j goes at t, to
+    first order in the output of attention: [L, T, T] float32, row t and column j < t; and the
+    logits [T, V]. Nothing of the model changes.
+
+    With a the weight, o the output, g its gradient: a / (1 - a) g (o - v_j), summed over heads.
+    """
+    seen = _Watched()
+    with torch.enable_grad():
+        logits = model(ids[None], torch.arange(len(ids))[None], seen, gated=False)[0].float()
+        drawn = torch.multinomial(logits.detach().softmax(-1), 1, generator=draw)[:, 0]
+        F.cross_entropy(logits, drawn, reduction="sum").backward()
+    changes = []
+    for weights, values, out in zip(seen.weights, seen.values, seen.outputs, strict=True):
+        slope = out.grad
+        assert slope is not None
+        gain = (slope * out.detach()).sum(-1, keepdim=True) - slope @ values.transpose(1, 2)
+        share = weights / (1 - weights).clamp(min=_LEAST)
+        # Less surprise where the output moves against the slope.
+        changes.append((share * gain).sum(0).tril(-1))
+    return torch.stack(changes), logits.detach()
+
+
+def cheapest_deaths(worth: Tensor, price: float) -> Tensor:
+    """worth [L, T, T] >= 0, row t, column j -> death [L, T] int32: the step that makes
+    price x (steps held) - (worth of these steps) least; the first token is never dropped."""
+    length = worth.shape[-1]
+    cost = (price - worth).tril(-1).cumsum(1)
+    held = torch.ones(length, length, dtype=torch.bool).tril()
+    last = cost.masked_fill(~held, torch.inf).argmin(1)  # row j itself: held for no step, cost 0
+    death = torch.where(last == length - 1, ALIVE, last + 1).to(torch.int32)
+    death[:, 0] = ALIVE
+    return death
+
+
+class _ByLayer(MaskedAttend):
+    """Gates with a shift of each layer's own."""
+
+    def __init__(self, shifts: Sequence[float]) -> None:
+        super().__init__()
+        self._shifts = shifts
+
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, gates: Gates | None) -> Tensor:
+        self._shift = self._shifts[layer]
+        return super().__call__(layer, q, k, v, gates)
+
+
+@torch.inference_mode()
+def _read(
+    model: Transformer, ids: Tensor, way: MaskedAttend, dense: Tensor
+) -> tuple[Tensor, float]:
+    """Entries held at each step [L, T] float64, and KL(dense ‖ here) in nats a token."""
+    logits = model(ids[None], torch.arange(len(ids))[None], way)[0].float()
+    log_p, log_q = dense.log_softmax(-1), logits.log_softmax(-1)
+    kl = float((log_p.exp() * (log_p - log_q)).sum(-1).mean())
+    return held_per_step(way.deaths)[:, 0].double(), kl
+
+
+def measure(
+    model: Transformer,
+    windows: Windows,
+    shifts: Sequence[float],
+    prices: Sequence[float],
+    seed: int = 0,
+) -> list[Row]:
+    """Rows of the gates at each shift, of hindsight at each price, and of the gates with as many
+    entries in each layer as hindsight has, their shifts read between those of ``shifts``."""
+    draw = torch.Generator().manual_seed(seed)
+    texts = [torch.from_numpy(ids) for ids in windows.ids]
+    dense, deaths = [], []
+    for ids in texts:
+        change, logits = worths(model, ids, draw)
+        dense.append(logits)
+        deaths.append([cheapest_deaths(change.square(), price) for price in prices])
+
+    def row(rule: str, setting: float, ways: Sequence[MaskedAttend]) -> tuple[Row, Tensor]:
+        read = [_read(model, *each) for each in zip(texts, ways, dense, strict=True)]
+        at_step = torch.stack([held for held, _ in read]).mean(0)
+        past = torch.arange(1, windows.context)
+        sparsity = 1 - float(((at_step[:, 1:] - 1) / past).mean())
+        kl = float(np.mean([kl for _, kl in read]))
+        held = at_step.sum(1)
+        return Row(rule, setting, sparsity, float(held.mean()), kl), held
+
+    rows, by_shift = [], []
+    for shift in sorted(shifts):
+        found, held = row("gates", shift, [MaskedAttend(shift) for _ in texts])
+        rows.append(found)
+        by_shift.append(held)
+    held_at = torch.stack(by_shift).numpy()
+    for number, price in enumerate(prices):
+        ways = [MaskedAttend(deaths=each[number][:, None]) for each in deaths]
+        found, held = row("hindsight", price, ways)
+        rows.append(found)
+        moved = [
+            float(np.interp(wanted, held_at[:, layer], sorted(shifts)))
+            for layer, wanted in enumerate(held.tolist())
+        ]
+        rows.append(row("gates, its layers", price, [_ByLayer(moved) for _ in texts])[0])
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument("--file", type=Path, nargs="+", required=True)
+    parser.add_argument("--context", type=int, default=1024)
+    parser.add_argument("--windows", type=int, default=1, help="of each file")
+    parser.add_argument("--gate-shift", type=float, nargs="+", default=[4, 2, 0, -1, -2, -3, -4])
+    parser.add_argument("--price", type=float, nargs="+", default=[1e-7, 1e-6, 3e-6, 1e-5])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    model = open_model(args.model)
+    windows = Windows.join(
+        [
+            read_windows(file, model.tokenizer, args.context, limit=args.windows)
+            for file in args.file
+        ]
+    )
+    transformer = model.loaded.transformer
+    rows = measure(transformer, windows, args.gate_shift, args.price, args.seed)
+    if args.json:
+        json.dump([asdict(row) for row in rows], sys.stdout, indent=1)
+        print()
+        return
+    for row in rows:
+        print(f"{row.rule:18} {row.setting:8g} {row.sparsity:7.1%} dropped, KL {row.kl:.4f}")
+
+
+if __name__ == "__main__":
+    main()
