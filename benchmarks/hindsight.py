@@ -19,6 +19,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -72,7 +73,7 @@ class _Watched:
         self.weights.append(weights.detach())
         self.values.append(v.detach())
         self.outputs.append(out)
-        return out.transpose(0, 1)[None]
+        return cast(Tensor, out.transpose(0, 1)[None])
 
 
 def worths(model: Transformer, ids: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -86,7 +87,7 @@ def worths(model: Transformer, ids: Tensor, draw: torch.Generator) -> tuple[Tens
     with torch.enable_grad():
         logits = model(ids[None], torch.arange(len(ids))[None], seen, gated=False)[0].float()
         drawn = torch.multinomial(logits.detach().softmax(-1), 1, generator=draw)[:, 0]
-        F.cross_entropy(logits, drawn, reduction="sum").backward()
+        F.cross_entropy(logits, drawn, reduction="sum").backward()  # type: ignore[no-untyped-call]
     changes = []
     for weights, values, out in zip(seen.weights, seen.values, seen.outputs, strict=True):
         slope = out.grad
