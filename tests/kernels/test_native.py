@@ -1,5 +1,7 @@
 """Weights in blocks and their products in C++: exact where they claim to be, bounded elsewhere."""
 
+import ctypes
+
 import numpy as np
 import pytest
 import torch
@@ -98,6 +100,33 @@ def test_a_row_comes_out_the_same_in_every_batch_and_on_every_team(rows, columns
             assert torch.equal(decoder.product(x, packed, None), alone)
         finally:
             torch.set_num_threads(threads)
+
+
+def float_product(x: Tensor, weight: Tensor, threads: int = 1) -> Tensor:
+    """x [B, K] times a weight [N, K] kept as float32 or bfloat16."""
+    kind = table.BF16 if weight.dtype == torch.bfloat16 else table.F32
+    held = table.Weight(kind, *weight.shape, 0, weight.data_ptr(), None)
+    y = torch.full((len(x), len(weight)), torch.nan)
+    failed = table.functions().dcp_product(
+        ctypes.byref(held), x.data_ptr(), len(x), y.data_ptr(), threads
+    )
+    assert not failed
+    return y
+
+
+@needs_native
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(rows=st.integers(1, 35), columns=st.integers(1, 100), count=st.integers(1, 9))
+def test_float_rows_come_out_the_same_in_every_batch_and_in_both_widths(rows, columns, count):
+    narrow, x = normal(rows, columns).bfloat16(), normal(count, columns, seed=1)
+    wide = narrow.float()
+    y = float_product(x, wide)
+    mass = x.double().abs() @ wide.double().abs().T
+    exact = x.double() @ wide.double().T
+    assert ((y - exact).abs() <= columns * 2**-24 * mass).all()
+    assert torch.equal(y, torch.cat([float_product(row[None], wide) for row in x]))
+    assert torch.equal(y, float_product(x, narrow))
+    assert torch.equal(y, float_product(x, wide, threads=3))
 
 
 @needs_native

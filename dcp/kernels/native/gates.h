@@ -40,9 +40,9 @@ struct Shape {
 // What one member found in its range, for one sequence: sum of weights, largest score and weighted
 // values of each head, and the rows that died.
 struct Part {
-    std::vector<float> top, weight, mixed;  // [H], [H], [H, d]
+    Floats top, weight, mixed;  // [H], [H], [H, d]
     std::vector<int32_t> dead;
-    std::vector<float> z;
+    Floats z;
     void fit(const Shape& s) {
         top.resize(s.heads);
         weight.resize(s.heads);

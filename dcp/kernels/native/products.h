@@ -163,30 +163,45 @@ template <bool NARROW> inline float one(const void* row, int k) {
     return load<float>(&bits);
 }
 
-template <int R, bool NARROW>
-inline void group_of_floats(const Weight& w, const Input& in, int group, int first, f8* y) {
-    const int K = w.columns, begin = group * LANES;
-    const int rows = w.rows - begin < LANES ? w.rows - begin : LANES;
-    const float* x = in.x + (size_t)first * K;
-    for (int r = 0; r < R; r++) y[r] = all(0.0f);
-    for (int i = 0; i < rows; i++) {
-        const int bytes = K * (NARROW ? 2 : 4);
-        const void* row = (const char*)w.data + (size_t)(begin + i) * bytes;
-        fetch_ahead(row, bytes);
-        f8 even[R] = {}, odd[R] = {};
-        int k = 0;
-        for (; k + 2 * LANES <= K; k += 2 * LANES) {
-            const f8 a = eight<NARROW>(row, k), b = eight<NARROW>(row, k + LANES);
-            for (int r = 0; r < R; r++) {
-                even[r] += a * load<f8>(x + (size_t)r * K + k);
-                odd[r] += b * load<f8>(x + (size_t)r * K + k + LANES);
+// T rows of `bytes` each times R inputs x [R, K]: sums[r * LANES + t] in eight lanes, whole vectors
+// only. Two rows at once use each x twice while it is in a register.
+template <int R, int T, bool NARROW>
+inline void some_rows(const char* row, int bytes, const float* x, int K, f8* sums) {
+    f8 even[T][R] = {}, odd[T][R] = {};
+    constexpr int step = 2 * LANES * (NARROW ? 2 : 4);
+    for (int k = 0, at = 0; k + 2 * LANES <= K; k += 2 * LANES, at += T * step) {
+        fetch_ahead(row + at, T * step);
+        for (int r = 0; r < R; r++) {
+            const float* in = x + (size_t)r * K + k;
+            const f8 a = load<f8>(in), b = load<f8>(in + LANES);
+            for (int t = 0; t < T; t++) {
+                even[t][r] += eight<NARROW>(row + t * bytes, k) * a;
+                odd[t][r] += eight<NARROW>(row + t * bytes, k + LANES) * b;
             }
         }
-        for (int r = 0; r < R; r++) {
-            float total = sum(even[r] + odd[r]);
-            for (int t = k; t < K; t++) total += one<NARROW>(row, t) * x[(size_t)r * K + t];
-            y[r][i] = total;
-        }
+    }
+    for (int t = 0; t < T; t++)
+        for (int r = 0; r < R; r++) sums[r * LANES + t] = even[t][r] + odd[t][r];
+}
+
+template <int R, bool NARROW>
+inline void group_of_floats(const Weight& w, const Input& in, int group, int first, f8* y) {
+    const int K = w.columns, begin = group * LANES, bytes = K * (NARROW ? 2 : 4);
+    const int rows = w.rows - begin < LANES ? w.rows - begin : LANES;
+    const float* x = in.x + (size_t)first * K;
+    const char* data = (const char*)w.data + (size_t)begin * bytes;
+    f8 wide[R * LANES];
+    int i = 0;
+    for (; i + 2 <= rows; i += 2)
+        some_rows<R, 2, NARROW>(data + i * bytes, bytes, x, K, wide + i);
+    if (i < rows) some_rows<R, 1, NARROW>(data + i * bytes, bytes, x, K, wide + i), i++;
+    for (; i < LANES; i++)
+        for (int r = 0; r < R; r++) wide[r * LANES + i] = all(0.0f);
+    for (int r = 0; r < R; r++) {
+        y[r] = sums(wide + r * LANES);
+        for (int k = K - K % (2 * LANES); k < K; k++)
+            for (i = 0; i < rows; i++)
+                y[r][i] += one<NARROW>(data + i * bytes, k) * x[(size_t)r * K + k];
     }
 }
 

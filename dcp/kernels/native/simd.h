@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <new>
+#include <vector>
 
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -20,6 +22,21 @@ typedef int8_t bytes8 __attribute__((vector_size(8)));
 
 constexpr int LANES = 8;
 
+constexpr int LINE = 64;  // bytes
+
+// Memory that starts with a line: a vector that lies across two is read twice.
+template <class T> struct Aligned {
+    using value_type = T;
+    Aligned() = default;
+    template <class U> Aligned(const Aligned<U>&) {}
+    T* allocate(size_t n) { return (T*)::operator new(n * sizeof(T), std::align_val_t(LINE)); }
+    void deallocate(T* p, size_t) { ::operator delete(p, std::align_val_t(LINE)); }
+    bool operator==(const Aligned&) const { return true; }
+    bool operator!=(const Aligned&) const { return false; }
+};
+
+typedef std::vector<float, Aligned<float>> Floats;
+
 // memcpy is how C++ spells an unaligned load; it compiles to one.
 template <class V> inline V load(const void* from) {
     V x;
@@ -34,15 +51,33 @@ inline f8 all(float x) { return f8{x, x, x, x, x, x, x, x}; }
 inline f8 larger(f8 a, f8 b) { return a > b ? a : b; }
 
 #if defined(__clang__) || __GNUC__ >= 12
-#define DCP_PICK(x, ...) __builtin_shufflevector(x, x, __VA_ARGS__)
+#define DCP_PICK2(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
 #else
-#define DCP_PICK(x, ...) __builtin_shuffle(x, i8{__VA_ARGS__})
+#define DCP_PICK2(x, y, ...) __builtin_shuffle(x, y, i8{__VA_ARGS__})
 #endif
+#define DCP_PICK(x, ...) DCP_PICK2(x, x, __VA_ARGS__)
 
 inline float sum(f8 x) {
     f8 y = x + DCP_PICK(x, 4, 5, 6, 7, 0, 1, 2, 3);
     y = y + DCP_PICK(y, 2, 3, 0, 1, 6, 7, 4, 5);
     return y[0] + y[1];
+}
+
+// Lane i is sum(x[i]), added in the same order: a sixth of the instructions of eight single sums.
+inline f8 sums(const f8* x) {
+    f8 four[2];
+    for (int i = 0; i < 2; i++) {
+        const f8 *a = x + 4 * i, *b = a + 2;
+        const f8 low = DCP_PICK2(a[0], a[1], 0, 1, 2, 3, 8, 9, 10, 11) +
+                       DCP_PICK2(a[0], a[1], 4, 5, 6, 7, 12, 13, 14, 15);
+        const f8 high = DCP_PICK2(b[0], b[1], 0, 1, 2, 3, 8, 9, 10, 11) +
+                        DCP_PICK2(b[0], b[1], 4, 5, 6, 7, 12, 13, 14, 15);
+        four[i] = DCP_PICK2(low, high, 0, 1, 8, 9, 4, 5, 12, 13) +
+                  DCP_PICK2(low, high, 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+    const f8 all8 = DCP_PICK2(four[0], four[1], 0, 2, 8, 10, 4, 6, 12, 14) +
+                    DCP_PICK2(four[0], four[1], 1, 3, 9, 11, 5, 7, 13, 15);
+    return DCP_PICK(all8, 0, 4, 1, 5, 2, 6, 3, 7);
 }
 
 inline float largest(f8 x) {
@@ -119,7 +154,7 @@ inline f8 from_bytes(const int8_t* b) {
 
 // Memory that is read once and in order: the processor does not look far enough ahead by itself,
 // which makes products two to four times slower.
-constexpr int AHEAD = 4096, LINE = 64;  // bytes
+constexpr int AHEAD = 4096;  // bytes
 
 inline void fetch_ahead(const void* from, int bytes) {
     for (int at = 0; at < bytes; at += LINE) __builtin_prefetch((const char*)from + AHEAD + at);

@@ -16,7 +16,7 @@ enum Phase { PRODUCTS, NORMS, GATES, ATTENTION, UPKEEP, WAITING, PHASES };
 
 // What a member keeps for itself.
 struct Member {
-    std::vector<float> h, q, scale, total;
+    Floats h, q, scale, total;
     std::vector<int16_t> rounded;
     std::vector<Part> parts;  // [B]
 
@@ -38,7 +38,7 @@ struct Decoder {
     std::vector<Layer> layers;
     Team team;
     std::vector<Member> members;
-    std::vector<float> x, mixed, wide, hidden;
+    Floats x, mixed, wide;
     std::vector<std::vector<Drop>> drops;  // [B], of the last step
     double seconds[PHASES] = {};           // of member 0, since the decoder was made
 
