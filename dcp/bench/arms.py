@@ -1,8 +1,8 @@
 """What is measured: decode steps of `transformers`, of our dense path, and with tokens dropped.
 
 Synthetic drops are scattered: of all tokens a share dies, each within 32 steps of its birth,
-whatever its gate says. The gates are scored all the same, so the arm with 0 % shows what pruning
-costs where it saves nothing.
+whatever its gate says; the gates are scored all the same. With 0 % the gates decide, shifted until
+they keep everything, so that arm shows what pruning costs where it saves nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dcp.progress import Progress, in_parts, silent
 from dcp.runs.recorder import Recorder
 from dcp.runs.request import TextRequest
 
-__all__ = ["GREEDY", "decode_group", "model_group", "scattered"]
+__all__ = ["GREEDY", "decode_group", "keeping", "model_group", "scattered"]
 
 RIVAL = "transformers SDPA float32"
 _LAG = 32
@@ -38,6 +38,11 @@ def scattered(layers: int, tokens: int, share: float, seed: int = 0) -> ForcedDe
     death = np.arange(tokens) + rng.integers(1, _LAG + 1, (layers, tokens))
     dies = rng.random((layers, tokens)) < share
     return ForcedDeaths(np.where(dies, death, ALIVE).astype(np.int32))
+
+
+def keeping(share: float | None) -> float:
+    """The gate shift of an arm: nothing dies by its gate where nothing is to be dropped."""
+    return 1e3 if share == 0 else 0.0
 
 
 def decode_group(
@@ -75,13 +80,14 @@ def decode_group(
         for share in (None, *dropped):
             name = dense if share is None else f"{share:.0%} dropped {kind}"
             begin(f"{name}: reading {batch} x {start} tokens")
-            orders = [scattered(model.config.layers, context, share or 0.0)] * batch
+            orders = [scattered(model.config.layers, context, share)] * batch if share else None
             run = engine.run(
                 ids,
                 new_tokens=timing.total + 1,
                 sampling=GREEDY,
-                deaths=None if share is None else orders,
+                deaths=orders,
                 prune=share is not None,
+                gate_shift=keeping(share),
                 score_prompt=False,
             )
             ours = Ours(run, engine, gates=share is not None)

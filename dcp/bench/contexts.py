@@ -2,15 +2,16 @@
 
 A text is read once for each share, by the first kind of weights; at each context the rows of all
 arms are copies of what that reading holds by then (what lies in a row does not change what it
-costs). Drops are scattered by order, so that the shares are the same at every context. In a budget
-of bytes each arm has as many rows as fit: rows are alike, so the peak of one says how many.
+costs). Drops are scattered by order, so that the shares are the same at every context; with 0 % the
+gates decide, shifted until they keep everything. In a budget of bytes each arm has as many rows as
+fit: rows are alike, so the peak of one says how many.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dcp.bench.arms import GREEDY, scattered
+from dcp.bench.arms import GREEDY, keeping, scattered
 from dcp.bench.group import Member, Ours, Row, Timing, measure, resident
 from dcp.bench.harness import Arm
 from dcp.engine.engine import Engine, Run
@@ -32,7 +33,7 @@ class _Reading:
     ) -> None:
         self.share, self.kept, self._read = share, kept, 0
         layers = engine.model.config.layers
-        self.deaths = None if share is None else scattered(layers, len(ids), share)
+        self.deaths = scattered(layers, len(ids), share) if share else None
         self.run = self.begin(engine, [ids], new_tokens=0)
 
     @property
@@ -46,6 +47,7 @@ class _Reading:
             new_tokens=new_tokens,
             sampling=GREEDY,
             prune=self.share is not None,
+            gate_shift=keeping(self.share),
             deaths=[self.deaths] * len(prompts),
             score_prompt=False,
             chunk=_CHUNK,

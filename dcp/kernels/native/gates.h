@@ -60,11 +60,13 @@ inline void judge(const Rows& rows, int first, int last, const float* q_int, int
     float* z = part.z.data() - first;
     if (q_int) {
         const float scale = 1.0f / std::sqrt((float)r);
-        for (int j = first; j < last; j++) {
-            const float* k_int = rows.k_int + (size_t)j * r;
-            fetch_ahead(k_int, r * sizeof(float));
-            z[j] = dot(q_int, k_int, r) * scale + beta;
+        const float* k_int = rows.k_int + (size_t)first * r;
+        int j = first;
+        for (; j + LANES <= last; j += LANES, k_int += LANES * r) {
+            fetch_ahead(k_int, LANES * r * sizeof(float));
+            store(z + j, dots(q_int, k_int, r) * scale + beta);
         }
+        for (; j < last; j++, k_int += r) z[j] = dot(q_int, k_int, r) * scale + beta;
     }
     if (!rows.orders) {
         int j = first;

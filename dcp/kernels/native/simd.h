@@ -169,4 +169,19 @@ inline float dot(const float* a, const float* b, int n) {
     return total;
 }
 
+// Lane i is dot(a, row i of b [8, n]), added in the same order. One such chain at a time would wait
+// for each sum; eight keep the processor busy.
+inline f8 dots(const float* a, const float* b, int n) {
+    f8 acc[LANES] = {};
+    int k = 0;
+    for (; k + LANES <= n; k += LANES) {
+        const f8 x = load<f8>(a + k);
+        for (int i = 0; i < LANES; i++) acc[i] += x * load<f8>(b + (size_t)i * n + k);
+    }
+    f8 total = sums(acc);
+    for (; k < n; k++)
+        for (int i = 0; i < LANES; i++) total[i] += a[k] * b[(size_t)i * n + k];
+    return total;
+}
+
 }  // namespace dcp
