@@ -48,9 +48,10 @@ button[data-variant="segmented_control"][data-selected], [data-testid="stSliderT
 .stMainBlockContainer h1 { font-size: 1.75rem; letter-spacing: -0.012em; padding: 0 0 0.35rem; }
 .stMainBlockContainer h2 { font-size: 1.3rem; padding: 0.5rem 0 0.6rem; }
 .stMainBlockContainer > [data-testid="stVerticalBlock"] { gap: 0.7rem; }
-.st-key-facts [data-testid="stText"] { font: 0.8rem/1.6 var(--st-code-font, monospace), monospace;
+.st-key-facts [data-testid="stText"] { font: 0.73rem/1.7 var(--st-code-font, monospace), monospace;
   white-space: pre-wrap; overflow-wrap: anywhere; padding: 0.8rem 1rem; border-radius: 8px;
   background: rgba(120, 130, 143, 0.1); }
+.st-key-facts [data-testid="stText"] * { font: inherit; white-space: inherit; }
 [data-testid="stSidebar"] h2 { font-size: 1.15rem; padding: 0.4rem 0 0.1rem; }
 /* Explore: one line of title, one of form, then the film, with its layers on a screen of 900. */
 .stMainBlockContainer > [data-testid="stVerticalBlock"]:has(> * > .st-key-head) { gap: 0.4rem; }

@@ -35,8 +35,9 @@ def finding(table: pd.DataFrame, names: Sequence[str], horizon: int) -> str:
             f"are dropped within {horizon} steps in a layer taken at random."
         )
     last = told.iloc[-1]
+    name = _name(first)
     said = (
-        f"{_name(first).capitalize()} go first, {first['drop_rate']:.0%} within {horizon} steps; "
+        f"{name[:1].upper()}{name[1:]} go first, {first['drop_rate']:.0%} within {horizon} steps; "
         f"{_name(last)} stay longest ({last['drop_rate']:.0%})."
     )
     ends = [first["ci_low"], last["ci_high"]]
