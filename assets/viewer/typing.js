@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 216e9c98df9a0b83.
+// Built from web/ by "make web"; sources 9924aba4c1f4299e.
 
 // typing/typing.js
 var PAUSE = 350;

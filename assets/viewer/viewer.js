@@ -1,4 +1,4 @@
-// Built from web/ by "make web"; sources 216e9c98df9a0b83.
+// Built from web/ by "make web"; sources 9924aba4c1f4299e.
 
 // viewer/hello.js
 var RUN = "dcp run";
@@ -953,6 +953,7 @@ function buildShare(view) {
   const summary = node("summary", "", "share"), copy = button("Copy link", "quietly", () => copyLink(view)), film = button("Save film", "quietly", () => saveFilm(view)), card = button("Save picture", "quietly", () => saveCard(view)), said2 = node("p", "quiet");
   said2.setAttribute("role", "status");
   film.hidden = !globalThis.MediaRecorder || !kindOf();
+  copy.hidden = true;
   view.sharing = { copy, film, said: said2 };
   view.share = panel("display share", summary, node("div", "", copy, film, card, said2));
   view.share.addEventListener("toggle", () => {

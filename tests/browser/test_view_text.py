@@ -110,6 +110,8 @@ def test_the_bars_add_up_to_the_number(show: Show) -> None:
     press(page, "by", "token")
     for step in (60, 200, trace.n_queries - 1):
         at(page, step=step)
+        # Words out of sight follow once the step rests.
+        until(page, "dcpView.text.left === 0")
         units = page.evaluate(UNITS)
         held = sum(u["share"] for u in units if u["share"] >= 0)
         said = float(page.inner_text(".tile b").replace("\u00a0%", ""))

@@ -17,6 +17,8 @@ export function buildShare(view) {
     said = node("p", "quiet");
   said.setAttribute("role", "status");
   film.hidden = !globalThis.MediaRecorder || !kindOf();
+  // Opening is told after the panel is shown.
+  copy.hidden = true;
   view.sharing = { copy, film, said };
   view.share = panel("display share", summary, node("div", "", copy, film, card, said));
   view.share.addEventListener("toggle", () => {
