@@ -368,12 +368,15 @@ def test_the_tasks_of_smollm2_are_the_results_file() -> None:
     found = json.loads(path.read_text(encoding="utf-8"))
     by = {(row["task"], row["gate_shift"]): row for row in found}
     told = rows_of("docs/results.md", "gate shift | LAMBADA")
-    assert len(told) == len(by) / 3
+    assert len(by) == len(told) * 3 + 3
     for shift, *cells in told:
         at_shift = None if shift == "gates off" else float(shift[4:].replace("−", "-"))
         for task, dropped, accuracy in zip(
-            ("lambada", "piqa", "winogrande"), cells[::2], cells[1::2], strict=True
+            ("lambada", "piqa", "winogrande", "hellaswag"), cells[::2], cells[1::2], strict=True
         ):
+            if (task, at_shift) not in by:
+                assert not dropped
+                continue
             row = by[task, at_shift]
             assert numbers(dropped) == [round(100 * row["sparsity"], 1)]
             names = ("accuracy", "ci_low", "ci_high")
@@ -426,3 +429,19 @@ def test_what_hindsight_saves_is_the_results_file() -> None:
             [round(layers["kl"], 3), round(layers["entries"] / 1024)],
         ]
         assert 0.25 < best["kl"] / kl < 0.54
+
+
+def test_wikitext_2_is_the_results_file() -> None:
+    path = ROOT / "docs/wikitext2-smollm2.json"
+    by = {row["gate_shift"]: row for row in json.loads(path.read_text(encoding="utf-8"))}
+    told = rows_of("docs/results.md", "gate shift on WikiText-2")
+    assert len(told) == len(by)
+    for shift, *cells in told:
+        row = by[None if shift == "gates off" else float(shift[4:].replace("−", "-"))]
+        assert [numbers(cell) for cell in cells] == [
+            [round(100 * row["sparsity"], 1)],
+            [round(row["perplexity"], 1)],
+            [round(row["perplexity"] / by[None]["perplexity"], 3)],
+            [round(row["bits_per_byte"], 3)],
+        ]
+    assert {(row["articles"], row["words"]) for row in by.values()} == {(6, 19_820)}
