@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -81,4 +79,4 @@ def test_free_steps_lose_nothing_and_dear_ones_all(tiny_checkpoint) -> None:
     # Nothing but the first token is left, and it stays in all layers.
     assert dear.entries == pytest.approx(16 + 15)
     assert dear.kl > free.kl >= -1e-6
-    assert replace(free, sparsity=0, entries=0).rule == "hindsight"
+    assert dear.sparsity > free.sparsity >= 0
