@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -39,13 +40,16 @@ _LEAST = 1e-3  # of the weight that is left when an entry goes: the first token 
 
 @dataclass(frozen=True)
 class Row:
-    """One rule at one setting, mean over windows; sparsity as ``sparsity_mean_steps``, entries as
-    visible pairs of a window, mean over layers; kl in nats a token."""
+    """One rule at one setting, mean over windows; sparsity as ``sparsity_mean_steps``,
+    sparsity_at_end as ``sparsity_at(T)``, entries as visible pairs of a window, mean over layers;
+    ratio of perplexity on the text to the dense model's, kl to it in nats a token."""
 
     rule: str
     setting: float
     sparsity: float
+    sparsity_at_end: float
     entries: float
+    ratio: float
     kl: float
 
 
@@ -126,12 +130,14 @@ class _ByLayer(MaskedAttend):
 @torch.inference_mode()
 def _read(
     model: Transformer, ids: Tensor, way: MaskedAttend, dense: Tensor
-) -> tuple[Tensor, float]:
-    """Entries held at each step [L, T] float64, and KL(dense ‖ here) in nats a token."""
+) -> tuple[Tensor, float, float]:
+    """Entries held at each step [L, T] float64, and in nats a token: what the text's next tokens
+    surprise more than the dense model, and KL(dense ‖ here)."""
     logits = model(ids[None], torch.arange(len(ids))[None], way)[0].float()
     log_p, log_q = dense.log_softmax(-1), logits.log_softmax(-1)
     kl = float((log_p.exp() * (log_p - log_q)).sum(-1).mean())
-    return held_per_step(way.deaths)[:, 0].double(), kl
+    more = float((log_p - log_q)[:-1].gather(1, ids[1:, None]).mean())
+    return held_per_step(way.deaths)[:, 0].double(), more, kl
 
 
 def measure(
@@ -153,12 +159,13 @@ def measure(
 
     def row(rule: str, setting: float, ways: Sequence[MaskedAttend]) -> tuple[Row, Tensor]:
         read = [_read(model, *each) for each in zip(texts, ways, dense, strict=True)]
-        at_step = torch.stack([held for held, _ in read]).mean(0)
-        past = torch.arange(1, windows.context)
-        sparsity = 1 - float(((at_step[:, 1:] - 1) / past).mean())
-        kl = float(np.mean([kl for _, kl in read]))
+        at_step = torch.stack([held for held, _, _ in read]).mean(0)
+        dropped = 1 - ((at_step[:, 1:] - 1) / torch.arange(1, windows.context)).mean(0)
+        ratio = math.exp(np.mean([more for _, more, _ in read]))
+        kl = float(np.mean([kl for _, _, kl in read]))
         held = at_step.sum(1)
-        return Row(rule, setting, sparsity, float(held.mean()), kl), held
+        sparsity, at_end = float(dropped.mean()), float(dropped[-1])
+        return Row(rule, setting, sparsity, at_end, float(held.mean()), ratio, kl), held
 
     rows, by_shift = [], []
     for shift in sorted(shifts):
@@ -203,7 +210,8 @@ def main() -> None:
         print()
         return
     for row in rows:
-        print(f"{row.rule:18} {row.setting:8g} {row.sparsity:7.1%} dropped, KL {row.kl:.4f}")
+        dropped = f"{row.sparsity:6.1%} dropped, {row.sparsity_at_end:6.1%} at the end"
+        print(f"{row.rule:18} {row.setting:8g} {dropped}, {row.ratio:.4f}, KL {row.kl:.4f}")
 
 
 if __name__ == "__main__":

@@ -50,6 +50,19 @@ def test_speed_against_context_is_the_file(path: str) -> None:
         assert numbers(held) == [round(share, 2) for share in shares]
 
 
+def test_speed_on_both_cores_is_the_file() -> None:
+    found = rows("two_threads.json")
+    assert {row["threads"] for row in found} == {2}
+    told = rows_of("docs/speed.md", "context | weights | dense, two threads")
+    assert len(told) == 4
+    for context, weights, speed, pruned, gain in told:
+        where = {"context": numbers_in(context)[0], "weights": weights}
+        dense, eighty = (arm(found, name, **where) for name in ("dense", "80% dropped"))
+        rates = [round(row["tokens_per_second"], 1) for row in (dense, eighty)]
+        assert [*numbers(speed), *numbers(pruned)] == rates
+        assert numbers(gain) == faster(eighty)
+
+
 def test_single_steps_are_the_file() -> None:
     found = rows("growth.json")
     told = rows_of("docs/speed.md", "tokens | dense, tokens/s")
@@ -63,7 +76,8 @@ def test_single_steps_are_the_file() -> None:
             names = ("ms_step_p50", "ms_step_p99", "ms_longest_step")
             assert numbers(cell) == [round(row[name], 1) for name in names]
         # What the text says of pauses and of the shortest context.
-        assert all(row["ms_longest_step"] < arms[0]["ms_longest_step"] for row in arms[1:])
+        longest = [row["ms_longest_step"] for row in arms]
+        assert max(longest[1:]) < longest[0] or where["context"] < 1024
         assert all(row["speedup"] > 1 for row in arms[1:])
 
 
@@ -110,11 +124,19 @@ def test_what_nothing_dropped_costs_is_the_file() -> None:
             if cell:
                 where = {"model": models[model], "weights": weights, "batch": batch}
                 row = arm(found, "0% dropped", context=context, **where)
-                assert numbers(cell) == faster(row)
-                medians.append(row["speedup"])
+                assert numbers(cell) == [*faster(row), round(row["byte_ceiling"], 2)]
+                medians.append((row["speedup"], row["byte_ceiling"]))
+    assert len(medians) == 22
+    counts = [
+        sum(speed >= allowed - 0.01 for speed, allowed in medians),
+        sum(speed >= allowed for speed, allowed in medians),
+        sum(speed >= 0.98 for speed, _ in medians),
+        sum(allowed >= 0.98 for _, allowed in medians),
+    ]
+    assert counts == [21, 18, 6, 3]
     text = (ROOT / "docs/speed.md").read_text(encoding="utf-8")
-    assert (sum(median >= 0.98 for median in medians), len(medians)) == (10, 22)
-    assert "met in ten of 22 medians" in text
+    assert "21 of 22 medians are at most 1 % below what bytes allow, 18 above it" in text
+    assert "met in six of 22; bytes allow it in three" in text
 
 
 def test_other_engines_are_the_file() -> None:
@@ -145,14 +167,17 @@ def test_other_engines_are_the_file() -> None:
     for (_, *cells), arm_name in zip(short, arms, strict=True):
         rates = [round(1e3 / by[arm_name, context]["ms"]) for context in contexts]
         assert [int(cell) for cell in cells] == rates
-    ahead = {
+    level = {
         (row["arm"], row["context"])
         for row in found["rows"]
         if not row["arm"].startswith("dcp")
         and "evicted" not in row["arm"]
-        and row["ms"] < by["dcp int4, dense", row["context"]]["ms"]
+        and row["ms"] < 1.02 * by["dcp int4, dense", row["context"]]["ms"]
     }
-    assert ahead == {("onnxruntime int4", 128)}
+    assert level == {("onnxruntime int4", 128)}
+    assert by["onnxruntime int4", 128]["ms"] == pytest.approx(
+        by["dcp int4, dense", 128]["ms"], rel=0.02
+    )
     everything = json.dumps(found["about"]) + (ROOT / "docs/native.md").read_text(encoding="utf-8")
     assert all(version in everything for version in found["about"]["versions"].values())
 

@@ -8,8 +8,10 @@ import torch
 
 from benchmarks.hindsight import cheapest_deaths, measure, worths
 from dcp.deaths import ALIVE
+from dcp.evaluate.score import score
 from dcp.evaluate.windows import Windows
 from dcp.kernels.gates import Gates
+from dcp.model.masked import MaskedAttend
 from dcp.model.registry import open_model
 
 
@@ -80,3 +82,19 @@ def test_free_steps_lose_nothing_and_dear_ones_all(tiny_checkpoint) -> None:
     assert dear.entries == pytest.approx(16 + 15)
     assert dear.kl > free.kl >= -1e-6
     assert dear.sparsity > free.sparsity >= 0
+    assert dear.sparsity_at_end == pytest.approx(1 - 1 / 15)
+
+
+def test_it_counts_as_the_evaluation_does(tiny_checkpoint) -> None:
+    model = open_model(tiny_checkpoint("llama")).loaded
+    ids = np.arange(48, dtype=np.int64).reshape(2, 24) * 7 % model.config.vocab
+    windows = Windows(ids, np.ones_like(ids), np.arange(2))
+    pruned = score(model, windows, lambda: MaskedAttend(-1.0))
+    dense = score(model, windows, lambda: MaskedAttend(prune=False))
+    (row,) = measure(model.transformer, windows, [-1.0], [])
+    surprise = (pruned.nats - dense.nats).sum() / windows.scored
+    assert row.ratio == pytest.approx(np.exp(surprise), abs=1e-6)
+    dropped = 1 - (pruned.held[:, 1:] - 1) / np.arange(1, 24)
+    assert 0 < dropped[:, -1].mean() < 1
+    assert row.sparsity == pytest.approx(dropped.mean())
+    assert row.sparsity_at_end == pytest.approx(dropped[:, -1].mean())
