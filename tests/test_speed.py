@@ -182,6 +182,19 @@ def test_other_engines_are_the_file() -> None:
     assert all(version in everything for version in found["about"]["versions"].values())
 
 
+def test_time_to_the_first_token_is_the_file() -> None:
+    by = {(row["context"], row["arm"]): row for row in rows("prompts.json")}
+    told = rows_of("docs/speed.md", "prompt | dense | gates scored")
+    assert len(told) == 3
+    for prompt, dense, *shares, peaks in told:
+        context = numbers_in(prompt)[0]
+        assert numbers(dense) == [round(by[context, "dense"]["seconds"], 1)]
+        arms = [by[context, name] for name in ("gates open", "own gates", "80 % dropped")]
+        assert [numbers(cell) for cell in shares] == [[round(a["over_first"], 2)] for a in arms]
+        assert numbers(peaks) == [round(a["peak_over_first"], 2) for a in arms]
+        assert all(a["over_first"] < 1.055 for a in arms)
+
+
 def test_what_training_costs_is_the_file() -> None:
     by = {(row["part"], row["arm"], row["length"]): row for row in rows("training_cost.json")}
     told = rows_of("docs/training.md", "tokens a window | step: dense")
