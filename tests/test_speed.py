@@ -11,6 +11,7 @@ from tests.helpers.tables import ROOT, numbers, rows_of
 
 Row = dict[str, Any]
 DROPPED = ("80% dropped", "90% dropped")
+WEIGHTS = ("float32", "int8")
 
 
 def rows(name: str) -> list[Row]:
@@ -33,6 +34,36 @@ def faster(row: Row) -> list[float]:
 
 def numbers_in(cell: str) -> list[float]:
     return numbers(cell.replace(",", ""))
+
+
+def test_the_shape_of_gpt_2_is_the_file() -> None:
+    found = rows("bench.json")
+    places = ((1, 256), (1, 1024), (8, 1024))
+    told = rows_of("docs/speed.md", "| batch 1, context 256 | batch 1, context 1024")
+    names = [f"{arm} {weights}" for arm in ("80% dropped", "0% dropped") for weights in WEIGHTS]
+    names = ["dense float32", "dense int8", *names]
+    assert len(told) == len(names) + 1
+    for (_, *cells), name in zip(told, names, strict=False):
+        where = {"model": "gpt2-124m", "arm": name}
+        for cell, (batch, context) in zip(cells, places, strict=True):
+            here = {**where, "batch": batch, "context": context}
+            (row,) = (row for row in found if here.items() <= row.items())
+            assert numbers(cell) == (faster(row) if row["speedup"] else [])
+    for cell, (batch, context) in zip(told[-1][1:], places, strict=True):
+        place = {"model": "gpt2-124m", "weights": "float32", "batch": batch, "context": context}
+        dense, eighty = (arm(found, name, **place) for name in ("dense", "80% dropped"))
+        assert numbers(cell) == [round(eighty["kv_bytes_held"] / dense["kv_bytes_held"], 2)]
+    native = (ROOT / "docs/native.md").read_text(encoding="utf-8")
+    for context in (256, 1024):
+        fast = faster(
+            arm(found, "dense", model="gpt2-124m", weights="int8", batch=1, context=context)
+        )
+        assert (
+            "{:.2f}× ({}{:.2f}–{:.2f})".format(
+                fast[0], "p20–p80 " if context == 256 else "", *fast[1:]
+            )
+            in native
+        )
 
 
 @pytest.mark.parametrize("path", ["README.md", "docs/speed.md"])
