@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from streamlit.testing.v1 import AppTest
 
 import dcp.bench.beside
 import dcp.ui.services
+from benchmarks.bundle import untimed
 from dcp.figures.screen.cost import layer_chart, memory_chart, time_chart
 from dcp.stats.cost import computed, cost_csv
+from dcp.trace import Trace
 from dcp.trace.amounts import percent, size
 from dcp.ui.cost.words import crossing
 from dcp.ui.samples import load_sample
@@ -44,12 +47,15 @@ def test_what_the_trace_knows_is_there_at_first_paint(open_page: Open) -> None:
     assert page.button(key="cost-measure").disabled
 
 
-def test_a_run_that_nobody_timed_has_no_empty_chart(open_page: Open) -> None:
-    """The second model's samples were recorded without a clock; a text that is read has none."""
+def test_a_run_that_nobody_timed_has_no_empty_chart(open_page: Open, tmp_path: Path) -> None:
+    """Samples may be recorded without a clock; a text that is read has none."""
     page = open_page()
     trace, words = load_sample("smollm2-135m/sample")
+    path = tmp_path / "sample.safetensors"
+    trace.save(path)
+    untimed(path)
     session: Session = page.session_state["session"]
-    session.show(trace, tuple(words), "sample", "smollm2-135m/sample")
+    session.show(Trace.load(path), tuple(words), "sample", "smollm2-135m/sample")
     cost_page(page)
     assert tiles(page)["Speed of the run"] == "not timed"
     assert len(page.get("plotly_chart")) == 2
