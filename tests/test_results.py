@@ -432,6 +432,31 @@ def test_what_hindsight_saves_is_the_results_file() -> None:
         assert 0.25 < best["kl"] / kl < 0.5
 
 
+def test_what_learns_beside_the_gates_is_the_results_file() -> None:
+    found = json.loads((ROOT / "docs/tuned-smollm2.json").read_text(encoding="utf-8"))
+    arms = {"nothing: as shipped": "shipped", "gates": "gates", "gates and norms": "norms"}
+    arms["gates and rank 8"] = "low rank"
+    told = rows_of("docs/log.md", "what learns | gate shift -2")
+    assert [name for name, *_ in told] == list(arms)
+    at_80 = {}
+    for name, *cells, off in told:
+        by = {row["gate_shift"]: row for row in found if row["arm"] == arms[name]}
+        pair = [by[-2.0], by[-2.5]]
+        for cell, row in zip(cells[:2], pair, strict=True):
+            shares = [round(100 * row[key], 1) for key in ("sparsity", "sparsity_at_end")]
+            ratios = [round(row[key], 3) for key in ("ratio", "ratio_low", "ratio_high")]
+            assert numbers(cell) == shares + ratios
+        points = zip(cells[2:], ("sparsity", "sparsity_at_end"), (0.8, 0.9), strict=True)
+        for cell, key, share in points:
+            (a, b), (low, high) = ([row[key] for row in pair], [math.log(r["ratio"]) for r in pair])
+            read = math.exp(low + (share - a) * (high - low) / (b - a))
+            assert float(cell) == round(read, 3)
+            at_80.setdefault(name, read)
+        assert float(off) == round(by[None]["ratio"] if None in by else 1, 3)
+    gained = [1 - at_80[name] / at_80["gates"] for name in ("gates and norms", "gates and rank 8")]
+    assert [round(100 * gain, 1) for gain in gained] == [1.3, 2.1]
+
+
 def test_wikitext_2_is_the_results_file() -> None:
     path = ROOT / "docs/wikitext2-smollm2.json"
     by = {row["gate_shift"]: row for row in json.loads(path.read_text(encoding="utf-8"))}
