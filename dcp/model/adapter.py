@@ -1,7 +1,8 @@
 """Write a pruned model whose base is frozen as an adapter: its gates, and the name of the base.
 
 Whatever of the base was trained along (norms, say) is kept as differences, under the base's own
-tensor names with ``delta.`` in front. `dcp.model.checkpoint` reads adapters.
+tensor names with ``delta.`` in front; low-rank changes as their two factors.
+`dcp.model.checkpoint` reads adapters.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from dcp.model.checkpoint import DELTA, GATES, Checkpoint, open_base
 from dcp.model.gate_config import Base, GateConfig
+from dcp.model.low_rank import low_rank_names
 from dcp.model.names import gate_names, stored_name, to_hf_names
 from dcp.model.transformer import Transformer
 from dcp.model.weights import tensors_of
@@ -77,11 +79,18 @@ def save_adapter(folder: Path, transformer: Transformer, gates: GateConfig) -> N
             delta = tensor.float() - read(stored).float()
             if delta.count_nonzero():
                 deltas[DELTA + stored] = delta
-    tuned = "gates"
+    tuned = ["gates"]
     if deltas:
         norms = all("norm" in name or "ln_" in name for name in deltas)
-        tuned = "gates+norms" if norms else "gates+weights"
-    write_gates(folder, transformer, replace(gates, tuned=tuned), deltas)
+        tuned.append("norms" if norms else "weights")
+    low = {
+        theirs: state[ours].float()
+        for ours, theirs in low_rank_names(transformer.config.layers)
+        if ours in state
+    }
+    if low:
+        tuned.append("low rank")
+    write_gates(folder, transformer, replace(gates, tuned="+".join(tuned)), deltas | low)
 
 
 def write_gates(

@@ -18,10 +18,15 @@ _HAS_ONEDNN = bool(torch._C._has_mkldnn)
 
 
 class Linear(nn.Linear):
-    """``nn.Linear`` through `product`."""
+    """``nn.Linear`` through `product`; ``low`` is a change of its matrix that is being trained."""
+
+    def __init__(self, columns: int, rows: int, bias: bool = True) -> None:
+        super().__init__(columns, rows, bias)
+        self.low: nn.Module | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        return product(x, self.weight, self.bias)
+        y = product(x, self.weight, self.bias)
+        return y if self.low is None else y + self.low(x)
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

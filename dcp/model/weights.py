@@ -23,6 +23,7 @@ from dcp.model.checkpoint import DELTA, GATES, Checkpoint
 from dcp.model.config import ModelConfig
 from dcp.model.files import first_line, regular
 from dcp.model.gate_config import GateConfig
+from dcp.model.low_rank import is_low_rank, merge
 from dcp.model.names import from_hf_names, gate_names, resolve_head, unknown_names
 from dcp.model.transformer import Transformer
 
@@ -50,15 +51,20 @@ class LoadedModel:
 
 
 def load(
-    folder: str | Path | Checkpoint, dtype: torch.dtype = torch.float32, *, gates: bool = True
+    folder: str | Path | Checkpoint,
+    dtype: torch.dtype = torch.float32,
+    *,
+    gates: bool = True,
+    apart: bool = False,
 ) -> LoadedModel:
     """Load a checkpoint folder for inference on the CPU.
 
     dtype float32 (also of weights stored in 16 bits), bfloat16, or int8 or int4: weights of the
     linear layers in blocks of 32 (`dcp.kernels.native.pack`), the rest in float32. Without the
     native kernels int8 weights have one scale a row, and int4 is refused (DeviceError).
-    ``gates=False`` loads the base model alone. Gates are float32 always. Raises ModelError in one
-    line for anything missing, unsupported or damaged.
+    ``gates=False`` loads the base model alone. Gates are float32 always. ``apart`` leaves an
+    adapter's low-rank changes beside the matrices, to be trained on. Raises ModelError in one line
+    for anything missing, unsupported or damaged.
     """
     if dtype not in _LOADED:
         raise ModelError(f"dtype {dtype} is not supported; use float32, bfloat16, int8 or int4")
@@ -66,7 +72,7 @@ def load(
     config, gate_config = found.config, found.gates if gates else None
     found.check_tokenizer()
     wide = torch.float32 if dtype in _BITS else dtype
-    deltas = _deltas(found.folder / GATES) if gates and found.base is not None else {}
+    deltas, low = _changes(found.folder / GATES) if gates and found.base is not None else ({}, {})
     with tensors_of(found) as (read, names):
         config, read, names = resolve_head(config, read, names)
         if strange := unknown_names(names, config):
@@ -96,6 +102,7 @@ def load(
     if config.tied:
         transformer.unembed.weight = transformer.embed.weight
     transformer.eval().requires_grad_(False)
+    merge(transformer, low, apart=apart)
     if dtype in _BITS:
         narrow(transformer, _BITS[dtype])
     digest = found.sha256(gates=gates)
@@ -123,14 +130,12 @@ def _gates(path: Path, config: ModelConfig, gates: GateConfig) -> dict[str, Tens
     return out
 
 
-def _deltas(path: Path) -> dict[str, Tensor]:
-    """What an adapter adds to its base, by the base's names."""
+def _changes(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What an adapter adds to its base: differences by the base's names, and low-rank changes."""
     with _tensors([path]) as (read, names):
-        return {
-            name.removeprefix(DELTA): _sound(name, read(name)).float()
-            for name in names
-            if name.startswith(DELTA)
-        }
+        found = {name: _sound(name, read(name)).float() for name in sorted(names)}
+    deltas = {n.removeprefix(DELTA): t for n, t in found.items() if n.startswith(DELTA)}
+    return deltas, {n: t for n, t in found.items() if is_low_rank(n)}
 
 
 def _sound(name: str, tensor: Tensor) -> Tensor:

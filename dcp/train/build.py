@@ -17,6 +17,7 @@ from dcp.model.adapter import name_base
 from dcp.model.checkpoint import Checkpoint
 from dcp.model.config import ModelConfig
 from dcp.model.gate_config import Base, GateConfig
+from dcp.model.low_rank import add_low_rank, is_low_rank
 from dcp.model.registry import describe
 from dcp.model.transformer import Transformer
 from dcp.model.weights import load
@@ -49,7 +50,7 @@ def build(
         return transformer, hf_config, None
     check_base(settings.data, start)
     opened = Checkpoint.read(start)
-    loaded = load(opened, gates=wants and opened.has_gates)
+    loaded = load(opened, gates=wants and opened.has_gates, apart=tune != "all")
     hf_config = dict(opened.hf_config)
     transformer, gates = loaded.transformer, loaded.gates
     if wants and gates is None:
@@ -68,9 +69,16 @@ def build(
         _take_gates(transformer, gates_of, wants)
     transformer.requires_grad_(True).train()
     if tune != "all":
-        norms = tune == "norms"
+        if tune == "low rank":
+            if gates is None or gates.base is None:
+                raise RequestError(
+                    'tune = "low rank" keeps changes beside a base: start from a model without '
+                    "gates or from an adapter, not from a whole pruned model"
+                )
+            add_low_rank(transformer, settings.optimiser.rank, seed)
+        learns = {"norms": "norm", "low rank": ".low."}.get(tune)
         for name, p in transformer.named_parameters():
-            p.requires_grad_(is_gate(name) or (norms and "norm" in name))
+            p.requires_grad_(is_gate(name) or (learns is not None and learns in name))
     return transformer, hf_config, gates
 
 
@@ -165,7 +173,7 @@ def optimizers(s: Optimiser, transformer: Transformer) -> list[torch.optim.Optim
 
     A group's ``scale`` is the unit of its rate, fixed when a run starts.
     """
-    matrices, betas, rest, plain = [], [], [], []
+    matrices, betas, rest, plain, low_b = [], [], [], [], []
     gates: list[dict[str, Any]] = []
     for name, p in transformer.named_parameters():
         if not p.requires_grad:
@@ -178,6 +186,8 @@ def optimizers(s: Optimiser, transformer: Transformer) -> list[torch.optim.Optim
             gates.append(
                 {"params": [p], "lr": s.gate_lr * scale, "scale": scale, "weight_decay": 0.0}
             )
+        elif is_low_rank(name):
+            (low_b if name.endswith(".b") else plain).append(p)
         elif name.startswith("blocks.") and p.ndim == 2 and s.muon_lr:
             matrices.append(p)
         elif p.ndim == 2:
@@ -187,6 +197,8 @@ def optimizers(s: Optimiser, transformer: Transformer) -> list[torch.optim.Optim
     groups = [
         {"params": rest, "lr": s.lr, "weight_decay": s.weight_decay},
         {"params": plain, "lr": s.lr, "weight_decay": 0.0},
+        # B starts at nothing and is to be found first (Hayou et al., arXiv 2402.12354).
+        {"params": low_b, "lr": 4 * s.lr, "weight_decay": 0.0},
         *gates,
         # One number against r · D: what turns the projections slowly would not move β at all.
         {"params": betas, "lr": 10 * s.gate_lr, "weight_decay": 0.0},

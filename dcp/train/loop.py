@@ -58,8 +58,8 @@ def train(
 
     init: a checkpoint folder to start from (weights alone). gates_of: a pruned model of the same
     shape whose gates ``init`` is to start with. teacher: whose distribution is to be
-    predicted too, where ``distill`` asks for it; ``init`` itself, if none is given and
-    the gates alone learn. resume: go on from ``out/last``.
+    predicted too, where ``distill`` asks for it; ``init`` without what is learned, if none is
+    given and most of it is frozen. resume: go on from ``out/last``.
     Raises RequestError, DataError or ModelError before any work when something is missing.
     """
     needs("accelerate")
@@ -80,6 +80,8 @@ def train(
     distill, optimiser = settings.teacher.distill, settings.optimiser
     # A base whose gates alone learn is at hand: gates off, it is its own teacher.
     own_teacher = optimiser.tune == "gates" and teacher in (None, init) and distill > 0
+    if optimiser.tune in ("norms", "low rank") and distill and teacher is None:
+        teacher = out / "last" if init is None else init
     if bool(distill) != (own_teacher or teacher is not None):
         raise RequestError(
             "a teacher and the setting distill need each other: give both or none", remedy="teacher"

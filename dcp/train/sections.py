@@ -44,7 +44,7 @@ class Data:
 
     Packed windows in the stage pretrain, windows of single documents in the others.
 
-    copies  ``tune`` gates or norms: readings of each window in a step, each at a gate shift of its
+    copies  any ``tune`` but all: readings of each window in a step, each at a gate shift of its
             own (``batch`` counts them all); a teacher reads it once
     """
 
@@ -78,8 +78,9 @@ class Optimiser:
 
     warmup, decay  steps in which the rates rise, and those at the end in which they fall
     rate_last  share of the peak rates at which the decay ends
-    tune    ``all`` weights; ``norms`` and gates: the cheap recipe; ``gates`` alone: with its gates
-            off the model is its base, bit for bit
+    tune    ``all`` weights; ``norms`` and gates: the cheap recipe; ``low rank``: gates, and a
+            change of ``rank`` to every matrix of the blocks; ``gates`` alone: with its gates off
+            the model is its base, bit for bit
     """
 
     lr: float = 3e-3
@@ -90,12 +91,14 @@ class Optimiser:
     warmup: int = 50
     decay: int = 300
     rate_last: float = 0.0
-    tune: Literal["all", "norms", "gates"] = "all"
+    tune: Literal["all", "norms", "low rank", "gates"] = "all"
+    rank: int = 8
 
     def __post_init__(self) -> None:
         at_least(0, self, "lr", "muon_lr", "gate_lr", "weight_decay", "clip", "warmup", "decay")
         share(self, "rate_last")
-        one_of(self, "tune", "all", "norms", "gates")
+        at_least(1, self, "rank")
+        one_of(self, "tune", "all", "norms", "low rank", "gates")
 
 
 @dataclass(frozen=True)

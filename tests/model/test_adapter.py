@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +21,8 @@ from dcp.model import bases, registry
 from dcp.model.adapter import name_base
 from dcp.model.checkpoint import Checkpoint
 from dcp.model.gate_config import GateConfig
+from dcp.model.low_rank import add_low_rank
+from dcp.model.masked import MaskedAttend
 from dcp.model.registry import open_model
 from dcp.model.saving import save
 from dcp.model.weights import load
@@ -318,6 +321,56 @@ def test_what_was_trained_along_is_kept_as_differences(
         torch.testing.assert_close(tensor, model.transformer.state_dict()[name], rtol=1e-6, atol=0)
     untouched = load(tmp_path / "norms", gates=False).transformer.state_dict()
     assert all(torch.equal(tensor, before[name]) for name, tensor in untouched.items())
+
+
+def test_low_rank_changes_are_kept_as_their_factors(
+    adapter: Path, base: Path, tmp_path: Path
+) -> None:
+    found = Checkpoint.read(adapter, base.parent)
+    model = load(found, apart=True)
+    assert model.gates is not None
+    before = {k: v.clone() for k, v in model.transformer.state_dict().items()}
+    add_low_rank(model.transformer, rank=2, seed=1)
+    # A change that is nothing yet changes nothing.
+    ids, positions = torch.arange(7)[None], torch.arange(7)[None]
+    plain = load(found).transformer(ids, positions, MaskedAttend())
+    assert torch.equal(model.transformer(ids, positions, MaskedAttend()), plain)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for name, p in model.transformer.named_parameters():
+            if name.endswith(".low.b"):
+                p.copy_(0.1 * torch.randn(p.shape, generator=generator))
+    gates = GateConfig(gguf_models.R, base=name_base(Checkpoint.read(base.parent)))
+    save(tmp_path / "low", model.transformer, {}, gates)
+    opened = load(tmp_path / "low")
+    assert opened.gates is not None
+    assert opened.gates.tuned == "gates+low rank"
+    for name, merged in opened.transformer.state_dict().items():
+        matrix = name.removesuffix(".weight")
+        try:
+            low: Any = model.transformer.get_submodule(f"{matrix}.low")
+        except AttributeError:
+            assert torch.equal(merged, before[name])
+        else:
+            torch.testing.assert_close(merged, before[name] + low.b @ low.a)
+    expected = model.transformer(ids, positions, MaskedAttend())
+    assert not torch.allclose(expected, plain, atol=1e-3)
+    for apart in (False, True):
+        read = load(tmp_path / "low", apart=apart).transformer
+        torch.testing.assert_close(
+            read(ids, positions, MaskedAttend()), expected, rtol=1e-4, atol=1e-5
+        )
+    untouched = load(tmp_path / "low", gates=False).transformer.state_dict()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in untouched.items())
+    tensors = load_file(tmp_path / "low" / "dcp.safetensors")
+    half = {n: t for n, t in tensors.items() if n != "layers.0.qkv.low_a"}
+    other = tensors | {"layers.0.qkv.low_a": torch.zeros(3, 2)}
+    strange = tensors | {"layers.9.qkv.low_a": torch.zeros(2, 2)}
+    for wrong, says in ((half, "does not fit"), (other, "does not fit"), (strange, "layers.9.qkv")):
+        save_file(wrong, tmp_path / "low" / "dcp.safetensors")
+        with pytest.raises(ModelError, match=says) as refused:
+            load(tmp_path / "low")
+        assert "\n" not in str(refused.value)
 
 
 def test_the_list_and_the_default_know_whether_the_base_is_here(

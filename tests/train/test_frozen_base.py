@@ -34,7 +34,7 @@ CHEAP = TINY.change(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("tune", ["gates", "norms"])
+@pytest.mark.parametrize("tune", ["gates", "norms", "low rank"])
 def test_the_cheap_recipes_leave_the_rest_as_it_was(
     tune: Any, corpus: Path, base: Path, tmp_path: Path
 ) -> None:
@@ -43,20 +43,26 @@ def test_the_cheap_recipes_leave_the_rest_as_it_was(
     before = load(base, gates=False).transformer.state_dict()
     after = load(final).transformer.state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
-    assert moved == {name for name in before if "norm" in name and tune == "norms"}
+    kinds = {"gates": (), "norms": ("norm",), "low rank": ("qkv", "out", "up", "down")}
+    wanted = {name for name in before if any(kind in name for kind in kinds[tune])}
+    assert moved == wanted
 
 
+@pytest.mark.parametrize(("tune", "tensors"), [("gates", 3), ("low rank", 3 + 2 * 4)])
 def test_a_checkpoint_holds_what_was_trained_and_goes_on_from_its_own_base(
-    corpus: Path, base: Path, tmp_path: Path
+    tune: Any, tensors: int, corpus: Path, base: Path, tmp_path: Path
 ) -> None:
     shards, runs = [corpus / "shard.npy"], (tmp_path / "whole", tmp_path / "parts")
-    whole = train(CHEAP, shards, corpus, runs[0], init=base)
-    train(CHEAP.change(steps=3, decay=0), shards, corpus, runs[1], init=base)
+    settings = CHEAP.change(tune=tune, rank=2, lr=0.01)
+    whole = train(settings, shards, corpus, runs[0], init=base)
+    train(settings.change(steps=3, decay=0), shards, corpus, runs[1], init=base)
     names = load_file(runs[1] / "last" / "dcp.safetensors").keys()
-    assert len(names) == 2 * 3
+    assert len(names) == 2 * tensors
     assert not list((runs[1] / "last").glob("model*.safetensors"))
-    assert load(runs[1] / "last").gates is not None
-    parts = train(CHEAP, shards, corpus, runs[1], resume=True)
+    opened = load(runs[1] / "last")
+    assert opened.gates is not None
+    assert opened.gates.tuned == ("gates" if tune == "gates" else "gates+low rank")
+    parts = train(settings, shards, corpus, runs[1], resume=True)
     expected, found = (load_file(run / "dcp.safetensors") for run in (whole, parts))
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     assert losses(runs[0]) == losses(runs[1])
