@@ -12,11 +12,12 @@ from torch import Tensor
 
 from dcp.errors import ModelError
 from dcp.kernels.gates import Gates
-from dcp.model.checkpoint import GATES, gates_of
+from dcp.model.checkpoint import DELTA, GATES, gates_of
 from dcp.model.config import ModelConfig
 from dcp.model.dial import shift_for_budget
 from dcp.model.files import stamp_of
 from dcp.model.gate_config import GateConfig, measured_at
+from dcp.model.low_rank import is_low_rank
 from dcp.model.names import gate_names
 from dcp.model.registry import find, shift_for
 
@@ -91,7 +92,7 @@ def read_gates(checkpoint: str | Path, config: ModelConfig) -> FoundGates:
         tensors: dict[str, Any] = load_file(folder / GATES)
     except (OSError, SafetensorError) as wrong:
         raise ModelError(f"{folder / GATES} cannot be read: {wrong}") from None
-    if any(name.startswith("delta.") for name in tensors):
+    if any(name.startswith(DELTA) or is_low_rank(name) for name in tensors):
         raise ModelError(
             f"{checkpoint} changes weights of its base too (tuned: {found.tuned}): open it with dcp"
         )

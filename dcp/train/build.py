@@ -173,7 +173,9 @@ def optimizers(s: Optimiser, transformer: Transformer) -> list[torch.optim.Optim
 
     A group's ``scale`` is the unit of its rate, fixed when a run starts.
     """
-    matrices, betas, rest, plain, low_b = [], [], [], [], []
+    matrices, betas, rest = [], [], []
+    plain: list[Tensor] = []
+    low_b: list[Tensor] = []
     gates: list[dict[str, Any]] = []
     for name, p in transformer.named_parameters():
         if not p.requires_grad:

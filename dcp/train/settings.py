@@ -59,7 +59,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         if self.data.copies > 1 and self.optimiser.tune == "all":
-            raise RequestError('copies of a window need a tune other than "all"')
+            raise RequestError('copies of a window need tune = "gates", "norms" or "low rank"')
         if self.dial.spread and self.gates.kind == "soft":
             raise RequestError('a spread of gate shifts needs kind = "hard" in [gates]')
 

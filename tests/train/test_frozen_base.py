@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 
+from dcp.errors import RequestError
 from dcp.kernels.training.api import Heads
 from dcp.model.weights import load
 from dcp.train.build import build, is_gate
@@ -66,6 +67,13 @@ def test_a_checkpoint_holds_what_was_trained_and_goes_on_from_its_own_base(
     expected, found = (load_file(run / "dcp.safetensors") for run in (whole, parts))
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     assert losses(runs[0]) == losses(runs[1])
+
+
+def test_low_ranks_need_a_base_to_lie_beside(corpus: Path, base: Path, tmp_path: Path) -> None:
+    shards = [corpus / "shard.npy"]
+    whole = train(TINY.change(stage="prune"), shards, corpus, tmp_path / "whole", init=base)
+    with pytest.raises(RequestError, match="not from a whole pruned model"):
+        build(CHEAP.change(tune="low rank"), corpus, whole)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])

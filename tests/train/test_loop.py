@@ -371,7 +371,7 @@ def test_gates_whose_input_is_small_start_with_the_same_spread(
         ("gates.depth = -1", "0 or more"),
         ("gates.alpha_first = 0.5", "1 … 16"),
         ("gates.gamma_layers = [1, -1]", "not be negative"),
-        ('optimiser.tune = "biases"', "one of all, norms, gates"),
+        ('optimiser.tune = "biases"', "one of all, norms, low rank, gates"),
         ('optimiser.tune = "gates"\ndata.copies = 3', "multiple of copies"),
         ("data.copies = 2", "need tune"),
         ('eviction.policy = "local"', "need each other"),
