@@ -17,7 +17,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -147,6 +147,11 @@ class Engine:
             kv_dtype=kv_dtype_of(kv_dtype, self.model.dtype),
         )
         request.check(self.model.config)
+        if self.model.dense is not self.model and not _gates_decide(request):
+            return self._of_the_base._start(request)
+        return self._start(request)
+
+    def _start(self, request: Request) -> Run:
         if self.kernels.pool is None or request.eviction is not None:
             rows = self._host_cache(request)
             if isinstance(rows, InstructedAttention):
@@ -157,6 +162,10 @@ class Engine:
         cache = self._paged_cache(request)
         ahead = partial(decode_ahead, self.model.transformer, cache)
         return Run(self.model, cache, request, self.device, ahead)
+
+    @cached_property
+    def _of_the_base(self) -> Engine:
+        return Engine(self.model.dense, self._asked, self.cache_bytes)
 
     @property
     def _chunk(self) -> int:
@@ -236,6 +245,12 @@ class Engine:
         options |= {"transformer": self.model.transformer, "instruction": eviction.instruction}
         kind = TwoCaches if isinstance(rules[0], Individual) else InstructedAttention
         return kind(*given, **options)
+
+
+def _gates_decide(request: Request) -> bool:
+    """Whether a run is one of the gates, alone or inside of a policy that asks for margins."""
+    rule = request.eviction
+    return request.prune and (rule is None or "margin" in policy_of(rule.policy).needs)
 
 
 def _best_for(transformer: Transformer) -> str:

@@ -132,7 +132,7 @@ def measure(
     Raises RequestError for a policy that no budget means anything to, or that needs gates or an
     instruction which are not there; for a budget it cannot keep, or that drops nothing.
     """
-    plain, context = baseline or model, windows.context
+    plain, context = baseline or model.dense, windows.context
     check(model, context, policy, budget)
     spent = float(budget)
     way: tuple[LoadedModel, Any]

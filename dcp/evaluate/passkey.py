@@ -141,14 +141,15 @@ def _mentions(text: str, key: str) -> list[int]:
 def _result(
     model: LoadedModel, prompts: Sequence[Passkey], context: int, depth: float, shift: float | None
 ) -> PasskeyResult:
-    device = next(model.transformer.parameters()).device
+    transformer = (model.dense if shift is None else model).transformer
+    device = next(transformer.parameters()).device
     right, nats, held, dropped = 0, [], [], []
     for prompt in prompts:
         ids = torch.from_numpy(prompt.ids).to(device)[None]
         way = MaskedAttend(prune=False) if shift is None else MaskedAttend(shift)
         steps = torch.arange(ids.shape[1] - 1, device=device)[None]
-        hidden = model.transformer.hidden(ids[:, :-1], steps, way)
-        logits = model.transformer.head(hidden[0, prompt.answer - 1 :]).float()
+        hidden = transformer.hidden(ids[:, :-1], steps, way)
+        logits = transformer.head(hidden[0, prompt.answer - 1 :]).float()
         wanted = ids[0, prompt.answer :]
         right += bool((logits.argmax(dim=-1) == wanted).all())
         nats.append(float(torch.nn.functional.cross_entropy(logits, wanted)))

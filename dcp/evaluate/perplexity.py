@@ -121,10 +121,10 @@ def evaluate(
     begin(f"context {context}: gates off")
     dense = None
     if baseline is None:
-        known = read_dense(model, windows, batch)
+        known = read_dense(model.dense, windows, batch)
         off = known.scored.scored
     else:
-        off = score(model, windows, lambda: MaskedAttend(prune=False), batch)
+        off = score(model.dense, windows, lambda: MaskedAttend(prune=False), batch)
         if baseline.config.vocab != model.config.vocab:
             raise RequestError("the baseline has another vocabulary; compare bits per byte instead")
         if context > baseline.config.context:

@@ -69,6 +69,7 @@ def to_device(model: LoadedModel, device: str) -> None:
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceError("there is no CUDA device here; use cpu", remedy="device")
     model.transformer.to(device)
+    model.dense.transformer.to(device)
 
 
 def held_per_step(deaths: Tensor) -> Tensor:

@@ -116,7 +116,8 @@ def _score(
     model: LoadedModel, requests: Sequence[_Continuation], shift: float | None, batch_tokens: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], float]:
     """Log-prob [R] of each continuation, whether it is the greedy one [R], and mean sparsity."""
-    device = next(model.transformer.parameters()).device
+    transformer = (model.dense if shift is None else model).transformer
+    device = next(transformer.parameters()).device
     logprob, likeliest = np.zeros(len(requests)), np.zeros(len(requests), dtype=np.bool_)
     sparsity = np.zeros(len(requests))
     for rows in _batches(requests, batch_tokens):
@@ -129,10 +130,10 @@ def _score(
         ids = torch.from_numpy(padded).to(device)
         steps = torch.arange(longest - 1, device=device).expand(len(rows), -1)
         way = MaskedAttend(prune=False) if shift is None else MaskedAttend(shift)
-        hidden = model.transformer.hidden(ids[:, :-1], steps, way)
+        hidden = transformer.hidden(ids[:, :-1], steps, way)
         wanted = torch.from_numpy(asked).to(device)
         # Only the continuation's rows meet the vocabulary, by far the widest matrix.
-        logits = model.transformer.head(hidden[wanted]).float()
+        logits = transformer.head(hidden[wanted]).float()
         targets = ids[:, 1:][wanted]
         nats = torch.nn.functional.cross_entropy(logits, targets, reduction="none").double()
         row = torch.nonzero(wanted)[:, 0].cpu().numpy()

@@ -141,11 +141,12 @@ def _windows(tokenizer: Tokenizer, text: str, context: int) -> list[list[int]]:
 
 def _score(model: LoadedModel, window: Sequence[int], shift: float | None) -> tuple[float, float]:
     """Nats of a window's scored tokens, and the mean share of previous tokens dropped."""
-    device = next(model.transformer.parameters()).device
+    transformer = (model.dense if shift is None else model).transformer
+    device = next(transformer.parameters()).device
     ids = torch.tensor(window, device=device)[None]
     way = MaskedAttend(prune=False) if shift is None else MaskedAttend(shift)
     steps = torch.arange(ids.shape[1] - 1, device=device)[None]
-    logits = model.transformer(ids[:, :-1], steps, way)[0].float()
+    logits = transformer(ids[:, :-1], steps, way)[0].float()
     nats = float(torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum"))
     if len(steps[0]) < 2:
         return nats, 0.0

@@ -200,10 +200,10 @@ def restrict(model: LoadedModel, kept: Sequence[int] | Ids) -> tuple[LoadedModel
     )
     digest = hashlib.sha256(model.weights_sha256.encode() + ids.tobytes()).hexdigest()
     made = _assembled(model, state, len(ids))
+    base = None if model.read_base is None else lambda: restrict(model.dense, kept)[0]
     # What is read with other rows is not what the whole model reads: another name for the weights.
-    return dataclasses.replace(made, weights_sha256=digest), Vocabulary(
-        ids, config.vocab, row_bytes
-    )
+    named = dataclasses.replace(made, weights_sha256=digest, read_base=base)
+    return named, Vocabulary(ids, config.vocab, row_bytes)
 
 
 def restore(model: LoadedModel, vocabulary: Vocabulary, whole: LoadedModel) -> LoadedModel:
@@ -222,7 +222,7 @@ def restore(model: LoadedModel, vocabulary: Vocabulary, whole: LoadedModel) -> L
     if model.config.tied:
         state["unembed.weight"] = state["embed.weight"]
     made = _assembled(model, state, vocabulary.size)
-    return dataclasses.replace(made, weights_sha256=whole.weights_sha256)
+    return dataclasses.replace(made, weights_sha256=whole.weights_sha256, read_base=whole.read_base)
 
 
 def _assembled(model: LoadedModel, state: dict[str, torch.Tensor], vocab: int) -> LoadedModel:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ _BITS: dict[torch.dtype, Bits] = {torch.int8: 8, torch.int4: 4}  # type: ignore[
 class LoadedModel:
     """A model ready to run. ``gates`` is None for a base model without them.
 
-    dtype is that of activations and cache: float32 for int8 and int4 weights.
+    dtype is that of activations and cache: float32 for int8 and int4 weights. ``read_base`` reads
+    the base of an adapter that changes weights of it too; None where there is nothing to read.
     """
 
     transformer: Transformer
@@ -48,6 +50,22 @@ class LoadedModel:
     path: Path
     weights_sha256: str
     dtype: torch.dtype
+    read_base: Callable[[], LoadedModel] | None = None
+
+    @cached_property
+    def dense(self) -> LoadedModel:
+        """What runs where the gates decide nothing: this model, or the base as it was before
+        weights of it were trained along with the gates. Read when it is first asked for; weights
+        that are equal are held once."""
+        if self.read_base is None:
+            return self
+        base = self.read_base()
+        ours = dict(self.transformer.named_parameters())
+        for name, p in list(base.transformer.named_parameters()):
+            known = ours.get(name)
+            if known is not None and torch.equal(known, p):
+                p.data = known.data
+        return base
 
 
 def load(
@@ -106,8 +124,9 @@ def load(
     if dtype in _BITS:
         narrow(transformer, _BITS[dtype])
     digest = found.sha256(gates=gates)
+    base = partial(load, found, dtype, gates=False) if deltas or low else None
     return LoadedModel(
-        transformer, config, gate_config, found.name, found.folder.resolve(), digest, wide
+        transformer, config, gate_config, found.name, found.folder.resolve(), digest, wide, base
     )
 
 

@@ -60,7 +60,7 @@ def read_beside(
         except RequestError as error:
             left_out[name] = str(error)
     watch = Watch(torch.tensor(trace.death))
-    Reader(model, trace).hidden(watch)
+    Reader(model, trace, gates=False).hidden(watch)
     return Beside(runs, watch.received.mean(axis=0), left_out)
 
 

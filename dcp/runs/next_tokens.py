@@ -64,7 +64,8 @@ def next_tokens(model: OpenModel, trace: Trace, step: int, most: int = 8) -> Nex
     check(model, trace)
     if not 0 <= step < trace.n_queries:
         raise RequestError(f"step {step} is not one of the run's {trace.n_queries} steps")
-    reader = Reader(model, trace)
+    readers = Reader(model, trace), Reader(model, trace, gates=False)
+    reader = readers[0]
     ids, positions = reader.ids[None, : step + 1], reader.positions[None, : step + 1]
     # Deaths after the step change nothing that the step sees.
     masks = (
@@ -72,13 +73,11 @@ def next_tokens(model: OpenModel, trace: Trace, step: int, most: int = 8) -> Nex
         MaskedAttend(prune=False),
     )
     pruned, full = (
-        reader.transformer.head(
-            reader.transformer.hidden(ids, positions, mask, gated=False)[0, -1:]
-        )[0]
+        each.transformer.head(each.transformer.hidden(ids, positions, mask, gated=False)[0, -1:])[0]
         .double()
         .log_softmax(-1)
         .cpu()
-        for mask in masks
+        for each, mask in zip(readers, masks, strict=True)
     )
     kl = float((full.exp() * (full - pruned)).sum().clamp(min=0))
     likely = sorted({*pruned.topk(most).indices.tolist(), *full.topk(most).indices.tolist()})

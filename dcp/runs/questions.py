@@ -80,7 +80,7 @@ def read_for(
         read = replay(model, trace, eviction=eviction, given=step, cancel=cancel)
         runs[name] = gates_off(model, read)
     watch = Watch(torch.tensor(trace.death))
-    Reader(model, trace).hidden(watch)
+    Reader(model, trace, gates=False).hidden(watch)
     beside = Beside(runs, watch.received.mean(axis=0))
     return Asked(beside, question, _attention(model, trace, heard))
 
@@ -89,13 +89,14 @@ def read_for(
 def _attention(model: OpenModel, trace: Trace, heard: list[int]) -> npt.NDArray[np.float32]:
     """[L, T]: what the question's tokens attend to when nothing is dropped."""
     ids = [*trace.token_ids[: trace.n_queries].tolist(), *heard]
-    device = next(model.loaded.transformer.parameters()).device
+    transformer = model.loaded.dense.transformer
+    device = next(transformer.parameters()).device
     received = []
     for tokens in (ids[: trace.n_queries], ids):
         watch = Watch(torch.full((trace.layers, len(tokens)), ALIVE))
         row = torch.tensor([tokens], device=device)
         positions = torch.arange(len(tokens), device=device)[None]
-        model.loaded.transformer.hidden(row, positions, watch, gated=False)
+        transformer.hidden(row, positions, watch, gated=False)
         received.append(watch.received[:, : trace.n_queries])
     # The text's own queries are the same in both: what is left is the question's.
     found = np.zeros((trace.layers, trace.tokens), np.float32)

@@ -38,10 +38,12 @@ _QUERY_BLOCK = 256
 
 class Reader:
     """One model reading one trace's tokens, as often as wanted; keys and values are rounded as the
-    trace's run kept them."""
+    trace's run kept them. ``gates`` False: with the gates off, as a run of another rule is read
+    anyway."""
 
-    def __init__(self, model: OpenModel, trace: Trace) -> None:
-        engine = Engine(model.loaded)
+    def __init__(self, model: OpenModel, trace: Trace, *, gates: bool = True) -> None:
+        gates = gates and _gates_decided(trace)
+        engine = Engine(model.loaded if gates else model.loaded.dense)
         self.transformer, self.device = engine.model.transformer, engine.device
         self.ids = torch.from_numpy(trace.token_ids.astype(np.int64)).to(self.device)
         self.positions = torch.arange(len(self.ids), device=self.device)
@@ -104,6 +106,12 @@ class Reader:
     @property
     def _step(self) -> int:
         return max(1, _LOGITS_AT_ONCE // self.transformer.config.vocab)
+
+
+def _gates_decided(trace: Trace) -> bool:
+    replayed = trace.meta.replayed
+    off = replayed is not None and replayed.gates == "off"
+    return trace.meta.policy in (None, "gates") and not off
 
 
 class Watch:

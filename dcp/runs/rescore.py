@@ -132,11 +132,11 @@ def gates_off(model: OpenModel, trace: Trace) -> Trace:
     True
     """
     check(model, trace)
-    reader = Reader(model, trace)
+    reader, dense = Reader(model, trace), Reader(model, trace, gates=False)
     watch = Watch(torch.tensor(trace.death))
-    off = reader.hidden(watch)
+    off = dense.hidden(watch)
     pruned = reader.hidden(MaskedAttend(deaths=reader.deaths([trace.death])))
-    kl = reader.divergence(off, reader, pruned)
+    kl = dense.divergence(off, reader, pruned)
     lost = watch.lost
     lost[:, trace.n_queries :] = np.nan
     sink = watch.sink[:, : trace.n_queries]
@@ -144,7 +144,7 @@ def gates_off(model: OpenModel, trace: Trace) -> Trace:
     on_sink = (sink * gone).sum(axis=1) / np.maximum(gone.sum(axis=1), 1)
     return dataclasses.replace(
         trace,
-        gates_off_logprob=reader.token_scores(off)[0],
+        gates_off_logprob=dense.token_scores(off)[0],
         kl=kl,
         lost_attention=lost,
         meta=dataclasses.replace(

@@ -79,8 +79,8 @@ class Optimiser:
     warmup, decay  steps in which the rates rise, and those at the end in which they fall
     rate_last  share of the peak rates at which the decay ends
     tune    ``all`` weights; ``norms`` and gates: the cheap recipe; ``low rank``: gates, and a
-            change of ``rank`` to every matrix of the blocks; ``gates`` alone: with its gates off
-            the model is its base, bit for bit
+            change of ``rank`` to every matrix of the blocks; ``gates`` alone. Of all but ``all``
+            an adapter is kept, which is its base, bit for bit, where its gates decide nothing
     """
 
     lr: float = 3e-3

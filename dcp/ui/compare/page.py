@@ -4,7 +4,6 @@ other gates, under other policies or by another model, or another text; the work
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -198,13 +197,7 @@ def _base(session: Session, trace: Trace) -> str | None:
     """The base that the model of ``trace`` is with its gates off; None where it is none."""
     name = services.maker_of(session, trace).name or trace.meta.model
     info = next((model for model in services.models() if model.name == name), None)
-    if info is None or info.base is None:
-        return None
-    try:
-        tuned = json.loads((info.path / "dcp_config.json").read_text(encoding="utf-8"))["tuned"]
-    except (OSError, ValueError, KeyError):
-        return None
-    return info.base.name if tuned == "gates" else None
+    return None if info is None or info.base is None else info.base.name
 
 
 def _work(session: Session, a: Trace, b: Choice) -> Callable[[OpenModel, Report], Pair]:

@@ -1,0 +1,124 @@
+"""An adapter that changes weights of its base too is that base where its gates decide nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dcp.engine.engine import Engine
+from dcp.evaluate.budgets import measure
+from dcp.evaluate.perplexity import evaluate
+from dcp.evaluate.windows import Windows
+from dcp.model.adapter import name_base
+from dcp.model.checkpoint import Checkpoint
+from dcp.model.config import Sampling
+from dcp.model.gate_config import GateConfig
+from dcp.model.low_rank import add_low_rank
+from dcp.model.masked import MaskedAttend
+from dcp.model.registry import OpenModel, open_model
+from dcp.model.saving import save
+from dcp.model.vocabulary import restrict
+from dcp.model.weights import load
+from dcp.policies.rule import Eviction
+from dcp.runs.next_tokens import next_tokens
+from dcp.runs.recorder import record
+from dcp.runs.replay import replay
+from dcp.runs.rescore import gates_off
+from tests.helpers import gguf_models
+
+TEXT = "a cab, a bad cab and a dad"
+
+
+@pytest.fixture
+def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[OpenModel, OpenModel]:
+    """The adapter, norms and low ranks of it moved, and its base alone."""
+    monkeypatch.setenv("DCP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("DCP_BASE", raising=False)
+    base = gguf_models.write(tmp_path / "base")
+    plain = gguf_models.write_adapter(tmp_path / "plain", base, folder=None)
+    model = load(Checkpoint.read(plain, base.parent), apart=True).transformer
+    add_low_rank(model, rank=2)
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if name.endswith(".low.b") or "norm" in name:
+                p += 0.1 * torch.randn(p.shape, generator=generator)
+    gates = GateConfig(gguf_models.R, base=name_base(Checkpoint.read(base.parent)))
+    save(tmp_path / "tuned", model, {}, gates)
+    tuned = open_model(tmp_path / "tuned")
+    assert tuned.loaded.gates is not None
+    assert tuned.loaded.gates.tuned == "gates+norms+low rank"
+    return tuned, open_model(tmp_path / "tuned", gates=False)
+
+
+def logprobs(model: OpenModel, **how: object) -> np.ndarray:
+    ids = model.tokenizer.encode(TEXT).ids
+    run = Engine(model.loaded).run(
+        [ids],
+        new_tokens=6,
+        sampling=Sampling(temperature=0),
+        **how,  # type: ignore[arg-type]
+    )
+    return np.concatenate([part.logprobs for step in run for part in step.rows])
+
+
+def test_runs_of_the_engine(pair: tuple[OpenModel, OpenModel]) -> None:
+    tuned, base = pair
+    off = logprobs(base)
+    np.testing.assert_array_equal(logprobs(tuned, prune=False), off)
+    kept = logprobs(tuned, gate_shift=1e6)
+    assert not np.allclose(kept, off, atol=1e-3, equal_nan=True)
+    rule = Eviction("h2o", 8)
+    np.testing.assert_array_equal(logprobs(tuned, eviction=rule), logprobs(base, eviction=rule))
+    margins = Eviction("gates", 8)
+    assert not np.allclose(logprobs(tuned, eviction=margins), off, atol=1e-3, equal_nan=True)
+
+
+def test_equal_weights_are_held_once(pair: tuple[OpenModel, OpenModel]) -> None:
+    tuned, base = pair[0].loaded, pair[1].loaded
+    held, whole = (dict(m.transformer.named_parameters()) for m in (tuned, tuned.dense))
+    same = {name for name, p in whole.items() if p.data_ptr() == held[name].data_ptr()}
+    assert same == {"embed.weight", "unembed.weight"} & whole.keys()
+    assert all(torch.equal(p, base.transformer.get_parameter(n)) for n, p in whole.items())
+    assert tuned.dense is tuned.dense
+    assert base.dense is base
+    few = restrict(tuned, range(9))[0]
+    assert few.dense.config.vocab == few.config.vocab == 9
+    assert torch.equal(few.dense.transformer.norm.weight, base.transformer.norm.weight)
+
+
+def test_what_a_run_is_compared_with(pair: tuple[OpenModel, OpenModel]) -> None:
+    tuned, base = pair
+    run = gates_off(tuned, record(TEXT, model=tuned, new_tokens=4, temperature=0))
+    ids = torch.from_numpy(run.token_ids.astype(np.int64))[None]
+    positions = torch.arange(ids.shape[1])[None]
+    dense = base.loaded.transformer(ids, positions, MaskedAttend()).log_softmax(-1)[0]
+    expected = dense[:-1].gather(1, ids[0, 1:, None])[:, 0]
+    assert run.gates_off_logprob is not None
+    np.testing.assert_allclose(run.gates_off_logprob[1:], expected, atol=1e-5)
+    off = replay(tuned, run, prune=False)
+    np.testing.assert_allclose(off.logprob[1:], expected, atol=1e-5)
+    # Its own gates-off reading is itself.
+    again = gates_off(tuned, off)
+    assert again.kl is not None
+    assert float(np.nanmax(again.kl)) < 1e-6
+    found = next_tokens(tuned, run, 5)
+    for candidate in found.candidates:
+        assert candidate.full == pytest.approx(float(dense[5, candidate.token].exp()), abs=1e-5)
+
+
+def test_what_is_measured_beside_it(pair: tuple[OpenModel, OpenModel]) -> None:
+    tuned, base = pair[0].loaded, pair[1].loaded
+    ids = np.arange(40, dtype=np.int64).reshape(2, 20) * 3 % tuned.config.vocab
+    windows = Windows(ids, np.ones_like(ids), np.arange(2))
+    (row,) = evaluate(tuned, windows, [1e6])
+    (alone,) = evaluate(dataclasses.replace(tuned, read_base=None), windows, [1e6], base)
+    assert row.ppl_gates_off == pytest.approx(alone.ppl_dense_finetuned)
+    assert row.ppl_pruned != pytest.approx(row.ppl_gates_off, rel=1e-3)
+    rival = measure(tuned, windows, "sink", 8)
+    np.testing.assert_allclose(rival.nats, measure(base, windows, "sink", 8).nats)
+    np.testing.assert_allclose(rival.dense, measure(base, windows, "sink", 8).dense)
