@@ -126,17 +126,14 @@ class Engine:
         Raises RequestError in one line for anything that does not fit the model.
         """
         batch = len(prompts)
+        told = [()] * batch if continuations is None else continuations
         request = Request(
             prompts=tuple(tuple(prompt) for prompt in prompts),
             new_tokens=per_row("new_tokens", new_tokens, batch),
             sampling=sampling or Sampling(),
             gate_shift=real("gate shift", gate_shift),
             stop_ids=frozenset(stop_ids),
-            continuations=(
-                ((),) * batch
-                if continuations is None
-                else tuple(tuple(ids) for ids in continuations)
-            ),
+            continuations=tuple(map(tuple, told)),
             deaths=(None,) * batch if deaths is None else tuple(deaths),
             prune=prune,
             chunk=self._chunk if chunk is None else whole("chunk", chunk),
@@ -147,9 +144,8 @@ class Engine:
             kv_dtype=kv_dtype_of(kv_dtype, self.model.dtype),
         )
         request.check(self.model.config)
-        if self.model.dense is not self.model and not _gates_decide(request):
-            return self._of_the_base._start(request)
-        return self._start(request)
+        plain = self.model.dense is not self.model and not request.gates_decide
+        return (self._of_the_base if plain else self)._start(request)
 
     def _start(self, request: Request) -> Run:
         if self.kernels.pool is None or request.eviction is not None:
@@ -247,16 +243,8 @@ class Engine:
         return kind(*given, **options)
 
 
-def _gates_decide(request: Request) -> bool:
-    """Whether a run is one of the gates, alone or inside of a policy that asks for margins."""
-    rule = request.eviction
-    return request.prune and (rule is None or "margin" in policy_of(rule.policy).needs)
-
-
 def _best_for(transformer: Transformer) -> str:
     """The implementation that runs these weights best on this machine."""
     narrow = isinstance(transformer.unembed, Int8Linear | BlockLinear)
     device = "cpu" if narrow else api.device_of("auto")
-    if device == "cpu" and why_not(transformer):
-        return "cpu"
-    return api.resolve("auto", device)
+    return "cpu" if device == "cpu" and why_not(transformer) else api.resolve("auto", device)

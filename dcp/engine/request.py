@@ -15,6 +15,7 @@ from dcp.deaths import ForcedDeaths
 from dcp.errors import RequestError
 from dcp.model.config import ModelConfig, Sampling
 from dcp.model.sequence_cache import CacheBytes, Drops
+from dcp.policies.registry import policy_of
 from dcp.policies.rule import Eviction
 from dcp.progress import Cancel
 
@@ -46,6 +47,12 @@ class Request:
     def lengths(self) -> list[int]:
         """Tokens that each row reaches at most, prompt included."""
         return [len(p) + new for p, new in zip(self.prompts, self.new_tokens, strict=True)]
+
+    @property
+    def gates_decide(self) -> bool:
+        """Whether the gates speak, alone or inside of a policy that asks for their margins."""
+        rule = self.eviction
+        return self.prune and (rule is None or "margin" in policy_of(rule.policy).needs)
 
     def check(self, config: ModelConfig) -> None:
         """Raises RequestError in one line for the first thing that does not fit the model."""
