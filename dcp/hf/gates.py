@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dcp.errors import ModelError
+from dcp.hf.changes import changes_in
 from dcp.kernels.gates import Gates
-from dcp.model.checkpoint import DELTA, GATES, gates_of
+from dcp.model.checkpoint import GATES, gates_of
 from dcp.model.config import ModelConfig
 from dcp.model.dial import shift_for_budget
 from dcp.model.files import stamp_of
 from dcp.model.gate_config import GateConfig, measured_at
-from dcp.model.low_rank import is_low_rank
 from dcp.model.names import gate_names
 from dcp.model.registry import find, shift_for
 
@@ -49,11 +49,13 @@ class LayerGates:
 
 @dataclass(frozen=True, eq=False)
 class FoundGates:
-    """The gates of all layers, what the checkpoint says of them, and its name."""
+    """The gates of all layers, what the checkpoint says of them, its name, and what it adds to
+    parameters of its base, by their names in `transformers`."""
 
     layers: list[LayerGates]
     config: GateConfig
     name: str
+    changes: dict[str, Tensor]
 
     def shift_for(self, sparsity: float) -> float:
         """The gate shift that gives ``sparsity``, by the calibration, at the usual length."""
@@ -92,10 +94,6 @@ def read_gates(checkpoint: str | Path, config: ModelConfig) -> FoundGates:
         tensors: dict[str, Any] = load_file(folder / GATES)
     except (OSError, SafetensorError) as wrong:
         raise ModelError(f"{folder / GATES} cannot be read: {wrong}") from None
-    if any(name.startswith(DELTA) or is_low_rank(name) for name in tensors):
-        raise ModelError(
-            f"{checkpoint} changes weights of its base too (tuned: {found.tuned}): open it with dcp"
-        )
     shape = (found.interaction, config.width)
     parts: dict[str, Tensor] = {}
     for _, name in gate_names(config.layers):
@@ -114,4 +112,4 @@ def read_gates(checkpoint: str | Path, config: ModelConfig) -> FoundGates:
         )
         for i in range(config.layers)
     ]
-    return FoundGates(layers, found, folder.name)
+    return FoundGates(layers, found, folder.name, changes_in(tensors, config))

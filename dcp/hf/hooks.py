@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dcp.errors import ModelError, RequestError
+from dcp.hf.changes import put, take_out
 from dcp.hf.layers import forgetting_cache, rows_of
 from dcp.hf.refusals import refuse_call
 from dcp.hf.rows import Rows
@@ -27,6 +28,7 @@ _NAME = "dcp"
 
 def attach(model: Any, state: Pruning, layers: list[nn.Module]) -> None:
     """Let ``model``, whose attention ``layers`` are these, forget by ``state``."""
+    state.before = put(model, state.changes)
     _register()
     model.set_attn_implementation(_NAME)
     setattr(model, MARK, state)
@@ -39,6 +41,8 @@ def attach(model: Any, state: Pruning, layers: list[nn.Module]) -> None:
 
 def detach(model: Any, state: Pruning) -> None:
     """Take away what `attach` added."""
+    take_out(model, state.before)
+    state.before = {}
     for hook in state.hooks:
         hook.remove()
     state.hooks.clear()

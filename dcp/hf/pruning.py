@@ -15,6 +15,7 @@ from torch import nn
 
 from dcp.arguments import real, whole
 from dcp.errors import RequestError
+from dcp.hf.changes import fitting
 from dcp.hf.gates import read_gates
 from dcp.hf.hooks import attach, attentions, detach
 from dcp.hf.layers import forgetting_cache
@@ -73,12 +74,13 @@ def prune(
     if budget is not None and budget < 1:
         raise RequestError(f"budget must be 1 entry a layer or more, not {budget}")
     gates, name = None, model.config.model_type
+    changes: dict[str, torch.Tensor] = {}
     shift = 0.0 if gate_shift is None else real("gate shift", gate_shift)
     if policy == "gates":
         if checkpoint is None:
             raise RequestError("policy gates needs a checkpoint: name one whose gates decide")
         found = read_gates(checkpoint, config)
-        gates, name = found.layers, found.name
+        gates, name, changes = found.layers, found.name, fitting(model, found.changes)
         if sparsity is not None:
             if gate_shift is not None:
                 raise RequestError("give a gate shift or a sparsity, not both")
@@ -100,6 +102,7 @@ def prune(
     state = Pruning(
         config, gates, shift, policy, budget, settings,
         before.attention if before else model.config._attn_implementation, name, impl, device,
+        changes=changes,
     )  # fmt: skip
     state.home.make([1], model.dtype)  # what cannot be kept is refused here, not in the first call
     layers = attentions(model, config)

@@ -46,6 +46,7 @@ class Pruning:
 
     attention  the attention that the model had before
     impl       whose kernels; its rows lie on ``device``
+    changes    what is added to parameters while the gates decide; ``before`` is what they were
     calls      forwards under way, by the thread that makes them
     rows       those of the last call, for a trace
     """
@@ -60,6 +61,8 @@ class Pruning:
     name: str
     impl: str = "cpu"
     device: str = "cpu"
+    changes: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    before: dict[str, torch.Tensor] = field(default_factory=dict)
     hooks: list[Any] = field(default_factory=list)
     calls: dict[int, Call] = field(default_factory=dict)
     rows: Rows | None = None

@@ -30,9 +30,12 @@ _BUFFERS = (".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq")
 
 
 def to_hf_names(state: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """Our parameters -> the names, splits and layouts of ``transformers``. Gates are left out."""
+    """Our parameters, all or some of them -> the names, splits and layouts of ``transformers``.
+    Gates are left out."""
     out: dict[str, Tensor] = {}
     for part in _parts(config):
+        if part.ours not in state:
+            continue
         whole = state[part.ours]
         pieces = torch.split(whole, list(part.rows)) if len(part.theirs) > 1 else (whole,)
         for name, piece in zip(part.theirs, pieces, strict=True):
