@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from dcp.model.adapter import save_adapter
 from dcp.model.checkpoint import GATES
 from dcp.model.registry import open_model
+from dcp.model.weights import load
 from dcp.text.documents import read_documents
 from dcp.train.first_token import hold_first_token
 
@@ -46,7 +47,8 @@ def main() -> None:
             ids = model.tokenizer.encode(long[number][: 8 * length]).ids[:length]
             if len(ids) == length:
                 windows.append(torch.from_numpy(np.asarray(ids, np.int64)))
-    transformer = model.loaded.transformer
+    # What else the adapter changes stays what it is kept as.
+    transformer = load(model.loaded.path, apart=True).transformer
     layers = range(args.first_layer, transformer.config.layers)
     hold_first_token(transformer, windows, args.margin, layers)
     assert model.loaded.gates is not None

@@ -144,7 +144,7 @@ class Engine:
             kv_dtype=kv_dtype_of(kv_dtype, self.model.dtype),
         )
         request.check(self.model.config)
-        plain = self.model.dense is not self.model and not request.gates_decide
+        plain = not request.gates_decide and self.model.dense is not self.model
         return (self._of_the_base if plain else self)._start(request)
 
     def _start(self, request: Request) -> Run:

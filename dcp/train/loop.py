@@ -96,6 +96,9 @@ def train(
     transformer, hf_config, gates = build(
         settings, tokenizer, last if resume else init, None if resume else gates_of
     )
+    if own_teacher and gates is not None and gates.tuned != "gates":
+        # What an adapter changes of its base stays where its gates are off in this one model.
+        own_teacher, teacher = False, last if init is None else init
     _check_data(data, transformer.config)
     element = 2 if run.precision == "bf16" else 4
     heads = Heads(transformer.config.head_dim, element, accelerator.device.type)

@@ -16,10 +16,10 @@ from dcp.hf.state import pruning_of
 from dcp.model.adapter import name_base
 from dcp.model.checkpoint import Checkpoint
 from dcp.model.gate_config import GateConfig
-from dcp.model.low_rank import add_low_rank
 from dcp.model.saving import save
 from dcp.model.weights import load
 from tests.helpers.hf_runs import PROMPTS, engine_run, greedy, model_of, same_lives
+from tests.helpers.tuned import tune_along
 
 
 @pytest.fixture(params=["llama", "gpt2", "qwen2"])
@@ -32,15 +32,9 @@ def folders(
     shutil.copytree(pruned, base, ignore=shutil.ignore_patterns("dcp*"))
     model = load(pruned)
     assert model.gates is not None
-    transformer = model.transformer
-    add_low_rank(transformer, rank=2)
-    generator = torch.Generator().manual_seed(4)
-    with torch.no_grad():
-        for name, p in transformer.named_parameters():
-            if name.endswith(".low.b") or "norm" in name:
-                p += 0.1 * torch.randn(p.shape, generator=generator)
+    tune_along(model.transformer)
     gates = GateConfig(model.gates.interaction, base=name_base(Checkpoint.read(base)))
-    save(tmp_path / "tuned", transformer, {}, gates)
+    save(tmp_path / "tuned", model.transformer, {}, gates)
     return base, tmp_path / "tuned"
 
 

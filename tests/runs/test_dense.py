@@ -17,7 +17,6 @@ from dcp.model.adapter import name_base
 from dcp.model.checkpoint import Checkpoint
 from dcp.model.config import Sampling
 from dcp.model.gate_config import GateConfig
-from dcp.model.low_rank import add_low_rank
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel, open_model
 from dcp.model.saving import save
@@ -29,6 +28,7 @@ from dcp.runs.recorder import record
 from dcp.runs.replay import replay
 from dcp.runs.rescore import gates_off
 from tests.helpers import gguf_models
+from tests.helpers.tuned import tune_along
 
 TEXT = "a cab, a bad cab and a dad"
 
@@ -41,12 +41,7 @@ def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[OpenModel, Op
     base = gguf_models.write(tmp_path / "base")
     plain = gguf_models.write_adapter(tmp_path / "plain", base, folder=None)
     model = load(Checkpoint.read(plain, base.parent), apart=True).transformer
-    add_low_rank(model, rank=2)
-    generator = torch.Generator().manual_seed(4)
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            if name.endswith(".low.b") or "norm" in name:
-                p += 0.1 * torch.randn(p.shape, generator=generator)
+    tune_along(model)
     gates = GateConfig(gguf_models.R, base=name_base(Checkpoint.read(base.parent)))
     save(tmp_path / "tuned", model, {}, gates)
     tuned = open_model(tmp_path / "tuned")
@@ -69,8 +64,10 @@ def logprobs(model: OpenModel, **how: object) -> np.ndarray:
 def test_runs_of_the_engine(pair: tuple[OpenModel, OpenModel]) -> None:
     tuned, base = pair
     off = logprobs(base)
-    np.testing.assert_array_equal(logprobs(tuned, prune=False), off)
     kept = logprobs(tuned, gate_shift=1e6)
+    # A run of the gates has no need of the base: it is not even read.
+    assert "dense" not in vars(tuned.loaded)
+    np.testing.assert_array_equal(logprobs(tuned, prune=False), off)
     assert not np.allclose(kept, off, atol=1e-3, equal_nan=True)
     rule = Eviction("h2o", 8)
     np.testing.assert_array_equal(logprobs(tuned, eviction=rule), logprobs(base, eviction=rule))

@@ -69,6 +69,19 @@ def test_a_checkpoint_holds_what_was_trained_and_goes_on_from_its_own_base(
     assert losses(runs[0]) == losses(runs[1])
 
 
+def test_gates_of_a_tuned_adapter_are_taught_by_the_base_itself(
+    corpus: Path, base: Path, tmp_path: Path
+) -> None:
+    shards = [corpus / "shard.npy"]
+    first = CHEAP.change(tune="low rank", rank=2, lr=0.05)
+    tuned = train(first, shards, corpus, tmp_path / "tuned", init=base)
+    told = train(CHEAP, shards, corpus, tmp_path / "told", init=tuned, teacher=base)
+    alone = train(CHEAP, shards, corpus, tmp_path / "alone", init=tuned)
+    expected, found = (load_file(run / "dcp.safetensors") for run in (told, alone))
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
 def test_low_ranks_need_a_base_to_lie_beside(corpus: Path, base: Path, tmp_path: Path) -> None:
     shards = [corpus / "shard.npy"]
     whole = train(TINY.change(stage="prune"), shards, corpus, tmp_path / "whole", init=base)
