@@ -138,8 +138,8 @@ def gates_off_is(base: str | None) -> str:
     """What "gates off" means for this model: its untouched base, or something of its own."""
     if base:
         return (
-            f"Gates off, this model is its base, {base}, as it was published: the adapter adds "
-            "gates and changes nothing else."
+            f"Gates off, this model is its base, {base}, as it was published: what the adapter "
+            "adds counts only where its gates decide."
         )
     return (
         "Gates off is not the dense model: these weights were trained together with their gates, "
