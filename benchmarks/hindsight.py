@@ -34,6 +34,7 @@ from dcp.kernels.gates import Gates
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import open_model
 from dcp.model.transformer import Transformer
+from dcp.model.weights import LoadedModel
 
 _LEAST = 1e-3  # of the weight that is left when an entry goes: the first token may hold it all
 
@@ -141,24 +142,28 @@ def _read(
 
 
 def measure(
-    model: Transformer,
+    model: LoadedModel,
     windows: Windows,
     shifts: Sequence[float],
     prices: Sequence[float],
     seed: int = 0,
 ) -> list[Row]:
     """Rows of the gates at each shift, of hindsight at each price, and of the gates with as many
-    entries in each layer as hindsight has, their shifts read between those of ``shifts``."""
+    entries in each layer as hindsight has, their shifts read between those of ``shifts``.
+    Hindsight is of the dense model, which is what all are measured against."""
+    gated, plain = model.transformer, model.dense.transformer
     draw = torch.Generator().manual_seed(seed)
     texts = [torch.from_numpy(ids) for ids in windows.ids]
     dense, deaths = [], []
     for ids in texts:
-        change, logits = worths(model, ids, draw)
+        change, logits = worths(plain, ids, draw)
         dense.append(logits)
         deaths.append([cheapest_deaths(change.square(), price) for price in prices])
 
-    def row(rule: str, setting: float, ways: Sequence[MaskedAttend]) -> tuple[Row, Tensor]:
-        read = [_read(model, *each) for each in zip(texts, ways, dense, strict=True)]
+    def row(
+        rule: str, setting: float, ways: Sequence[MaskedAttend], reads: Transformer = gated
+    ) -> tuple[Row, Tensor]:
+        read = [_read(reads, *each) for each in zip(texts, ways, dense, strict=True)]
         at_step = torch.stack([held for held, _, _ in read]).mean(0)
         dropped = 1 - ((at_step[:, 1:] - 1) / torch.arange(1, windows.context)).mean(0)
         ratio = math.exp(np.mean([more for _, more, _ in read]))
@@ -175,7 +180,7 @@ def measure(
     held_at = torch.stack(by_shift).numpy()
     for number, price in enumerate(prices):
         ways = [MaskedAttend(deaths=each[number][:, None]) for each in deaths]
-        found, held = row("hindsight", price, ways)
+        found, held = row("hindsight", price, ways, plain)
         rows.append(found)
         moved = [
             float(np.interp(wanted, held_at[:, layer], sorted(shifts)))
@@ -203,8 +208,7 @@ def main() -> None:
             for file in args.file
         ]
     )
-    transformer = model.loaded.transformer
-    rows = measure(transformer, windows, args.gate_shift, args.price, args.seed)
+    rows = measure(model.loaded, windows, args.gate_shift, args.price, args.seed)
     if args.json:
         json.dump([asdict(row) for row in rows], sys.stdout, indent=1)
         print()

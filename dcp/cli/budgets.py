@@ -99,12 +99,12 @@ def rows_of(
     args: argparse.Namespace, model: OpenModel, baseline: OpenModel | None
 ) -> list[dict[str, Any]]:
     """One object for each context, budget and policy. Raises RequestError."""
-    from dcp.evaluate.budgets import SHIFTED, check
+    from dcp.evaluate.budgets import OWN, SHIFTED, check
     from dcp.evaluate.kept import Bench
     from dcp.evaluate.side_by_side import compare
     from dcp.policies.registry import POLICIES, policy_of
 
-    own = ("gates", SHIFTED) if model.loaded.gates is not None else ()
+    own = OWN if model.loaded.gates is not None else ()
     # Oldest first is the window by another name.
     others = [
         name
@@ -155,8 +155,7 @@ def _about(
     import hashlib
 
     return {
-        "weights_sha256": model.loaded.weights_sha256,
-        "baseline_sha256": baseline.loaded.weights_sha256 if baseline else None,
+        "dense_sha256": (baseline or model).loaded.dense.weights_sha256,
         "windows_sha256": hashlib.sha256(windows.ids.tobytes()).hexdigest(),
         "packed": args.packed,
     }

@@ -37,10 +37,13 @@ from dcp.policies.gates import LIFT
 from dcp.policies.registry import policy_of
 from dcp.policies.rule import Setup, uniform_budget
 
-__all__ = ["SHIFTED", "Piece", "check", "find_shift", "measure", "wanted_of"]
+__all__ = ["OWN", "SHIFTED", "Piece", "check", "find_shift", "measure", "wanted_of"]
 
 SHIFTED = "gates-shift"
 """The gates without a budget, shifted until they hold as much."""
+
+OWN = ("gates", SHIFTED)
+"""What the model's own gates do; everything else runs on the dense model."""
 
 # Windows that a shift is looked for on, and the shifts looked at.
 _LOOKED_AT, _SHIFTS, _HALVINGS = 2, (-12.0, 12.0), 13
@@ -161,7 +164,7 @@ def check(model: LoadedModel, context: int, policy: str, budget: int) -> None:
         raise RequestError(f"a budget of {budget} drops nothing in a context of {context}")
     if budget < 1:
         raise RequestError(f"a budget is at least 1 entry a layer, not {budget}")
-    if policy in ("gates", SHIFTED):
+    if policy in OWN:
         if model.gates is None:
             raise RequestError(f"{model.name} has no gates: leave {policy} out")
         return

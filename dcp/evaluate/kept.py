@@ -1,6 +1,8 @@
 """Pieces of a comparison at budgets, measured a few windows at a time and kept in a folder.
 
 A part that is there is not measured again, so a comparison of hours goes on where it was stopped.
+Policies are measured on the dense model and gates on their own: parts of gates carry their hash, so
+that gates trained anew are measured alone, beside the same policies.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dcp.evaluate.beside import Dense, batch_of, read_dense
-from dcp.evaluate.budgets import SHIFTED, Piece, find_shift, measure, wanted_of
+from dcp.evaluate.budgets import OWN, SHIFTED, Piece, find_shift, measure, wanted_of
 from dcp.evaluate.parts import Parts
 from dcp.evaluate.windows import Windows
 from dcp.model.weights import LoadedModel
@@ -55,7 +57,7 @@ class Bench:
         wanted, share = float(wanted_of(budget, windows.context).mean()), 1.0
         for _ in range(_AIMS):
             shift = self._parts.of(
-                f"{windows.context}-{budget}-shift-{share:.4f}.json",
+                f"{windows.context}-{budget}-shift{self._own}-{share:.4f}.json",
                 partial(find_shift, self.model, windows, budget, share),
                 float,
                 float,
@@ -72,7 +74,8 @@ class Bench:
         self, windows: Windows, budget: int, name: str, settings: dict[str, Any],
         shift: float | None,
     ) -> Piece:  # fmt: skip
-        way = "".join(f"-{key}{value}" for key, value in settings.items())
+        way = self._own if name in OWN else ""
+        way += "".join(f"-{key}{value}" for key, value in settings.items())
         at = "" if shift is None else f"-at{shift:.4f}"
         pieces = [
             self._parts.of(
@@ -97,6 +100,11 @@ class Bench:
             self.model, windows, name, budget, self.baseline, settings=settings, shift=shift,
             dense=dense,
         )  # fmt: skip
+
+    @property
+    def _own(self) -> str:
+        """What the parts of these gates are told from those of others by."""
+        return f"@{self.model.weights_sha256[:12]}"
 
     @property
     def _parts(self) -> Parts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -70,7 +72,7 @@ def test_no_death_is_cheaper() -> None:
 
 
 def test_free_steps_lose_nothing_and_dear_ones_all(tiny_checkpoint) -> None:
-    model = open_model(tiny_checkpoint("gpt2")).loaded.transformer
+    model = open_model(tiny_checkpoint("gpt2")).loaded
     ids = np.arange(32, dtype=np.int64).reshape(2, 16) % model.config.vocab
     windows = Windows(ids, np.ones_like(ids), np.arange(2))
     rows = measure(model, windows, [-50.0, 50.0], [0.0, 1e9])
@@ -91,10 +93,25 @@ def test_it_counts_as_the_evaluation_does(tiny_checkpoint) -> None:
     windows = Windows(ids, np.ones_like(ids), np.arange(2))
     pruned = score(model, windows, lambda: MaskedAttend(-1.0))
     dense = score(model, windows, lambda: MaskedAttend(prune=False))
-    (row,) = measure(model.transformer, windows, [-1.0], [])
+    (row,) = measure(model, windows, [-1.0], [])
     surprise = (pruned.nats - dense.nats).sum() / windows.scored
     assert row.ratio == pytest.approx(np.exp(surprise), abs=1e-6)
     dropped = 1 - (pruned.held[:, 1:] - 1) / np.arange(1, 24)
     assert 0 < dropped[:, -1].mean() < 1
     assert row.sparsity == pytest.approx(dropped.mean())
     assert row.sparsity_at_end == pytest.approx(dropped[:, -1].mean())
+
+
+def test_hindsight_is_of_the_base_where_an_adapter_changes_it(tiny_checkpoint) -> None:
+    """The gates read with their own weights; everything is measured against the base's."""
+    base = open_model(tiny_checkpoint("llama", seed=5)).loaded
+    tuned = replace(open_model(tiny_checkpoint("llama")).loaded, read_base=lambda: base)
+    ids = np.arange(48, dtype=np.int64).reshape(2, 24) * 7 % base.config.vocab
+    windows = Windows(ids, np.ones_like(ids), np.arange(2))
+    of = {}
+    for name, model in (("tuned", tuned), ("base", base)):
+        rows = measure(model, windows, [50.0], [1e-3])
+        of.update({(name, row.rule): row for row in rows})
+    assert of["tuned", "hindsight"] == of["base", "hindsight"]
+    assert of["base", "gates"].kl == pytest.approx(0, abs=1e-6)
+    assert of["tuned", "gates"].kl > 1e-3
