@@ -80,32 +80,30 @@ def calibrate(
     windows = Windows.join(parts)
     shifts = sorted({0.0, *gate_shifts})
     moved = [shift + folded for shift in shifts]
-    results = [
-        replace(result, gate_shift=shift)
-        for result, shift in zip(
-            evaluate(pruned, windows, moved, twin, progress=progress), shifts, strict=True
-        )
-    ]
+    found = evaluate(
+        pruned, windows, moved, twin, policies=_RIVALS, policies_at=[folded], progress=progress
+    )
+    results = [replace(each, gate_shift=shift) for each, shift in zip(found, shifts, strict=True)]
     points = []
     for result in results:
         assert result.ppl_dense_finetuned is not None
         ratio = result.ppl_pruned / result.ppl_dense_finetuned
         points.append(Calibration(result.gate_shift, context, result.sparsity, ratio))
-    (trained,) = evaluate(pruned, windows, [folded], twin, policies=_RIVALS, progress=progress)
-    shares = measure_shares(pruned, windows, moved, progress=progress)
+    known = {each.gate_shift: [share for _, share in each.sparsity_of_first] for each in found}
+    shares = measure_shares(pruned, windows, moved, known=known, progress=progress)
     shares = replace(shares, deltas=tuple(delta - folded for delta in shares.deltas))
     report = {
         "windows": len(windows.ids),
-        "results": [asdict(result) for result in results],
-        "policies": [asdict(row) for row in trained.policies],
+        "results": [asdict(replace(result, policies=())) for result in results],
+        "policies": [asdict(row) for result in results for row in result.policies],
     }
-    known = pruned.gates
+    gates = pruned.gates
     if folded:
         fold(model, folded)
-        known = replace(known, calibration=(), shares=None)
-    points += [point for point in known.calibration if point.context != context]
+        gates = replace(gates, calibration=(), shares=None)
+    points += [point for point in gates.calibration if point.context != context]
     points.sort(key=lambda point: (point.context, point.delta))
-    shares = continued(known.shares, shares)
-    gates = replace(known, calibration=tuple(points), shares=shares)
+    shares = continued(gates.shares, shares)
+    gates = replace(gates, calibration=tuple(points), shares=shares)
     write_config(model, gates)
     return report

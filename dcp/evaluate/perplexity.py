@@ -19,6 +19,7 @@ from dcp.errors import RequestError
 from dcp.evaluate.beside import ScoredBeside, read_dense, score_beside
 from dcp.evaluate.rivals import Equal, Layers, Rival, best_of, entries_for
 from dcp.evaluate.score import Scored, ratio_interval, score
+from dcp.evaluate.shares import dropped_of_first
 from dcp.evaluate.windows import Windows, read_windows
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel
@@ -62,7 +63,9 @@ class Result:
     """One setting of the dial at one context. Perplexities per token, bits per UTF-8 byte.
 
     sparsity is ``sparsity_mean_steps``: dropped share of the t previous tokens, mean over layers,
-    steps and windows; sparsity_at_end the same at the last step, t = context - 1. held_entries is
+    steps and windows; sparsity_at_end the same at the last step, t = context - 1;
+    sparsity_of_first the same as sparsity for the first 16, 32, … tokens of the windows, as pairs:
+    what texts of that length drop. held_entries is
     the number of visible pairs (t, j <= t) in a window, mean over layers and windows; ppl_ratio
     is pruned over dense twin with a 95 % interval (documents resampled, paired). kl and agreement
     are those of `PolicyResult`, against the twin, or without one against the gates off. In the
@@ -75,6 +78,7 @@ class Result:
     sparsity: float
     sparsity_at_end: float
     sparsity_per_layer: tuple[float, ...]
+    sparsity_of_first: tuple[tuple[int, float], ...]
     held_entries: float
     dense_entries: int
     ppl_pruned: float
@@ -102,11 +106,13 @@ def evaluate(
     baseline: LoadedModel | None = None,
     *,
     policies: Sequence[Rival] = (),
+    policies_at: Sequence[float] | None = None,
     batch: int = 0,
     progress: Progress = silent,
 ) -> list[Result]:
     """One Result for each gate shift; ``policies`` are run on ``baseline``, or without one on the
-    model with its gates off, at the entries that pruning held.
+    model with its gates off, at the entries that pruning held at each shift, or at the shifts
+    ``policies_at`` alone.
 
     Raises RequestError when the context is too long or the baseline does not fit.
     """
@@ -116,29 +122,27 @@ def evaluate(
             f"context {context} is longer than the model's {model.config.context}; lower it",
             remedy="context",
         )
-    parts = 1 + (baseline is not None) + len(gate_shifts) * (1 + bool(policies))
-    begin = in_parts(progress, parts)
-    begin(f"context {context}: gates off")
-    dense = None
-    if baseline is None:
-        known = read_dense(model.dense, windows, batch)
-        off = known.scored.scored
-    else:
+    if baseline is not None and baseline.config.vocab != model.config.vocab:
+        raise RequestError("the baseline has another vocabulary; compare bits per byte instead")
+    if baseline is not None and context > baseline.config.context:
+        raise RequestError(f"the baseline's context is {baseline.config.context}")
+    rivals_at = {*(gate_shifts if policies_at is None else policies_at)} if policies else set()
+    twin = baseline is not None and not _is_base(baseline, model)
+    begin = in_parts(progress, 1 + twin + len(gate_shifts) + len(rivals_at))
+    begin(f"context {context}: " + ("dense twin" if twin else "gates off"))
+    known = read_dense(baseline or model.dense, windows, batch)
+    off = known.scored.scored
+    dense = None if baseline is None else off
+    if twin:
+        begin(f"context {context}: gates off")
         off = score(model.dense, windows, lambda: MaskedAttend(prune=False), batch)
-        if baseline.config.vocab != model.config.vocab:
-            raise RequestError("the baseline has another vocabulary; compare bits per byte instead")
-        if context > baseline.config.context:
-            raise RequestError(f"the baseline's context is {baseline.config.context}")
-        begin(f"context {context}: dense twin")
-        known = read_dense(baseline, windows, batch)
-        dense = known.scored.scored
     results = []
     for shift in gate_shifts:
         begin(f"context {context}: gate shift {shift:g}")
         (beside,) = score_beside(known, [(model, _gated(shift))])
         pruned = beside.scored
         rivals: tuple[PolicyResult, ...] = ()
-        if policies:
+        if shift in rivals_at:
             names = ", ".join(rival.policy for rival in policies)
             begin(f"context {context}: {names} at the entries of gate shift {shift:g}")
             found = best_of(known, policies, pruned.held, model)
@@ -157,6 +161,7 @@ def evaluate(
                 sparsity=float(dropped.mean()),
                 sparsity_at_end=float(dropped[:, -1].mean()),
                 sparsity_per_layer=tuple(float(s) for s in dropped.mean(axis=1)),
+                sparsity_of_first=dropped_of_first(pruned.held.mean(axis=0)),
                 held_entries=pruned.entries,
                 dense_entries=context * (context + 1) // 2,
                 ppl_pruned=_perplexity(pruned, windows),
@@ -178,6 +183,12 @@ def evaluate(
             )
         )
     return results
+
+
+def _is_base(baseline: LoadedModel, model: LoadedModel) -> bool:
+    """Whether ``model`` with its gates off is the baseline itself: an adapter's own base."""
+    base = None if model.gates is None else model.gates.base
+    return base is not None and base.sha256 == baseline.weights_sha256
 
 
 def _policy_result(

@@ -6,11 +6,12 @@ Counts alone, from the deaths of one masked forward a window: no perplexity, so 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from dcp.errors import ModelError
@@ -23,7 +24,15 @@ from dcp.model.weights import LoadedModel, load
 from dcp.progress import Progress, silent
 from dcp.trace.file import write
 
-__all__ = ["continued", "measure_shares", "rising", "write_config", "write_shares"]
+__all__ = [
+    "continued",
+    "dropped_of_first",
+    "lengths_of",
+    "measure_shares",
+    "rising",
+    "write_config",
+    "write_shares",
+]
 
 # Short texts drop little: to reach a share there, shifts further down than long ones need.
 _FURTHER = (1.5, 3.0, 5.0, 8.0, 12.0, 18.0)
@@ -36,29 +45,44 @@ def measure_shares(
     windows: Windows,
     gate_shifts: Sequence[float],
     *,
+    known: Mapping[float, Sequence[float]] | None = None,
     progress: Progress = silent,
 ) -> Shares:
     """Of the beginnings of ``windows``, at 16, 32, … tokens up to their length; of the shifts given
-    and of some below the lowest, as far down as `rising` goes."""
+    and of some below the lowest, as far down as `rising` goes. Those of which the shares are
+    ``known`` are not read again."""
+    known = known or {}
     lowest = min(gate_shifts)
     shifts = sorted({*gate_shifts, *(lowest - further for further in _FURTHER)})
-    lengths = [_SHORTEST << n for n in range(32) if _SHORTEST << n < windows.context]
-    lengths.append(windows.context)
     device = next(model.transformer.parameters()).device
     steps = torch.arange(windows.context, device=device)
     size = max(1, _BATCH_TOKENS // windows.context)
-    rows = []
+    rows: list[tuple[float, ...]] = []
     for number, shift in enumerate(shifts):
+        if shift in known:
+            rows.append(tuple(known[shift]))
+            continue
         progress(number / len(shifts), f"shares: gate shift {shift:g}")
         held = np.zeros(windows.context)
         for ids in torch.split(torch.from_numpy(windows.ids).to(device), size):
             attend = MaskedAttend(shift)
             model.transformer.hidden(ids, steps.expand_as(ids), attend)
             held += held_per_step(attend.deaths).double().mean(dim=0).sum(dim=0).cpu().numpy()
-        past = np.arange(1, windows.context)
-        dropped = 1 - (held[1:] / len(windows.ids) - 1) / past
-        rows.append(tuple(float(dropped[: length - 1].mean()) for length in lengths))
-    return rising(Shares(tuple(lengths), tuple(shifts), tuple(rows)))
+        rows.append(tuple(share for _, share in dropped_of_first(held / len(windows.ids))))
+    return rising(Shares(lengths_of(windows.context), tuple(shifts), tuple(rows)))
+
+
+def lengths_of(context: int) -> tuple[int, ...]:
+    """16, 32, … tokens below ``context``, and ``context``."""
+    return *(_SHORTEST << n for n in range(32) if _SHORTEST << n < context), context
+
+
+def dropped_of_first(held: npt.NDArray[np.float64]) -> tuple[tuple[int, float], ...]:
+    """held [C]: entries at each step, mean over layers and windows -> for each of the `lengths_of`
+    C the dropped share of the earlier tokens, mean over its steps."""
+    past = np.arange(1, len(held))  # step t has t previous tokens
+    dropped = 1 - (held[1:] - 1) / past
+    return tuple((n, float(dropped[: n - 1].mean())) for n in lengths_of(len(held)))
 
 
 def rising(shares: Shares) -> Shares:

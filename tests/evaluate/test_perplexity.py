@@ -334,6 +334,14 @@ def test_a_policy_that_may_hold_everything_equals_the_dense_model(
     assert beside.mean_kl(windows) == pytest.approx(0, abs=1e-6)
 
 
+def test_policies_are_run_at_the_shifts_asked_for(model: LoadedModel, windows: Windows) -> None:
+    rivals = [Rival("window"), Rival("sink")]
+    (all_at,) = evaluate(model, windows, [0.1], policies=rivals)
+    bare, one = evaluate(model, windows, [-0.3, 0.1], policies=rivals, policies_at=[0.1])
+    assert bare.policies == ()
+    assert one == all_at
+
+
 def test_what_cannot_be_scored_is_refused(folder: Path, model: LoadedModel) -> None:
     tokenizer = Tokenizer.load(folder)
     with pytest.raises(DataError, match="no document of 400 tokens"):

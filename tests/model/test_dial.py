@@ -13,6 +13,7 @@ import pytest
 
 import dcp
 from dcp.errors import ModelError, RequestError
+from dcp.evaluate.perplexity import evaluate
 from dcp.evaluate.shares import continued, measure_shares, rising
 from dcp.evaluate.windows import Windows
 from dcp.model.dial import end_share_at, share_at, shift_at
@@ -114,6 +115,14 @@ def test_what_is_measured_is_what_runs_drop(tiny_checkpoint) -> None:
             here = shares.dropped[shares.deltas.index(delta)][shares.tokens.index(length)]
             assert here == pytest.approx(np.mean(cut), abs=1e-9)
     assert all(a >= b - 1e-9 for n in range(3) for a, b in pairwise(r[n] for r in shares.dropped))
+    # An evaluation at the same shifts has counted as much, and what it knows is not read again.
+    found = evaluate(load(folder), windows, [0.0, 2.0])
+    known = {row.gate_shift: [share for _, share in row.sparsity_of_first] for row in found}
+    for delta in (0.0, 2.0):
+        assert known[delta] == pytest.approx(shares.dropped[shares.deltas.index(delta)])
+    told = measure_shares(load(folder), windows, [0.0, 2.0], known={2.0: [0.25, 0.25, 0.25]})
+    assert told.dropped[told.deltas.index(2.0)] == (0.25, 0.25, 0.25)
+    assert told.dropped[told.deltas.index(0.0)] == shares.dropped[shares.deltas.index(0.0)]
 
 
 @pytest.mark.parametrize(("new_tokens", "times"), [(0, 4), (1, 4), (9, 4), (9, 40)])

@@ -119,3 +119,22 @@ def test_what_is_measured_beside_it(pair: tuple[OpenModel, OpenModel]) -> None:
     rival = measure(tuned, windows, "sink", 8)
     np.testing.assert_allclose(rival.nats, measure(base, windows, "sink", 8).nats)
     np.testing.assert_allclose(rival.dense, measure(base, windows, "sink", 8).dense)
+
+
+def test_its_own_base_as_the_baseline_is_read_once(
+    pair: tuple[OpenModel, OpenModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is what the gates off are: there is no twin to read beside it."""
+    tuned, base = pair[0].loaded, pair[1].loaded
+    ids = np.arange(40, dtype=np.int64).reshape(2, 20) * 3 % tuned.config.vocab
+    windows = Windows(ids, np.ones_like(ids), np.arange(2))
+    (unsaid,) = evaluate(tuned, windows, [0.0])
+
+    def again(*_: object) -> None:
+        raise AssertionError("the base was read a second time")
+
+    monkeypatch.setattr("dcp.evaluate.perplexity.score", again)
+    (row,) = evaluate(tuned, windows, [0.0], base)
+    assert row.ppl_dense_finetuned == row.ppl_gates_off == unsaid.ppl_gates_off
+    assert row.ppl_ratio == pytest.approx(unsaid.ppl_pruned / unsaid.ppl_gates_off)
+    assert (row.kl, row.sparsity_of_first) == (unsaid.kl, unsaid.sparsity_of_first)
