@@ -7,30 +7,41 @@ Gates stay as they are. Needs the native kernels. Knows nothing of attention or 
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from dcp.errors import DeviceError
 from dcp.kernels import api
 from dcp.kernels.native.decoder import product
-from dcp.kernels.native.pack import Bits, pack, quantise
+from dcp.kernels.native.pack import Bits, PackedLow, pack, pack_low, quantise
 from dcp.model import int8
+from dcp.model.linear import Linear
 from dcp.model.transformer import Transformer
 
 __all__ = ["BlockLinear", "narrow", "to_blocks"]
 
 
 class BlockLinear(nn.Module):
-    """y = x W^T + b with W [N, K] in blocks. x [..., K] float32 -> y [..., N] float32."""
+    """y = x W^T + b with W [N, K] in blocks. x [..., K] float32 -> y [..., N] float32.
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, bits: Bits) -> None:
+    A change that the layer has beside W stays beside the blocks: W alone is on their grid."""
+
+    def __init__(self, linear: nn.Linear, bits: Bits) -> None:
         super().__init__()
-        self.packed = pack(quantise(weight.detach(), bits))
+        self.packed = pack(quantise(linear.weight.detach(), bits))
         # Named so that whoever counts a model's bytes finds them.
         self.register_buffer("blocks", self.packed.data)
-        self.bias = None if bias is None else bias.detach()
+        self.bias = None if linear.bias is None else linear.bias.detach()
+        self.low: PackedLow | None = None
+        change: Any = linear.low if isinstance(linear, Linear) else None
+        if change is not None:
+            self.low = pack_low(change.a, change.b)
+            self.register_buffer("low_a", self.low.a)
+            self.register_buffer("low_b", self.low.b)
 
     def forward(self, x: Tensor) -> Tensor:
-        return product(x, self.packed, self.bias)
+        return product(x, self.packed, self.bias, self.low)
 
 
 def to_blocks(transformer: Transformer, bits: Bits) -> None:
@@ -40,9 +51,8 @@ def to_blocks(transformer: Transformer, bits: Bits) -> None:
     """
     for block in transformer.blocks:
         for owner, name in ((block, "qkv"), (block, "out"), (block.mlp, "up"), (block.mlp, "down")):
-            linear = getattr(owner, name)
-            setattr(owner, name, BlockLinear(linear.weight, linear.bias, bits))
-    transformer.set_submodule("unembed", BlockLinear(transformer.unembed.weight, None, 8))
+            setattr(owner, name, BlockLinear(getattr(owner, name), bits))
+    transformer.set_submodule("unembed", BlockLinear(transformer.unembed, 8))
 
 
 def narrow(transformer: Transformer, bits: Bits) -> None:

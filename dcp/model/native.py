@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from dcp.errors import DeviceError
 from dcp.kernels.native import table
-from dcp.kernels.native.decoder import Decoder, packed_weight
+from dcp.kernels.native.decoder import Decoder, packed_low, packed_weight
+from dcp.kernels.native.pack import pack_low, shortest
 from dcp.model.blocks import BlockLinear
 from dcp.model.cache import Slots, roomy
 from dcp.model.cached import CachedAttention
@@ -85,12 +86,9 @@ class NativeModel:
         )  # fmt: skip
 
     def _gates(self, weight: Tensor) -> table.Weight:
-        """In 16 bits where that is exactly what the checkpoint held, and half to read."""
-        narrow = weight.to(torch.bfloat16)
-        exact = torch.equal(narrow.float(), weight)
-        held = narrow if exact else weight
+        held = shortest(weight)
         self._kept.append(held)
-        kind = table.BF16 if exact else table.F32
+        kind = table.BF16 if held.dtype == torch.bfloat16 else table.F32
         return table.Weight(kind, *held.shape, 0, held.data_ptr(), None)
 
     def _weight(self, linear: Any, first: int = 0, last: int | None = None) -> table.Weight:
@@ -103,10 +101,13 @@ class NativeModel:
             assert first % 8 == 0
             whole.data += first // 8 * whole.group_bytes
             whole.rows, whole.bias = last - first, self._floats(bias)
+            whole.low = packed_low(linear.low, first)
             return whole
         weight = linear.weight[first:last]
         at = self._floats(weight)
-        return table.Weight(table.F32, *weight.shape, 0, at, self._floats(bias))
+        low = None if linear.low is None else pack_low(linear.low.a, linear.low.b[first:last])
+        self._kept.append(low)
+        return table.Weight(table.F32, *weight.shape, 0, at, self._floats(bias), packed_low(low))
 
     def _norm(self, norm: Any) -> table.Norm:
         if norm is None:

@@ -200,7 +200,8 @@ class _Block(nn.Module):
             return
         linears: tuple[nn.Linear, ...] = (self.q_int, self.k_int)
         bias = None
-        if isinstance(self.qkv, nn.Linear) and self.qkv.weight.dtype == torch.float32:
+        whole = isinstance(self.qkv, Linear) and self.qkv.low is None
+        if whole and self.qkv.weight.dtype == torch.float32:
             linears = (self.qkv, *linears)
             if self.qkv.bias is not None:
                 bias = torch.cat((self.qkv.bias.data, torch.zeros(2 * self.interaction)))

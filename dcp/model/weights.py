@@ -120,7 +120,8 @@ def load(
     if config.tied:
         transformer.unembed.weight = transformer.embed.weight
     transformer.eval().requires_grad_(False)
-    merge(transformer, low, apart=apart)
+    # Inside weights of 4 bits a change would be rounded away.
+    merge(transformer, low, apart=apart or dtype == torch.int4)  # type: ignore[attr-defined]
     if dtype in _BITS:
         narrow(transformer, _BITS[dtype])
     digest = found.sha256(gates=gates)

@@ -12,10 +12,17 @@ from dcp.deaths import ALIVE, GATE, ForcedDeaths
 from dcp.engine.engine import Engine, Run
 from dcp.errors import DeviceError
 from dcp.kernels import api
+from dcp.model.adapter import name_base
 from dcp.model.blocks import BlockLinear
+from dcp.model.checkpoint import Checkpoint
 from dcp.model.config import ARCHITECTURES, Sampling
+from dcp.model.gate_config import GateConfig
 from dcp.model.int8 import quantise
+from dcp.model.masked import MaskedAttend
+from dcp.model.saving import save
 from dcp.model.weights import LoadedModel, load
+from tests.helpers import gguf_models
+from tests.helpers.tuned import tune_along
 
 if missing := api.native_missing():
     if os.environ.get("CI", "").lower() in {"1", "true"}:
@@ -92,6 +99,41 @@ def test_the_native_step_is_the_loop_in_python(models, architecture, dtype):
     ask = {"new_tokens": [50, 31, 9], "sampling": Sampling(1.0, seed=2), "gate_shift": 0.5}
     check_same(model, dtype, prompts=prompts, **ask)
     check_same(model, dtype, prompts=prompts, prune=False, **ask)
+
+
+@pytest.mark.parametrize("team", [1, 2], indirect=True)
+@pytest.mark.parametrize("dtype", WEIGHTS)
+def test_what_an_adapter_changes_is_read_alike(tmp_path, monkeypatch, dtype, team):
+    """Low ranks are inside weights of 32 and 8 bits, and beside those of 4."""
+    monkeypatch.setenv("DCP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("DCP_BASE", raising=False)
+    base = gguf_models.write(tmp_path / "base")
+    plain = gguf_models.write_adapter(tmp_path / "plain", base, folder=None)
+    transformer = load(Checkpoint.read(plain, base.parent), apart=True).transformer
+    tune_along(transformer)
+    gates = GateConfig(gguf_models.R, base=name_base(Checkpoint.read(base.parent)))
+    save(tmp_path / "tuned", transformer, {}, gates)
+    tuned = Checkpoint.read(tmp_path / "tuned", base.parent)
+    model = load(tuned, dtype)
+    vocab = model.config.vocab
+    ask = {"prompts": [[i % vocab for i in text(n, n)] for n in (9, 30)], "new_tokens": 12}
+    check_same(model, dtype, **ask)
+    if dtype != torch.float32:
+        # Nothing but the base's weights is rounded: what the change does is there in full.
+        wide, rounded = (
+            ask_logits(load(found, kind), ask["prompts"][0])
+            for found, kind in ((tuned, torch.float32), (tuned, dtype))
+        )
+        before = ask_logits(load(tuned, gates=False), ask["prompts"][0])
+        assert (rounded - wide).norm() < 0.1 * (wide - before).norm()
+    apart = load(tuned, apart=True)
+    check_same(apart, torch.float32, **ask)
+
+
+def ask_logits(model: LoadedModel, ids: list[int]) -> torch.Tensor:
+    with torch.inference_mode():
+        steps = torch.arange(len(ids))[None]
+        return model.transformer(torch.tensor([ids]), steps, MaskedAttend(prune=False))
 
 
 @pytest.mark.parametrize("team", [2, 3], indirect=True)

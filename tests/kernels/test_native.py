@@ -67,6 +67,25 @@ def test_zeros_and_constants_have_blocks_too():
 
 
 @needs_native
+@pytest.mark.parametrize("exact", [True, False], ids=["bfloat16", "float32"])
+@pytest.mark.parametrize("rank", [1, 8, 11])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_change_beside_a_weight_is_added_to_its_product(shape, rank, exact):
+    packed = pack.pack(pack.quantise(normal(*shape, seed=2), 4))
+    a, b = normal(rank, shape[1], seed=3), normal(shape[0], rank, seed=4)
+    if exact:
+        a, b = a.bfloat16().float(), b.bfloat16().float()
+    low = pack.pack_low(a, b)
+    assert low.a.dtype == low.b.dtype == (torch.bfloat16 if exact else torch.float32)
+    for rows in (1, 2, 3, 6):
+        x, bias = normal(rows, shape[1], seed=rows), normal(shape[0], seed=9)
+        without = decoder.product(x, packed, bias)
+        wanted = without.double() + x.double() @ a.double().T @ b.double().T
+        found = decoder.product(x, packed, bias, low)
+        torch.testing.assert_close(found.double(), wanted, atol=1e-4, rtol=1e-4)
+
+
+@needs_native
 @pytest.mark.parametrize("rows", [1, 2, 3, 5, 8])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("bits", [8, 4])

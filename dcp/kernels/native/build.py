@@ -24,7 +24,8 @@ __all__ = ["library", "why_not"]
 
 _HERE = Path(__file__).parent
 _SOURCES = (
-    *("simd.h", "kv.h", "threads.h", "products.h", "gates.h", "attention.h", "model.h", "walk.h"),
+    *("simd.h", "kv.h", "threads.h", "weights.h", "products.h", "gates.h"),
+    *("attention.h", "model.h", "walk.h"),
     "step.cpp",
 )
 _FLAGS = (

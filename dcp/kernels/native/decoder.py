@@ -16,9 +16,9 @@ from torch import Tensor
 
 from dcp.errors import DeviceError
 from dcp.kernels.native import table
-from dcp.kernels.native.pack import Packed
+from dcp.kernels.native.pack import Packed, PackedLow
 
-__all__ = ["Decoder", "packed_weight", "product"]
+__all__ = ["Decoder", "packed_low", "packed_weight", "product"]
 
 _FORMATS = {8: table.Q8, 4: table.Q4}
 
@@ -81,20 +81,32 @@ class Decoder:
         return dict(zip(table.PHASES, found, strict=True))
 
 
-def packed_weight(packed: Packed, bias: Tensor | None) -> table.Weight:
-    """The structure of a packed weight; the caller keeps both alive."""
+def packed_weight(
+    packed: Packed, bias: Tensor | None, low: PackedLow | None = None
+) -> table.Weight:
+    """The structure of a packed weight; the caller keeps what it is made of alive."""
     return table.Weight(
         _FORMATS[packed.bits], packed.rows, packed.columns, packed.group_bytes,
-        packed.data.data_ptr(), None if bias is None else bias.data_ptr(),
+        packed.data.data_ptr(), None if bias is None else bias.data_ptr(), packed_low(low),
     )  # fmt: skip
 
 
-def product(x: Tensor, packed: Packed, bias: Tensor | None) -> Tensor:
-    """x [..., K] float32 times packed W [N, K] transposed, plus bias [N] -> [..., N] float32."""
+def packed_low(low: PackedLow | None, first: int = 0) -> table.Low:
+    """The structure of a change from row ``first`` of its matrix on, a multiple of 8."""
+    if low is None:
+        return table.Low()
+    kind = table.BF16 if low.a.dtype == torch.bfloat16 else table.F32
+    at = low.b.data_ptr() + first * low.b.element_size()
+    return table.Low(kind, len(low.a), low.b.shape[1], 0, low.a.data_ptr(), at)
+
+
+def product(x: Tensor, packed: Packed, bias: Tensor | None, low: PackedLow | None = None) -> Tensor:
+    """x [..., K] float32 times packed W [N, K] transposed, plus bias [N] -> [..., N] float32;
+    W + B A where there is a change ``low``."""
     flat = x.reshape(-1, x.shape[-1]).contiguous()
     y = torch.empty(len(flat), packed.rows)
     failed = table.functions().dcp_product(
-        ctypes.byref(packed_weight(packed, bias)), flat.data_ptr(), len(flat), y.data_ptr(),
+        ctypes.byref(packed_weight(packed, bias, low)), flat.data_ptr(), len(flat), y.data_ptr(),
         torch.get_num_threads(),
     )  # fmt: skip
     if failed:

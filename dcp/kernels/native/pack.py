@@ -5,7 +5,7 @@
 
 A model that was dequantised from a GGUF of the same format gets its very blocks back: their ends
 are in them, so d and m come out the same (`widen` of `quantise` is then the identity). Blocks of
-eight rows lie together as `products.h` reads them. Knows nothing of models.
+eight rows lie together as `weights.h` says. Knows nothing of models.
 Source of the formats: ggml (quantize_row_q8_0_ref, quantize_row_q4_1_ref).
 """
 
@@ -19,7 +19,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["BLOCK", "Blocks", "Packed", "pack", "quantise", "widen"]
+__all__ = [
+    *("BLOCK", "Blocks", "Packed", "PackedLow"),
+    *("pack", "pack_low", "quantise", "shortest", "widen"),
+]
 
 BLOCK = 32
 _ROWS = 8
@@ -57,6 +60,14 @@ class Packed:
     columns: int
 
 
+@dataclass(frozen=True, eq=False)
+class PackedLow:
+    """A change B A of a matrix [N, K], beside it: both of one type, as `shortest` says."""
+
+    a: Tensor  # [rank, K]
+    b: Tensor  # [rank, N rounded up to 8]: B transposed
+
+
 def quantise(weight: Tensor, bits: Bits) -> Blocks:
     """W [N, K] float32 -> its nearest blocks."""
     rows, columns = weight.shape
@@ -83,7 +94,7 @@ def widen(blocks: Blocks) -> Tensor:
 
 
 def pack(blocks: Blocks) -> Packed:
-    """Lay the blocks out as `products.h` says: of each block eight rows side by side, with their d
+    """Lay the blocks out as `products.h` reads them: of eight rows each block side by side, with its d
     and m."""
     rows, count, _ = blocks.q.shape
     groups = -(-rows // _ROWS)
@@ -116,3 +127,19 @@ def pack(blocks: Blocks) -> Packed:
 
 def _inverse(step: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.divide(1, step, out=np.zeros_like(step), where=step > 0)
+
+
+def pack_low(a: Tensor, b: Tensor) -> PackedLow:
+    """A [rank, K] and B [N, rank] float32 as the products want them."""
+    turned = torch.nn.functional.pad(b.detach().T, (0, -len(b) % _ROWS)).contiguous()
+    a = a.detach().contiguous()
+    narrow = [shortest(each) for each in (a, turned)]
+    if {each.dtype for each in narrow} == {torch.bfloat16}:
+        a, turned = narrow
+    return PackedLow(a, turned)
+
+
+def shortest(weight: Tensor) -> Tensor:
+    """In 16 bits where that is exactly what the checkpoint held, and half to read."""
+    narrow = weight.to(torch.bfloat16)
+    return narrow if torch.equal(narrow.float(), weight) else weight

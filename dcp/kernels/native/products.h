@@ -1,68 +1,10 @@
-// Matrix products y = W x of a few rows x with weights in one of four formats.
-//
-//   F32   [N, K] float, row after row
-//   BF16  [N, K] bfloat16, row after row: for weights that are exactly that
-//   Q8    blocks of 32 along K: int8 q and a half d, w = d q              (llama.cpp's Q8_0)
-//   Q4    blocks of 32 along K: 4-bit q, halves d and m, w = d q + m      (llama.cpp's Q4_1)
-//
-// Block formats are stored for eight rows at a time, so that a vector holds the same columns of
-// eight rows; `dcp.kernels.native.pack` lays them out. Inputs to them are rounded to 16 bits within
-// each block of 32, sums of a block are exact integers: a row comes out the same in every batch, on
-// every machine up to the order of the float sums over blocks, which is fixed too.
+// Matrix products y = W x of a few rows x, for every format of `weights.h`: a row comes out the same
+// in every batch, on every machine up to the order of the float sums over blocks, which is fixed too.
 #pragma once
 
-#include "simd.h"
+#include "weights.h"
 
 namespace dcp {
-
-enum Format : int32_t { F32 = 0, BF16 = 1, Q8 = 2, Q4 = 3 };
-
-constexpr int BLOCK = 32;
-
-struct Weight {
-    int32_t format, rows, columns;
-    int32_t group_bytes;  // of eight rows; 0 where rows lie one after another
-    const void* data;     // null: there is no such product
-    const float* bias;    // [rows] or null
-};
-
-inline int blocks_of(int columns) { return (columns + BLOCK - 1) / BLOCK; }
-
-// Rows to multiply: the floats, and if a block format asks, their 16-bit form.
-struct Input {
-    const float* x;  // [count, columns]
-    int count, columns;
-    int16_t* q;      // [count, blocks, 32]
-    float* scale;    // [count, blocks]
-    float* total;    // [count, blocks]: sum of the rounded x of a block
-};
-
-inline void round_input(const Input& in) {
-    const int blocks = blocks_of(in.columns);
-    for (int r = 0; r < in.count; r++) {
-        for (int b = 0; b < blocks; b++) {
-            float part[BLOCK] = {};
-            const int left = in.columns - b * BLOCK;
-            std::memcpy(part, in.x + (size_t)r * in.columns + b * BLOCK,
-                        sizeof(float) * (left < BLOCK ? left : BLOCK));
-            f8 top = all(0.0f);
-            for (int i = 0; i < BLOCK; i += LANES) top = larger(top, absolute(load<f8>(part + i)));
-            const float peak = largest(top), inverse = peak > 0 ? 32767.0f / peak : 0.0f;
-            int16_t* q = in.q + ((size_t)r * blocks + b) * BLOCK;
-            i8 total = {};
-            for (int i = 0; i < BLOCK; i += LANES) {
-                i8 whole = nearest(load<f8>(part + i) * inverse);
-                total += whole;
-                typedef int16_t i16x8 __attribute__((vector_size(16)));
-                store(q + i, __builtin_convertvector(whole, i16x8));
-            }
-            int64_t sum = 0;
-            for (int i = 0; i < LANES; i++) sum += total[i];
-            in.scale[(size_t)r * blocks + b] = peak / 32767.0f;
-            in.total[(size_t)r * blocks + b] = (float)sum * (peak / 32767.0f);
-        }
-    }
-}
 
 #if defined(__AVX2__)
 // Lane i of acc gains w[2i] x[0] + w[2i+1] x[1], all int16; pair points at x[0].
@@ -205,6 +147,17 @@ inline void group_of_floats(const Weight& w, const Input& in, int group, int fir
     }
 }
 
+// Eight rows of B (A x), A x [rank] being `inside`.
+template <bool NARROW>
+inline f8 change(const Low& low, const float* inside, int begin) {
+    constexpr int bytes = NARROW ? 2 : 4;
+    f8 sum = all(0.0f);
+    const char* row = (const char*)low.b + (size_t)begin * bytes;
+    for (int i = 0; i < low.rank; i++, row += (size_t)low.stride * bytes)
+        sum += eight<NARROW>(row, 0) * inside[i];
+    return sum;
+}
+
 // y [count, stride] at columns `rows of groups first..last` gets (or gains, if `add`) W x + bias.
 template <int R>
 inline void rows_of(const Weight& w, const Input& in, int group, int first, float* y, int stride,
@@ -215,6 +168,11 @@ inline void rows_of(const Weight& w, const Input& in, int group, int first, floa
     else if (w.format == BF16) group_of_floats<R, true>(w, in, group, first, out);
     else group_of_floats<R, false>(w, in, group, first, out);
     const int begin = group * LANES, rows = w.rows - begin < LANES ? w.rows - begin : LANES;
+    for (int r = 0; r < R && w.low.rank; r++) {
+        const float* inside = in.low + (size_t)(first + r) * w.low.rank;
+        out[r] += w.low.format == BF16 ? change<true>(w.low, inside, begin)
+                                       : change<false>(w.low, inside, begin);
+    }
     for (int r = 0; r < R; r++) {
         float* to = y + (size_t)(first + r) * stride + begin;
         for (int i = 0; i < rows; i++) {

@@ -13,7 +13,7 @@ from dcp.kernels.native import build
 
 __all__ = [
     *("BF16", "DROP", "F32", "KV_FORMATS", "PHASES", "Q4", "Q8", "ROWS"),
-    *("Layer", "Model", "Norm", "Weight", "functions"),
+    *("Layer", "Low", "Model", "Norm", "Weight", "functions"),
 ]
 
 F32, BF16, Q8, Q4 = range(4)
@@ -36,10 +36,17 @@ DROP = np.dtype(
 )
 
 
+class Low(Structure):
+    _fields_ = (
+        *((name, c_int32) for name in ("format", "rank", "stride", "unused")),
+        *(("a", c_void_p), ("b", c_void_p)),
+    )
+
+
 class Weight(Structure):
     _fields_ = (
         *((name, c_int32) for name in ("format", "rows", "columns", "group_bytes")),
-        *(("data", c_void_p), ("bias", c_void_p)),
+        *(("data", c_void_p), ("bias", c_void_p), ("low", Low)),
     )
 
 

@@ -16,18 +16,25 @@ enum Phase { PRODUCTS, NORMS, GATES, ATTENTION, UPKEEP, WAITING, PHASES };
 
 // What a member keeps for itself.
 struct Member {
-    Floats h, q, scale, total;
+    Floats h, q, scale, total, low;
     std::vector<int16_t> rounded;
     std::vector<Part> parts;  // [B]
 
     // x [count, columns] as `w` wants it.
     Input input(const Weight& w, const float* x, int count, int columns) {
-        if (!w.group_bytes) return {x, count, columns, nullptr, nullptr, nullptr};
+        Input in{x, count, columns, nullptr, nullptr, nullptr, nullptr};
+        if (w.low.rank) {
+            const Weight a = inner(w);
+            low.resize(std::max(low.size(), (size_t)count * w.low.rank));
+            product(a, in, 0, groups_of(a), low.data(), w.low.rank);
+            in.low = low.data();
+        }
+        if (!w.group_bytes) return in;
         const size_t blocks = (size_t)count * blocks_of(columns);
         rounded.resize(std::max(rounded.size(), blocks * BLOCK));
         scale.resize(std::max(scale.size(), blocks));
         total.resize(std::max(total.size(), blocks));
-        const Input in{x, count, columns, rounded.data(), scale.data(), total.data()};
+        in.q = rounded.data(), in.scale = scale.data(), in.total = total.data();
         round_input(in);
         return in;
     }
