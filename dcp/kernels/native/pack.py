@@ -94,8 +94,8 @@ def widen(blocks: Blocks) -> Tensor:
 
 
 def pack(blocks: Blocks) -> Packed:
-    """Lay the blocks out as `products.h` reads them: of eight rows each block side by side, with its d
-    and m."""
+    """Lay the blocks out as `products.h` reads them: of eight rows each block side by side, with
+    its d and m."""
     rows, count, _ = blocks.q.shape
     groups = -(-rows // _ROWS)
     spare = groups * _ROWS - rows
