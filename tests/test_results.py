@@ -435,7 +435,7 @@ def test_what_hindsight_saves_is_the_results_file() -> None:
 def test_what_learns_beside_the_gates_is_the_results_file() -> None:
     found = json.loads((ROOT / "docs/tuned-smollm2.json").read_text(encoding="utf-8"))
     arms = {"nothing: as shipped": "shipped", "gates": "gates", "gates and norms": "norms"}
-    arms["gates and rank 8"] = "low rank"
+    arms |= {"gates and rank 8": "low rank", "gates, then rank 8 for 152": "low rank, 152 steps"}
     told = rows_of("docs/log.md", "what learns | gate shift -2")
     assert [name for name, *_ in told] == list(arms)
     at_80 = {}
