@@ -18,7 +18,7 @@ _HAS_ONEDNN = bool(torch._C._has_mkldnn)
 
 
 class Linear(nn.Linear):
-    """``nn.Linear`` through `product`; ``low`` is a change of its matrix that is being trained."""
+    """``nn.Linear`` through `product`; ``low`` is a change of its matrix that lies beside it."""
 
     def __init__(self, columns: int, rows: int, bias: bool = True) -> None:
         super().__init__(columns, rows, bias)

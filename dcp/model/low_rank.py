@@ -1,7 +1,8 @@
 """Low-rank changes of frozen matrices: W + B A, learned beside the gates and kept as A and B.
 
 Method: Hu et al., arXiv 2106.09685, equation 3, with the scale in B. While it is trained the change
-stays apart from W; what is loaded for use has it inside. Knows nothing of files or training.
+stays apart from W, and so beside weights of 4 bits, which are too coarse for it; other weights that
+are loaded for use have it inside. Knows nothing of files or training.
 """
 
 from __future__ import annotations

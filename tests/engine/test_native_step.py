@@ -12,17 +12,13 @@ from dcp.deaths import ALIVE, GATE, ForcedDeaths
 from dcp.engine.engine import Engine, Run
 from dcp.errors import DeviceError
 from dcp.kernels import api
-from dcp.model.adapter import name_base
 from dcp.model.blocks import BlockLinear
 from dcp.model.checkpoint import Checkpoint
 from dcp.model.config import ARCHITECTURES, Sampling
-from dcp.model.gate_config import GateConfig
 from dcp.model.int8 import quantise
 from dcp.model.masked import MaskedAttend
-from dcp.model.saving import save
 from dcp.model.weights import LoadedModel, load
-from tests.helpers import gguf_models
-from tests.helpers.tuned import tune_along
+from tests.helpers.tuned import write_tuned
 
 if missing := api.native_missing():
     if os.environ.get("CI", "").lower() in {"1", "true"}:
@@ -107,13 +103,7 @@ def test_what_an_adapter_changes_is_read_alike(tmp_path, monkeypatch, dtype, tea
     """Low ranks are inside weights of 32 and 8 bits, and beside those of 4."""
     monkeypatch.setenv("DCP_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("DCP_BASE", raising=False)
-    base = gguf_models.write(tmp_path / "base")
-    plain = gguf_models.write_adapter(tmp_path / "plain", base, folder=None)
-    transformer = load(Checkpoint.read(plain, base.parent), apart=True).transformer
-    tune_along(transformer)
-    gates = GateConfig(gguf_models.R, base=name_base(Checkpoint.read(base.parent)))
-    save(tmp_path / "tuned", transformer, {}, gates)
-    tuned = Checkpoint.read(tmp_path / "tuned", base.parent)
+    tuned = Checkpoint.read(write_tuned(tmp_path), tmp_path / "base")
     model = load(tuned, dtype)
     vocab = model.config.vocab
     ask = {"prompts": [[i % vocab for i in text(n, n)] for n in (9, 30)], "new_tokens": 12}

@@ -13,22 +13,16 @@ from dcp.engine.engine import Engine
 from dcp.evaluate.budgets import measure
 from dcp.evaluate.perplexity import evaluate
 from dcp.evaluate.windows import Windows
-from dcp.model.adapter import name_base
-from dcp.model.checkpoint import Checkpoint
 from dcp.model.config import Sampling
-from dcp.model.gate_config import GateConfig
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel, open_model
-from dcp.model.saving import save
 from dcp.model.vocabulary import restrict
-from dcp.model.weights import load
 from dcp.policies.rule import Eviction
 from dcp.runs.next_tokens import next_tokens
 from dcp.runs.recorder import record
 from dcp.runs.replay import replay
 from dcp.runs.rescore import gates_off
-from tests.helpers import gguf_models
-from tests.helpers.tuned import tune_along
+from tests.helpers.tuned import write_tuned
 
 TEXT = "a cab, a bad cab and a dad"
 
@@ -38,12 +32,7 @@ def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[OpenModel, Op
     """The adapter, norms and low ranks of it moved, and its base alone."""
     monkeypatch.setenv("DCP_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("DCP_BASE", raising=False)
-    base = gguf_models.write(tmp_path / "base")
-    plain = gguf_models.write_adapter(tmp_path / "plain", base, folder=None)
-    model = load(Checkpoint.read(plain, base.parent), apart=True).transformer
-    tune_along(model)
-    gates = GateConfig(gguf_models.R, base=name_base(Checkpoint.read(base.parent)))
-    save(tmp_path / "tuned", model, {}, gates)
+    write_tuned(tmp_path)
     tuned = open_model(tmp_path / "tuned")
     assert tuned.loaded.gates is not None
     assert tuned.loaded.gates.tuned == "gates+norms+low rank"
