@@ -55,11 +55,12 @@ class LoadedModel:
     @cached_property
     def dense(self) -> LoadedModel:
         """What runs where the gates decide nothing: this model, or the base as it was before
-        weights of it were trained along with the gates. Read when it is first asked for; weights
-        that are equal are held once."""
+        weights of it were trained along with the gates. Read when it is first asked for, to where
+        this model is; weights that are equal are held once."""
         if self.read_base is None:
             return self
         base = self.read_base()
+        base.transformer.to(next(self.transformer.parameters()).device)
         ours = dict(self.transformer.named_parameters())
         for name, p in list(base.transformer.named_parameters()):
             known = ours.get(name)

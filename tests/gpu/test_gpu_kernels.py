@@ -84,7 +84,6 @@ def test_attention_errs_at_most_twice_as_much_as_the_reference(heads, kv_heads, 
 @pytest.mark.parametrize("alpha", [1 + 1e-6, 1.3, 2.0, 8.0])
 @pytest.mark.parametrize("d", [24, 64, 128])
 def test_training_gradients_err_at_most_twice_as_much_as_the_plain_form(alpha, d, dtype):
-    from dcp.kernels.gates import Gates
     from dcp.kernels.training import reference, triton
 
     g = torch.Generator().manual_seed(d)
@@ -94,15 +93,52 @@ def test_training_gradients_err_at_most_twice_as_much_as_the_plain_form(alpha, d
     pairs = torch.ones(2, 333, 333, device=CUDA).tril(-1)
 
     def run(attention, kind):
-        inputs = [x.to(kind).requires_grad_() for x in (q, k, v)]
         exact = torch.float64 if kind is torch.float64 else torch.float32
-        inputs += [x.to(exact).requires_grad_() for x in (q_int, k_int, beta)]
-        out, kept = attention(*inputs[:3], Gates(*inputs[3:]), pairs.to(exact), alpha)
-        ((out * grad.to(kind)).sum().to(exact) + 0.7 * kept).backward()
-        return [out.detach(), *(x.grad for x in inputs)]
+        return trained(
+            lambda *args: attention(*args, pairs.to(exact), alpha),
+            (q, k, v), (q_int, k_int, beta), grad, kind,
+        )  # fmt: skip
 
-    wide = run(reference.soft_attention, torch.float64)
-    plain, fused = run(reference.soft_attention, dtype), run(triton.soft_attention, dtype)
+    errs_little(run, reference.soft_attention, triton.soft_attention, dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("depth", [math.inf, 2.0])
+@pytest.mark.parametrize("d", [24, 64, 128])
+def test_gradients_of_hard_gates_err_at_most_twice_as_much_as_the_plain_form(depth, d, dtype):
+    from dcp.kernels.training import reference, triton
+
+    g = torch.Generator().manual_seed(d)
+    q, grad = torch.randn(2, 2, 6, 333, d, generator=g).to(CUDA)
+    k, v = torch.randn(2, 2, 3, 333, d, generator=g).to(CUDA)
+    q_int, k_int = torch.randn(2, 2, 333, 16, generator=g).to(CUDA)
+    beta = torch.tensor([1.0, 3.0], device=CUDA)
+    real = torch.ones(2, 333, dtype=torch.bool, device=CUDA)
+    real[1, 200:] = False
+
+    def run(attention, kind):
+        return trained(
+            lambda *args: attention(*args, real, depth),
+            (q, k, v), (q_int, k_int, beta), grad, kind,
+        )  # fmt: skip
+
+    errs_little(run, reference.hard_attention, triton.hard_attention, dtype)
+
+
+def trained(attention, heads, gates, grad, kind):
+    """out and all gradients, heads in ``kind``, gates in float32 or wider."""
+    from dcp.kernels.gates import Gates
+
+    inputs = [x.to(kind).requires_grad_() for x in heads]
+    exact = torch.float64 if kind is torch.float64 else torch.float32
+    inputs += [x.to(exact).requires_grad_() for x in gates]
+    out, kept = attention(*inputs[:3], Gates(*inputs[3:]))
+    ((out * grad.to(kind)).sum().to(exact) + 0.7 * kept.sum()).backward()
+    return [out.detach(), *(x.grad for x in inputs)]
+
+
+def errs_little(run, plain, fused, dtype):
+    wide, plain, fused = run(plain, torch.float64), run(plain, dtype), run(fused, dtype)
     for name, exact, one, other in zip(
         ("out", "dq", "dk", "dv", "dq_int", "dk_int", "dbeta"), wide, plain, fused, strict=True
     ):

@@ -50,6 +50,8 @@ class FarDevice(TorchFunctionMode):
             return FAR if far else func(*args)
         if func in _MOVES:
             return self._moved(func, args, kwargs)
+        if func is torch._has_compatible_shallow_copy_type:
+            return not far  # a module that moves gets new parameters
         if func is Tensor.numpy and far:
             raise TypeError("can't convert a far tensor to numpy: use Tensor.cpu() first")
         home = kwargs.get("device")

@@ -22,6 +22,7 @@ from dcp.runs.next_tokens import next_tokens
 from dcp.runs.recorder import record
 from dcp.runs.replay import replay
 from dcp.runs.rescore import gates_off
+from tests.helpers.far_device import FAR, FarDevice, move
 from tests.helpers.tuned import write_tuned
 
 TEXT = "a cab, a bad cab and a dad"
@@ -48,6 +49,18 @@ def logprobs(model: OpenModel, **how: object) -> np.ndarray:
         **how,  # type: ignore[arg-type]
     )
     return np.concatenate([part.logprobs for step in run for part in step.rows])
+
+
+def test_the_base_is_read_to_where_the_model_is(pair: tuple[OpenModel, OpenModel]) -> None:
+    tuned, base = pair
+    ids = torch.from_numpy(tuned.tokenizer.encode(TEXT).ids)[None].long()
+    steps, off = torch.arange(ids.shape[1])[None], MaskedAttend(prune=False)
+    with torch.no_grad(), FarDevice():
+        move(tuned.loaded.transformer)
+        far = tuned.loaded.dense.transformer
+        assert {p.device for p in far.parameters()} == {FAR}
+        found = far(ids.to("cuda"), steps.to("cuda"), MaskedAttend(prune=False)).cpu()
+    assert torch.equal(found, base.loaded.transformer(ids, steps, off))
 
 
 def test_runs_of_the_engine(pair: tuple[OpenModel, OpenModel]) -> None:

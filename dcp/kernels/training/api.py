@@ -78,8 +78,8 @@ def attention(way: Way, impl: str, heads: Heads) -> Attention:
 
 def _not_in_triton(way: Way, heads: Heads) -> str | None:
     """Why Triton cannot do this, in a few words; None where it can."""
-    if way != "soft":
-        return f"has no {way} attention for training"
+    if way == "causal":
+        return "has no causal attention for training"
     if importlib.util.find_spec("triton") is None:
         return "is not installed"
     if not triton_runs(heads.device):

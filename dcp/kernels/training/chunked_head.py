@@ -19,7 +19,9 @@ from torch import Tensor
 
 __all__ = ["frozen_head_loss"]
 
-ROWS = 128  # beside 49,152 words: 25 MB a matrix
+# Rows at a time; beside 49,152 words 128 are 25 MB a matrix, which a GPU would be through with
+# before the next kernel is launched.
+_ROWS, _ROWS_OF_A_GPU = 128, 1024
 
 
 def frozen_head_loss(
@@ -28,7 +30,7 @@ def frozen_head_loss(
     weight: Tensor,
     taught: tuple[Tensor, Tensor] | None = None,
     share: float = 0.0,
-    rows: int = ROWS,
+    rows: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Mean loss of each reading, and its negative log-probability of the text alone.
 
@@ -36,13 +38,14 @@ def frozen_head_loss(
     targets [N] int64, -1 = none; weight [V, D] of hidden's dtype, taken as a constant; taught,
     needed where ``share`` > 0: the teacher's final hidden states [N, D'] and its head [V, D'].
     Returns loss [R] float32, with a gradient for ``hidden`` alone, and text [R] float32 in nats,
-    without one. Sums run in float32 whatever the dtype.
+    without one. Sums run in float32 whatever the dtype. ``rows`` at a time; 0: as suits the device.
     """
     if share and taught is None:
         raise ValueError("a share of a teacher's distribution needs the teacher's hidden states")
     return _FrozenHeadLoss.apply(  # type: ignore[no-any-return, no-untyped-call]
-        hidden, targets, weight, *(taught or (None, None)), share, rows
-    )
+        hidden, targets, weight, *(taught or (None, None)), share,
+        rows or (_ROWS_OF_A_GPU if hidden.is_cuda else _ROWS),
+    )  # fmt: skip
 
 
 class _FrozenHeadLoss(torch.autograd.Function):

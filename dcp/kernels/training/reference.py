@@ -73,13 +73,13 @@ def hard_attention(
     length = q.shape[2]
     past = torch.ones(length, length, device=q.device).tril(-1)
     margin = (gates.logits() + (1 - past) * _OPEN).cummin(1).values
-    seen = (margin > 0).float()
+    seen = (margin > 0).to(margin.dtype)
     soft = margin / (2 * (1 + margin.detach().abs()) ** 2) * _counts(margin.detach(), depth)
     visible = seen + soft - soft.detach()
     kept = (visible * past * real[:, :, None]).sum((1, 2))
     groups = q.shape[1] // k.shape[1]
     k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
-    scores = (q @ k.transpose(2, 3)).float() * q.shape[-1] ** -0.5
+    scores = (q @ k.transpose(2, 3)).to(margin.dtype) * q.shape[-1] ** -0.5
     scores = scores + torch.full_like(past, -math.inf).triu(1)
     hidden = (1 - seen)[:, None]
     level = scores.masked_fill(hidden.bool(), -math.inf).logsumexp(-1, keepdim=True)
@@ -87,7 +87,8 @@ def hard_attention(
     out = (ratio * seen[:, None]).to(v.dtype) @ v
     # What each pair adds to the output, times a zero whose gradient is the gate's.
     gain = (ratio / (1 + ratio * hidden)).detach() * (visible - visible.detach())[:, None]
-    straight = gain @ v.detach().float() - gain.sum(-1, keepdim=True) * out.detach().float()
+    level, mixed = gain.sum(-1, keepdim=True), out.detach().to(gain.dtype)
+    straight = gain @ v.detach().to(gain.dtype) - level * mixed
     return out + straight.to(v.dtype), kept
 
 

@@ -12,7 +12,7 @@ import torch
 
 from dcp.kernels import triton as ops
 from dcp.kernels.gates import Gates
-from dcp.kernels.training.triton import soft_attention
+from dcp.kernels.training.triton import hard_attention, soft_attention
 
 __all__ = ["CATALOGUE"]
 
@@ -69,13 +69,17 @@ def _pool(
 
 
 def _training(heads: int, kv_heads: int, width: int, r: int, dtype: torch.dtype) -> None:
-    """A training step near alpha 1 and one far from it."""
-    for alpha in (1.0001, 4.0):
-        q = torch.empty(2, heads, 128, width, dtype=dtype, requires_grad=True)
-        q_int = torch.empty(2, 128, r, requires_grad=True)
-        gates = Gates(q_int, q_int, torch.empty(1))
-        out, kept = soft_attention(q, q, q, gates, torch.empty(2, 128, 128), alpha)
-        (out.float().sum() + kept).backward()
+    """Steps of soft gates, near alpha 1 and far from it, and of hard gates."""
+    q = torch.empty(2, heads, 128, width, dtype=dtype, requires_grad=True)
+    q_int = torch.empty(2, 128, r, requires_grad=True)
+    gates = Gates(q_int, q_int, torch.empty(1))
+    pairs, real = torch.empty(2, 128, 128), torch.ones(2, 128, dtype=torch.bool)
+    for out, kept in (
+        soft_attention(q, q, q, gates, pairs, 1.0001),
+        soft_attention(q, q, q, gates, pairs, 4.0),
+        hard_attention(q, q, q, gates, real),
+    ):
+        (out.float().sum() + kept.sum()).backward()
 
 
 CATALOGUE: Mapping[str, Callable[[], None]] = {

@@ -1,7 +1,8 @@
 """The kernels of soft-gated attention: forward, and the gradients of keys, queries and gates.
 
 out = softmax(Q K^T / sqrt(d) + log I) V (arXiv 2305.15805, equation 4), one program a block of one
-head; log I [B, T, T] is one for all heads. `training` launches them. Knows nothing of autograd.
+head; log I [B, T, T] is one for all heads. `dcp.kernels.training.triton` launches them. Knows
+nothing of autograd.
 """
 
 from __future__ import annotations
@@ -12,13 +13,20 @@ import triton.language as tl
 from dcp.kernels.triton.common import FAR, LOG2E
 from dcp.kernels.triton.soft_gate import gate, logit_tile
 
-__all__ = ["forward_kernel", "keys_kernel", "logits_kernel", "queries_kernel"]
+__all__ = [
+    "CLOSED",
+    "forward_kernel",
+    "keys_kernel",
+    "load_rows",
+    "logits_kernel",
+    "queries_kernel",
+]
 
 CLOSED = tl.constexpr(-20.0)
 
 
 @triton.jit
-def _load(x, rows, length, WIDTH: tl.constexpr, WIDTH_PAD: tl.constexpr):
+def load_rows(x, rows, length, WIDTH: tl.constexpr, WIDTH_PAD: tl.constexpr):
     """Rows [M, WIDTH] of one head [length, WIDTH], zeros past its end."""
     e = tl.arange(0, WIDTH_PAD)
     return tl.load(x + rows[:, None] * WIDTH + e, (rows < length)[:, None] & (e < WIDTH), 0.0)
@@ -48,14 +56,14 @@ def forward_kernel(
     own = head * length * WIDTH
     log_i += head // heads * length * length
     t = block * BLOCK_T + tl.arange(0, BLOCK_T)
-    query = _load(q + own, t, length, WIDTH, WIDTH_PAD)
+    query = load_rows(q + own, t, length, WIDTH, WIDTH_PAD)
     acc = tl.zeros([BLOCK_T, WIDTH_PAD], tl.float32)
     top = tl.full([BLOCK_T], -FAR, tl.float32)
     total = tl.zeros([BLOCK_T], tl.float32)
     for start in range(0, tl.minimum((block + 1) * BLOCK_T, length), BLOCK_J):
         j = start + tl.arange(0, BLOCK_J)
-        key = _load(k + own, j, length, WIDTH, WIDTH_PAD)
-        value = _load(v + own, j, length, WIDTH, WIDTH_PAD)
+        key = load_rows(k + own, j, length, WIDTH, WIDTH_PAD)
+        value = load_rows(v + own, j, length, WIDTH, WIDTH_PAD)
         scores = _scores(query, key, log_i, t, j, length, WIDTH, PRECISION)
         higher = tl.maximum(top, tl.max(scores, axis=1))
         base = tl.where(higher == -FAR, 0.0, higher)
@@ -85,14 +93,14 @@ def keys_kernel(
     own = head * length * WIDTH
     log_i += head // heads * length * length
     j = block * BLOCK_J + tl.arange(0, BLOCK_J)
-    key = _load(k + own, j, length, WIDTH, WIDTH_PAD)
-    value = _load(v + own, j, length, WIDTH, WIDTH_PAD)
+    key = load_rows(k + own, j, length, WIDTH, WIDTH_PAD)
+    value = load_rows(v + own, j, length, WIDTH, WIDTH_PAD)
     d_key = tl.zeros([BLOCK_J, WIDTH_PAD], tl.float32)
     d_value = tl.zeros([BLOCK_J, WIDTH_PAD], tl.float32)
     for start in range(block * BLOCK_J // BLOCK_T * BLOCK_T, length, BLOCK_T):
         t = start + tl.arange(0, BLOCK_T)
-        query = _load(q + own, t, length, WIDTH, WIDTH_PAD)
-        d_out = _load(grad + own, t, length, WIDTH, WIDTH_PAD)
+        query = load_rows(q + own, t, length, WIDTH, WIDTH_PAD)
+        d_out = load_rows(grad + own, t, length, WIDTH, WIDTH_PAD)
         size = tl.load(lse + head * length + t, t < length, 0.0)
         scores = _scores(query, key, log_i, t, j, length, WIDTH, PRECISION)
         weights = tl.exp2(scores - size[:, None])
@@ -121,15 +129,15 @@ def queries_kernel(
     own = head * length * WIDTH
     log_i += head // heads * length * length
     t = block * BLOCK_T + tl.arange(0, BLOCK_T)
-    query = _load(q + own, t, length, WIDTH, WIDTH_PAD)
-    d_out = _load(grad + own, t, length, WIDTH, WIDTH_PAD)
+    query = load_rows(q + own, t, length, WIDTH, WIDTH_PAD)
+    d_out = load_rows(grad + own, t, length, WIDTH, WIDTH_PAD)
     size = tl.load(lse + head * length + t, t < length, 0.0)
     mean = tl.load(delta + head * length + t, t < length, 0.0)
     d_query = tl.zeros([BLOCK_T, WIDTH_PAD], tl.float32)
     for start in range(0, tl.minimum((block + 1) * BLOCK_T, length), BLOCK_J):
         j = start + tl.arange(0, BLOCK_J)
-        key = _load(k + own, j, length, WIDTH, WIDTH_PAD)
-        value = _load(v + own, j, length, WIDTH, WIDTH_PAD)
+        key = load_rows(k + own, j, length, WIDTH, WIDTH_PAD)
+        value = load_rows(v + own, j, length, WIDTH, WIDTH_PAD)
         scores = _scores(query, key, log_i, t, j, length, WIDTH, PRECISION)
         weights = tl.exp2(scores - size[:, None])
         d_weights = tl.dot(d_out, tl.trans(value), input_precision=PRECISION)
@@ -173,10 +181,10 @@ def logits_kernel(
         for h in range(heads):
             head = window * heads + h
             own = head * length * WIDTH
-            query = _load(q + own, t, length, WIDTH, WIDTH_PAD)
-            key = _load(k + own, j, length, WIDTH, WIDTH_PAD)
-            value = _load(v + own, j, length, WIDTH, WIDTH_PAD)
-            d_out = _load(grad + own, t, length, WIDTH, WIDTH_PAD)
+            query = load_rows(q + own, t, length, WIDTH, WIDTH_PAD)
+            key = load_rows(k + own, j, length, WIDTH, WIDTH_PAD)
+            value = load_rows(v + own, j, length, WIDTH, WIDTH_PAD)
+            d_out = load_rows(grad + own, t, length, WIDTH, WIDTH_PAD)
             size = tl.load(lse + head * length + t, t < length, 0.0)
             mean = tl.load(delta + head * length + t, t < length, 0.0)
             scores = _scores(query, key, log_i, t, j, length, WIDTH, PRECISION)

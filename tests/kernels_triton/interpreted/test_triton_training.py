@@ -1,4 +1,6 @@
-"""Soft-gated attention and its gradients against the plain autograd form in float64."""
+"""Gated attention of training and its gradients against the plain autograd form in float64."""
+
+import math
 
 import numpy as np
 import pytest
@@ -81,9 +83,19 @@ def test_output_and_gradients_equal_the_plain_form(alpha, length, loud):
     pairs = torch.ones(2, length, length).tril(-1)
     pairs[1, length // 2 :] = 0
     given = (q, k, v, q_int, k_int, beta)
-    wide = run(reference.soft_attention, torch.float64, alpha, given, pairs, grad)
-    plain = run(reference.soft_attention, torch.float32, alpha, given, pairs, grad)
-    ours = run(fused.soft_attention, torch.float32, alpha, given, pairs, grad)
+    wide, plain, ours = (
+        run(compute, alpha, dtype, pairs.to(dtype), given, grad)
+        for compute, dtype in (
+            (reference.soft_attention, torch.float64),
+            (reference.soft_attention, torch.float32),
+            (fused.soft_attention, torch.float32),
+        )
+    )
+    agrees(ours, plain, wide)
+
+
+def agrees(ours, plain, wide):
+    """No further from float64 than the plain form in float32 is, twice over."""
     for name in wide:
         scale = float(wide[name].abs().max()) + 1
         allowed = 2 * float((plain[name] - wide[name]).abs().max()) + 2e-5 * scale
@@ -91,14 +103,41 @@ def test_output_and_gradients_equal_the_plain_form(alpha, length, loud):
         assert found <= allowed, (name, found, allowed)
 
 
+@pytest.mark.parametrize(
+    ("length", "queries", "depth", "loud"),
+    [(1, 2, math.inf, 1), (35, 2, math.inf, 1), (67, 6, math.inf, 1), (35, 2, math.inf, 20),
+     (150, 2, 1.0, 1)],
+)  # fmt: skip
+def test_hard_gates_and_their_gradients_equal_the_plain_form(length, queries, depth, loud):
+    g = torch.Generator().manual_seed(length)
+    q, grad = torch.randn(2, 2, queries, length, 24, generator=g)
+    k, v = torch.randn(2, 2, 2, length, 24, generator=g)
+    q_int, k_int = torch.randn(2, 2, length, 8, generator=g)
+    given = (q * loud, k, v, q_int, k_int, torch.tensor([1.0, 2.5]))
+    real = torch.ones(2, length, dtype=torch.bool)
+    real[1, length // 2 :] = False
+    wide, plain, ours = (
+        run(compute, depth, dtype, real, given, grad)
+        for compute, dtype in (
+            (reference.hard_attention, torch.float64),
+            (reference.hard_attention, torch.float32),
+            (fused.hard_attention, torch.float32),
+        )
+    )
+    agrees(ours, plain, wide)
+    if length > 2:
+        assert 0.05 < float(ours["kept"].sum()) / (1.5 * length**2 / 2) < 0.95
+
+
 def test_triton_is_taken_where_it_has_a_tile_and_says_so_where_it_has_none():
     for width, element, name in ((64, 4, "triton"), (128, 4, "triton"), (256, 2, "triton")):
         assert resolve("soft", "triton", Heads(width, element)) == name
     with pytest.raises(DeviceError, match="no tile for heads of 160 elements of 4 bytes"):
         resolve("soft", "triton", Heads(160, 4))
-    with pytest.raises(DeviceError, match="has no hard attention"):
-        resolve("hard", "triton", Heads(64))
+    with pytest.raises(DeviceError, match="has no causal attention"):
+        resolve("causal", "triton", Heads(64))
     assert attention("soft", "triton", Heads(64)).compute is fused.soft_attention
+    assert attention("hard", "triton", Heads(64)).compute is fused.hard_attention
 
 
 def test_on_a_gpu_auto_takes_triton_and_the_equations_for_wider_heads(monkeypatch):
@@ -108,7 +147,7 @@ def test_on_a_gpu_auto_takes_triton_and_the_equations_for_wider_heads(monkeypatc
         for way in ("soft", "hard", "causal")
         for width in (64, 160)
     }
-    assert chosen.pop(("soft", 64)) == "triton"
+    assert chosen.pop(("soft", 64)) == chosen.pop(("hard", 64)) == "triton"
     assert set(chosen.values()) == {"reference"}
 
 
@@ -131,10 +170,10 @@ def test_a_model_trained_through_the_kernels_has_the_oracles_loss_and_gradients(
         torch.testing.assert_close(found, exact, rtol=1e-3, atol=1e-5)
 
 
-def run(compute, dtype, alpha, given, pairs, grad):
+def run(compute, extent, dtype, counted, given, grad):
     inputs = [x.to(dtype).requires_grad_() for x in given]
-    out, kept = compute(*inputs[:3], Gates(*inputs[3:]), pairs.to(dtype), alpha)
-    ((out * grad.to(dtype)).sum() + 0.7 * kept).backward()
+    out, kept = compute(*inputs[:3], Gates(*inputs[3:]), counted, extent)
+    ((out * grad.to(dtype)).sum() + 0.7 * kept.sum()).backward()
     names = ("dq", "dk", "dv", "dq_int", "dk_int", "dbeta")
     return {"out": out.detach(), "kept": kept.detach()} | {
         name: x.grad for name, x in zip(names, inputs, strict=True)
