@@ -306,22 +306,31 @@ def test_the_table_of_policies_is_the_results_file(
     assert {row["documents"] for row in found} == {2 if name.endswith("long") else 12}
 
 
-@pytest.mark.parametrize("path", ["docs/results.md", "assets/models/smollm2-135m/README.md"])
-def test_the_dial_of_smollm2_is_the_one_in_its_configuration(path: str) -> None:
-    config = json.loads((ROOT / "assets/models/smollm2-135m/dcp_config.json").read_text())
-    points = {p["delta"]: p for p in config["calibration"] if p["context"] == 1024}
-    short = json.loads((ROOT / "docs/perplexity-smollm2-256.json").read_text(encoding="utf-8"))
-    assert {(row["gate_shift"], row["sparsity"]) for row in short} == {
-        (p["delta"], p["sparsity"]) for p in config["calibration"] if p["context"] == 256
-    }
-    section = (ROOT / path).read_text(encoding="utf-8").partition("SmolLM2-135M with gates")[2]
-    text = section or (ROOT / path).read_text(encoding="utf-8")
-    rows = re.findall(r"^\| ([+−]?[\d.]+) \| ([\d.]+) % \|(.*)\|$", text, re.MULTILINE)
-    assert len(rows) >= 6
-    for shift, dropped, rest in rows:
-        point = points[float(shift.replace("−", "-"))]
-        assert float(dropped) == round(100 * point["sparsity"], 1)
-        assert f"| {point['perplexity_ratio']:.3f} |" in f"|{rest}|"
+def test_the_dial_of_smollm2_is_the_one_in_its_configuration() -> None:
+    folder = ROOT / "assets/models/smollm2-135m"
+    config = json.loads((folder / "dcp_config.json").read_text(encoding="utf-8"))
+    for tokens in (256, 1024):
+        path = ROOT / f"docs/perplexity-smollm2-{tokens}.json"
+        measured = json.loads(path.read_text(encoding="utf-8"))
+        points = [p for p in config["calibration"] if p["context"] == tokens]
+        assert {(row["gate_shift"], row["sparsity"], row["ppl_ratio"]) for row in measured} == {
+            (p["delta"], p["sparsity"], p["perplexity_ratio"]) for p in points
+        }
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([+−]?[\d.]+) \|(.*)\|$", text, re.MULTILINE)
+    by = {row["gate_shift"]: row for row in measured}
+    assert {float(shift.replace("−", "-")) for shift, _ in rows} == by.keys()
+    for shift, rest in rows:
+        row = by[float(shift.replace("−", "-"))]
+        assert [numbers(cell) for cell in rest.split("|")] == [
+            [round(100 * row["sparsity"], 1)],
+            [round(100 * row["sparsity_at_end"], 1)],
+            [round(row["ppl_pruned"], 2)],
+            [round(row["ppl_ratio"], 3)],
+            [round(row["bits_per_byte_pruned"], 4)],
+            [round(row["kl"], 3)],
+            [round(100 * row["agreement"], 1)],
+        ]
 
 
 def test_the_gates_of_smollm2_are_apart_from_every_rival_as_the_page_says() -> None:
@@ -383,7 +392,7 @@ def test_the_tasks_of_smollm2_are_the_results_file() -> None:
             assert numbers(accuracy) == [round(100 * row[name], 1) for name in names]
 
 
-@pytest.mark.parametrize("tokens", [256, 4096, 8192])
+@pytest.mark.parametrize("tokens", [256, 1024, 4096, 8192])
 def test_smollm2_at_other_contexts_is_the_results_file(tokens: int) -> None:
     path = ROOT / f"docs/perplexity-smollm2-{tokens}.json"
     by = {row["gate_shift"]: row for row in json.loads(path.read_text(encoding="utf-8"))}

@@ -101,7 +101,7 @@ def test_samples_were_made_by_these_weights(path: Path, model: OpenModel) -> Non
 
 
 def test_measured_results_are_of_these_weights(model: OpenModel) -> None:
-    # The other bundled model has gates alone: its sample tells which weights they make, and its
+    # The other bundled model is an adapter: its sample tells which weights they make, and its
     # configuration which the base's are, under whose name nothing is dropped.
     other = "smollm2-135m"
     sample = Trace.load(ASSETS / "traces" / other / "sample.safetensors")
