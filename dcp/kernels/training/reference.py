@@ -87,8 +87,8 @@ def hard_attention(
     out = (ratio * seen[:, None]).to(v.dtype) @ v
     # What each pair adds to the output, times a zero whose gradient is the gate's.
     gain = (ratio / (1 + ratio * hidden)).detach() * (visible - visible.detach())[:, None]
-    level, mixed = gain.sum(-1, keepdim=True), out.detach().to(gain.dtype)
-    straight = gain @ v.detach().to(gain.dtype) - level * mixed
+    total, mixed = gain.sum(-1, keepdim=True), out.detach().to(gain.dtype)
+    straight = gain @ v.detach().to(gain.dtype) - total * mixed
     return out + straight.to(v.dtype), kept
 
 

@@ -28,7 +28,7 @@ _SHUT = -100.0  # log I of a dropped pair, which the kernels take as out of reac
 def hard_attention(
     q: Tensor, k: Tensor, v: Tensor, gates: Gates, real: Tensor, depth: float = math.inf
 ) -> tuple[Tensor, Tensor]:
-    """As `dcp.kernels.training.reference.hard_attention`; T at most 32,767.
+    """As `dcp.kernels.training.reference.hard_attention`.
 
     Raises DeviceError where `supports` says no: such tiles do not fit the registers.
     """
@@ -52,7 +52,8 @@ class _HardAttention(torch.autograd.Function):
         past = torch.ones_like(z[0], dtype=torch.bool).tril(-1) & real[:, :, None]
         kept = ((margin > 0) & past).sum((1, 2)).to(margin.dtype)
         out, lse = attend(q, k, v, _log_i(margin))
-        ctx.save_for_backward(q, k, v, q_int, k_int, real, out, lse, margin, at.to(torch.int16))
+        at = at.to(torch.int16 if len(z[0]) <= 2**15 else torch.int32)
+        ctx.save_for_backward(q, k, v, q_int, k_int, real, out, lse, margin, at)
         ctx.depth = depth
         return out, kept
 

@@ -82,8 +82,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, log_i: Tensor) -> tuple[Tensor, Tens
 def gradients(
     q: Tensor, k: Tensor, v: Tensor, log_i: Tensor, grad: Tensor, lse: Tensor, delta: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Those of q, k and v; ``grad`` of out, contiguous and of v's dtype, ``delta`` [B, H, T]
-    float32 its product with out."""
+    """Gradients of q, k and v [B, H, T, d], of their dtype.
+
+    grad [B, H, T, d]: that of out, contiguous and of v's dtype; lse [B, H, T] as from `attend`;
+    delta [B, H, T] float32: grad · out.
+    """
     batch, heads, length, width = q.shape
     dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
     shape = shape_of(q)
