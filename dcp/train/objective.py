@@ -1,7 +1,8 @@
 """The ways of attending in training, and the loss.
 
 Loss (arXiv 2305.15805, equation 8, in our convention):
-L_LM + γ · mean over layers and over pairs j < t of I[t, j].
+L_LM + γ · mean over layers and over pairs j < t of I[t, j]; hard gates may take it by steps, the
+mean over t of the mean over j.
 L_LM may be measured against a teacher's distribution beside the text's own next token.
 Plugs into `dcp.model.transformer` as its ``attend``; which kernel computes is handed in
 (`dcp.kernels.training.api`). Knows nothing of data or optimisers.
@@ -12,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -104,19 +105,28 @@ class SoftGateAttend:
 class HardGateAttend:
     """softmax(Q Kᵀ / sqrt(d) + log I) V with the hard gates of inference, trained straight through.
 
-    One object per forward pass: ``kept`` collects for each layer [B], the visible pairs j < t of
-    each window's real tokens over all such pairs of the batch; the sum over B is the mean of I.
-    ``real`` [B, T] bool as for soft gates; ``shifts`` [B] float32 is added to each window's β;
-    tokens whose margin is below -``depth`` are left alone from then on.
+    One object per forward pass: ``kept`` collects for each layer [B], each window's part of the
+    mean of I over the pairs j < t of all real tokens of the batch; the sum over B is that mean.
+    ``by`` "steps" takes it over the pairs of each step t first, then over steps, so that an early
+    step counts as much as a late one, which has more pairs. ``real`` [B, T] bool as for soft gates;
+    ``shifts`` [B] float32 is added to each window's β; tokens whose margin is below -``depth`` are
+    left alone from then on.
     """
 
     def __init__(
-        self, compute: Compute, real: Tensor, shifts: Tensor, depth: float = math.inf
+        self,
+        compute: Compute,
+        real: Tensor,
+        shifts: Tensor,
+        depth: float = math.inf,
+        by: Literal["pairs", "steps"] = "pairs",
     ) -> None:
         self._compute, self._depth = compute, depth
         self.kept: list[Tensor] = []
-        self._real, self._shifts = real, shifts
-        self._count = (torch.arange(real.shape[1], device=real.device) * real).sum()
+        self._shifts = shifts
+        pairs = torch.arange(real.shape[1], device=real.device)
+        self._price = real / pairs.clamp(min=1) if by == "steps" else real.float()
+        self._count = (pairs * self._price).sum()
 
     def __call__(
         self,
@@ -130,7 +140,7 @@ class HardGateAttend:
         q, k, v = _by_head(q, k, v)
         with torch.autocast(q.device.type, enabled=False):
             shifted = replace(gates, beta=gates.beta + self._shifts)
-            out, kept = self._compute(q, k, v, shifted, self._real, self._depth)
+            out, kept = self._compute(q, k, v, shifted, self._price, self._depth)
         self.kept.append(kept / self._count)
         return out.transpose(1, 2)  # type: ignore[no-any-return]
 

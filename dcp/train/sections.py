@@ -109,6 +109,8 @@ class GateSettings:
             (α is then not used)
     interaction, beta  the width r of the gate projections and the bias that new gates start with
     gamma   γ, the price of the mean of I over pairs j < t
+    priced  that mean: of all ``pairs``, or over ``steps`` of each one's own (hard gates alone), so
+            that early steps, which have few pairs, count as much as late ones
     gamma_steps  steps in which γ rises from 0
     gamma_layers  each layer's share of γ, 1 for all if empty
     depth   hard gates: tokens whose margin is below -depth are left alone from then on, which is
@@ -121,6 +123,7 @@ class GateSettings:
     interaction: int = 64
     beta: float = 4.0
     gamma: float = 0.15
+    priced: Literal["pairs", "steps"] = "pairs"
     gamma_steps: int = 0
     gamma_layers: tuple[float, ...] = ()
     depth: float = 0.0
@@ -130,6 +133,9 @@ class GateSettings:
 
     def __post_init__(self) -> None:
         one_of(self, "kind", "soft", "hard")
+        one_of(self, "priced", "pairs", "steps")
+        if self.priced == "steps" and self.kind == "soft":
+            raise RequestError('priced = "steps" needs kind = "hard"')
         at_least(1, self, "interaction")
         at_least(0, self, "gamma", "gamma_steps", "depth", "alpha_steps")
         for name in ("alpha_first", "alpha_last"):

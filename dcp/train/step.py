@@ -26,7 +26,7 @@ from dcp.train.objective import (
     language_model_loss,
 )
 from dcp.train.schedule import alpha_at, shifts_at
-from dcp.train.sections import Dial, Eviction
+from dcp.train.sections import Dial, Eviction, GateSettings
 from dcp.train.settings import TrainSettings
 
 __all__ = ["Accumulated", "Ways", "accumulate", "choose_ways", "window_weights"]
@@ -98,7 +98,7 @@ def accumulate(
         if ways.own.way == "causal":
             attend = _causal(ways.own, settings.eviction, ids, f"{run.seed} {step}")
         else:
-            attend = _gated(ways.own, alpha, gates.depth, ids, shift)
+            attend = _gated(ways.own, alpha, gates, ids, shift)
         if whole:
             loss, total = of_windows.whole_head(micro, positions, attend)
         else:
@@ -194,9 +194,10 @@ def _run(model: Any, ids: Tensor, positions: Tensor, attend: Any, **how: bool) -
     return model(ids.clamp(min=0), positions, hook, **how)  # type: ignore[no-any-return]
 
 
-def _gated(way: Attention, alpha: float, depth: float, ids: Tensor, shift: Tensor) -> Any:
+def _gated(way: Attention, alpha: float, gates: GateSettings, ids: Tensor, shift: Tensor) -> Any:
     if way.way == "hard":
-        return HardGateAttend(way.compute, ids >= 0, shift, depth or math.inf)
+        depth = gates.depth or math.inf
+        return HardGateAttend(way.compute, ids >= 0, shift, depth, gates.priced)
     return SoftGateAttend(way.compute, alpha, ids >= 0)
 
 

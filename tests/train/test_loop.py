@@ -82,7 +82,7 @@ def test_a_run_says_what_it_was_told_and_how_it_attends(
     assert run["attention"] == said
     assert run["settings"]["teacher"]["distill"] == 0.5
     wrong = settings.change(impl="triton")
-    with pytest.raises(DeviceError, match="impl triton .*; use auto or reference"):
+    with pytest.raises(DeviceError, match=r"impl triton .*; use auto or reference"):
         train(wrong, shards, corpus, tmp_path / "none", init=base, teacher=base)
     assert not (tmp_path / "none").exists()
 
@@ -363,6 +363,8 @@ def test_gates_whose_input_is_small_start_with_the_same_spread(
     ("wrong", "said"),
     [
         ('gates.kind = "hrad"', "kind must be one of soft, hard"),
+        ('gates.priced = "layers"', "priced must be one of pairs, steps"),
+        ('gates.priced = "steps"', 'priced = "steps" needs kind = "hard"'),
         ("dial.spread = 1.0", r"needs kind = \"hard\" in \[gates\]"),
         ('gates.kind = "hard"\ndial.spread = -1.0', "0 or more"),
         ("teacher.distill = 1.5", "0 … 1"),

@@ -36,7 +36,7 @@ class Attention:
 
     causal  compute(q, k, v, death) -> out
     soft    compute(q, k, v, gates, pairs, alpha) -> out, kept
-    hard    compute(q, k, v, gates, real, depth) -> out, kept
+    hard    compute(q, k, v, gates, price, depth) -> out, kept
     """
 
     way: Way

@@ -55,20 +55,20 @@ def soft_attention(
 
 
 def hard_attention(
-    q: Tensor, k: Tensor, v: Tensor, gates: Gates, real: Tensor, depth: float = math.inf
+    q: Tensor, k: Tensor, v: Tensor, gates: Gates, price: Tensor, depth: float = math.inf
 ) -> tuple[Tensor, Tensor]:
     """Attention under hard gates, and how much was kept.
 
     q [B, H, T, d], k and v [B, H_kv, T, d] of one dtype, H a multiple of H_kv (queries that share
-    keys lie together); gates with beta [B], a window's gate shift included; real [B, T] bool, False
-    where a query is padding.
+    keys lie together); gates with beta [B], a window's gate shift included; price [B, T] float32,
+    what a pair of each query counts, 0 where the query is padding.
 
     A token whose margin is -``depth`` or less when a block of 128 queries begins is gone for good:
     it gets no gradient from them or from later ones. The result is the same at any depth (above 0);
     of the gradient are lost slopes below 1 / (2 (1 + depth)²).
 
-    Returns out [B, H, T, d] in v's dtype and kept [B] float32, each window's number of visible
-    pairs j < t, t real.
+    Returns out [B, H, T, d] in v's dtype and kept [B] float32, the sum of price[t] over each
+    window's visible pairs j < t.
     """
     length = q.shape[2]
     past = torch.ones(length, length, device=q.device).tril(-1)
@@ -76,7 +76,7 @@ def hard_attention(
     seen = (margin > 0).to(margin.dtype)
     soft = margin / (2 * (1 + margin.detach().abs()) ** 2) * _counts(margin.detach(), depth)
     visible = seen + soft - soft.detach()
-    kept = (visible * past * real[:, :, None]).sum((1, 2))
+    kept = (visible * past * price[:, :, None]).sum((1, 2))
     groups = q.shape[1] // k.shape[1]
     k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
     scores = (q @ k.transpose(2, 3)).to(margin.dtype) * q.shape[-1] ** -0.5

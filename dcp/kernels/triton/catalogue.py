@@ -73,11 +73,11 @@ def _training(heads: int, kv_heads: int, width: int, r: int, dtype: torch.dtype)
     q = torch.empty(2, heads, 128, width, dtype=dtype, requires_grad=True)
     q_int = torch.empty(2, 128, r, requires_grad=True)
     gates = Gates(q_int, q_int, torch.empty(1))
-    pairs, real = torch.empty(2, 128, 128), torch.ones(2, 128, dtype=torch.bool)
+    pairs, price = torch.empty(2, 128, 128), torch.ones(2, 128)
     for out, kept in (
         soft_attention(q, q, q, gates, pairs, 1.0001),
         soft_attention(q, q, q, gates, pairs, 4.0),
-        hard_attention(q, q, q, gates, real),
+        hard_attention(q, q, q, gates, price),
     ):
         (out.float().sum() + kept.sum()).backward()
 

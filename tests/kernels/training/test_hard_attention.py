@@ -70,11 +70,11 @@ def test_causal_attention_equals_torchs_with_its_gradient(length: int, policy: s
 @pytest.mark.parametrize("length", [1, 2, 63, 300])
 def test_hard_gates_equal_straight_through_autograd(length: int, queries: int) -> None:
     args = [*heads(length, queries=queries), *gates(length)]
-    real = torch.ones(3, length, dtype=torch.bool)
-    real[1, length // 2 :] = False
+    price = torch.rand(3, length) * 2
+    price[1, length // 2 :] = 0
     results = []
     for attention in (cpu.hard_attention, reference.hard_attention):
-        out, kept = attention(*args[:3], Gates(*args[3:]), real)
+        out, kept = attention(*args[:3], Gates(*args[3:]), price)
         probe = torch.linspace(-1, 1, out.numel()).view_as(out)
         loss = (out * probe).sum() + (kept * torch.tensor([0.3, -0.2, 0.1])).sum()
         grads = torch.autograd.grad(loss, args)
@@ -89,10 +89,10 @@ def test_a_depth_changes_no_result_and_spares_shallow_margins_their_gradient(
     attention: Any,
 ) -> None:
     args, depth = [*heads(300, batch=1), *gates(300, batch=1)], 1.0
-    real = torch.ones(1, 300, dtype=torch.bool)
+    price = torch.ones(1, 300)
 
     def at(depth: float) -> tuple[Tensor, Tensor]:
-        return attention(*args[:3], Gates(*args[3:]), real, depth=depth)
+        return attention(*args[:3], Gates(*args[3:]), price, depth=depth)
 
     whole, part = at(math.inf), at(depth)
     assert torch.allclose(whole[0], part[0], atol=CLOSE)
@@ -115,14 +115,13 @@ def test_a_depth_changes_no_result_and_spares_shallow_margins_their_gradient(
 
 def test_bfloat16_loses_no_more_than_torchs_own_attention_does() -> None:
     exact = heads(300)
-    real = torch.ones(3, 300, dtype=torch.bool)
     truth = F.scaled_dot_product_attention(*exact, is_causal=True)
     q, k, v = (x.bfloat16() for x in exact)
     budget = 2 * (F.scaled_dot_product_attention(q, k, v, is_causal=True) - truth).abs().max()
     zeros = torch.zeros(3, 300, 8)
     wide = Gates(zeros, zeros, torch.full((3,), 1e3))
     assert (cpu.causal_attention(q, k, v) - truth).abs().max() < budget
-    assert (cpu.hard_attention(q, k, v, wide, real)[0] - truth).abs().max() < budget
+    assert (cpu.hard_attention(q, k, v, wide, torch.ones(3, 300))[0] - truth).abs().max() < budget
 
 
 def tiny(qk_norm: bool = False) -> Transformer:
@@ -153,15 +152,32 @@ def forward(model: Transformer, ids: Tensor, attend: object) -> Tensor:
 def test_training_sees_what_is_in_use(shift: float) -> None:
     model = tiny()
     ids = torch.randint(61, (3, 47), generator=torch.Generator().manual_seed(0))
-    attend = HardGateAttend(
-        cpu.hard_attention, torch.ones(3, 47, dtype=torch.bool), torch.full((3,), shift)
-    )
+    real, shifts = torch.ones(3, 47, dtype=torch.bool), torch.full((3,), shift)
+    pairs = HardGateAttend(cpu.hard_attention, real, shifts)
+    steps = HardGateAttend(cpu.hard_attention, real, shifts, by="steps")
     hard = MaskedAttend(shift)
-    assert torch.allclose(forward(model, ids, attend), forward(model, ids, hard), atol=1e-5)
-    life = hard.deaths.clamp(max=47) - torch.arange(1, 48)
-    share = life.double().sum(2) / (47 * 46 / 2 * 3)
-    assert torch.allclose(torch.stack(attend.kept).double(), share, atol=1e-6)
+    expected = forward(model, ids, hard)
+    for attend in (pairs, steps):
+        assert torch.allclose(forward(model, ids, attend), expected, atol=1e-5)
+    # [L, B, T, T]: who is seen at each step, the token itself apart.
+    t = torch.arange(47)[:, None]
+    seen = ((t > t.T) & (t < hard.deaths[:, :, None, :])).double()
+    share = seen.sum((2, 3)) / (47 * 46 / 2 * 3)
+    assert torch.allclose(torch.stack(pairs.kept).double(), share, atol=1e-6)
     assert 0.02 < float(share.sum(1).mean()) < 0.98
+    of_steps = (seen.sum(3)[:, :, 1:] / torch.arange(1, 47)).mean(2) / 3
+    assert torch.allclose(torch.stack(steps.kept).double(), of_steps, atol=1e-6)
+
+
+def test_padding_counts_for_nothing_by_steps_too() -> None:
+    model = tiny()
+    ids = torch.randint(61, (2, 20), generator=torch.Generator().manual_seed(0))
+    kept = []
+    for batch in (ids, F.pad(ids, (0, 13), value=-1)):
+        attend = HardGateAttend(cpu.hard_attention, batch >= 0, torch.zeros(2), by="steps")
+        forward(model, batch.clamp(min=0), attend)
+        kept.append(torch.stack(attend.kept))
+    assert torch.allclose(*kept)
 
 
 def test_the_way_of_computing_can_be_chosen_and_changes_nothing() -> None:

@@ -33,14 +33,14 @@ _LEAST = 1e-30
 
 
 def hard_attention(
-    q: Tensor, k: Tensor, v: Tensor, gates: Gates, real: Tensor, depth: float = math.inf
+    q: Tensor, k: Tensor, v: Tensor, gates: Gates, price: Tensor, depth: float = math.inf
 ) -> tuple[Tensor, Tensor]:
     """As `dcp.kernels.training.reference.hard_attention`; q, k, v float32 or bfloat16.
 
     What ``depth`` leaves alone is not computed, so that it is also faster.
     """
     return _HardAttention.apply(  # type: ignore[no-any-return, no-untyped-call]
-        q, k, v, gates.q_int, gates.k_int, gates.beta, real, depth
+        q, k, v, gates.q_int, gates.k_int, gates.beta, price, depth
     )
 
 
@@ -65,7 +65,7 @@ class _HardAttention(torch.autograd.Function):
         q_int: Tensor,
         k_int: Tensor,
         beta: Tensor,
-        real: Tensor,
+        price: Tensor,
         depth: float,
     ) -> tuple[Tensor, Tensor]:
         q, k, v = (q * q.shape[-1] ** -0.5).contiguous(), k.contiguous(), v.contiguous()
@@ -79,8 +79,8 @@ class _HardAttention(torch.autograd.Function):
                 at = torch.cat(((least[: rows.start] > -depth).nonzero()[:, 0], own))
                 margin = _margins(q_int[window, rows], k_int[window, at], beta[window], least[at])
                 least[at] = margin[-1]
-                pairs = (margin > 0) & (margin < _OPEN / 2) & real[window, rows, None]
-                kept[window] += pairs.sum()
+                pairs = (margin > 0) & (margin < _OPEN / 2)
+                kept[window] += (pairs.sum(1) * price[window, rows]).sum()
                 scores = _stacked(q[window, :, rows], k.shape[1]) @ k[window, :, at].transpose(1, 2)
                 by_head = scores.view(q.shape[1], len(own), len(at))
                 near = by_head[..., len(at) - len(own) :]
@@ -93,13 +93,13 @@ class _HardAttention(torch.autograd.Function):
                 out[window, :, rows] = mixed.view(q.shape[1], len(own), -1)
                 if keeps:
                     saved[window].append(_Block(rows, at, margin, ratio.mul_(over).view_as(scores)))
-        ctx.save_for_backward(q, k, v, q_int, k_int, real, out)
+        ctx.save_for_backward(q, k, v, q_int, k_int, price, out)
         ctx.saved = saved
         return out, kept
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, grad_kept: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, q_int, k_int, real, out = ctx.saved_tensors
+        q, k, v, q_int, k_int, price, out = ctx.saved_tensors
         heads, kv_heads = q.shape[1], k.shape[1]
         grad = grad.to(v.dtype).contiguous()
         level = (grad * out).sum(-1, keepdim=True)
@@ -134,7 +134,7 @@ class _HardAttention(torch.autograd.Function):
                 gain = gain.mul_(ratio).view(heads, *margin.shape)
                 ratio = ratio.view(heads, *margin.shape).mul_(1 - seen).add_(1)
                 worth = gain.div_(ratio).sum(0, dtype=torch.float32)
-                worth += (real[window, rows, None] & (margin < _OPEN / 2)) * grad_kept[window]
+                worth += (margin < _OPEN / 2) * (price[window, rows, None] * grad_kept[window])
                 d_margin = worth.div_(margin.abs().add_(1).square_().mul_(2))
                 dz, passed = _to_the_minima(d_margin, margin, before, later[at])
                 later[at] = passed

@@ -26,7 +26,7 @@ _SHUT = -100.0  # log I of a dropped pair, which the kernels take as out of reac
 
 
 def hard_attention(
-    q: Tensor, k: Tensor, v: Tensor, gates: Gates, real: Tensor, depth: float = math.inf
+    q: Tensor, k: Tensor, v: Tensor, gates: Gates, price: Tensor, depth: float = math.inf
 ) -> tuple[Tensor, Tensor]:
     """As `dcp.kernels.training.reference.hard_attention`.
 
@@ -36,7 +36,7 @@ def hard_attention(
     groups = q.shape[1] // k.shape[1]
     k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
     return _HardAttention.apply(  # type: ignore[no-any-return, no-untyped-call]
-        q, k, v, gates.q_int, gates.k_int, gates.beta, real, depth
+        q, k, v, gates.q_int, gates.k_int, gates.beta, price, depth
     )
 
 
@@ -44,28 +44,29 @@ class _HardAttention(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, q: Tensor, k: Tensor, v: Tensor, q_int: Tensor, k_int: Tensor, beta: Tensor,
-        real: Tensor, depth: float,
+        price: Tensor, depth: float,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         q, k, v = (x.contiguous() for x in (q, k, v))
         z = Gates(q_int, k_int, beta).logits()
         margin, at = z.add_(torch.full_like(z[0], _OPEN).triu()).cummin(dim=1)
-        past = torch.ones_like(z[0], dtype=torch.bool).tril(-1) & real[:, :, None]
-        kept = ((margin > 0) & past).sum((1, 2)).to(margin.dtype)
+        seen = (margin > 0).tril(-1).sum(2)
+        kept = (seen * price).sum(1).to(margin.dtype)
         out, lse = attend(q, k, v, _log_i(margin))
         at = at.to(torch.int16 if len(z[0]) <= 2**15 else torch.int32)
-        ctx.save_for_backward(q, k, v, q_int, k_int, real, out, lse, margin, at)
+        ctx.save_for_backward(q, k, v, q_int, k_int, price, out, lse, margin, at)
         ctx.depth = depth
         return out, kept
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, grad_kept: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, q_int, k_int, real, out, lse, margin, at = ctx.saved_tensors
+        q, k, v, q_int, k_int, price, out, lse, margin, at = ctx.saved_tensors
         batch, heads, length, width = q.shape
         grad = grad.to(v.dtype).contiguous()
         delta = (grad.float() * out.float()).sum(dim=-1)
         log_i = _log_i(margin)
         dq, dk, dv = gradients(q, k, v, log_i, grad, lse, delta)
-        worth = real[:, :, None] * grad_kept.to(margin.dtype)[:, None, None].repeat(1, 1, length)
+        paid = price.to(margin.dtype) * grad_kept[:, None]
+        worth = paid[:, :, None].repeat(1, 1, length)
         sizes = tile("worth", width, q.element_size())
         keys, queries = (triton.cdiv(length, sizes[f"BLOCK_{side}"]) for side in "JT")
         worth_kernel[(keys, queries, batch)](
