@@ -9,23 +9,14 @@ Reads 128 beginnings of 48 tokens and 20 of 512, of documents drawn by seed, and
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
-import numpy as np
-import torch
-from safetensors.torch import load_file, save_file
-
-from dcp.model.adapter import save_adapter
-from dcp.model.checkpoint import GATES
+from benchmarks.closed_form import beginnings, changeable, save
 from dcp.model.registry import open_model
-from dcp.model.weights import load
-from dcp.text.documents import read_documents
 from dcp.train.first_token import hold_first_token
 
-_CHARACTERS, _DOCUMENTS = 3_000, 2_000
-_SHORT, _LONG = (128, 48), (20, 512)
+_CHARACTERS = 3_000
+_SIZES = [(128, 48), (20, 512)]
 
 
 def main() -> None:
@@ -38,24 +29,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     model = open_model(args.model)
-    texts = ("\n".join(each) for each in read_documents(args.file))
-    long = list(islice((text for text in texts if len(text) > _CHARACTERS), _DOCUMENTS))
-    rng = np.random.default_rng(args.seed)
-    windows = []
-    for count, length in (_SHORT, _LONG):
-        for number in rng.choice(len(long), count, replace=False):
-            ids = model.tokenizer.encode(long[number][: 8 * length]).ids[:length]
-            if len(ids) == length:
-                windows.append(torch.from_numpy(np.asarray(ids, np.int64)))
-    # What else the adapter changes stays what it is kept as.
-    transformer = load(model.loaded.path, apart=True).transformer
+    windows = list(beginnings(model, args.file, _CHARACTERS, _SIZES, args.seed))
+    transformer = changeable(model)
     layers = range(args.first_layer, transformer.config.layers)
     hold_first_token(transformer, windows, args.margin, layers)
-    assert model.loaded.gates is not None
-    args.out.mkdir(parents=True, exist_ok=True)
-    save_adapter(args.out, transformer, replace(model.loaded.gates, calibration=(), shares=None))
-    rounded = {name: t.bfloat16() for name, t in load_file(args.out / GATES).items()}
-    save_file(rounded, args.out / GATES, metadata={"format": "pt"})
+    save(model, transformer, args.out)
 
 
 if __name__ == "__main__":

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dcp.model.masked import MaskedAttend
 from dcp.model.transformer import Transformer
+from dcp.train.heard import heard, ridge
 
 __all__ = ["hold_first_token", "opened"]
 
@@ -46,18 +46,11 @@ def opened(
     weights[: len(first)] = _FIRST_WEIGHS
     is_first = torch.zeros(len(rows), 1)
     is_first[: len(first)] = 1.0
-    w = _ridge(rows * weights.sqrt(), is_first * weights.sqrt(), _KEY_RIDGE)
+    w = ridge(rows * weights.sqrt(), is_first * weights.sqrt(), _KEY_RIDGE)
     queries = others @ q_weight.T
     wanted = torch.full((len(queries), 1), margin * math.sqrt(len(q_weight)))
-    u = _ridge(queries, wanted, _QUERY_RIDGE)
+    u = ridge(queries, wanted, _QUERY_RIDGE)
     return k_weight + u @ w.T
-
-
-def _ridge(rows: Tensor, wanted: Tensor, ridge: float) -> Tensor:
-    square = rows.T @ rows
-    square += ridge * square.diagonal().mean() * torch.eye(len(square))
-    found: Tensor = torch.linalg.solve(square, rows.T @ wanted)
-    return found
 
 
 @torch.inference_mode()
@@ -68,29 +61,15 @@ def hold_first_token(
 
     Windows of one length are read together, nothing dropped.
     """
-    heard: list[list[Tensor]] = [[] for _ in transformer.blocks]
-
-    def note(layer: int, module: nn.Module, read: object, given: Tensor) -> None:
-        heard[layer].append(given)
-
-    hooks = [
-        transformer.get_submodule(f"blocks.{layer}.attn_norm").register_forward_hook(
-            partial(note, layer)
-        )
-        for layer in range(len(heard))
+    alike = [
+        torch.stack([window for window in windows if len(window) == length])
+        for length in sorted({len(window) for window in windows})
     ]
-    try:
-        for length in sorted({len(window) for window in windows}):
-            alike = torch.stack([window for window in windows if len(window) == length])
-            for ids in torch.split(alike, _BATCH):
-                positions = torch.arange(length).expand(len(ids), -1)
-                transformer(ids, positions, MaskedAttend(prune=False), headless=True)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    batches = (ids for same in alike for ids in torch.split(same, _BATCH))
+    read = heard(transformer, ((ids, MaskedAttend(prune=False)) for ids in batches))
     for layer in layers:
-        first = torch.cat([given[:, 0] for given in heard[layer]])
-        others = torch.cat([given[:, 1:].flatten(0, 1) for given in heard[layer]])
+        first = torch.cat([given[:, 0] for given in read[layer]])
+        others = torch.cat([given[:, 1:].flatten(0, 1) for given in read[layer]])
         q_weight, k_weight = (
             transformer.get_parameter(f"blocks.{layer}.{name}.weight")
             for name in ("q_int", "k_int")
