@@ -484,6 +484,21 @@ def test_what_a_gpu_added_is_the_results_file() -> None:
         ]
 
 
+def test_what_leaning_on_early_steps_gives_is_the_results_file() -> None:
+    found = json.loads((ROOT / "docs/tuned-smollm2.json").read_text(encoding="utf-8"))
+    by = {(row["arm"], row["gate_shift"]): row for row in found}
+    told = rows_of("docs/log.md", "gate shift | leaning on early steps")
+    assert len(told) == 3
+    for shift, *cells in told:
+        for cell, arm in zip(
+            cells, ("leaning on early steps", "leaning, then 58 steps"), strict=True
+        ):
+            row = by[arm, float(shift)]
+            shares = [round(100 * row[key], 1) for key in ("sparsity", "sparsity_at_end")]
+            ratios = [round(row[key], 3) for key in ("ratio", "ratio_low", "ratio_high")]
+            assert numbers(cell) == shares + ratios
+
+
 def test_wikitext_2_is_the_results_file() -> None:
     path = ROOT / "docs/wikitext2-smollm2.json"
     by = {row["gate_shift"]: row for row in json.loads(path.read_text(encoding="utf-8"))}
