@@ -1,7 +1,7 @@
 """Gates that drop more early in a text and less late, in closed form: a rank-one change of queries.
 
 A share of few tokens is a few tokens: gates whose price counts pairs hold nearly all that a text's
-first hundred steps could drop. A gate shift that falls with the logarithm of the step,
+first hundred steps could drop. A gate shift that rises with the logarithm of the step,
 
     z'[t, j] = z[t, j] + slope · ln(t / context)
 
