@@ -42,8 +42,9 @@ _ASKED = "What is the pass key? The pass key is"
 class Passkey:
     """One prompt with its answer.
 
-    ids [n] int64; the answer's tokens are those from ``answer`` on. told [m] int64 are the
-    positions of both mentions of the key, question and answer apart.
+    ids [n] int64; the answer's tokens are those from ``answer`` on: the key's own, without a token
+    that is the space before it and nothing else. told [m] int64 are the positions of both mentions
+    of the key, question and answer apart.
     """
 
     ids: npt.NDArray[np.int64]
@@ -96,7 +97,7 @@ def passkey(tokenizer: Tokenizer, context: int, depth: float, key: str) -> Passk
             inside = np.zeros(len(found), dtype=np.bool_)
             for at in _mentions(text, key):
                 inside |= (starts < at + len(key)) & (ends > at)
-            answer = int(np.argmax(ends > len(text)))
+            answer = int(np.argmax(ends > len(text) + len(" ")))
             return Passkey(np.asarray(found.ids, dtype=np.int64), answer, np.flatnonzero(inside))
     raise RequestError(f"a pass key does not fit {context} tokens; ask for a longer context")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from dcp.ui.home import home_name, in_order, listed
 from dcp.ui.presence import connected, visitor
 from dcp.ui.settings import Settings
 from dcp.ui.task import Report, Task
+from dcp.ui.threads import start
 from dcp.ui.worker import Recording, Worker
 
 if TYPE_CHECKING:
@@ -175,9 +175,11 @@ def _tagger() -> Tagger:
 @st.cache_resource(show_spinner=False)
 def warm() -> threading.Thread:
     """Load what the first run will need, once, after the first page has been painted."""
+    leave = threading.Event()
 
     def load() -> None:
-        time.sleep(1.5)
+        if leave.wait(1.5):
+            return
         # What is missing is reported when it is needed.
         with suppress(DcpError):
             _open(None)
@@ -185,6 +187,4 @@ def warm() -> threading.Thread:
             _tagger()
         set_apart("tagger")
 
-    thread = threading.Thread(target=load, name="warm-up", daemon=True)
-    thread.start()
-    return thread
+    return start(load, "warm-up", leave.set)

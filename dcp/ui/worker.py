@@ -22,6 +22,7 @@ from dcp.speech.words import Word
 from dcp.trace import Trace
 from dcp.ui.line import Line
 from dcp.ui.task import Report, Task
+from dcp.ui.threads import start
 from dcp.ui.turn import Leave, Turn
 
 __all__ = ["Job", "Recording", "State", "Status", "Worker"]
@@ -165,7 +166,7 @@ class Worker:
         self._line = Line(self._gone, self.waiting)
         self._tagging = ThreadPoolExecutor(1, thread_name_prefix="tagger")
         for i in range(self.threads):
-            threading.Thread(target=self._work, name=f"inference-{i}", daemon=True).start()
+            start(self._work, f"inference-{i}", self.close)
 
     def submit(self, owner: str, request: TextRequest) -> Job:
         """Put a request in the line (full: the job fails); the owner's former job is stopped."""

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from dcp.errors import RequestError
 from dcp.ui.figures.interrupt import interruptible
+from dcp.ui.threads import start
 
 __all__ = ["Left", "Rounds", "Seat", "TooLong"]
 
@@ -24,7 +25,7 @@ T = TypeVar("T")
 
 
 class Left(Exception):
-    """What a future holds whose window had left before its job was done."""
+    """What a future holds whose window, or the app, had left before its job was done."""
 
 
 class TooLong(RequestError):
@@ -72,9 +73,10 @@ class Rounds:
     seconds: float = 60.0
     _waiting: OrderedDict[str, deque[_Job]] = field(default_factory=OrderedDict, init=False)
     _change: threading.Condition = field(default_factory=threading.Condition, init=False)
+    _closed: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        threading.Thread(target=self._work, name="figures", daemon=True).start()
+        start(self._work, "figures", self.close)
 
     def seat(self, name: str, left: Callable[[], bool] = lambda: False) -> Seat:
         """A place; ``left`` tells, before a job and while it runs, that nobody waits for it."""
@@ -89,33 +91,44 @@ class Rounds:
             self._change.notify()
         return future
 
+    def close(self) -> None:
+        """Break off the job that runs, leave out those that wait, and end the thread."""
+        with self._change:
+            self._closed = True
+            waiting = [job for jobs in self._waiting.values() for job in jobs]
+            self._waiting.clear()
+            self._change.notify()
+        for job in waiting:
+            if job.future.set_running_or_notify_cancel():
+                job.future.set_exception(Left())
+
     def _work(self) -> None:
-        while True:
-            job = self._next()
+        while (job := self._next()) is not None:
             if not job.future.set_running_or_notify_cancel():
                 continue
             try:
                 if job.left():
                     raise Left
-                why = partial(_unwanted, job, time.monotonic() + job.seconds)
+                why = partial(self._unwanted, job, time.monotonic() + job.seconds)
                 job.future.set_result(interruptible(job.do, why))
             except BaseException as error:
                 job.future.set_exception(error)
             # Not to be kept alive until the next one comes.
             del job
 
-    def _next(self) -> _Job:
+    def _next(self) -> _Job | None:
         with self._change:
-            while not self._waiting:
+            while not self._waiting and not self._closed:
                 self._change.wait()
+            if self._closed:
+                return None
             name, jobs = self._waiting.popitem(last=False)
             job = jobs.popleft()
             if jobs:
                 self._waiting[name] = jobs
             return job
 
-
-def _unwanted(job: _Job, until: float) -> type[Exception] | None:
-    if job.left():
-        return Left
-    return TooLong if time.monotonic() > until else None
+    def _unwanted(self, job: _Job, until: float) -> type[Exception] | None:
+        if self._closed or job.left():
+            return Left
+        return TooLong if time.monotonic() > until else None
