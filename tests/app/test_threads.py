@@ -40,7 +40,11 @@ worker.ask("window", work)
 """
 
 
-@pytest.mark.parametrize("thread", [_FIGURE, _TASK], ids=["figure", "task"])
+# A task that looks at nothing, as a model that loads.
+_DEAF = _TASK.replace("report.check", "lambda: None")
+
+
+@pytest.mark.parametrize("thread", [_FIGURE, _TASK, _DEAF], ids=["figure", "task", "deaf"])
 def test_a_process_that_ends_while_a_thread_is_busy_does_not_abort(thread: str) -> None:
     script = _BUSY + thread + "begun.wait(60)\nimport time\ntime.sleep(0.2)\nprint('ended')\n"
     begun = time.monotonic()

@@ -7,11 +7,12 @@ exception goes on until it is raised once more. Knows no figure.
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
+
+from dcp.ui.threads import raise_in
 
 __all__ = ["LOOK_SECONDS", "interruptible"]
 
@@ -38,12 +39,12 @@ def interruptible(do: Callable[[], T], why: Callable[[], type[Exception] | None]
             error = why()
             with lock:
                 if error is not None and not state.done:
-                    _raise_in(thread, ctypes.py_object(error))
+                    raise_in(thread, error)
 
     def forget() -> None:
         ended.set()
         with lock:
-            _raise_in(thread, None)
+            raise_in(thread, None)
 
     threading.Thread(target=watch, name="watches a figure", daemon=True).start()
     try:
@@ -57,7 +58,3 @@ def interruptible(do: Callable[[], T], why: Callable[[], type[Exception] | None]
             forget()
         finally:
             forget()
-
-
-def _raise_in(thread: int, error: ctypes.py_object[type[Exception]] | None) -> None:
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), error)
