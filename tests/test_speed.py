@@ -213,6 +213,22 @@ def test_other_engines_are_the_file() -> None:
     assert all(version in everything for version in found["about"]["versions"].values())
 
 
+def test_the_gates_bundled_now_beside_other_engines_are_the_file() -> None:
+    found = json.loads((ROOT / "docs/peers-own-gates.json").read_text(encoding="utf-8"))["rows"]
+    by = {(row["arm"], row["context"]): row["ms"] for row in found}
+    told = rows_of("docs/native.md", "own gates, times as fast as gates off")
+    assert [name for name, *_ in told] == ["int8", "int4"]
+    for name, *cells in told:
+        for cell, context in zip(cells, (128, 1024, 4096), strict=True):
+            own, off = (by[f"dcp {name}, {how}", context] for how in ("own gates", "dense"))
+            assert numbers(cell) == [round(off / own, 2)]
+            others = [ms for (arm, at), ms in by.items() if at == context and arm[:3] != "dcp"]
+            assert own < min(others) or context == 128
+    eight = [numbers_in(cell)[0] for cell in told[0][1:]]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "{:.2f}, {:.2f} and {:.2f} times the speed of gates off in 8 bits".format(*eight) in text
+
+
 def test_time_to_the_first_token_is_the_file() -> None:
     by = {(row["context"], row["arm"]): row for row in rows("prompts.json")}
     told = rows_of("docs/speed.md", "prompt | dense | gates scored")
