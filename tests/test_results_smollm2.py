@@ -21,7 +21,7 @@ def test_the_dial_of_smollm2_is_the_one_in_its_configuration() -> None:
     folder = ROOT / "assets/models/smollm2-135m"
     config = json.loads((folder / "dcp_config.json").read_text(encoding="utf-8"))
     for tokens in (256, 1024):
-        path = ROOT / f"docs/perplexity-smollm2-{tokens}.json"
+        path = ROOT / f"assets/results/perplexity-smollm2-{tokens}.json"
         measured = json.loads(path.read_text(encoding="utf-8"))
         points = [p for p in config["calibration"] if p["context"] == tokens]
         assert {(r["gate_shift"], r["sparsity"], round(r["ppl_ratio"], 9)) for r in measured} == {
@@ -86,7 +86,7 @@ def test_sixteen_entries_of_smollm2_are_the_results_file() -> None:
 
 
 def test_the_tasks_of_smollm2_are_the_results_file() -> None:
-    path = ROOT / "docs/tasks-smollm2.json"
+    path = ROOT / "assets/results/tasks-smollm2.json"
     found = json.loads(path.read_text(encoding="utf-8"))
     by = {(row["task"], row["gate_shift"]): row for row in found}
     told = rows_of("docs/results.md", "gate shift | LAMBADA")
@@ -104,7 +104,7 @@ def test_the_tasks_of_smollm2_are_the_results_file() -> None:
 
 @pytest.mark.parametrize("tokens", [256, 1024, 4096, 8192])
 def test_smollm2_at_other_contexts_is_the_results_file(tokens: int) -> None:
-    path = ROOT / f"docs/perplexity-smollm2-{tokens}.json"
+    path = ROOT / f"assets/results/perplexity-smollm2-{tokens}.json"
     by = {row["gate_shift"]: row for row in json.loads(path.read_text(encoding="utf-8"))}
     told = rows_of("docs/results.md", f"gate shift at {tokens:,} tokens")
     assert {row["context"] for row in by.values()} == {tokens}

@@ -106,6 +106,23 @@ def test_what_was_measured_of_the_bundled_model_is_drawn_unless_other_results_ar
     assert "--results given.json" in said(page)
 
 
+def test_measurements_are_those_of_the_model_that_is_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    every: dict[str, list[str | None]] = {"a": ["dcp-mini", "dense twin"], "b": ["x"], "c": [None]}
+    for name, models in every.items():
+        rows = [{"model": model} if model else {} for model in models]
+        (tmp_path / f"{name}.json").write_text(json.dumps(rows))
+    monkeypatch.setattr(gallery_source, "MEASURED", tmp_path)
+    for shown, (whose, files) in {
+        "x": ("x", ["b.json", "c.json"]),
+        "dcp-mini": ("dcp-mini", ["a.json", "c.json"]),
+        "never measured": ("dcp-mini", ["a.json", "c.json"]),
+    }.items():
+        named, found = gallery_source._measured(shown)
+        assert (named, [part.name for part in found]) == (whose, files)
+
+
 def test_one_choice_changes_every_figure(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gallery_source, "sample_names", lambda model=None: ["sample"])
     page = finished(at_figures(open_page()))

@@ -232,6 +232,16 @@ def test_perplexity_without_a_dense_twin_says_so() -> None:
     assert set(drawing.data["series"]) == {"pruned", "gates off"}
 
 
+def test_an_adapter_s_base_is_one_level_by_its_name() -> None:
+    same = [{**row, "ppl_dense_finetuned": row["ppl_gates_off"]} for row in EVAL.rows]
+    drawing = draw("perplexity", [], PAGE, results=[Results("same.json", tuple(same))])
+    assert not {"gates off", "dense twin"} & set(drawing.data["series"])
+    assert "gates off: the base" in set(drawing.data["series"])
+    labels = [text.get_text() for text in drawing.figure.legends[0].get_texts()]
+    assert labels.count("gates off: the base") == 1
+    assert "Dashed level: the base model" in drawing.caption
+
+
 def test_tasks_show_accuracy_interval_and_chance() -> None:
     drawing = draw_kind("tasks", [], PAGE)
     assert len(drawing.data) == len(TASKS.rows)
@@ -250,9 +260,11 @@ def test_tasks_of_unequal_size_name_it() -> None:
     assert titles == ["lambada, n = 1,000", "hellaswag, n = 1,000", "piqa, n = 40"]
 
 
-def test_the_twin_stands_apart_from_the_pruned_model() -> None:
-    shifted = [{**row, "gate_shift": 0.5} for row in TASKS.rows]
-    twin = {**TASKS.rows[0], "sparsity": 0.0, "gate_shift": None}
+@pytest.mark.parametrize(("model", "called"), [("dense twin", "dense twin"), ("m", "the base")])
+def test_the_twin_stands_apart_from_the_pruned_model(model: str, called: str) -> None:
+    """Of an adapter it is the base, which goes by the adapter's name."""
+    shifted = [{**row, "model": "m", "gate_shift": 0.5} for row in TASKS.rows]
+    twin = {**TASKS.rows[0], "model": model, "sparsity": 0.0, "gate_shift": None}
     drawing = draw("tasks", [], PAGE, results=[Results("tasks.json", (*shifted, twin))])
     assert drawing.data["twin"].sum() == 1
     _, pruned, alone = drawing.figure.axes[0].lines[:3]
@@ -260,7 +272,7 @@ def test_the_twin_stands_apart_from_the_pruned_model() -> None:
     assert [text.get_text() for text in drawing.figure.legends[0].get_texts()] == [
         "chance",
         "pruned",
-        "dense twin",
+        called,
     ]
 
 

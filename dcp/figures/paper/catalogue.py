@@ -107,7 +107,7 @@ KINDS = {
     "perplexity": Kind(
         "perplexity against entries held", "quality", options=("axis",), reads="results"
     ),
-    "tasks": Kind("zero-shot accuracy against sparsity", "quality", reads="results"),
+    "tasks": Kind("zero-shot accuracy against sparsity", "tasks", reads="results"),
     "policies": Kind("policies and gates at equal budgets", "policies", reads="results"),
     "agreement": Kind("entries that policies hold alike", "agreement", reads="results"),
 }

@@ -1,14 +1,15 @@
-"""What is lost against what is dropped: kinds "perplexity" and "tasks", from `dcp eval --json`."""
+"""What is lost against what is dropped: kind "perplexity", from `dcp eval --json`."""
 
 from __future__ import annotations
 
+import math
 from itertools import cycle
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
+from matplotlib.ticker import PercentFormatter, ScalarFormatter
 
 from dcp.figures.paper.caption import caption, counted
 from dcp.figures.paper.presets import Page
@@ -17,7 +18,7 @@ from dcp.figures.paper.results import one_model, table
 from dcp.figures.paper.style import drawing, figure
 from dcp.policies.registry import POLICIES
 
-__all__ = ["perplexity", "tasks"]
+__all__ = ["perplexity"]
 
 _FIXED = {
     "window": "local window", "local": "local window", "strided": "strided",
@@ -40,6 +41,8 @@ _MARKS: dict[str, tuple[str, Any]] = {
 }
 _ANOTHER: tuple[str, Any] = ("p", (0, (2, 2)))
 _DENSE = "dense twin"
+# Of an adapter the twin is what it changes: one level in place of two.
+_BASE = "gates off: the base"
 _SIZED = ", sized per layer"
 
 
@@ -92,9 +95,7 @@ def perplexity(subject: Subject, options: Options, page: Page) -> Drawing:
         subject,
         "Perplexity against "
         + ("the share of pairs dropped" if by_share else "entries held in a layer at a step")
-        + ", mean over layers, steps and windows; hard gates. Dashed level: "
-        f"{_DENSE if (data['series'] == _DENSE).any() else 'no dense twin was given'}; dotted "
-        "level: the pruned weights with gates off, a diagnostic.",
+        + f", mean over layers, steps and windows; hard gates. {_levels(set(data['series']))}",
         "Evictions without training run on the dense model at equal entries."
         if set(_FIXED.values()) & set(data["series"])
         else "",
@@ -111,8 +112,12 @@ def _series(row: dict[str, Any]) -> pd.DataFrame:
     points: list[tuple[str, float, Any, Any]] = [
         ("pruned", row["held_entries"], row["ppl_pruned"], row.get("bits_per_byte_pruned")),
         ("gates off", every, row["ppl_gates_off"], row.get("bits_per_byte_gates_off")),
-        (_DENSE, every, row.get("ppl_dense_finetuned"), row.get("bits_per_byte_dense_finetuned")),
     ]
+    twin = row.get("ppl_dense_finetuned")
+    if isinstance(twin, int | float) and math.isclose(twin, row["ppl_gates_off"], rel_tol=1e-9):
+        points[-1] = (_BASE, *points[-1][1:])
+    else:
+        points.append((_DENSE, every, twin, row.get("bits_per_byte_dense_finetuned")))
     policies = row.get("policies")
     for policy in policies if isinstance(policies, list) else ():
         if isinstance(policy, dict) and (name := _name_of(policy.get("policy"))):
@@ -137,6 +142,13 @@ def _series(row: dict[str, Any]) -> pd.DataFrame:
     )
 
 
+def _levels(series: set[str]) -> str:
+    if _BASE in series:
+        return "Dashed level: the base model, which is what the gates leave when they are off."
+    dense = _DENSE if _DENSE in series else "no dense twin was given"
+    return f"Dashed level: {dense}; dotted level: the pruned weights with gates off, a diagnostic."
+
+
 def _name_of(policy: Any) -> str:
     """As the legend has it: a policy that this module does not name goes by its title."""
     if policy in _FIXED:
@@ -146,7 +158,7 @@ def _name_of(policy: Any) -> str:
 
 def _panel(axes: Axes, data: pd.DataFrame, x: str, page: Page) -> None:
     drawn = dict.fromkeys(str(name).removesuffix(_SIZED) for name in data["series"])
-    marks = _MARKS | {name: _ANOTHER for name in drawn if name not in (*_MARKS, _DENSE)}
+    marks = _MARKS | {name: _ANOTHER for name in drawn if name not in (*_MARKS, _DENSE, _BASE)}
     colours = dict(zip(marks, cycle(page.palette.lines)))
     for name in [known + size for known in marks for size in ("", _SIZED)]:
         part = data[data["series"] == name].sort_values(x)
@@ -166,85 +178,13 @@ def _panel(axes: Axes, data: pd.DataFrame, x: str, page: Page) -> None:
                 mfc="white" if name.endswith(_SIZED) else colour,
                 mec=colour if name.endswith(_SIZED) else "white", mew=0.4, label=name,
             )  # fmt: skip
-    dense = data[data["series"] == _DENSE]
-    if not dense.empty:
-        axes.axhline(
-            dense["perplexity"].iloc[0],
-            color=page.palette.ink,
-            ls=(0, (6, 2)),
-            lw=0.9,
-            label=_DENSE,
-        )
+    for name in (_DENSE, _BASE):
+        level = data.loc[data["series"] == name, "perplexity"]
+        if not level.empty:
+            axes.axhline(level.iloc[0], color=page.palette.ink, ls=(0, (6, 2)), lw=0.9, label=name)
     low, high = axes.get_ylim()
     if high / low > 4:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(ScalarFormatter())
     axes.grid(axis="y", lw=0.3, color="#dddddd")
     axes.set_axisbelow(True)
-
-
-def tasks(subject: Subject, options: Options, page: Page) -> Drawing:
-    """Zero-shot accuracy against sparsity with intervals and chance, one panel per task.
-
-    Raises RequestError for results of another command.
-    """
-    data = table(
-        subject.results,
-        ("sparsity", "accuracy", "ci_low", "ci_high", "n", "chance"),
-        "tasks",
-        "what eval wrote of tasks",
-    )
-    one_model(data, "tasks")
-    names = list(dict.fromkeys(str(name) for name in data["task"]))
-    # The twin has no gates to shift: its rows say null.
-    shift = data["gate_shift"] if "gate_shift" in data else pd.Series(0.0, data.index)
-    data["twin"] = shift.isna()
-    even = data["n"].nunique() == 1
-    columns = min(len(names), 4 if page.width > 4.5 else 2)
-    rows = -(-len(names) // columns)
-    with drawing(page):
-        drawn = figure(page, rows * (1.45 if page.width > 4.5 else 1.35) + 0.6)
-        grid = drawn.subplots(rows, columns, squeeze=False, sharex=True)
-        for name, axes in zip(names, grid.flat, strict=False):
-            part = data[data["task"] == name].sort_values("sparsity")
-            axes.axhline(
-                float(part["chance"].iloc[0]), color=page.palette.soft, lw=0.8, ls=(0, (4, 2)),
-                label="chance",
-            )  # fmt: skip
-            _points(axes, part[~part["twin"]], page.palette.held, "pruned", "o", "-")
-            if part["twin"].any():
-                _points(axes, part[part["twin"]], page.palette.ink, _DENSE, "D", "")
-            n = int(part["n"].max())
-            axes.set_title(name if even else f"{name}, n = {n:,}", loc="left", fontsize=page.small)
-            axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-            axes.grid(axis="y", lw=0.3, color="#dddddd")
-            axes.set_axisbelow(True)
-            axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-            # Whole percents only: 52.5 % would be labelled 52 %.
-            axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-        handles, labels = grid[0, 0].get_legend_handles_labels()
-        drawn.legend(handles, labels, loc="outside upper center", ncols=len(labels))
-        for axes in grid.flat[len(names) :]:
-            axes.set_axis_off()
-        drawn.supxlabel("tokens dropped, mean over steps and layers", fontsize=page.size)
-        drawn.supylabel("accuracy", fontsize=page.size)
-    words = caption(
-        subject,
-        "Zero-shot accuracy against the dropped share of the previous tokens (mean over steps and "
-        "layers), hard gates; bars: the intervals of the results file, dashed: chance."
-        + (" The dense twin drops nothing." if data["twin"].any() else ""),
-        f"{counted(len(names), 'task')}, {counted(int(data['n'].max()), 'example')} at most each.",
-    )
-    return Drawing("tasks", page, drawn, data, words)
-
-
-def _points(
-    axes: Axes, part: pd.DataFrame, colour: str, label: str, marker: str, line: str
-) -> None:
-    x, y, low, high = (part[n].to_numpy() for n in ("sparsity", "accuracy", "ci_low", "ci_high"))
-    axes.errorbar(
-        x, y, [(y - low).clip(0), (high - y).clip(0)],
-        color=colour, marker=marker, ms=3.5, ls=line, lw=1.1, elinewidth=0.8,
-        mec="white", mew=0.4, label=label,
-    )  # fmt: skip

@@ -26,6 +26,11 @@ class Results:
     name: str
     rows: tuple[dict[str, Any], ...]
 
+    @property
+    def models(self) -> set[str]:
+        """What its rows name as model."""
+        return {row["model"] for row in self.rows if isinstance(row.get("model"), str)}
+
 
 def read_results(path: Path) -> Results:
     """The list of objects in a JSON file. Raises RequestError for any other file."""

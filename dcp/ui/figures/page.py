@@ -90,8 +90,8 @@ def gallery(session: Session) -> None:
         st.info("No run yet and no sample: record one on the first page, or open a saved trace.")
         return
     chosen = look(session, found.trace)
-    with st.expander("Figures from measurements: of the bundled models, or give your own results"):
-        files, given = results()
+    with st.expander("Figures from measurements: of a bundled model, or give your own results"):
+        files, given = results(found.trace.meta.model)
     figures = FigureSet(
         found.trace,
         found.words,

@@ -22,9 +22,10 @@ from dcp.ui.session import Session
 __all__ = ["MEASURED", "OWN", "Source", "drawn", "fingerprint", "results", "source"]
 
 MEASURED = FOLDER.parent / "results"
-"""What `dcp eval --json` said of dcp-mini."""
+"""What `dcp eval --json` said of the bundled models."""
 OWN = "run.safetensors"
 """What the trace of this session is called."""
+_MINI = "dcp-mini"
 _OWN, _DRAWN, _TYPED = "What Explore shows", "A held-out text", "The sample"
 _SAMPLE = "the bundled sample, typed for the app"
 _CHOSEN = {"run": "typed by a user of the app", "upload": "an uploaded trace, picked by its owner"}
@@ -140,13 +141,14 @@ def _describe(trace: Trace, which: str) -> None:
         )
 
 
-def results() -> tuple[tuple[Results, ...], bool]:
+def results(model: str) -> tuple[tuple[Results, ...], bool]:
     """Files of results for the figures that are drawn from them, and whether a user gave them.
 
-    Without any, those measured of dcp-mini.
+    Without any, those measured of ``model``, or of dcp-mini where it was not.
     """
+    whose, measured = _measured(model)
     files = st.file_uploader(
-        "Results of `dcp eval --json` or `dcp bench --json`, in place of dcp-mini's",
+        f"Results of `dcp eval --json` or `dcp bench --json`, in place of {whose}'s",
         type=["json"],
         key="figures_results",
         accept_multiple_files=True,
@@ -159,11 +161,14 @@ def results() -> tuple[tuple[Results, ...], bool]:
             found.append(parse_results(re.sub(r"[^\w.-]", "_", file.name)[-80:], file.getvalue()))
         except DcpError as error:
             problem(str(error))
-    return (tuple(found), True) if found else (_measured(), False)
+    return (tuple(found), True) if found else (measured, False)
 
 
-def _measured() -> tuple[Results, ...]:
-    return tuple(read_results(path) for path in sorted(MEASURED.glob("*.json")))
+def _measured(model: str) -> tuple[str, tuple[Results, ...]]:
+    every = [read_results(path) for path in sorted(MEASURED.glob("*.json"))]
+    if not any(model in part.models for part in every):
+        model = _MINI
+    return model, tuple(part for part in every if not part.models or model in part.models)
 
 
 def fingerprint(trace: Trace) -> str:
