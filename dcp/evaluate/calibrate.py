@@ -92,12 +92,6 @@ def calibrate(
     known = {each.gate_shift: [share for _, share in each.sparsity_of_first] for each in found}
     shares = measure_shares(pruned, windows, moved, known=known, progress=progress)
     shares = replace(shares, deltas=tuple(delta - folded for delta in shares.deltas))
-    named = {"model": model.name, "weights_sha256": pruned.weights_sha256}
-    report = {
-        "windows": len(windows.ids),
-        "results": [asdict(replace(result, policies=())) | named for result in results],
-        "policies": [asdict(row) for result in results for row in result.policies],
-    }
     gates = pruned.gates
     if folded:
         fold(model, folded)
@@ -107,4 +101,10 @@ def calibrate(
     shares = continued(gates.shares, shares)
     gates = replace(gates, calibration=tuple(points), shares=shares)
     write_config(model, gates)
-    return report
+    sha256 = Checkpoint.read(model).sha256(gates=True)
+    named = {"model": model.resolve().name, "weights_sha256": sha256}
+    return {
+        "windows": len(windows.ids),
+        "results": [asdict(replace(result, policies=())) | named for result in results],
+        "policies": [asdict(row) for result in results for row in result.policies],
+    }

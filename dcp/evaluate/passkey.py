@@ -97,8 +97,10 @@ def passkey(tokenizer: Tokenizer, context: int, depth: float, key: str) -> Passk
             inside = np.zeros(len(found), dtype=np.bool_)
             for at in _mentions(text, key):
                 inside |= (starts < at + len(key)) & (ends > at)
-            answer = int(np.argmax(ends > len(text) + len(" ")))
-            return Passkey(np.asarray(found.ids, dtype=np.int64), answer, np.flatnonzero(inside))
+            begin = len(text) + len(" ")
+            of_key = np.flatnonzero((ends > begin) & (starts < begin + len(key)))
+            ids = np.asarray(found.ids, dtype=np.int64)[: of_key[-1] + 1]
+            return Passkey(ids, int(of_key[0]), np.flatnonzero(inside))
     raise RequestError(f"a pass key does not fit {context} tokens; ask for a longer context")
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import logging
 import threading
 import time
 from collections.abc import Callable
 
 __all__ = ["raise_in", "start"]
 
+_log = logging.getLogger(__name__)
 _ASKED_SECONDS, _MADE_SECONDS = 2.0, 8.0
 _STOPS: dict[threading.Thread, Callable[[], None]] = {}
 
@@ -31,18 +33,26 @@ def start(work: Callable[[], None], name: str, stop: Callable[[], None]) -> thre
         try:
             work()
         finally:
-            del _STOPS[thread]
+            _STOPS.pop(thread, None)
 
     thread = threading.Thread(target=run, name=name, daemon=True)
     _STOPS[thread] = stop
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:
+        # What never began is not waited for.
+        del _STOPS[thread]
+        raise
     return thread
 
 
 @atexit.register
 def _end() -> None:
-    for stop in list(_STOPS.values()):
-        stop()
+    for thread, stop in list(_STOPS.items()):
+        try:
+            stop()
+        except Exception:
+            _log.exception("%s did not hear that it should stop", thread.name)
     for thread in _still(_ASKED_SECONDS):
         if thread.ident is not None:
             raise_in(thread.ident, SystemExit)

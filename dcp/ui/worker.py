@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
@@ -21,6 +21,7 @@ from dcp.runs.request import TextRequest
 from dcp.speech.words import Word
 from dcp.trace import Trace
 from dcp.ui.line import Line
+from dcp.ui.tagging import Tag, Tagging, TagLater
 from dcp.ui.task import Report, Task
 from dcp.ui.threads import start
 from dcp.ui.turn import Leave, Turn
@@ -41,8 +42,6 @@ class Recording(Protocol):
 
 
 Begin = Callable[[TextRequest, Callable[[], bool]], Recording]
-Tag = Callable[[Trace], Sequence[Word]]
-TagLater = Callable[[Trace], Future[Sequence[Word]]]
 
 
 @dataclass(frozen=True)
@@ -164,14 +163,14 @@ class Worker:
 
     def __post_init__(self) -> None:
         self._line = Line(self._gone, self.waiting)
-        self._tagging = ThreadPoolExecutor(1, thread_name_prefix="tagger")
+        self._tagging = Tagging(self.tag)
         for i in range(self.threads):
             start(self._work, f"inference-{i}", self.close)
 
     def submit(self, owner: str, request: TextRequest) -> Job:
         """Put a request in the line (full: the job fails); the owner's former job is stopped."""
         there = partial(self.present, owner)
-        job = Job(request, self.begin, self._tag_later, self._place, there)
+        job = Job(request, self.begin, self._tagging.later, self._place, there)
         self._enter(owner, job)
         return job
 
@@ -188,7 +187,7 @@ class Worker:
             for turn in [*self._line.all(), *self._of.values()]:
                 turn.cancel()
             self._change.notify_all()
-        self._tagging.shutdown(wait=False, cancel_futures=True)
+        self._tagging.close()
 
     def _enter(self, owner: str, turn: Turn) -> None:
         with self._change:
@@ -236,15 +235,3 @@ class Worker:
         except Exception as error:
             _log.exception("a run failed")
             turn.fail(f"The run failed inside the app ({type(error).__name__}); the log says why.")
-
-    def _tag_later(self, trace: Trace) -> Future[Sequence[Word]]:
-        return self._tagging.submit(self._words, trace)
-
-    def _words(self, trace: Trace) -> Sequence[Word]:
-        try:
-            return self.tag(trace)
-        except DcpError as error:
-            _log.warning("no parts of speech: %s", error)
-        except Exception:
-            _log.exception("tagging failed")
-        return ()

@@ -40,11 +40,34 @@ worker.ask("window", work)
 """
 
 
+_JOB = """
+import threading
+from dcp.ui.worker import Worker
+begun, stop = threading.Event(), None
+class Recorder:
+    def __iter__(self):
+        a = torch.ones(64, 64)
+        while not stop():
+            a @ a
+            begun.set()
+            yield 1
+    def trace(self):
+        return None
+    def counters(self):
+        return None
+def begin(request, leave):
+    global stop
+    stop = leave
+    return Recorder()
+Worker(begin, lambda trace: ()).submit("window", None)
+"""
 # A task that looks at nothing, as a model that loads.
 _DEAF = _TASK.replace("report.check", "lambda: None")
 
 
-@pytest.mark.parametrize("thread", [_FIGURE, _TASK, _DEAF], ids=["figure", "task", "deaf"])
+@pytest.mark.parametrize(
+    "thread", [_FIGURE, _TASK, _JOB, _DEAF], ids=["figure", "task", "job", "deaf"]
+)
 def test_a_process_that_ends_while_a_thread_is_busy_does_not_abort(thread: str) -> None:
     script = _BUSY + thread + "begun.wait(60)\nimport time\ntime.sleep(0.2)\nprint('ended')\n"
     begun = time.monotonic()

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers.processors import TemplateProcessing
 
 from dcp.cli.main import main
 from dcp.errors import RequestError
@@ -64,6 +65,16 @@ def test_a_space_that_is_a_token_of_its_own_is_not_the_key(tmp_path: Path) -> No
     prompt = passkey(tokenizer, 700, 0.5, "54321")
     assert [tokenizer.decode([t]) for t in prompt.ids[prompt.answer :]] == list("54321")
     assert tokenizer.decode(prompt.ids[: prompt.answer]).endswith("The pass key is ")
+
+
+def test_what_a_vocabulary_puts_after_a_text_is_not_the_key(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path)
+    tokenizer = Tokenizer.load(tmp_path)
+    end = "<|endoftext|>"
+    ends = [(end, tokenizer.backend.token_to_id(end))]
+    tokenizer.backend.post_processor = TemplateProcessing(f"{end} $A {end}", None, ends)
+    prompt = passkey(tokenizer, 700, 0.5, "54321")
+    assert tokenizer.decode(prompt.ids[prompt.answer :]) == "54321"
 
 
 def test_scores_are_those_of_the_masked_forward(mini: OpenModel) -> None:

@@ -260,7 +260,7 @@ def test_tasks_of_unequal_size_name_it() -> None:
     assert titles == ["lambada, n = 1,000", "hellaswag, n = 1,000", "piqa, n = 40"]
 
 
-@pytest.mark.parametrize(("model", "called"), [("dense twin", "dense twin"), ("m", "the base")])
+@pytest.mark.parametrize(("model", "called"), [("dense twin", "dense twin"), ("m", "baseline")])
 def test_the_twin_stands_apart_from_the_pruned_model(model: str, called: str) -> None:
     """Of an adapter it is the base, which goes by the adapter's name."""
     shifted = [{**row, "model": "m", "gate_shift": 0.5} for row in TASKS.rows]

@@ -6,15 +6,15 @@ import math
 from itertools import cycle
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter, ScalarFormatter
 
+from dcp.errors import RequestError
 from dcp.figures.paper.caption import caption, counted
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
-from dcp.figures.paper.results import one_model, table
+from dcp.figures.paper.results import number, one_model, table
 from dcp.figures.paper.style import drawing, figure
 from dcp.policies.registry import POLICIES
 
@@ -58,6 +58,11 @@ def perplexity(subject: Subject, options: Options, page: Page) -> Drawing:
         "what eval wrote of a text",
     )
     one_model(found, "perplexity")
+    if not found["context"].between(1, 2**31).all():
+        raise RequestError(
+            "perplexity needs contexts of whole tokens, from 1 on: give what eval wrote of a text",
+            remedy="results",
+        )
     data = pd.concat(
         [_series(row) for row in found.to_dict("records")], ignore_index=True
     ).drop_duplicates(ignore_index=True)
@@ -85,12 +90,15 @@ def perplexity(subject: Subject, options: Options, page: Page) -> Drawing:
             fontsize=page.size,
         )
         grid[0, 0].set_ylabel("perplexity")
-        handles, labels = grid[0, 0].get_legend_handles_labels()
+        every = [axes.get_legend_handles_labels() for axes in grid.flat]
+        named = {
+            name: line for lines, names in every for line, name in zip(lines, names, strict=True)
+        }
         drawn.legend(
-            handles, labels, loc="outside upper center", handlelength=2,
-            ncols=len(labels) if page.width > 4.5 else 3,
+            list(named.values()), list(named), loc="outside upper center", handlelength=2,
+            ncols=len(named) if page.width > 4.5 else 3,
         )  # fmt: skip
-    tokens = int(found["tokens"].max()) if "tokens" in found else 0
+    tokens = [n for each in found.get("tokens", []) if (n := number(each)) is not None]
     words = caption(
         subject,
         "Perplexity against "
@@ -99,8 +107,7 @@ def perplexity(subject: Subject, options: Options, page: Page) -> Drawing:
         "Evictions without training run on the dense model at equal entries."
         if set(_FIXED.values()) & set(data["series"])
         else "",
-        f"{counted(len(found), 'setting')}, {counted(tokens, 'scored token')} each; no interval is "
-        "given.",
+        f"{counted(len(found), 'setting')}{_scored(tokens)}; no interval is given.",
     )
     return Drawing("perplexity", page, drawn, data, words)
 
@@ -109,12 +116,12 @@ def _series(row: dict[str, Any]) -> pd.DataFrame:
     """One setting of the dial as points: what held how much, and how well it predicted."""
     context = int(row["context"])
     every = context * (context + 1) / 2
-    points: list[tuple[str, float, Any, Any]] = [
+    points: list[tuple[str, Any, Any, Any]] = [
         ("pruned", row["held_entries"], row["ppl_pruned"], row.get("bits_per_byte_pruned")),
         ("gates off", every, row["ppl_gates_off"], row.get("bits_per_byte_gates_off")),
     ]
-    twin = row.get("ppl_dense_finetuned")
-    if isinstance(twin, int | float) and math.isclose(twin, row["ppl_gates_off"], rel_tol=1e-9):
+    twin = number(row.get("ppl_dense_finetuned"))
+    if twin is not None and math.isclose(twin, row["ppl_gates_off"], rel_tol=1e-9):
         points[-1] = (_BASE, *points[-1][1:])
     else:
         points.append((_DENSE, every, twin, row.get("bits_per_byte_dense_finetuned")))
@@ -123,34 +130,43 @@ def _series(row: dict[str, Any]) -> pd.DataFrame:
         if isinstance(policy, dict) and (name := _name_of(policy.get("policy"))):
             if policy.get("layers") == "as gates":
                 name += _SIZED
-            points.append(
-                (name, policy["held_entries"], policy["ppl"], policy.get("bits_per_byte"))
-            )
+            held, ppl = policy.get("held_entries"), policy.get("ppl")
+            points.append((name, held, ppl, policy.get("bits_per_byte")))
     return pd.DataFrame(
         [
             {
                 "series": name,
                 "context": context,
-                "entries_per_step": float(held) / context,
-                "pairs_dropped": (every - float(held)) / max(every - context, 1),
-                "perplexity": float(ppl),
-                "bits_per_byte": None if bits is None else float(bits),
+                "entries_per_step": holds / context,
+                "pairs_dropped": (every - holds) / max(every - context, 1),
+                "perplexity": ppl,
+                "bits_per_byte": number(bits),
             }
-            for name, held, ppl, bits in points
-            if isinstance(ppl, int | float) and np.isfinite(ppl)
+            for name, held, said, bits in points
+            if (ppl := number(said)) is not None and (holds := number(held)) is not None
         ]
     )
 
 
 def _levels(series: set[str]) -> str:
-    if _BASE in series:
-        return "Dashed level: the base model, which is what the gates leave when they are off."
     dense = _DENSE if _DENSE in series else "no dense twin was given"
-    return f"Dashed level: {dense}; dotted level: the pruned weights with gates off, a diagnostic."
+    if _BASE in series:
+        dense = "the base model, which is what the gates leave when they are off"
+    dotted = "; dotted level: the pruned weights with gates off, a diagnostic"
+    return f"Dashed level: {dense}{dotted if 'gates off' in series else ''}."
+
+
+def _scored(tokens: list[float]) -> str:
+    if not tokens:
+        return ""
+    least = "" if min(tokens) == max(tokens) else f"{min(tokens):,.0f} to "
+    return f", {least}{counted(int(max(tokens)), 'scored token')} each"
 
 
 def _name_of(policy: Any) -> str:
     """As the legend has it: a policy that this module does not name goes by its title."""
+    if not isinstance(policy, str):
+        return ""
     if policy in _FIXED:
         return _FIXED[policy]
     return POLICIES[policy].title if policy in POLICIES else ""

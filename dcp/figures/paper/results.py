@@ -14,7 +14,7 @@ from dcp.errors import RequestError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Results", "one_model", "parse_results", "read_results", "table"]
+__all__ = ["Results", "number", "one_model", "parse_results", "read_results", "table"]
 
 _LARGEST = 16 * 2**20
 
@@ -28,8 +28,9 @@ class Results:
 
     @property
     def models(self) -> set[str]:
-        """What its rows name as model."""
-        return {row["model"] for row in self.rows if isinstance(row.get("model"), str)}
+        """What its rows with a setting of the dial, or with none to set, name as model."""
+        gated = [row for row in self.rows if row.get("gate_shift", 0.0) is not None]
+        return {row["model"] for row in gated if isinstance(row.get("model"), str)}
 
 
 def read_results(path: Path) -> Results:
@@ -45,7 +46,7 @@ def read_results(path: Path) -> Results:
 def parse_results(name: str, data: bytes) -> Results:
     """The list of objects in ``data``. Raises RequestError for anything else."""
     try:
-        found = json.loads(data.decode("utf-8"))
+        found = json.loads(data.decode("utf-8"), parse_int=_whole)
     except (ValueError, RecursionError):
         raise RequestError(f"{name} is not JSON: give what eval or bench wrote as JSON") from None
     rows = found if isinstance(found, list) else [found]
@@ -65,7 +66,7 @@ def table(results: Sequence[Results], names: Sequence[str], kind: str, made: str
         {"file": part.name, **row}
         for part in results
         for row in part.rows
-        if all(_is_number(row.get(name)) for name in names)
+        if all(number(row.get(name)) is not None for name in names)
     ]
     if not found:
         files = ", ".join(part.name for part in results)
@@ -90,5 +91,16 @@ def one_model(data: pd.DataFrame, kind: str) -> None:
             )
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def number(value: Any) -> float | None:
+    """A finite number of a file; None for whatever else stands there."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def _whole(said: str) -> int | float:
+    """What no column of a table can hold becomes infinite, which `number` leaves out."""
+    return int(said) if len(said) < 19 else float(said)

@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from dcp.errors import RequestError
 from dcp.figures.paper.caption import caption, counted
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
@@ -27,12 +28,16 @@ def tasks(subject: Subject, options: Options, page: Page) -> Drawing:
         "what eval wrote of tasks",
     )
     one_model(data, "tasks")
-    names = list(dict.fromkeys(str(name) for name in data["task"]))
+    if "task" not in data:
+        raise RequestError("tasks needs task: give what eval wrote of tasks", remedy="results")
+    data["task"] = data["task"].astype(str)
+    names = list(dict.fromkeys(data["task"]))
     # The twin has no gates to shift: its rows say null.
     shift = data["gate_shift"] if "gate_shift" in data else pd.Series(0.0, data.index)
     data["twin"] = shift.isna()
-    named = set(data.loc[data["twin"], "model"]) if "model" in data else set()
-    twin = "dense twin" if named <= {"dense twin"} else "the base"
+    # An adapter's is its base, by the adapter's name.
+    named = data.loc[data["twin"], "model"].dropna().astype(str) if "model" in data else ()
+    twin = "dense twin" if set(named) <= {"dense twin"} else "baseline"
     even = data["n"].nunique() == 1
     columns = min(len(names), 4 if page.width > 4.5 else 2)
     rows = -(-len(names) // columns)
@@ -67,7 +72,7 @@ def tasks(subject: Subject, options: Options, page: Page) -> Drawing:
         subject,
         "Zero-shot accuracy against the dropped share of the previous tokens (mean over steps and "
         "layers), hard gates; bars: the intervals of the results file, dashed: chance."
-        + (f" {twin[0].upper()}{twin[1:]} drops nothing." if data["twin"].any() else ""),
+        + (f" The {twin} drops nothing." if data["twin"].any() else ""),
         f"{counted(len(names), 'task')}, {counted(int(data['n'].max()), 'example')} at most each.",
     )
     return Drawing("tasks", page, drawn, data, words)
