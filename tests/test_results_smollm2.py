@@ -102,6 +102,19 @@ def test_the_tasks_of_smollm2_are_the_results_file() -> None:
             assert numbers(accuracy) == [round(100 * row[name], 1) for name in names]
 
 
+def test_the_whole_of_piqa_is_the_results_file() -> None:
+    found = json.loads((ROOT / "docs/piqa-smollm2.json").read_text(encoding="utf-8"))
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    by = {row["gate_shift"]: row for row in found}
+    names = ("accuracy", "ci_low", "ci_high")
+    told = [
+        "{:.1f} ({:.1f}–{:.1f})".format(*(100 * by[shift][name] for name in names))
+        for shift in (None, -1.0, -3.0)
+    ]
+    assert {row["n"] for row in found} == {1838}
+    assert "{} with the gates off, {} at δ = −1 and {} at −3".format(*told) in text
+
+
 @pytest.mark.parametrize("tokens", [256, 1024, 4096, 8192])
 def test_smollm2_at_other_contexts_is_the_results_file(tokens: int) -> None:
     path = ROOT / f"assets/results/perplexity-smollm2-{tokens}.json"
