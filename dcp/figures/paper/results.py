@@ -95,10 +95,7 @@ def number(value: Any) -> float | None:
     """A finite number of a file; None for whatever else stands there."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
+    return float(value) if math.isfinite(value) else None
 
 
 def _whole(said: str) -> int | float:
