@@ -20,7 +20,7 @@ def shift_of(said: str) -> float | None:
 def test_the_dial_of_smollm2_is_the_one_in_its_configuration() -> None:
     folder = ROOT / "assets/models/smollm2-135m"
     config = json.loads((folder / "dcp_config.json").read_text(encoding="utf-8"))
-    for tokens in (256, 1024):
+    for tokens in (256, 4096, 1024):
         path = ROOT / f"assets/results/perplexity-smollm2-{tokens}.json"
         measured = json.loads(path.read_text(encoding="utf-8"))
         points = [p for p in config["calibration"] if p["context"] == tokens]

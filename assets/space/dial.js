@@ -36,7 +36,9 @@ export function range(spec, tokens) {
 export function shiftFor(spec, sparsity, tokens) {
   const { shares, shifts } = settings(spec, tokens);
   if (!(shares[0] <= sparsity && sparsity <= shares.at(-1))) return NaN;
-  return between(sparsity, shares, shifts);
+  // Of shifts that drop as much the highest: what lies below it gains nothing.
+  const end = shares.indexOf(shares.at(-1)) + 1;
+  return between(sparsity, shares.slice(0, end), shifts.slice(0, end));
 }
 
 /** The share that a gate shift drops of a text of `tokens` tokens. */

@@ -95,18 +95,21 @@ def rising(shares: Shares) -> Shares:
 
 def continued(known: Shares | None, found: Shares) -> Shares:
     """``found``, or where it is of longer texts than ``known``, that with the longer lengths behind
-    it, at the shifts of both: few texts are long, and shares of short ones are better known from
-    many. ``known`` where ``found`` is of shorter texts."""
+    it: few texts are long, and shares of short ones are better known from many. ``known`` where
+    ``found`` is of shorter texts.
+
+    The shifts stay those of ``known``. Between those of ``found`` a longer text's share lies on a
+    straight line; below them it is that of the lowest, as further down long texts are not read.
+    """
     if known is None or found.tokens[-1] == known.tokens[-1]:
         return found
-    longer = tuple(n for n in found.tokens if n > known.tokens[-1])
-    both = sorted({*known.deltas} & {*found.deltas})
-    if not longer or not both:
+    longer = [n for n in found.tokens if n > known.tokens[-1]]
+    if not longer:
         return known
-    before = dict(zip(known.deltas, known.dropped, strict=True))
-    beyond = dict(zip(found.deltas, found.dropped, strict=True))
-    rows = [(*before[delta], *beyond[delta][-len(longer) :]) for delta in both]
-    return Shares((*known.tokens, *longer), tuple(both), tuple(rows))
+    columns = np.asarray(found.dropped).T[-len(longer) :]
+    beyond = [np.interp(known.deltas, found.deltas, column).tolist() for column in columns]
+    rows = zip(known.dropped, zip(*beyond, strict=True), strict=True)
+    return replace(known, tokens=(*known.tokens, *longer), dropped=tuple((*a, *b) for a, b in rows))
 
 
 def write_shares(

@@ -45,7 +45,9 @@ def shift_at(dial: Dial, sparsity: float, tokens: int) -> float:
             f"sparsity {sparsity} is outside of what this model was calibrated for at {tokens} "
             f"tokens: {low:.3f} to {high:.3f}"
         )
-    return float(np.interp(sparsity, dropped, deltas))
+    # Of shifts that drop as much the highest: what lies below it gains nothing.
+    end = int(np.argmax(dropped >= high)) + 1
+    return float(np.interp(sparsity, dropped[:end], deltas[:end]))
 
 
 def shift_for_budget(dial: Dial, budget: int, tokens: int) -> float:

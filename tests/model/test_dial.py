@@ -175,6 +175,20 @@ def test_longer_texts_lengthen_the_shares_and_shorter_ones_leave_them() -> None:
     assert continued(known, again) == again
 
 
+def test_longer_texts_leave_the_shifts_of_short_ones() -> None:
+    known = Shares((16, 64), (-6.0, -2.0, -1.0), ((0.8, 0.9), (0.5, 0.7), (0.3, 0.5)))
+    longer = Shares((16, 64, 256), (-2.0, 0.0), ((0.6, 0.8, 0.9), (0.3, 0.5, 0.6)))
+    both = continued(known, longer)
+    assert both.deltas == known.deltas
+    assert [row[:2] for row in both.dropped] == list(known.dropped)
+    # As the lowest that was read, as it, half way between.
+    assert [row[2] for row in both.dropped] == pytest.approx([0.9, 0.9, 0.75])
+    dial = GateConfig(48, shares=both)
+    # All that a long text can drop it drops at -2, and a short one goes on to -6.
+    assert shift_at(dial, 0.9, 256) == -2
+    assert shift_at(dial, 0.9, 64) == -6
+
+
 def test_the_dial_ends_where_lower_shifts_drop_less() -> None:
     shares = Shares(
         tokens=(16, 64),
