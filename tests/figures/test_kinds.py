@@ -13,6 +13,7 @@ import pytest
 
 from dcp.errors import RequestError
 from dcp.figures.paper import KINDS, Options, Results, draw, page, read_results
+from dcp.figures.paper.figure_set import FigureSet
 from dcp.figures.paper.policies import _far_off
 from dcp.policies.windows import held_entries
 from dcp.train.schedule import alpha_at
@@ -22,6 +23,7 @@ from tests.helpers.figures_data import (
     BUDGETS,
     EVAL,
     FITTED,
+    RESULTS,
     TASKS,
     TRAINED,
     draw_kind,
@@ -489,3 +491,13 @@ def test_a_line_through_two_models_is_refused() -> None:
         draw(kind, [], PAGE, results=[mine])
         with pytest.raises(RequestError, match=f"{kind} draws one model .* another, one"):
             draw(kind, [], PAGE, results=[mine, other])
+
+
+def test_each_kind_finds_its_results_among_those_of_all_commands() -> None:
+    reads_results = {name for name, kind in KINDS.items() if kind.reads in ("results", "either")}
+    assert reads_results == RESULTS.keys() == {name for name, kind in KINDS.items() if kind.sign}
+    for kind, own in RESULTS.items():
+        others = [each for k, each in RESULTS.items() if KINDS[k].sign != KINDS[kind].sign]
+        figures = FigureSet(results=[own, *others])
+        assert figures.order(kind).results == [own.name]
+        assert figures.draw(kind).kind == kind

@@ -30,6 +30,7 @@ class Kind:
     many     whether it pools several traces
     options  the fields of `Options` that it reads
     reads    what it is drawn from: a "trace", "results" of `dcp eval`, "either", "nothing"
+    sign     of results: what only the rows of the command that it shows have
     """
 
     about: str
@@ -38,6 +39,7 @@ class Kind:
     many: bool = False
     options: tuple[str, ...] = ()
     reads: Literal["trace", "results", "either", "nothing"] = "trace"
+    sign: str = ""
 
 
 _RATES = ("horizon", "source", "seed", "n_boot")
@@ -101,15 +103,32 @@ KINDS = {
         options=("source", "layer", "seed", "n_boot"),
     ),
     "cost": Kind("KL and lost attention per step, beside gates off", "cost"),
-    "throughput": Kind("speed and memory against context", "throughput", reads="either"),
-    "batch": Kind("speed against batch, in a memory budget", "benchmark", reads="results"),
-    "training": Kind("what a training step costs by length", "training", reads="results"),
-    "perplexity": Kind(
-        "perplexity against entries held", "quality", options=("axis",), reads="results"
+    "throughput": Kind(
+        "speed and memory against context", "throughput", reads="either", sign="tokens_per_second"
     ),
-    "tasks": Kind("zero-shot accuracy against sparsity", "tasks", reads="results"),
-    "policies": Kind("policies and gates at equal budgets", "policies", reads="results"),
-    "agreement": Kind("entries that policies hold alike", "agreement", reads="results"),
+    "batch": Kind(
+        "speed against batch, in a memory budget",
+        "benchmark",
+        reads="results",
+        sign="tokens_per_second",
+    ),
+    "training": Kind(
+        "what a training step costs by length", "training", reads="results", sign="peak_bytes"
+    ),
+    "perplexity": Kind(
+        "perplexity against entries held",
+        "quality",
+        options=("axis",),
+        reads="results",
+        sign="ppl_pruned",
+    ),
+    "tasks": Kind("zero-shot accuracy against sparsity", "tasks", reads="results", sign="accuracy"),
+    "policies": Kind(
+        "policies and gates at equal budgets", "policies", reads="results", sign="held_ratio"
+    ),
+    "agreement": Kind(
+        "entries that policies hold alike", "agreement", reads="results", sign="jaccard"
+    ),
 }
 
 

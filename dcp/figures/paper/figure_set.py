@@ -153,8 +153,7 @@ class FigureSet:
 
 def _fits(kind: str, results: Results) -> bool:
     """Whether a file of results is of the command whose output ``kind`` shows."""
-    sign = {"perplexity": "ppl_pruned", "tasks": "accuracy", "throughput": "tokens_per_second"}
-    return any(sign.get(kind, "") in row for row in results.rows)
+    return any(KINDS[kind].sign in row for row in results.rows)
 
 
 def zipped(files: Mapping[str, bytes]) -> bytes:
