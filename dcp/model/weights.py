@@ -61,12 +61,17 @@ class LoadedModel:
             return self
         base = self.read_base()
         base.transformer.to(next(self.transformer.parameters()).device)
-        ours = dict(self.transformer.named_parameters())
-        for name, p in list(base.transformer.named_parameters()):
+        ours = dict(_numbers(self.transformer))
+        for name, weight in _numbers(base.transformer):
             known = ours.get(name)
-            if known is not None and torch.equal(known, p):
-                p.data = known.data
+            if known is not None and torch.equal(known, weight):
+                weight.data = known.data
         return base
+
+
+def _numbers(transformer: Transformer) -> list[tuple[str, Tensor]]:
+    """Parameters, and weights that lie in blocks."""
+    return [*transformer.named_parameters(), *transformer.named_buffers()]
 
 
 def load(

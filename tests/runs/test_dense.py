@@ -13,10 +13,12 @@ from dcp.engine.engine import Engine
 from dcp.evaluate.budgets import measure
 from dcp.evaluate.perplexity import evaluate
 from dcp.evaluate.windows import Windows
+from dcp.kernels.api import native_missing
 from dcp.model.config import Sampling
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel, open_model
 from dcp.model.vocabulary import restrict
+from dcp.model.weights import load
 from dcp.policies.rule import Eviction
 from dcp.runs.next_tokens import next_tokens
 from dcp.runs.recorder import record
@@ -88,6 +90,27 @@ def test_equal_weights_are_held_once(pair: tuple[OpenModel, OpenModel]) -> None:
     few = restrict(tuned, range(9))[0]
     assert few.dense.config.vocab == few.config.vocab == 9
     assert torch.equal(few.dense.transformer.norm.weight, base.transformer.norm.weight)
+
+
+@pytest.mark.skipif(native_missing() is not None, reason="blocks need the native kernels")
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int4])
+def test_equal_blocks_are_held_once(
+    pair: tuple[OpenModel, OpenModel], dtype: torch.dtype, tmp_path: Path
+) -> None:
+    tuned, base = (load(tmp_path / "tuned", dtype, gates=gates) for gates in (True, False))
+    same = {
+        name
+        for name, block in tuned.dense.transformer.named_buffers()
+        if block.data_ptr() == tuned.transformer.get_buffer(name).data_ptr()
+    }
+    blocks = {name for name, _ in base.transformer.named_buffers()}
+    assert len(blocks) == 4 * base.config.layers + 1
+    # Changes of 8 bits are in the blocks, those of 4 lie beside them.
+    assert same == (blocks if dtype == torch.int4 else {"unembed.blocks"})
+    ids = torch.from_numpy(pair[0].tokenizer.encode(TEXT).ids)[None].long()
+    off = (ids, torch.arange(ids.shape[1])[None], MaskedAttend(prune=False))
+    assert torch.equal(tuned.dense.transformer(*off), base.transformer(*off))
+    assert not torch.equal(tuned.transformer(*off), base.transformer(*off))
 
 
 def test_what_a_run_is_compared_with(pair: tuple[OpenModel, OpenModel]) -> None:
