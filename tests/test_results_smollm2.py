@@ -220,6 +220,38 @@ def test_what_leaning_on_early_steps_gives_is_the_results_file() -> None:
             assert numbers(cell) == shares + ratios
 
 
+def test_what_averaging_gives_is_the_results_file() -> None:
+    found = json.loads((ROOT / "docs/averaged-smollm2.json").read_text(encoding="utf-8"))
+    arms = list(dict.fromkeys(row["arm"] for row in found))
+    told = rows_of("docs/log.md", "adapter | shift 3")
+    assert len(told) == len(arms)
+    for arm, (_, *cells) in zip(arms, told, strict=True):
+        by = {row["gate_shift"]: row for row in found if row["arm"] == arm}
+        for cell, shift in zip(cells, (3.0, -1.0, -2.0, -3.0), strict=True):
+            row = by[shift]
+            shares = [round(100 * row[key], 1) for key in ("sparsity", "sparsity_at_end")]
+            assert numbers(cell) == [*shares, round(row["ratio"], 3), round(row["kl"], 3)]
+
+
+def test_the_average_on_validation_text_is_the_results_file() -> None:
+    found = json.loads((ROOT / "docs/tuned-smollm2.json").read_text(encoding="utf-8"))
+    by = {row["gate_shift"]: row for row in found if row["arm"] == "average"}
+    told = rows_of("docs/log.md", "gate shift of the average")
+    assert {float(shift) for shift, *_ in told} == by.keys()
+    for shift, *cells in told:
+        row = by[float(shift)]
+        assert [numbers(cell) for cell in cells] == [
+            [round(100 * row["sparsity"], 1)],
+            [round(100 * row["sparsity_at_end"], 1)],
+            [round(row[key], 3) for key in ("ratio", "ratio_low", "ratio_high")],
+        ]
+    shares, ratios = zip(*sorted((r["sparsity"], r["ratio"]) for r in by.values()), strict=True)
+    for share, ratio, goal in ((0.8, 1.018, 1.03), (0.9, 1.085, 1.09)):
+        line = float(np.exp(np.interp(share, shares, np.log(ratios))))
+        assert round(line, 3) == ratio
+        assert line < goal
+
+
 def test_pass_keys_are_the_results_file() -> None:
     found = json.loads((ROOT / "docs/passkey-smollm2.json").read_text(encoding="utf-8"))
     told = rows_of("docs/results.md", "tokens | gate shift of pass keys")
