@@ -24,9 +24,11 @@ __all__ = ["average"]
 
 @torch.no_grad()
 def average(transformer: Transformer, other: Transformer, share: float) -> None:
-    """Change ``transformer`` in place: (1 - ``share``) of its numbers and ``share`` of the other's.
+    """Change ``transformer``'s parameters in place, all float32 of the other's shapes:
 
-    Raises RequestError where they do not have the same numbers.
+    W' = (1 - share) · W + share · W_other
+
+    Raises RequestError where they do not have the same ones.
     """
     theirs, mine = dict(other.named_parameters()), dict(transformer.named_parameters())
     shapes = [{name: p.shape for name, p in each.items()} for each in (mine, theirs)]
@@ -43,6 +45,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     model, second = (open_model(name) for name in args.model)
+    bases = [each.loaded.gates and each.loaded.gates.base for each in (model, second)]
+    if bases[0] is None or bases[0] != bases[1]:
+        raise SystemExit("average: these are not two adapters of one base")
     transformer = changeable(model)
     average(transformer, changeable(second), args.share)
     save(model, transformer, args.out)

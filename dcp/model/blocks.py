@@ -30,7 +30,7 @@ class BlockLinear(nn.Module):
     def __init__(self, linear: nn.Linear, bits: Bits) -> None:
         super().__init__()
         self.packed = pack(quantise(linear.weight.detach(), bits))
-        # Named so that whoever counts a model's bytes finds them.
+        # Named so that whoever counts a model's bytes finds them, or shares them: one tensor.
         self.register_buffer("blocks", self.packed.data)
         self.bias = None if linear.bias is None else linear.bias.detach()
         self.low: PackedLow | None = None

@@ -40,6 +40,19 @@ def test_an_average_lies_between_two_adapters(
     assert load(out).transformer.config == load(first).transformer.config
 
 
+def test_adapters_of_two_bases_have_no_average(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned = write_tuned(tmp_path)
+    monkeypatch.setenv("DCP_BASE", str(tmp_path / "base"))
+    out = tmp_path / "out"
+    asked = ["--model", str(tuned), "dcp-mini", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["average", *asked])
+    with pytest.raises(SystemExit, match="one base"):
+        average.main()
+    assert not out.exists()
+
+
 def test_other_numbers_have_no_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DCP_BASE", str(tmp_path / "base"))
     tuned = load(write_tuned(tmp_path), apart=True).transformer

@@ -14,6 +14,7 @@ from dcp.evaluate.budgets import measure
 from dcp.evaluate.perplexity import evaluate
 from dcp.evaluate.windows import Windows
 from dcp.kernels.api import native_missing
+from dcp.model.blocks import BlockLinear
 from dcp.model.config import Sampling
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel, open_model
@@ -104,6 +105,8 @@ def test_equal_blocks_are_held_once(
         if block.data_ptr() == tuned.transformer.get_buffer(name).data_ptr()
     }
     blocks = {name for name, _ in base.transformer.named_buffers()}
+    linear = [m for m in tuned.dense.transformer.modules() if isinstance(m, BlockLinear)]
+    assert all(m.packed.data is m.blocks for m in linear)
     assert len(blocks) == 4 * base.config.layers + 1
     # Changes of 8 bits are in the blocks, those of 4 lie beside them.
     assert same == ({"unembed.blocks"} if dtype == torch.int8 else blocks)
