@@ -15,7 +15,7 @@
 # make pictures  store how the pages look now: what the tests compare with (needs Chromium)
 # make mutate   do the tests notice a planted fault: ROOMS="cost compare", COUNT=40, AGAIN=1 for
 #               those that survived (an hour)
-# make gpu      PART=1 of 7: tests and measurements on an NVIDIA GPU, results to OUT
+# make gpu      PART=1 of 8: tests and measurements on an NVIDIA GPU, results to OUT
 #
 # PYTHON=python3.12 picks the interpreter, WORKERS=4 the number of test processes.
 
@@ -117,10 +117,11 @@ gpu:
 	2) $(PYTHON) -m benchmarks.gpu.attention ;; \
 	3) $(PYTHON) -m benchmarks.gpu.decode gpt2-medium ;; \
 	4) $(PYTHON) -m benchmarks.gpu.decode llama-1b ;; \
-	5) $(PYTHON) -m benchmarks.gpu.decode transformers ;; \
-	6) $(PYTHON) -m benchmarks.gpu.training ;; \
-	7) $(PYTHON) -m benchmarks.gpu.plot ;; \
-	*) echo "make gpu PART=1..7: tests, attention, decoding (3 to 5), training, plot" >&2; exit 2 ;; \
+	5) $(PYTHON) -m benchmarks.gpu.decode smollm2-135m ;; \
+	6) $(PYTHON) -m benchmarks.gpu.decode transformers ;; \
+	7) $(PYTHON) -m benchmarks.gpu.training ;; \
+	8) $(PYTHON) -m benchmarks.gpu.plot ;; \
+	*) echo "make gpu PART=1..8: tests, attention, decoding (3 to 6), training, plot" >&2; exit 2 ;; \
 	esac
 
 install: $(APP_READY)

@@ -256,3 +256,23 @@ def test_what_training_costs_is_the_file() -> None:
                 row = by[part, name, tokens]
                 shares = [row[key] / dense[key] for key in ("ms", "peak_bytes")]
                 assert numbers(cell) == [round(share, 2) for share in shares]
+
+
+def test_decoding_on_a_gpu_is_the_file() -> None:
+    found = json.loads((ROOT / "docs/gpu/decode-smollm2-135m.json").read_text(encoding="utf-8"))
+    told = rows_of("docs/gpu.md", "batch, context | dense tokens a second")
+    assert len(told) == 6
+    for place, dense, *gains, ceiling in told:
+        batch, context = (int(n) for n in numbers_in(place))
+        here = [r for r in found["rows"] if (r.get("batch"), r.get("context")) == (batch, context)]
+        (plain,) = (r for r in here if r["arm"] == "dense")
+        assert numbers_in(dense) == [
+            round(plain["tokens_per_second"]),
+            round(1000 * plain["seconds"]["median"], 2),
+        ]
+        over = [r for r in here if r["arm"] == "pruned over dense"]
+        assert [row["dropped"] for row in over] == [0, 0.5, 0.8, 0.95]
+        assert [n for cell in gains for n in numbers(cell)] == [
+            round(row["speedup"], 2) for row in over
+        ]
+        assert numbers(ceiling) == [round(over[2]["byte_ceiling"], 2)]

@@ -117,15 +117,18 @@ def peak(run: Callable[[], Any]) -> int:
 
 
 class Report:
-    """Rows of results, written to ``$OUT`` as they come: a run cut short keeps what it had."""
+    """Rows of results, written to ``$OUT`` as they come: a run cut short keeps what it had.
 
-    def __init__(self, name: str, minutes: float = 8.0) -> None:
+    No cell begins after ``$MINUTES`` (8).
+    """
+
+    def __init__(self, name: str) -> None:
         folder = Path(os.environ.get("OUT") or "docs/gpu")
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{name}.json"
         self.rows: list[dict[str, Any]] = []
         self._machine = machine()
-        self._end = time.monotonic() + 60 * minutes
+        self._end = time.monotonic() + 60 * float(os.environ.get("MINUTES") or 8)
 
     @property
     def time_is_up(self) -> bool:

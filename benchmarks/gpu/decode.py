@@ -1,6 +1,6 @@
 """Decoding on a GPU: step times of our pruned and dense paths, and of transformers.
 
-    python -m benchmarks.gpu.decode gpt2-medium | llama-1b | transformers
+    python -m benchmarks.gpu.decode gpt2-medium | llama-1b | smollm2-135m | transformers
 
 Our arms share kernels, pool and graph; they take turns, one step each, wherever all fit the card.
 """
@@ -198,7 +198,11 @@ def transformers_arm(shape: Shape, batch: int, context: int) -> dict[str, Any]:
 
 
 def main(which: str) -> None:
-    makers = {"gpt2-medium": models.gpt2_medium, "llama-1b": models.llama_1b}
+    makers = {
+        "gpt2-medium": models.gpt2_medium,
+        "llama-1b": models.llama_1b,
+        "smollm2-135m": models.smollm2,
+    }
     report = Report(f"decode-{which}")
     if which == "transformers":
         for make in makers.values():

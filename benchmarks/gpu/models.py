@@ -18,7 +18,7 @@ from dcp.model.config import ModelConfig
 from dcp.model.paged import PagedAttention
 from dcp.model.transformer import Transformer
 
-__all__ = ["Shape", "build", "bytes_of_a_step", "filled", "gpt2_medium", "llama_1b"]
+__all__ = ["Shape", "build", "bytes_of_a_step", "filled", "gpt2_medium", "llama_1b", "smollm2"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,21 @@ def llama_1b(context: int) -> Shape:
         } | (_TINY_LLAMA if REHEARSAL else {})
     )  # fmt: skip
     return Shape("llama-1b", config, 8 if REHEARSAL else 64)
+
+
+def smollm2(context: int) -> Shape:
+    """135 M parameters: 30 layers of 9 query heads and 3 key heads of 64; gates as the bundled
+    adapter's."""
+    config = ModelConfig.from_hf(
+        {
+            "model_type": "llama", "vocab_size": 49152, "hidden_size": 576,
+            "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
+            "num_key_value_heads": 3, "head_dim": 64, "max_position_embeddings": context,
+            "hidden_act": "silu", "rms_norm_eps": 1e-5, "rope_theta": 100000.0,
+            "tie_word_embeddings": True, "attention_bias": False, "mlp_bias": False,
+        } | (_TINY_LLAMA if REHEARSAL else {})
+    )  # fmt: skip
+    return Shape("smollm2-135m", config, 8 if REHEARSAL else 48)
 
 
 def build(shape: Shape, gated: bool) -> Transformer:

@@ -21,6 +21,7 @@ def main() -> None:
     rows = [row for result in found for row in result["rows"] if row.get("arm") in _ARMS]
     models = sorted({row["model"] for row in rows})
     batches = sorted({row["batch"] for row in rows})
+    contexts = sorted({row["context"] for row in rows})
     if not rows:
         raise SystemExit(f"{folder} holds no decoding results; run make gpu PART=3 first")
     figure, axes = plt.subplots(
@@ -49,8 +50,16 @@ def main() -> None:
                 )
             axis.set(xscale="log", yscale="log", title=f"{model}, batch {batch}")
             axis.set_xlabel("context (tokens)")
+            axis.set_xticks(contexts, [f"{n / 1024:g}K" for n in contexts])
+            axis.minorticks_off()
+            low, high = axis.get_ylim()
+            ticks = [m * 10**e for e in range(8) for m in (1, 1.5, 2, 2.5, 3, 4, 5, 7)]
+            ticks = [n for n in ticks if low <= n <= high]
+            axis.set_yticks(ticks, [f"{n:,.0f}" for n in ticks])
         axes[i, 0].set_ylabel("tokens a second")
-    axes[0, 0].legend(fontsize=7)
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8
+    )
     machine = found[0]["machine"]
     figure.suptitle(f"{machine['gpu']}, {machine['date']}", fontsize=9)
     plt.rcParams["svg.fonttype"] = "none"

@@ -83,7 +83,6 @@ class PagedAttention(PoolLedger):
 
         Raises DeviceError, before anything happens, if the pool cannot hold it.
         """
-        self.refresh()
         more = [0] * self.sequences
         for row, first, stop in spans:
             more[row] += stop - first

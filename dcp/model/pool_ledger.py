@@ -58,8 +58,10 @@ class PoolLedger:
     def make_room(self, more: Sequence[int]) -> bool:
         """See to it that the pool `fits` ``more``; whether it had to grow, which moves it.
 
-        The host must know of every step. Raises DeviceError where there is no room to grow into.
+        The host must know of every step of a graph; of a forward pass it asks here, because a pool
+        that grows forgets its log. Raises DeviceError where there is no room to grow into.
         """
+        self.refresh()
         wanted, pages = torch.tensor(more), self.pool.shape.pages
         short = self.pool.wanted(self._counts, wanted) - self._free
         if short <= 0:
@@ -115,7 +117,6 @@ class PoolLedger:
 
     def copy_row(self, row: int, source: PoolLedger, taken: int) -> None:
         """Make the empty sequence ``row`` what sequence ``taken`` of ``source`` is."""
-        self.refresh()
         source.refresh()
         counts = source._counts[:, taken].tolist()
         self.make_room([max(counts) if i == row else 0 for i in range(self.sequences)])

@@ -204,7 +204,8 @@ class _Block(nn.Module):
         if whole and self.qkv.weight.dtype == torch.float32:
             linears = (self.qkv, *linears)
             if self.qkv.bias is not None:
-                bias = torch.cat((self.qkv.bias.data, torch.zeros(2 * self.interaction)))
+                own = self.qkv.bias.data
+                bias = torch.cat((own, own.new_zeros(2 * self.interaction)))
         joint = torch.cat([linear.weight.data for linear in linears])
         views = torch.split(joint, [len(linear.weight) for linear in linears])
         for linear, view in zip(linears, views, strict=True):

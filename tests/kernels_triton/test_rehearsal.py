@@ -15,6 +15,7 @@ PARTS = {
     "attention": ["attention"],
     "decode-gpt2-medium": ["decode", "gpt2-medium"],
     "decode-llama-1b": ["decode", "llama-1b"],
+    "decode-smollm2-135m": ["decode", "smollm2-135m"],
     "decode-transformers": ["decode", "transformers"],
     "training": ["training"],
 }

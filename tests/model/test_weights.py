@@ -147,6 +147,13 @@ def test_a_fused_model_gives_the_same_gates_and_logits(tiny_checkpoint):
             assert torch.equal(tensor, expected[name])
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_model_is_fused_where_its_weights_are(tiny_checkpoint, architecture):
+    transformer = load(tiny_checkpoint(architecture)).transformer.to("meta")
+    transformer.fuse()
+    assert {p.device.type for p in transformer.parameters()} == {"meta"}
+
+
 # int8
 
 

@@ -13,6 +13,7 @@ from dcp.engine.graph import AHEAD, DecodeGraph
 from dcp.errors import DcpError, DeviceError, RequestError
 from dcp.kernels.triton.store import Store
 from dcp.model.config import Sampling
+from dcp.model.paged import PagedAttention
 from dcp.model.registry import find
 from dcp.model.weights import load
 
@@ -139,6 +140,29 @@ def test_the_pool_grows_until_its_budget_and_then_refuses(tiny_checkpoint, monke
         Engine(model, "triton", cache_bytes=page).run(**ask)
     with pytest.raises(RequestError, match="for impl triton"):
         Engine(model, "cpu", cache_bytes=page)
+
+
+def test_a_pool_that_grows_before_it_was_asked_forgets_no_death(tiny_checkpoint) -> None:
+    model = load(tiny_checkpoint("llama"))
+    engine = Engine(model, "triton")
+    prompt, cpu = list(range(40, 80)), torch.device("cpu")
+    assert model.gates is not None
+    found = []
+    for more in ([0], [400]):
+        attention = PagedAttention(
+            model.config, engine.kernels, torch.float32, cpu, [len(prompt) + 400],
+            interaction=model.gates.interaction, deaths=[None],
+        )  # fmt: skip
+        attention.begin([(0, 0, len(prompt))])
+        with torch.inference_mode():
+            engine.model.transformer.hidden(
+                torch.tensor([prompt]), torch.arange(len(prompt))[None], attention
+            )
+        assert attention.make_room(more) == (more != [0])
+        drops = attention.take_drops(0)
+        found.append((drops.layer.tolist(), drops.position.tolist(), drops.step.tolist()))
+    assert found[0] == found[1]
+    assert found[0][0]
 
 
 def test_rows_in_fewer_bits_are_refused_in_a_line(tiny_checkpoint) -> None:
