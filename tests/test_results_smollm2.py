@@ -100,19 +100,12 @@ def test_the_tasks_of_smollm2_are_the_results_file() -> None:
             assert numbers(dropped) == [round(100 * row["sparsity"], 1)]
             names = ("accuracy", "ci_low", "ci_high")
             assert numbers(accuracy) == [round(100 * row[name], 1) for name in names]
-
-
-def test_the_whole_of_piqa_is_the_results_file() -> None:
-    found = json.loads((ROOT / "docs/piqa-smollm2.json").read_text(encoding="utf-8"))
+    items = {row["task"]: row["n"] for row in found}
+    assert items == {"lambada": 5153, "piqa": 1838, "winogrande": 1267, "hellaswag": 300}
+    last = "{:.1f} with the gates off and {:.1f}, {:.1f}, {:.1f} and {:.1f} under them"
+    shifts = (None, 0.0, -1.0, -2.0, -3.0)
     text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
-    by = {row["gate_shift"]: row for row in found}
-    names = ("accuracy", "ci_low", "ci_high")
-    told = [
-        "{:.1f} ({:.1f}–{:.1f})".format(*(100 * by[shift][name] for name in names))
-        for shift in (None, -1.0, -3.0)
-    ]
-    assert {row["n"] for row in found} == {1838}
-    assert "{} with the gates off, {} at δ = −1 and {} at −3".format(*told) in text
+    assert last.format(*(by["lambada", shift]["perplexity"] for shift in shifts)) in text
 
 
 @pytest.mark.parametrize("tokens", [256, 1024, 4096, 8192])
@@ -128,6 +121,28 @@ def test_smollm2_at_other_contexts_is_the_results_file(tokens: int) -> None:
         for cell, name in zip(cells, names, strict=True):
             value = 100 * row[name] if cell.endswith("%") else row[name]
             assert numbers(cell) == [round(value, 1 if cell.endswith("%") else 3)]
+
+
+def test_longer_texts_at_as_many_entries_are_the_results_files() -> None:
+    """What 50, 70 and 80 % dropped of 1,024 tokens leave, and what as much costs at 4,096."""
+    short, long = (
+        sorted(
+            json.loads((ROOT / f"assets/results/perplexity-smollm2-{n}.json").read_text("utf-8")),
+            key=lambda row: row["held_entries"],
+        )
+        for n in (1024, 4096)
+    )
+
+    def line(at: float, rows: list[dict[str, float]], x: str, y: str) -> float:
+        rows = sorted(rows, key=lambda row: row[x])
+        return float(np.interp(at, [row[x] for row in rows], [row[y] for row in rows]))
+
+    held = [line(at, short, "sparsity", "held_entries") / 1024 for at in (0.5, 0.7, 0.8, 0.9)]
+    costs = [line(4096 * n, long, "held_entries", "ppl_ratio") for n in held]
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    assert "{:.0f}, {:.0f}, {:.0f} and {:.0f} entries as a mean over steps".format(*held) in text
+    assert "costs {:.3f}, {:.3f}, {:.3f} and some 1.2 with".format(*costs) in text
+    assert 1.15 < costs[3] < 1.25
 
 
 def test_what_a_chat_keeps_is_the_results_file() -> None:
@@ -285,4 +300,4 @@ def test_wikitext_2_is_the_results_file() -> None:
             [round(row["perplexity"] / by[None]["perplexity"], 3)],
             [round(row["bits_per_byte"], 3)],
         ]
-    assert {(row["articles"], row["words"]) for row in by.values()} == {(6, 19_820)}
+    assert {(row["articles"], row["words"]) for row in by.values()} == {(62, 241_211)}

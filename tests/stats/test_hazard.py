@@ -19,6 +19,7 @@ from dcp.speech.words import words_of
 from dcp.stats import Sample, hazard_table
 from dcp.stats.estimate import BLOCK
 from dcp.stats.frequency import BANDS, HALF_DECADES, band_of, half_decade_of, per_million
+from dcp.stats.hazard import hazard_of
 from dcp.stats.intervals import MIN_CLUSTERS
 from dcp.stats.person_period import AGES, STEPS, count
 from tests.helpers.traces import make_trace, with_meta
@@ -308,3 +309,14 @@ def test_what_has_no_letter_has_no_frequency_and_stays_out_of_the_adjusted_model
         [(trace, [w for w in words if w.pos != "PUNCT"]) for trace, words in samples]
     ).set_index("group")
     assert table.adjusted["NOUN"] == pytest.approx(without.adjusted["NOUN"])
+
+
+def test_tens_of_millions_of_steps_leave_nothing_blank() -> None:
+    """A deviance so large is not exact to a fixed number of places: a fit must not wait for it."""
+    cells = count(clustered_samples(), source="prompt", layer=None)
+    few = hazard_of(cells, "pos", source="prompt").set_index("group")
+    for times in (10**4, 10**6, 10**7):
+        many = replace(cells, at_risk=cells.at_risk * times, drops=cells.drops * times)
+        table = hazard_of(many, "pos", source="prompt").set_index("group")
+        for column in ("raw", "adjusted"):
+            assert table[column].tolist() == pytest.approx(few[column].tolist(), rel=1e-6)
