@@ -43,6 +43,7 @@ def main() -> None:
     args = parser.parse_args()
     opened = open_model(args.model)
     model, config = opened.loaded, opened.loaded.config
+    dense = model.dense.transformer
     read = read_windows(args.file, opened.tokenizer, args.context, limit=args.windows)
     windows = torch.from_numpy(read.ids)
     found: dict[str, Any] = {name: {"loss": [], "off": [], "deaths": []} for name in KV_DTYPES}
@@ -53,7 +54,7 @@ def main() -> None:
             found[name]["loss"].append(_loss(model.transformer, ids, RoundedAttend(gated, dtype)))
             found[name]["deaths"].append(gated.deaths[:, 0].numpy())
             off = MaskedAttend(prune=False)
-            found[name]["off"].append(_loss(model.transformer, ids, RoundedAttend(off, dtype)))
+            found[name]["off"].append(_loss(dense, ids, RoundedAttend(off, dtype)))
     plain, tokens = found["float32"], len(windows) * (args.context - 1)
     theirs = np.stack(plain["deaths"])
     gate_key = gate_key_bytes(model.gates.interaction) if model.gates else 0

@@ -188,7 +188,12 @@ def _beside(
     def scored(some: Windows) -> Arrays:
         ways: list[Any] = [MaskedAttend(prune=False), MaskedAttend(shift)]
         ways += [_way(arm, b, len(some.ids)) for arm, b in zip(arms, budgets, strict=True)]
-        every = [score(model.loaded, some, partial(_itself, way), len(some.ids)) for way in ways]
+        # An adapter may change its base where the gates decide, and nowhere else.
+        bodies = [model.loaded.dense, model.loaded] + [model.loaded.dense] * len(arms)
+        every = [
+            score(body, some, partial(_itself, way), len(some.ids))
+            for body, way in zip(bodies, ways, strict=True)
+        ]
         return {
             "nats": np.stack([one.nats for one in every]),
             "entries": np.array([one.entries for one in every]),

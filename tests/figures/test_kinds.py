@@ -227,6 +227,26 @@ def test_perplexity_shows_every_series_at_its_own_entries() -> None:
     assert "tiny, weights sha256 abababababab" in by_share.caption
 
 
+def test_perplexities_far_apart_stand_on_a_scale_of_tenfolds_with_plain_numbers() -> None:
+    """Text here is never a formula: matplotlib's own labels of such a scale would show as TeX."""
+    for times in (4, 90, 1e6):
+        wide = [{**row, "ppl_pruned": row["ppl_pruned"] * times} for row in EVAL.rows]
+        results = [Results("wide.json", (*EVAL.rows, *wide))]
+        drawing = draw("perplexity", [], PAGE, results=results)
+        drawing.figure.draw_without_rendering()
+        highest = drawing.data["perplexity"].max()
+        for axes in drawing.figure.axes:
+            if axes.axison:
+                assert axes.get_yscale() == "log"
+                assert axes.get_ylim()[1] >= highest
+                told = [text.get_text() for text in axes.get_yticklabels(which="both")]
+                assert not any("$" in label for label in told)
+        left = drawing.figure.axes[0]
+        assert len(left.get_yticks()) >= 2
+        numbers = [float(t.get_text().replace(",", "")) for t in left.get_yticklabels()]
+        assert numbers == pytest.approx(list(left.get_yticks()))
+
+
 def test_perplexity_without_a_dense_twin_says_so() -> None:
     bare = [{**row, "ppl_dense_finetuned": None, "policies": None} for row in EVAL.rows]
     drawing = draw("perplexity", [], PAGE, results=[Results("bare.json", tuple(bare))])

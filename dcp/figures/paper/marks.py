@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from functools import lru_cache
 from typing import Any, Literal
@@ -15,7 +16,16 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from dcp.figures.paper.presets import Page
 from dcp.trace import Trace
 
-__all__ = ["cells", "layer_ticks", "pooled", "readable", "row_height", "seam", "whole_ticks"]
+__all__ = [
+    "cells",
+    "layer_ticks",
+    "logarithmic",
+    "pooled",
+    "readable",
+    "row_height",
+    "seam",
+    "whole_ticks",
+]
 
 VECTOR_CELLS = 2500
 """Up to so many cells are drawn as vectors, above it as one image without smoothing."""
@@ -120,6 +130,21 @@ def layer_ticks(axes: Axes, layers: int, height: float, page: Page, which: str =
     named = range(0, layers, stride)
     (axes.set_yticks if which == "y" else axes.set_xticks)(named)
     return named
+
+
+def logarithmic(axes: Axes, low: float, high: float) -> None:
+    """A logarithmic y axis for ``low`` to ``high``, numbered 1, 2, 3, 5 and 7 times a power of ten,
+    as plain numbers: matplotlib's own are formulae, which text here never is."""
+    low, high = low / 1.06, high * 1.06
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 3, 5, 7) if len(powers) < 4 else (1, 3) if len(powers) < 6 else (1,)
+    every = powers[:: -(-len(powers) // 6)] if len(steps) == 1 else powers
+    ticks = [times * 10.0**power for power in every for times in steps]
+    ticks = [tick for tick in ticks if low <= tick <= high]
+    axes.set_yscale("log")
+    axes.set_yticks(ticks, [f"{tick:,.10g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_ylim(low, high)
 
 
 def whole_ticks(axes: Axes, which: Literal["x", "y", "both"] = "x") -> None:

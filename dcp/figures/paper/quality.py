@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter, ScalarFormatter
+from matplotlib.ticker import PercentFormatter
 
 from dcp.errors import RequestError
 from dcp.figures.paper.caption import caption, counted
+from dcp.figures.paper.marks import logarithmic
 from dcp.figures.paper.presets import Page
 from dcp.figures.paper.request import Drawing, Options, Subject
 from dcp.figures.paper.results import number, one_model, table
@@ -25,6 +26,8 @@ _FIXED = {
     "sink": "sink + window", "h2o": "H2O", "tova": "TOVA", "snapkv": "SnapKV",
     "keynorm": "key norm", "citrus": "CItruS", "random": "random", "oldest": "oldest first",
 }  # fmt: skip
+# Perplexities that span more than this many times stand on a logarithmic axis.
+_WIDE = 3
 _MARKS: dict[str, tuple[str, Any]] = {
     "pruned": ("o", "-"),
     "local window": ("s", (0, (5, 1.5))),
@@ -70,7 +73,8 @@ def perplexity(subject: Subject, options: Options, page: Page) -> Drawing:
     contexts = sorted(data["context"].unique())[:4]
     by_share = options.axis == "sparsity"
     x = "pairs_dropped" if by_share else "entries_per_step"
-    columns = min(len(contexts), 3 if page.width > 4.5 else 2)
+    columns = 2 if len(contexts) == 4 or page.width <= 4.5 else min(len(contexts), 3)
+    columns = min(columns, len(contexts))
     rows = -(-len(contexts) // columns)
     with drawing(page):
         tall = 2.0 if page.width > 4.5 else 1.75
@@ -83,6 +87,10 @@ def perplexity(subject: Subject, options: Options, page: Page) -> Drawing:
                 axes.xaxis.set_major_formatter(PercentFormatter(1))
         for axes in grid.flat[len(contexts) :]:
             axes.set_axis_off()
+        # One height for all panels, so after the last of them.
+        shown = data.loc[data["context"].isin(contexts), "perplexity"]
+        if shown.max() > _WIDE * shown.min() > 0:
+            logarithmic(grid[0, 0], shown.min(), shown.max())
         drawn.supxlabel(
             "pairs of key and query dropped"
             if by_share
@@ -198,9 +206,5 @@ def _panel(axes: Axes, data: pd.DataFrame, x: str, page: Page) -> None:
         level = data.loc[data["series"] == name, "perplexity"]
         if not level.empty:
             axes.axhline(level.iloc[0], color=page.palette.ink, ls=(0, (6, 2)), lw=0.9, label=name)
-    low, high = axes.get_ylim()
-    if high / low > 4:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(ScalarFormatter())
     axes.grid(axis="y", lw=0.3, color="#dddddd")
     axes.set_axisbelow(True)
