@@ -50,31 +50,30 @@ def gpt2_medium(context: int) -> Shape:
 
 def llama_1b(context: int) -> Shape:
     """1.2 B parameters: 16 layers of 32 query heads and 8 key heads of 64."""
-    config = ModelConfig.from_hf(
-        {
-            "model_type": "llama", "vocab_size": 128256, "hidden_size": 2048,
-            "intermediate_size": 8192, "num_hidden_layers": 16, "num_attention_heads": 32,
-            "num_key_value_heads": 8, "head_dim": 64, "max_position_embeddings": context,
-            "hidden_act": "silu", "rms_norm_eps": 1e-5, "rope_theta": 500000.0,
-            "tie_word_embeddings": True, "attention_bias": False, "mlp_bias": False,
-        } | (_TINY_LLAMA if REHEARSAL else {})
+    return _llama(
+        "llama-1b", 64, context, vocab_size=128256, hidden_size=2048, intermediate_size=8192,
+        num_hidden_layers=16, num_attention_heads=32, num_key_value_heads=8, rope_theta=500000.0,
     )  # fmt: skip
-    return Shape("llama-1b", config, 8 if REHEARSAL else 64)
 
 
 def smollm2(context: int) -> Shape:
-    """135 M parameters: 30 layers of 9 query heads and 3 key heads of 64; gates as the bundled
-    adapter's."""
+    """135 M parameters: 30 layers of 9 query heads and 3 key heads of 64; gates as wide as the
+    bundled adapter's."""
+    return _llama(
+        "smollm2-135m", 48, context, vocab_size=49152, hidden_size=576, intermediate_size=1536,
+        num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3, rope_theta=100000.0,
+    )  # fmt: skip
+
+
+def _llama(name: str, interaction: int, context: int, **shape: float) -> Shape:
     config = ModelConfig.from_hf(
         {
-            "model_type": "llama", "vocab_size": 49152, "hidden_size": 576,
-            "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
-            "num_key_value_heads": 3, "head_dim": 64, "max_position_embeddings": context,
-            "hidden_act": "silu", "rms_norm_eps": 1e-5, "rope_theta": 100000.0,
-            "tie_word_embeddings": True, "attention_bias": False, "mlp_bias": False,
+            "model_type": "llama", "head_dim": 64, "max_position_embeddings": context,
+            "hidden_act": "silu", "rms_norm_eps": 1e-5, "tie_word_embeddings": True,
+            "attention_bias": False, "mlp_bias": False, **shape,
         } | (_TINY_LLAMA if REHEARSAL else {})
     )  # fmt: skip
-    return Shape("smollm2-135m", config, 8 if REHEARSAL else 48)
+    return Shape(name, config, 8 if REHEARSAL else interaction)
 
 
 def build(shape: Shape, gated: bool) -> Transformer:

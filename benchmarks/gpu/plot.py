@@ -14,6 +14,8 @@ import matplotlib
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
 
+from dcp.figures.paper.marks import logarithmic
+
 
 def main() -> None:
     folder = Path(os.environ.get("OUT") or "docs/gpu")
@@ -48,14 +50,10 @@ def main() -> None:
                     label=label,
                     markersize=3,
                 )
-            axis.set(xscale="log", yscale="log", title=f"{model}, batch {batch}")
+            axis.set(xscale="log", title=f"{model}, batch {batch}")
             axis.set_xlabel("context (tokens)")
             axis.set_xticks(contexts, [f"{n / 1024:g}K" for n in contexts])
-            axis.minorticks_off()
-            low, high = axis.get_ylim()
-            ticks = [m * 10**e for e in range(8) for m in (1, 1.5, 2, 2.5, 3, 4, 5, 7)]
-            ticks = [n for n in ticks if low <= n <= high]
-            axis.set_yticks(ticks, [f"{n:,.0f}" for n in ticks])
+            logarithmic(axis, *axis.dataLim.intervaly)
         axes[i, 0].set_ylabel("tokens a second")
     figure.legend(
         *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8

@@ -133,14 +133,18 @@ def layer_ticks(axes: Axes, layers: int, height: float, page: Page, which: str =
 
 
 def logarithmic(axes: Axes, low: float, high: float) -> None:
-    """A logarithmic y axis for ``low`` to ``high``, numbered 1, 2, 3, 5 and 7 times a power of ten,
-    as plain numbers: matplotlib's own are formulae, which text here never is."""
+    """A logarithmic y axis for what lies from ``low`` to ``high``, both above 0, in the data's own
+    unit, with three to six plain numbers: matplotlib's own are formulae, which text here never is.
+    """
     low, high = low / 1.06, high * 1.06
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1, 2, 3, 5, 7) if len(powers) < 4 else (1, 3) if len(powers) < 6 else (1,)
-    every = powers[:: -(-len(powers) // 6)] if len(steps) == 1 else powers
-    ticks = [times * 10.0**power for power in every for times in steps]
-    ticks = [tick for tick in ticks if low <= tick <= high]
+    ticks: list[float] = []
+    for steps in ((1,), (1, 3), (1, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8)):
+        ticks = [step * 10.0**power for power in powers for step in steps]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) >= 3:
+            break
+    ticks = ticks[:: max(1, -(-len(ticks) // 6))]
     axes.set_yscale("log")
     axes.set_yticks(ticks, [f"{tick:,.10g}" for tick in ticks])
     axes.minorticks_off()

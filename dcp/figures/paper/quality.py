@@ -73,8 +73,7 @@ def perplexity(subject: Subject, options: Options, page: Page) -> Drawing:
     contexts = sorted(data["context"].unique())[:4]
     by_share = options.axis == "sparsity"
     x = "pairs_dropped" if by_share else "entries_per_step"
-    columns = 2 if len(contexts) == 4 or page.width <= 4.5 else min(len(contexts), 3)
-    columns = min(columns, len(contexts))
+    columns = min(len(contexts), 3 if page.width > 4.5 and len(contexts) != 4 else 2)
     rows = -(-len(contexts) // columns)
     with drawing(page):
         tall = 2.0 if page.width > 4.5 else 1.75

@@ -31,7 +31,7 @@ def kept_choice() -> None:
         persist_state="session",
         help="What is held of each token, rounded to fewer bits: half the bytes, or about a "
         "quarter. On held-out text 8 bits changed the perplexity of dcp-mini by 0.02 % and of "
-        "SmolLM2-135M by 0.03 %, and the step of 0.4 and 2.4 % of the drops; gate keys are never "
+        "SmolLM2-135M by 0.03 %, and when 0.4 and 2.4 % of the entries die; gate keys are never "
         "rounded. Kernels for a GPU keep keys and values as the model makes them.",
     )
 
