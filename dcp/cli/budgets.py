@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dcp.evaluate.windows import Windows
     from dcp.model.registry import OpenModel
 
-__all__ = ["SHOWN", "add_budget", "check_budget", "gated", "rows_of", "windows_of"]
+__all__ = ["SHOWN", "add_budget", "check_budget", "gated", "made", "rows_of", "windows_of"]
 
 SHOWN = (
     *("context", "budget", "policy", "held", "held_ratio", "step_gap", "matched", "ppl"),
@@ -39,7 +39,10 @@ def add_budget(parser: argparse.ArgumentParser) -> None:
         help="in place of the dial: gates and policies, N entries a layer each, at equal entries",
     )
     parser.add_argument(
-        "--keep", type=Path, metavar="DIR", help="of --budget: what is measured; goes on there"
+        "--keep",
+        type=Path,
+        metavar="DIR",
+        help="of --budget and --task: what is measured; goes on there",
     )
     parser.add_argument(
         "--equal",
@@ -55,8 +58,8 @@ def check_budget(args: argparse.Namespace) -> None:
     """Raise RequestError where ``--budget`` does not go with what else is asked."""
     if args.budget and (args.task or args.gate_shift or args.sparsity):
         raise RequestError("--budget is for --file, without --gate-shift or --sparsity")
-    if args.keep is not None and not args.budget:
-        raise RequestError("--keep is for --budget")
+    if args.keep is not None and not (args.budget or args.task):
+        raise RequestError("--keep is for --budget and --task")
 
 
 def gated(args: argparse.Namespace) -> bool:
@@ -163,9 +166,8 @@ def _about(
 
 def _folder(folder: Path, about: dict[str, Any]) -> Path:
     """The folder, made for this model and text or found to be theirs. Raises RequestError."""
-    told = folder / "about.json"
+    told = made(folder) / "about.json"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         if not told.exists():
             told.write_text(json.dumps(about, indent=1) + "\n")
         if json.loads(told.read_text()) != about:
@@ -173,7 +175,20 @@ def _folder(folder: Path, about: dict[str, Any]) -> Path:
                 f"{folder} keeps measurements of another model or text: name another"
             )
     except OSError as wrong:
-        raise RequestError(f"cannot keep measurements in {folder}: {wrong.strerror}") from None
+        raise _unkept(folder, wrong) from None
     except ValueError:
         raise RequestError(f"{told} is damaged: remove {folder} and begin anew") from None
     return folder
+
+
+def made(folder: Path) -> Path:
+    """The folder for what is kept, there or made. Raises RequestError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as wrong:
+        raise _unkept(folder, wrong) from None
+    return folder
+
+
+def _unkept(folder: Path, wrong: OSError) -> RequestError:
+    return RequestError(f"cannot keep measurements in {folder}: {wrong.strerror}")

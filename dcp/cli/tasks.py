@@ -9,7 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dcp.cli.terminal import notes
+from dcp.cli.budgets import made
+from dcp.cli.terminal import note, notes
+from dcp.errors import RequestError
 
 if TYPE_CHECKING:
     from dcp.evaluate.tasks import Task
@@ -24,6 +26,10 @@ def rows_of_tasks(
     """The rows of ``args.task``: each task and gate shift, then the baseline's."""
     from dcp.evaluate.tasks import read_task
 
+    if args.keep is not None:
+        made(args.keep)
+        if without := sorted(_OTHERS.keys() & set(args.task)):
+            raise RequestError(f"--keep is not for {without[0]}: leave it out")
     # All files are read before the first is scored.
     tasks: list[_Task] = [
         _OTHERS.get(name) or partial(_choices, read_task(name, args.data, args.limit))
@@ -41,11 +47,15 @@ def rows_of_tasks(
 
 
 def _choices(
-    task: Task, _: argparse.Namespace, arm: OpenModel, settings: list[float | None]
+    task: Task, args: argparse.Namespace, arm: OpenModel, settings: list[float | None]
 ) -> list[Any]:
+    from dcp.evaluate.parts import Parts
     from dcp.evaluate.task_score import evaluate_task
 
-    return [*evaluate_task(arm.loaded, arm.tokenizer, task, settings, progress=notes("eval"))]
+    parts = Parts(args.keep, note)
+    return evaluate_task(
+        arm.loaded, arm.tokenizer, task, settings, parts=parts, progress=notes("eval")
+    )
 
 
 def _passkey(args: argparse.Namespace, arm: OpenModel, settings: list[float | None]) -> list[Any]:

@@ -1,23 +1,27 @@
 """Zero-shot answers of a model that forgets: accuracy with intervals, by hard gates.
 
 Text is tokenised as a whole and split where the context's own tokens end; what is longer than the
-model's context loses its front. Padding comes last, where no gate and no query of the text sees it.
-Knows the tasks only as texts to score (`dcp.evaluate.tasks`).
+model's context loses its front. The choices of an item share what they begin with, which is read
+once for all of them (`dcp.evaluate.branches`). Knows the tasks only as texts to score
+(`dcp.evaluate.tasks`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from dcp.evaluate.score import held_per_step
+from dcp.evaluate.branches import BranchedAttend, Rows, row_length
+from dcp.evaluate.parts import Arrays, Parts
 from dcp.evaluate.tasks import Task
-from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel
 from dcp.progress import Progress, in_parts, silent
 from dcp.stats.intervals import wilson
@@ -26,6 +30,9 @@ from dcp.text.tokens import Tokenizer
 __all__ = ["TaskResult", "evaluate_task"]
 
 _BATCH_TOKENS = 4096
+# Items of a part that is kept: a minute or two of HellaSwag on a CPU.
+_PART_ITEMS = 512
+_UNKEPT = Parts(None)
 
 
 @dataclass(frozen=True)
@@ -66,41 +73,57 @@ def evaluate_task(
     gate_shifts: Sequence[float | None] = (0.0,),
     *,
     batch_tokens: int = _BATCH_TOKENS,
+    parts: Parts = _UNKEPT,
     progress: Progress = silent,
 ) -> list[TaskResult]:
-    """One TaskResult for each gate shift; None runs without gates."""
-    pairs = [pair for item in task.items for pair in item.requests]
-    requests = [_continuation(tokenizer, model.config.context, *pair) for pair in pairs]
+    """One TaskResult for each gate shift; None runs without gates. What is in ``parts`` of the same
+    items, weights and gate shift is not scored again."""
+    items = [
+        [_continuation(tokenizer, model.config.context, *pair) for pair in item.requests]
+        for item in task.items
+    ]
+    starts = range(0, len(items), _PART_ITEMS)
+    begin = in_parts(progress, len(gate_shifts) * len(starts))
+    told = hashlib.sha256(repr(task).encode()).hexdigest()[:12]
     results = []
-    begin = in_parts(progress, len(gate_shifts))
     for shift in gate_shifts:
-        begin(f"{task.name}: {'no gates' if shift is None else f'gate shift {shift:g}'}")
-        logprob, likeliest, sparsity = _score(model, requests, shift, batch_tokens)
-        right, at = 0, 0
-        for item in task.items:
-            scores = logprob[at : at + len(item.requests)]
-            if task.name == "lambada":
-                right += bool(likeliest[at])
-            else:
-                right += int(np.argmax(scores / np.asarray(item.lengths))) == item.gold
-            at += len(item.requests)
-        low, high = wilson(right, len(task.items))
-        results.append(
-            TaskResult(
-                task=task.name,
-                gate_shift=shift,
-                sparsity=sparsity,
-                metric=task.metric,
-                accuracy=right / len(task.items),
-                ci_low=low,
-                ci_high=high,
-                n=len(task.items),
-                chance=task.chance,
-                near_chance=low <= task.chance,
-                perplexity=math.exp(-logprob.mean()) if task.name == "lambada" else None,
-            )
-        )
+        setting = "off" if shift is None else f"{shift:g}"
+        weights = (model.dense if shift is None else model).weights_sha256[:12]
+        found = []
+        for start in starts:
+            begin(f"{task.name}: gates {setting}, from item {start} of {len(items)}")
+            some = items[start : start + _PART_ITEMS]
+            name = f"{task.name}-{told}-{setting}@{weights}-{start}.npz"
+            found.append(parts.arrays(name, partial(_score, model, some, shift, batch_tokens)))
+        joined = {key: np.concatenate([part[key] for part in found]) for key in found[0]}
+        results.append(_result(task, shift, joined))
     return results
+
+
+def _result(task: Task, shift: float | None, scored: Arrays) -> TaskResult:
+    logprob, at = scored["logprob"], 0
+    right = 0
+    for item in task.items:
+        scores = logprob[at : at + len(item.requests)]
+        if task.name == "lambada":
+            right += bool(scored["likeliest"][at])
+        else:
+            right += int(np.argmax(scores / np.asarray(item.lengths))) == item.gold
+        at += len(item.requests)
+    low, high = wilson(right, len(task.items))
+    return TaskResult(
+        task=task.name,
+        gate_shift=shift,
+        sparsity=float(scored["sparsity"].mean()),
+        metric=task.metric,
+        accuracy=right / len(task.items),
+        ci_low=low,
+        ci_high=high,
+        n=len(task.items),
+        chance=task.chance,
+        near_chance=low <= task.chance,
+        perplexity=math.exp(-logprob.mean()) if task.name == "lambada" else None,
+    )
 
 
 def _continuation(tokenizer: Tokenizer, context: int, before: str, after: str) -> _Continuation:
@@ -113,54 +136,56 @@ def _continuation(tokenizer: Tokenizer, context: int, before: str, after: str) -
 
 @torch.inference_mode()
 def _score(
-    model: LoadedModel, requests: Sequence[_Continuation], shift: float | None, batch_tokens: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], float]:
-    """Log-prob [R] of each continuation, whether it is the greedy one [R], and mean sparsity."""
+    model: LoadedModel,
+    items: Sequence[Sequence[_Continuation]],
+    shift: float | None,
+    batch_tokens: int,
+) -> Arrays:
+    """Of each continuation, item by item: logprob [R] float64, whether it is the greedy one,
+    likeliest [R] bool, and sparsity [R] float64 of its text."""
     transformer = (model.dense if shift is None else model).transformer
     device = next(transformer.parameters()).device
-    logprob, likeliest = np.zeros(len(requests)), np.zeros(len(requests), dtype=np.bool_)
-    sparsity = np.zeros(len(requests))
-    for rows in _batches(requests, batch_tokens):
-        longest = max(len(requests[r].ids) for r in rows)
-        padded = np.zeros((len(rows), longest), dtype=np.int64)
-        asked = np.zeros((len(rows), longest - 1), dtype=np.bool_)
-        for i, r in enumerate(rows):
-            padded[i, : len(requests[r].ids)] = requests[r].ids
-            asked[i, requests[r].first - 1 : len(requests[r].ids) - 1] = True
-        ids = torch.from_numpy(padded).to(device)
-        steps = torch.arange(longest - 1, device=device).expand(len(rows), -1)
-        way = MaskedAttend(prune=False) if shift is None else MaskedAttend(shift)
-        hidden = transformer.hidden(ids[:, :-1], steps, way)
-        wanted = torch.from_numpy(asked).to(device)
-        # Only the continuation's rows meet the vocabulary, by far the widest matrix.
-        logits = transformer.head(hidden[wanted]).float()
-        targets = ids[:, 1:][wanted]
-        nats = torch.nn.functional.cross_entropy(logits, targets, reduction="none").double()
-        row = torch.nonzero(wanted)[:, 0].cpu().numpy()
-        logprob[rows] = -np.bincount(row, weights=nats.cpu().numpy(), minlength=len(rows))
-        missed = (logits.argmax(dim=1) != targets).cpu().numpy()
-        likeliest[rows] = np.bincount(row, weights=missed, minlength=len(rows)) == 0
-        sparsity[rows] = _sparsity(way, [len(requests[r].ids) - 1 for r in rows])
-    return logprob, likeliest, float(sparsity.mean())
+    places = np.split(np.arange(sum(map(len, items))), np.cumsum([*map(len, items)])[:-1])
+    logprob, sparsity = np.zeros(sum(map(len, items))), np.zeros(sum(map(len, items)))
+    likeliest = np.zeros(len(logprob), dtype=np.bool_)
+    for batch in _batches(items, batch_tokens):
+        # Nothing is asked of a text's last token.
+        rows = Rows.of([[request.ids[:-1] for request in items[i]] for i in batch])
+        way = BranchedAttend(rows, shift, device)
+        ids, positions = (torch.from_numpy(x).to(device) for x in (rows.ids, rows.positions))
+        hidden = transformer.hidden(ids, positions, way)
+        dropped = _dropped(way.held.cpu().numpy(), rows.positions)
+        asked = []
+        for row, i in enumerate(batch):
+            for place, request, columns in zip(places[i], items[i], rows.columns[row], strict=True):
+                asked += [(row, column, place) for column in columns[request.first - 1 :]]
+                sparsity[place] = dropped[row, columns].sum() / max(1, len(columns) - 1)
+        row, column, place = np.asarray(asked).T
+        targets = np.concatenate([r.ids[r.first :] for i in batch for r in items[i]])
+        # Only the continuations' rows meet the vocabulary, by far the widest matrix.
+        logits = transformer.head(hidden[torch.from_numpy(row), torch.from_numpy(column)]).float()
+        wanted = torch.from_numpy(targets).to(device)
+        nats = torch.nn.functional.cross_entropy(logits, wanted, reduction="none").double()
+        missed = (logits.argmax(dim=1) != wanted).cpu().numpy()
+        logprob -= np.bincount(place, weights=nats.cpu().numpy(), minlength=len(logprob))
+        done = np.unique(place)
+        likeliest[done] = np.bincount(place, weights=missed, minlength=len(logprob))[done] == 0
+    return {"logprob": logprob, "likeliest": likeliest, "sparsity": sparsity}
 
 
-def _sparsity(way: MaskedAttend, lengths: Sequence[int]) -> npt.NDArray[np.float64]:
-    """Dropped share of the t previous tokens [B], mean over layers and each text's steps t >= 1."""
-    held = held_per_step(way.deaths).double().mean(dim=0).cpu().numpy()
-    past = np.arange(held.shape[1])
-    dropped = 1 - (held[:, 1:] - 1) / past[1:]
-    real = past[1:] < np.asarray(lengths)[:, None]
-    return np.asarray((dropped * real).sum(axis=1) / np.maximum(real.sum(axis=1), 1))
+def _dropped(held: npt.NDArray[np.float64], past: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """held [B, T], past [B, T], how many tokens came before -> their dropped share, 0 of none."""
+    return np.where(past > 0, 1 - (held - 1) / np.maximum(past, 1), 0.0)
 
 
-def _batches(requests: Sequence[_Continuation], tokens: int) -> Iterator[list[int]]:
-    """Rows of like length together, at most ``tokens`` padded tokens at a time."""
-    order = sorted(range(len(requests)), key=lambda r: len(requests[r].ids))
+def _batches(items: Sequence[Sequence[_Continuation]], tokens: int) -> Iterator[list[int]]:
+    """Items of like length together, at most ``tokens`` padded tokens at a time."""
+    sizes = [row_length([request.ids[:-1] for request in item]) for item in items]
     batch: list[int] = []
-    for r in order:
-        if batch and (len(batch) + 1) * len(requests[r].ids) > tokens:
+    for i in sorted(range(len(items)), key=sizes.__getitem__):
+        if batch and (len(batch) + 1) * sizes[i] > tokens:
             yield batch
             batch = []
-        batch.append(r)
+        batch.append(i)
     if batch:
         yield batch

@@ -60,7 +60,8 @@ class LoadedModel:
         if self.read_base is None:
             return self
         base = self.read_base()
-        base.transformer.to(next(self.transformer.parameters()).device)
+        with torch.inference_mode(False):
+            base.transformer.to(next(self.transformer.parameters()).device)
         ours = dict(_numbers(self.transformer))
         for name, weight in _numbers(base.transformer):
             known = ours.get(name)
@@ -74,6 +75,7 @@ def _numbers(transformer: Transformer) -> list[tuple[str, Tensor]]:
     return [*transformer.named_parameters(), *transformer.named_buffers()]
 
 
+@torch.inference_mode(False)
 def load(
     folder: str | Path | Checkpoint,
     dtype: torch.dtype = torch.float32,
@@ -88,7 +90,8 @@ def load(
     native kernels int8 weights have one scale a row, and int4 is refused (DeviceError).
     ``gates=False`` loads the base model alone. Gates are float32 always. ``apart`` leaves an
     adapter's low-rank changes beside the matrices, to be trained on. Raises ModelError in one line
-    for anything missing, unsupported or damaged.
+    for anything missing, unsupported or damaged. Where the caller is in ``torch.inference_mode``
+    the weights are still ordinary tensors.
     """
     if dtype not in _LOADED:
         raise ModelError(f"dtype {dtype} is not supported; use float32, bfloat16, int8 or int4")

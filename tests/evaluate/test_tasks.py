@@ -18,10 +18,12 @@ from tokenizers import pre_tokenizers
 
 from dcp.cli.main import main
 from dcp.errors import DataError, RequestError
+from dcp.evaluate import task_score
 from dcp.evaluate.task_score import evaluate_task
 from dcp.evaluate.tasks import TASKS, read_task
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel, open_model
+from dcp.model.weights import LoadedModel
 
 LONG = "the river rose for three days and nobody in the valley slept " * 6
 
@@ -264,10 +266,57 @@ def test_the_command_prints_one_object_per_task_and_setting(
     assert "near_chance" in capsys.readouterr().out
 
 
+def test_what_is_kept_is_not_scored_again(
+    folder: Path,
+    opened: OpenModel,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(task_score, "_PART_ITEMS", 2)
+    model, kept = str(opened.info.path), tmp_path / "kept"
+    words = ["eval", "--model", model, "--data", str(folder), "--task", "hellaswag", "--json"]
+
+    def rows(*more: str) -> Any:
+        assert main([*words, "--keep", str(kept), *more]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    assert main(words) == 0
+    expected = json.loads(capsys.readouterr().out)
+    assert rows() == expected
+    parts = sorted(kept.iterdir())
+    assert [path.name.partition("-0@")[0].rpartition("-")[0] for path in parts] == ["hellaswag"] * 2
+    # Stopped in the second part: only that one is scored, and a damaged one is too.
+    scored: list[int] = []
+    score = task_score._score
+
+    def counted(loaded: LoadedModel, items: Any, *rest: Any) -> Any:
+        scored.append(len(items))
+        return score(loaded, items, *rest)
+
+    monkeypatch.setattr(task_score, "_score", counted)
+    assert rows() == expected
+    assert scored == []
+    last = next(path for path in parts if path.name.endswith("-2.npz"))
+    last.unlink()
+    assert rows() == expected
+    last.write_bytes(last.read_bytes()[:100])
+    assert rows() == expected
+    assert scored == [1, 1]
+    # Other items, another setting or other weights are no part of it.
+    rows("--limit", "1")
+    rows("--gate-shift", "1")
+    rows("--baseline", model)
+    assert scored == [1, 1, 1, 2, 1, 2, 1]
+
+
 @pytest.mark.parametrize(
     "words",
     [
         (),
+        ("--task", "passkey", "--keep", "DIR"),
+        ("--task", "piqa", "--data", ".", "--keep", "MODEL/dcp_config.json"),
+        ("--file", "x", "--keep", "DIR"),
         ("--task", "piqa"),
         ("--task", "arc", "--data", "."),
         ("--task", "piqa", "--file", "x", "--data", "."),
@@ -277,10 +326,13 @@ def test_the_command_prints_one_object_per_task_and_setting(
     ],
 )
 def test_the_command_refuses_in_one_line(
-    words: tuple[str, ...], opened: OpenModel, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...],
+    opened: OpenModel,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     model = str(opened.info.path)
-    words = tuple(model if word == "MODEL" else word for word in words)
+    words = tuple(w.replace("MODEL", model).replace("DIR", str(tmp_path / "kept")) for w in words)
     assert main(["eval", "--model", model, *words]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1

@@ -19,7 +19,7 @@ from dcp.model.config import Sampling
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel, open_model
 from dcp.model.vocabulary import restrict
-from dcp.model.weights import load
+from dcp.model.weights import LoadedModel, load
 from dcp.policies.rule import Eviction
 from dcp.runs.next_tokens import next_tokens
 from dcp.runs.recorder import record
@@ -64,6 +64,22 @@ def test_the_base_is_read_to_where_the_model_is(pair: tuple[OpenModel, OpenModel
         assert {p.device for p in far.parameters()} == {FAR}
         found = far(ids.to("cuda"), steps.to("cuda"), MaskedAttend(prune=False)).cpu()
     assert torch.equal(found, base.loaded.transformer(ids, steps, off))
+
+
+def test_weights_read_in_inference_mode_are_ordinary_tensors(
+    tmp_path: Path, pair: tuple[OpenModel, OpenModel]
+) -> None:
+    def read(model: LoadedModel) -> torch.Tensor:
+        ids = torch.arange(7)[None]
+        return model.transformer(ids, ids, MaskedAttend(prune=False))
+
+    with torch.inference_mode():
+        model = load(tmp_path / "tuned")
+        # It takes over weights of the model, which may have been read outside.
+        inside = [read(model.dense), read(pair[0].loaded.dense)]
+    assert model.dense is not model
+    outside = read(model.dense)
+    assert all(torch.equal(each, outside) for each in inside)
 
 
 def test_runs_of_the_engine(pair: tuple[OpenModel, OpenModel]) -> None:
