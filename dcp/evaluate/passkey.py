@@ -17,6 +17,7 @@ import torch
 
 from dcp.errors import RequestError
 from dcp.evaluate.score import held_per_step
+from dcp.evaluate.surprise import surprise
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel
 from dcp.progress import Progress, in_parts, silent
@@ -152,10 +153,10 @@ def _result(
         way = MaskedAttend(prune=False) if shift is None else MaskedAttend(shift)
         steps = torch.arange(ids.shape[1] - 1, device=device)[None]
         hidden = transformer.hidden(ids[:, :-1], steps, way)
-        logits = transformer.head(hidden[0, prompt.answer - 1 :]).float()
         wanted = ids[0, prompt.answer :]
-        right += bool((logits.argmax(dim=-1) == wanted).all())
-        nats.append(float(torch.nn.functional.cross_entropy(logits, wanted)))
+        of_key, missed = surprise(transformer, hidden[0, prompt.answer - 1 :], wanted)
+        right += not missed.any()
+        nats.append(float(of_key.mean()))
         asked = prompt.answer - 1
         deaths = way.deaths[:, 0].cpu()
         held.append(float((deaths[:, prompt.told] > asked).double().mean()))

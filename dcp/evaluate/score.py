@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from dcp.errors import DeviceError
+from dcp.evaluate.surprise import surprise
 from dcp.evaluate.windows import Windows
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel
@@ -23,7 +24,6 @@ from dcp.stats.intervals import cluster_interval
 
 __all__ = ["Scored", "held_per_step", "ratio_interval", "score", "to_device"]
 
-# Beside 8 windows of 512, logits for 16,384 tokens are 256 MiB.
 _BATCH_TOKENS = 4096
 
 
@@ -53,11 +53,9 @@ def score(
     steps = torch.arange(context, device=device)
     for ids in torch.split(torch.from_numpy(windows.ids).to(device), size):
         way = attend()
-        logits = model.transformer(ids, steps.expand_as(ids), way)[:, :-1].float()
-        loss = torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
-        )
-        nats.append(loss.view(len(ids), -1).double().sum(dim=1).cpu())
+        hidden = model.transformer.hidden(ids, steps.expand_as(ids), way)[:, :-1]
+        loss, _ = surprise(model.transformer, hidden.flatten(0, 1), ids[:, 1:].flatten())
+        nats.append(loss.view(len(ids), -1).sum(dim=1))
         held += held_per_step(way.deaths).double().sum(dim=1).cpu()
     return Scored(torch.cat(nats).numpy(), (held / len(windows.ids)).numpy())
 

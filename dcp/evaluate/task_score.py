@@ -21,6 +21,7 @@ import torch
 
 from dcp.evaluate.branches import BranchedAttend, Rows, row_length
 from dcp.evaluate.parts import Arrays, Parts
+from dcp.evaluate.surprise import surprise
 from dcp.evaluate.tasks import Task
 from dcp.model.weights import LoadedModel
 from dcp.progress import Progress, in_parts, silent
@@ -162,14 +163,14 @@ def _score(
                 sparsity[place] = dropped[row, columns].sum() / max(1, len(columns) - 1)
         row, column, place = np.asarray(asked).T
         targets = np.concatenate([r.ids[r.first :] for i in batch for r in items[i]])
-        # Only the continuations' rows meet the vocabulary, by far the widest matrix.
-        logits = transformer.head(hidden[torch.from_numpy(row), torch.from_numpy(column)]).float()
-        wanted = torch.from_numpy(targets).to(device)
-        nats = torch.nn.functional.cross_entropy(logits, wanted, reduction="none").double()
-        missed = (logits.argmax(dim=1) != wanted).cpu().numpy()
-        logprob -= np.bincount(place, weights=nats.cpu().numpy(), minlength=len(logprob))
+        # Only the continuations' rows meet the vocabulary.
+        at = torch.from_numpy(row), torch.from_numpy(column)
+        nats, missed = surprise(transformer, hidden[at], torch.from_numpy(targets).to(device))
+        logprob -= np.bincount(place, weights=nats.numpy(), minlength=len(logprob))
         done = np.unique(place)
-        likeliest[done] = np.bincount(place, weights=missed, minlength=len(logprob))[done] == 0
+        likeliest[done] = (
+            np.bincount(place, weights=missed.numpy(), minlength=len(logprob))[done] == 0
+        )
     return {"logprob": logprob, "likeliest": likeliest, "sparsity": sparsity}
 
 

@@ -22,6 +22,7 @@ import torch
 
 from dcp.errors import DataError
 from dcp.evaluate.score import held_per_step
+from dcp.evaluate.surprise import surprise
 from dcp.model.masked import MaskedAttend
 from dcp.model.weights import LoadedModel
 from dcp.progress import Progress, in_parts, silent
@@ -146,8 +147,8 @@ def _score(model: LoadedModel, window: Sequence[int], shift: float | None) -> tu
     ids = torch.tensor(window, device=device)[None]
     way = MaskedAttend(prune=False) if shift is None else MaskedAttend(shift)
     steps = torch.arange(ids.shape[1] - 1, device=device)[None]
-    logits = transformer(ids[:, :-1], steps, way)[0].float()
-    nats = float(torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum"))
+    hidden = transformer.hidden(ids[:, :-1], steps, way)[0]
+    nats = float(surprise(transformer, hidden, ids[0, 1:])[0].sum())
     if len(steps[0]) < 2:
         return nats, 0.0
     held = held_per_step(way.deaths)[:, 0].double().mean(dim=0).cpu().numpy()

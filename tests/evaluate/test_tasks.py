@@ -128,7 +128,7 @@ class Parrot(torch.nn.Module):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.config = SimpleNamespace(context=256, layers=1)
+        self.config = SimpleNamespace(context=256, layers=1, vocab=259)
         self.table = torch.nn.Parameter(torch.zeros(259, 259))
         ids = checkpoint_ids(text)
         self.table.data[ids[:-1], ids[1:]] = 9.0
