@@ -144,8 +144,7 @@ class Engine:
             kv_dtype=kv_dtype_of(kv_dtype, self.model.dtype),
         )
         request.check(self.model.config)
-        plain = not request.gates_decide and self.model.dense is not self.model
-        return (self._of_the_base if plain else self)._start(request)
+        return (self if self._changed(request) else self._of_the_base)._start(request)
 
     def _start(self, request: Request) -> Run:
         if self.kernels.pool is None or request.eviction is not None:
@@ -159,9 +158,18 @@ class Engine:
         ahead = partial(decode_ahead, self.model.transformer, cache)
         return Run(self.model, cache, request, self.device, ahead)
 
+    def _changed(self, request: Request) -> bool:
+        """Whether the weights are to be as they were trained beside the gates. Under a rule they
+        are where it asks the gates, whose order is all that counts then."""
+        if self.model.read_base is None:
+            return True
+        if not request.gates_decide or request.eviction is not None:
+            return request.gates_decide
+        return self.model.at(request.gate_shift) is self.model
+
     @cached_property
     def _of_the_base(self) -> Engine:
-        return Engine(self.model.dense, self._asked, self.cache_bytes)
+        return Engine(self.model.untouched, self._asked, self.cache_bytes)
 
     @property
     def _chunk(self) -> int:

@@ -144,7 +144,7 @@ def measure(
     elif policy == SHIFTED:
         if shift is None:
             raise RequestError(f"{SHIFTED} needs the shift that it is measured at")
-        spent, way = math.nan, (model, _shifted(shift))
+        spent, way = math.nan, (model.at(shift), _shifted(shift))
     else:
         rival = Rival(policy, settings=tuple(sorted((settings or {}).items())))
         budgets = budget_of(rival, np.tile(wanted_of(budget, context), (plain.config.layers, 1)))
@@ -191,7 +191,7 @@ def find_shift(model: LoadedModel, windows: Windows, budget: int, share: float =
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         attend = MaskedAttend(middle)
-        model.transformer.hidden(ids, steps, attend)
+        model.at(middle).transformer.hidden(ids, steps, attend)
         held = float(held_per_step(attend.deaths).double().mean())
         low, high = (middle, high) if held < target else (low, middle)
     return (low + high) / 2

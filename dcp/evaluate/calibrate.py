@@ -11,13 +11,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from dcp.arguments import real
 from dcp.errors import ModelError
 from dcp.evaluate.perplexity import Windows, evaluate, read_windows
 from dcp.evaluate.rivals import Rival
 from dcp.evaluate.score import to_device
 from dcp.evaluate.shares import continued, measure_shares, write_config
 from dcp.model.checkpoint import GATES, Checkpoint
-from dcp.model.gate_config import Calibration
+from dcp.model.gate_config import Calibration, GateConfig
 from dcp.model.weights import load
 from dcp.progress import Progress, silent
 
@@ -44,7 +45,14 @@ def fold(model: Path, gate_shift: float) -> None:
         if name.endswith(".beta"):
             tensor += gate_shift
     save_file(tensors, path, metadata={"format": "pt"})
-    write_config(model, replace(gates, calibration=(), shares=None))
+    write_config(model, _folded(gates, gate_shift))
+
+
+def _folded(gates: GateConfig, gate_shift: float) -> GateConfig:
+    """Gate shifts count from there; what was measured does not hold any more."""
+    below = gates.changes_below
+    moved = None if below is None else below - gate_shift
+    return replace(gates, calibration=(), shares=None, changes_below=moved)
 
 
 def calibrate(
@@ -55,6 +63,7 @@ def calibrate(
     gate_shifts: Sequence[float],
     *,
     folded: float = 0.0,
+    changes_below: float | None = None,
     limit: int = 0,
     device: str = "cpu",
     progress: Progress = silent,
@@ -65,7 +74,9 @@ def calibrate(
     goes beyond (`dcp.evaluate.shares.continued`).
 
     ``folded`` is what every β is to gain for good: gate shifts count from there, and it is written
-    with the calibration when all is measured, so that a run that stops changes nothing.
+    with the calibration when all is measured, so that a run that stops changes nothing. So is
+    ``changes_below``, where given: the gate shift from which on the gates of an adapter decide on
+    its base's own weights (before folding).
 
     Returns what a model card needs: the results, and untrained evictions at the trained point's
     held entries. ``limit`` > 0 takes that many windows of each file.
@@ -74,8 +85,12 @@ def calibrate(
     pruned, twin = load(opened), load(dense, gates=False)
     for loaded in (pruned, twin):
         to_device(loaded, device)
-    if pruned.gates is None:
+    gates = pruned.gates
+    if gates is None:
         raise ModelError(f"{model} has no gates to calibrate")
+    if changes_below is not None:
+        gates = replace(gates, changes_below=real("changes_below", changes_below))
+        pruned = replace(pruned, gates=gates)
     parts = [read_windows(file, opened.tokenizer, context, limit=limit) for file in files]
     windows = Windows.join(parts)
     shifts = sorted({0.0, *gate_shifts})
@@ -92,10 +107,9 @@ def calibrate(
     known = {each.gate_shift: [share for _, share in each.sparsity_of_first] for each in found}
     shares = measure_shares(pruned, windows, moved, known=known, progress=progress)
     shares = replace(shares, deltas=tuple(delta - folded for delta in shares.deltas))
-    gates = pruned.gates
     if folded:
         fold(model, folded)
-        gates = replace(gates, calibration=(), shares=None)
+        gates = _folded(gates, folded)
     points += [point for point in gates.calibration if point.context != context]
     points.sort(key=lambda point: (point.context, point.delta))
     shares = continued(gates.shares, shares)

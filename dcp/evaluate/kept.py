@@ -57,7 +57,7 @@ class Bench:
         wanted, share = float(wanted_of(budget, windows.context).mean()), 1.0
         for _ in range(_AIMS):
             shift = self._parts.of(
-                f"{windows.context}-{budget}-shift{self._own}-{share:.4f}.json",
+                f"{windows.context}-{budget}-shift{self._own()}-{share:.4f}.json",
                 partial(find_shift, self.model, windows, budget, share),
                 float,
                 float,
@@ -74,7 +74,7 @@ class Bench:
         self, windows: Windows, budget: int, name: str, settings: dict[str, Any],
         shift: float | None,
     ) -> Piece:  # fmt: skip
-        way = self._own if name in OWN else ""
+        way = self._own(shift) if name in OWN else ""
         way += "".join(f"-{key}{value}" for key, value in settings.items())
         at = "" if shift is None else f"-at{shift:.4f}"
         pieces = [
@@ -101,10 +101,13 @@ class Bench:
             dense=dense,
         )  # fmt: skip
 
-    @property
-    def _own(self) -> str:
-        """What the parts of these gates are told from those of others by."""
-        return f"@{self.model.weights_sha256[:12]}"
+    def _own(self, shift: float | None = None) -> str:
+        """What the parts of these gates are told from those of others by; with a ``shift`` those
+        measured there."""
+        model, below = self.model, self.model.gates and self.model.gates.changes_below
+        if shift is not None:
+            return f"@{model.at(shift).weights_sha256[:12]}"
+        return f"@{model.weights_sha256[:12]}" + ("" if below is None else f"-below{below:g}")
 
     @property
     def _parts(self) -> Parts:

@@ -145,7 +145,7 @@ def _mentions(text: str, key: str) -> list[int]:
 def _result(
     model: LoadedModel, prompts: Sequence[Passkey], context: int, depth: float, shift: float | None
 ) -> PasskeyResult:
-    transformer = (model.dense if shift is None else model).transformer
+    transformer = model.at(shift).transformer
     device = next(transformer.parameters()).device
     right, nats, held, dropped = 0, [], [], []
     for prompt in prompts:

@@ -139,7 +139,7 @@ def evaluate(
     results = []
     for shift in gate_shifts:
         begin(f"context {context}: gate shift {shift:g}")
-        (beside,) = score_beside(known, [(model, _gated(shift))])
+        (beside,) = score_beside(known, [(model.at(shift), _gated(shift))])
         pruned = beside.scored
         rivals: tuple[PolicyResult, ...] = ()
         if shift in rivals_at:

@@ -66,8 +66,8 @@ def to_device(model: LoadedModel, device: str) -> None:
         raise DeviceError(f"device {device!r} is not known; use cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceError("there is no CUDA device here; use cpu", remedy="device")
-    model.transformer.to(device)
-    model.dense.transformer.to(device)
+    for each in (model, model.untouched):
+        each.transformer.to(device)
 
 
 def held_per_step(deaths: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ def measure_shares(
         held = np.zeros(windows.context)
         for ids in torch.split(torch.from_numpy(windows.ids).to(device), size):
             attend = MaskedAttend(shift)
-            model.transformer.hidden(ids, steps.expand_as(ids), attend)
+            model.at(shift).transformer.hidden(ids, steps.expand_as(ids), attend)
             held += held_per_step(attend.deaths).double().mean(dim=0).sum(dim=0).cpu().numpy()
         rows.append(tuple(share for _, share in dropped_of_first(held / len(windows.ids))))
     return rising(Shares(lengths_of(windows.context), tuple(shifts), tuple(rows)))

@@ -89,7 +89,7 @@ def evaluate_task(
     results = []
     for shift in gate_shifts:
         setting = "off" if shift is None else f"{shift:g}"
-        weights = (model.dense if shift is None else model).weights_sha256[:12]
+        weights = model.at(shift).weights_sha256[:12]
         found = []
         for start in starts:
             begin(f"{task.name}: gates {setting}, from item {start} of {len(items)}")
@@ -144,7 +144,7 @@ def _score(
 ) -> Arrays:
     """Of each continuation, item by item: logprob [R] float64, whether it is the greedy one,
     likeliest [R] bool, and sparsity [R] float64 of its text."""
-    transformer = (model.dense if shift is None else model).transformer
+    transformer = model.at(shift).transformer
     device = next(transformer.parameters()).device
     places = np.split(np.arange(sum(map(len, items))), np.cumsum([*map(len, items)])[:-1])
     logprob, sparsity = np.zeros(sum(map(len, items))), np.zeros(sum(map(len, items)))

@@ -142,7 +142,7 @@ def _windows(tokenizer: Tokenizer, text: str, context: int) -> list[list[int]]:
 
 def _score(model: LoadedModel, window: Sequence[int], shift: float | None) -> tuple[float, float]:
     """Nats of a window's scored tokens, and the mean share of previous tokens dropped."""
-    transformer = (model.dense if shift is None else model).transformer
+    transformer = model.at(shift).transformer
     device = next(transformer.parameters()).device
     ids = torch.tensor(window, device=device)[None]
     way = MaskedAttend(prune=False) if shift is None else MaskedAttend(shift)

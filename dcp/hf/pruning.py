@@ -89,6 +89,8 @@ def prune(
             if budget is None or sparsity is not None or gate_shift is not None:
                 raise RequestError("gates shifted for a budget take a budget alone: give it")
             shift, budget = found.shift_for_budget(budget), None
+        if budget is None and not found.config.changed_at(shift):
+            changes = {}
     else:
         if gate_shift is not None:
             raise RequestError(f"policy {policy} has no gates to shift: give a budget")

@@ -154,7 +154,8 @@ class GateConfig:
     """What ``dcp_config.json`` says: interaction width r, the dial's calibration, variants.
 
     With a ``base`` the folder is an adapter: it holds gates, and what else was ``tuned`` as
-    differences to the base.
+    differences to the base. They apply at gate shifts below ``changes_below`` (None: at all); from
+    there on, where little is dropped, the gates decide on the base's own weights.
     """
 
     interaction: int
@@ -163,6 +164,11 @@ class GateConfig:
     base: Base | None = None
     tuned: str = "gates"
     shares: Shares | None = None
+    changes_below: float | None = None
+
+    def changed_at(self, gate_shift: float) -> bool:
+        """Whether what was tuned beside the gates applies at this gate shift."""
+        return self.changes_below is None or gate_shift < self.changes_below
 
     def to_json(self) -> dict[str, Any]:
         """Format 1, or 2 for an adapter."""
@@ -176,6 +182,8 @@ class GateConfig:
             own["shares"] = self.shares.to_json()
         if self.base is None:
             return own
+        if self.changes_below is not None:
+            own["changes_below"] = self.changes_below
         return {**own, "base": self.base.to_json(), "tuned": self.tuned}
 
     @classmethod
@@ -202,11 +210,19 @@ class GateConfig:
             )
             base = Base.from_json(found.get("base")) if found["format"] == 2 else None
             shares = Shares.from_json(found["shares"]) if "shares" in found else None
+            below = found.get("changes_below")
             gates = cls(
-                int(found["interaction"]), points, 0, base, str(found.get("tuned", "gates")), shares
+                interaction=int(found["interaction"]),
+                calibration=points,
+                base=base,
+                tuned=str(found.get("tuned", "gates")),
+                shares=shares,
+                changes_below=None if below is None else float(below),
             )
         except (KeyError, TypeError, ValueError) as wrong:
             raise ModelError(f"dcp_config.json is damaged: {wrong!r}") from None
+        if gates.changes_below is not None and not math.isfinite(gates.changes_below):
+            raise ModelError("dcp_config.json: changes_below must be a finite gate shift")
         if not 0 < gates.interaction < 2**16:
             raise ModelError(f"dcp_config.json: interaction {gates.interaction} must be at least 1")
         return gates

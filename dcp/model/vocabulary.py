@@ -198,11 +198,13 @@ def restrict(model: LoadedModel, kept: Sequence[int] | Ids) -> tuple[LoadedModel
     state["unembed.weight"] = (
         state["embed.weight"] if config.tied else state["unembed.weight"][rows]
     )
-    digest = hashlib.sha256(model.weights_sha256.encode() + ids.tobytes()).hexdigest()
+    digest = _digest(model.weights_sha256, ids)
     made = _assembled(model, state, len(ids))
-    base = None if model.read_base is None else lambda: restrict(model.dense, kept)[0]
+    base = None if model.read_base is None else lambda: restrict(model.untouched, kept)[0]
     # What is read with other rows is not what the whole model reads: another name for the weights.
-    named = dataclasses.replace(made, weights_sha256=digest, read_base=base)
+    named = dataclasses.replace(
+        made, weights_sha256=digest, read_base=base, base_sha256=_digest(model.base_sha256, ids)
+    )
     return named, Vocabulary(ids, config.vocab, row_bytes)
 
 
@@ -222,7 +224,16 @@ def restore(model: LoadedModel, vocabulary: Vocabulary, whole: LoadedModel) -> L
     if model.config.tied:
         state["unembed.weight"] = state["embed.weight"]
     made = _assembled(model, state, vocabulary.size)
-    return dataclasses.replace(made, weights_sha256=whole.weights_sha256, read_base=whole.read_base)
+    return dataclasses.replace(
+        made,
+        weights_sha256=whole.weights_sha256,
+        read_base=whole.read_base,
+        base_sha256=whole.base_sha256,
+    )
+
+
+def _digest(weights: str, ids: Ids) -> str:
+    return hashlib.sha256(weights.encode() + ids.tobytes()).hexdigest()
 
 
 def _assembled(model: LoadedModel, state: dict[str, torch.Tensor], vocab: int) -> LoadedModel:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,9 @@ _BITS: dict[torch.dtype, Bits] = {torch.int8: 8, torch.int4: 4}  # type: ignore[
 class LoadedModel:
     """A model ready to run. ``gates`` is None for a base model without them.
 
-    dtype is that of activations and cache: float32 for int8 and int4 weights. ``read_base`` reads
-    the base of an adapter that changes weights of it too; None where there is nothing to read.
+    dtype is that of activations and cache: float32 for int8 and int4 weights. An adapter that
+    changes weights of its base too has ``read_base``, which reads these gates with the base's own
+    weights, and ``base_sha256``, the hash of the base alone.
     """
 
     transformer: Transformer
@@ -51,12 +53,27 @@ class LoadedModel:
     weights_sha256: str
     dtype: torch.dtype
     read_base: Callable[[], LoadedModel] | None = None
+    base_sha256: str = ""
+
+    def at(self, gate_shift: float | None) -> LoadedModel:
+        """What runs where the gates decide at this shift; None: where they decide nothing."""
+        if gate_shift is None:
+            return self.dense
+        changed = self.gates is None or self.gates.changed_at(gate_shift)
+        return self if changed else self.untouched
 
     @cached_property
     def dense(self) -> LoadedModel:
         """What runs where the gates decide nothing: this model, or the base as it was before
-        weights of it were trained along with the gates. Read when it is first asked for, to where
-        this model is; weights that are equal are held once."""
+        weights of it were trained along with the gates."""
+        if self.read_base is None:
+            return self
+        return replace(self.untouched, gates=None, weights_sha256=self.base_sha256)
+
+    @cached_property
+    def untouched(self) -> LoadedModel:
+        """These gates on the base's own weights. Read when it is first asked for, to where this
+        model is; weights that are equal are held once."""
         if self.read_base is None:
             return self
         base = self.read_base()
@@ -82,6 +99,7 @@ def load(
     *,
     gates: bool = True,
     apart: bool = False,
+    changes: bool = True,
 ) -> LoadedModel:
     """Load a checkpoint folder for inference on the CPU.
 
@@ -89,7 +107,8 @@ def load(
     linear layers in blocks of 32 (`dcp.kernels.native.pack`), the rest in float32. Without the
     native kernels int8 weights have one scale a row, and int4 is refused (DeviceError).
     ``gates=False`` loads the base model alone. Gates are float32 always. ``apart`` leaves an
-    adapter's low-rank changes beside the matrices, to be trained on. Raises ModelError in one line
+    adapter's low-rank changes beside the matrices, to be trained on; ``changes=False`` leaves out
+    all that an adapter changes of its base's weights. Raises ModelError in one line
     for anything missing, unsupported or damaged. Where the caller is in ``torch.inference_mode``
     the weights are still ordinary tensors.
     """
@@ -99,7 +118,8 @@ def load(
     config, gate_config = found.config, found.gates if gates else None
     found.check_tokenizer()
     wide = torch.float32 if dtype in _BITS else dtype
-    deltas, low = _changes(found.folder / GATES) if gates and found.base is not None else ({}, {})
+    adapts = gates and found.base is not None
+    deltas, low = _changes(found.folder / GATES) if adapts and changes else ({}, {})
     with tensors_of(found) as (read, names):
         config, read, names = resolve_head(config, read, names)
         if strange := unknown_names(names, config):
@@ -134,10 +154,15 @@ def load(
     if dtype in _BITS:
         narrow(transformer, _BITS[dtype])
     digest = found.sha256(gates=gates)
-    base = partial(load, found, dtype, gates=False) if deltas or low else None
-    return LoadedModel(
-        transformer, config, gate_config, found.name, found.folder.resolve(), digest, wide, base
+    if adapts and not changes and found.gates is not None and found.gates.tuned != "gates":
+        digest = sha256(f"{digest} untouched".encode()).hexdigest()
+    made = LoadedModel(
+        transformer, config, gate_config, found.name, found.folder.resolve(), digest, wide
     )
+    if not (deltas or low):
+        return made
+    base = partial(load, found, dtype, changes=False)
+    return replace(made, read_base=base, base_sha256=found.sha256(gates=False))
 
 
 def _gates(path: Path, config: ModelConfig, gates: GateConfig) -> dict[str, Tensor]:

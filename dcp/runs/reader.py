@@ -21,6 +21,8 @@ from dcp.model.kv_rows import kv_dtype_of
 from dcp.model.masked import MaskedAttend
 from dcp.model.registry import OpenModel
 from dcp.model.rounded import RoundedAttend
+from dcp.model.weights import LoadedModel
+from dcp.policies.gates import by_shift
 from dcp.progress import Progress, silent
 from dcp.trace import Trace
 
@@ -42,8 +44,7 @@ class Reader:
     anyway."""
 
     def __init__(self, model: OpenModel, trace: Trace, *, gates: bool = True) -> None:
-        gates = gates and _gates_decided(trace)
-        engine = Engine(model.loaded if gates else model.loaded.dense)
+        engine = Engine(_body(model.loaded, trace) if gates else model.loaded.dense)
         self.transformer, self.device = engine.model.transformer, engine.device
         self.ids = torch.from_numpy(trace.token_ids.astype(np.int64)).to(self.device)
         self.positions = torch.arange(len(self.ids), device=self.device)
@@ -108,10 +109,14 @@ class Reader:
         return max(1, _LOGITS_AT_ONCE // self.transformer.config.vocab)
 
 
-def _gates_decided(trace: Trace) -> bool:
-    replayed = trace.meta.replayed
-    off = replayed is not None and replayed.gates == "off"
-    return trace.meta.policy in (None, "gates") and not off
+def _body(model: LoadedModel, trace: Trace) -> LoadedModel:
+    """What ran: the weights that the engine took for this rule and gate shift."""
+    meta = trace.meta
+    off = meta.replayed is not None and meta.replayed.gates == "off"
+    if off or meta.policy not in (None, "gates"):
+        return model.dense
+    ruled = meta.policy is not None and not by_shift(meta.policy, meta.policy_settings or {})
+    return model if ruled else model.at(meta.gate_shift)
 
 
 class Watch:

@@ -80,6 +80,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     dial.add_argument(
         "--fold", type=float, default=0.0, metavar="δ", help="add this to every β for good"
     )
+    dial.add_argument(
+        "--changes-below",
+        type=float,
+        metavar="δ",
+        help="an adapter's changes of its base apply below this gate shift alone, from now on",
+    )
     dial.add_argument("--limit", type=int, default=0, metavar="N", help="windows of each file")
     dial.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
 
@@ -157,6 +163,7 @@ def run(args: argparse.Namespace) -> int:
             args.context,
             args.gate_shift,
             folded=args.fold,
+            changes_below=args.changes_below,
             limit=args.limit,
             device=args.device,
             progress=lambda _, line: print(line, file=sys.stderr),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,26 @@ def test_tokens_and_deaths_are_the_engine_s_and_the_model_comes_back(
     now = dict(model.named_parameters())
     assert all(torch.equal(now[name], p) for name, p in before.items())
     assert greedy(model, PROMPTS) == plain
+
+
+def test_where_little_is_dropped_the_base_s_own_weights_run(folders: tuple[Path, Path]) -> None:
+    base, tuned = folders
+    told = tuned / "dcp_config.json"
+    told.write_text(json.dumps(json.loads(told.read_text()) | {"changes_below": 0.5}))
+    model = model_of(base, dtype=torch.float32)
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    for shift, same in ((0.5, True), (0.4, False)):
+        run, expected = engine_run(tuned, PROMPTS, gate_shift=shift)
+        with dcp.hf.pruned(model, tuned, gate_shift=shift):
+            made = dcp.hf.cache(model)
+            assert greedy(model, PROMPTS, past_key_values=made) == expected
+            assert same_lives(made, run, PROMPTS)
+            now = dict(model.named_parameters())
+            assert all(torch.equal(now[name], p) for name, p in before.items()) == same
+    # Under a budget the order of the changed weights' gates counts.
+    with dcp.hf.pruned(model, tuned, budget=20):
+        now = dict(model.named_parameters())
+        assert not all(torch.equal(now[name], p) for name, p in before.items())
 
 
 def test_what_does_not_fit_leaves_the_model_as_it_was(folders: tuple[Path, Path]) -> None:

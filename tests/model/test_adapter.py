@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -276,6 +277,24 @@ def test_a_damaged_adapter_is_one_line(
     with pytest.raises(ModelError, match=says) as refused:
         open_model(adapter, base=base.parent)
     assert "\n" not in str(refused.value)
+
+
+def test_where_changes_apply_is_read_and_written(adapter: Path, base: Path) -> None:
+    path = adapter / "dcp_config.json"
+    told = json.loads(path.read_text())
+    assert "changes_below" not in told
+    for below in (-1.5, 0, 3.25):
+        path.write_text(json.dumps(told | {"changes_below": below}))
+        gates = Checkpoint.read(adapter, base.parent).gates
+        assert gates.to_json()["changes_below"] == gates.changes_below == below
+        assert gates.changed_at(below - 0.01)
+        assert not gates.changed_at(below)
+    assert GateConfig(4).changed_at(1e9)
+    for wrong in ("low", [], math.nan, math.inf):
+        path.write_text(json.dumps(told | {"changes_below": wrong}))
+        with pytest.raises(ModelError, match=r"dcp_config\.json") as refused:
+            open_model(adapter, base=base.parent)
+        assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
