@@ -179,6 +179,37 @@ def test_what_hindsight_saves_is_the_results_file() -> None:
         assert 0.25 < best["kl"] / kl < 0.5
 
 
+def test_what_the_changes_cost_where_little_is_dropped_is_the_results_file() -> None:
+    found = json.loads((ROOT / "docs/untouched-smollm2.json").read_text(encoding="utf-8"))
+    by = {(r["context"], r["arm"], r["gate_shift"]): r for r in found}
+    told = rows_of("docs/log.md", "gate shift of either")
+    assert len(told) == len([key for key in by if key[:2] == (1024, "changed")])
+    for shift, *cells in told:
+        for cell, arm in zip(cells, ("changed", "untouched"), strict=True):
+            row = by[1024, arm, float(shift)]
+            wanted = [round(100 * row["sparsity"], 1), round(row["ratio"], 3), round(row["kl"], 3)]
+            assert numbers(cell) == wanted
+    # At 4 half of the divergence is spared, at 2 the changes pay.
+    spared = [by[1024, arm, 4.0]["kl"] for arm in ("untouched", "changed")]
+    assert spared[0] < spared[1] / 2
+    assert by[1024, "changed", 2.0]["kl"] < by[1024, "untouched", 2.0]["kl"]
+    text = (ROOT / "docs/log.md").read_text(encoding="utf-8")
+    with_changes = json.loads((ROOT / "docs/policies-smollm2-long.json").read_text("utf-8"))
+    for budget, words in ((1024, "at 1,024 entries the gates cost"), (512, "at 512 entries")):
+        (own,) = (row for row in found if row.get("budget") == budget)
+        (other,) = (r for r in with_changes if (r["policy"], r["budget"]) == ("gates", budget))
+        pairs = (own["ratio"], own["kl"]), (other["ppl_over_dense"], other["kl"])
+        sentence = text.split(words, 1)[1].replace(";", ".\n").split(".\n")[0]
+        assert numbers(sentence) == [round(value, 3) for pair in pairs for value in pair]
+    for shift, *cells in rows_of("docs/log.md", "gate shift at 4,096 of either"):
+        for cell, arm in zip(cells, ("bundled", "30 steps of 4,096"), strict=True):
+            row = by[4096, arm, float(shift.replace("−", "-"))]
+            assert numbers(cell) == [
+                *(round(100 * row["sparsity"], 1), round(row["entries"])),
+                *(round(row["ratio"], 3), round(row["kl"], 3)),
+            ]
+
+
 def test_what_learns_beside_the_gates_is_the_results_file() -> None:
     found = json.loads((ROOT / "docs/tuned-smollm2.json").read_text(encoding="utf-8"))
     arms = {"nothing: as shipped": "shipped", "gates": "gates", "gates and norms": "norms"}
