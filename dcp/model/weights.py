@@ -108,9 +108,9 @@ def load(
     native kernels int8 weights have one scale a row, and int4 is refused (DeviceError).
     ``gates=False`` loads the base model alone. Gates are float32 always. ``apart`` leaves an
     adapter's low-rank changes beside the matrices, to be trained on; ``changes=False`` leaves out
-    all that an adapter changes of its base's weights. Raises ModelError in one line
-    for anything missing, unsupported or damaged. Where the caller is in ``torch.inference_mode``
-    the weights are still ordinary tensors.
+    all that an adapter changes of its base's weights, and the hash says so. Raises ModelError in
+    one line for anything missing, unsupported or damaged. Where the caller is in
+    ``torch.inference_mode`` the weights are still ordinary tensors.
     """
     if dtype not in _LOADED:
         raise ModelError(f"dtype {dtype} is not supported; use float32, bfloat16, int8 or int4")
@@ -154,15 +154,18 @@ def load(
     if dtype in _BITS:
         narrow(transformer, _BITS[dtype])
     digest = found.sha256(gates=gates)
-    if adapts and not changes and found.gates is not None and found.gates.tuned != "gates":
+    if adapts and not changes:
         digest = sha256(f"{digest} untouched".encode()).hexdigest()
     made = LoadedModel(
         transformer, config, gate_config, found.name, found.folder.resolve(), digest, wide
     )
     if not (deltas or low):
         return made
+    # What the base is known by was compared with its files when it was found.
+    assert gate_config is not None
+    assert gate_config.base is not None
     base = partial(load, found, dtype, changes=False)
-    return replace(made, read_base=base, base_sha256=found.sha256(gates=False))
+    return replace(made, read_base=base, base_sha256=gate_config.base.sha256)
 
 
 def _gates(path: Path, config: ModelConfig, gates: GateConfig) -> dict[str, Tensor]:
