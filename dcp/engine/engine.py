@@ -144,7 +144,8 @@ class Engine:
             kv_dtype=kv_dtype_of(kv_dtype, self.model.dtype),
         )
         request.check(self.model.config)
-        return (self if self._changed(request) else self._of_the_base)._start(request)
+        own = self.model.read_base is None or request.changed(self.model.gates)
+        return (self if own else self._of_the_base)._start(request)
 
     def _start(self, request: Request) -> Run:
         if self.kernels.pool is None or request.eviction is not None:
@@ -157,15 +158,6 @@ class Engine:
         cache = self._paged_cache(request)
         ahead = partial(decode_ahead, self.model.transformer, cache)
         return Run(self.model, cache, request, self.device, ahead)
-
-    def _changed(self, request: Request) -> bool:
-        """Whether the weights are to be as they were trained beside the gates. Under a rule they
-        are where it asks the gates, whose order is all that counts then."""
-        if self.model.read_base is None:
-            return True
-        if not request.gates_decide or request.eviction is not None:
-            return request.gates_decide
-        return self.model.at(request.gate_shift) is self.model
 
     @cached_property
     def _of_the_base(self) -> Engine:

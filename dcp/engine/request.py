@@ -14,6 +14,7 @@ from dcp.arguments import whole
 from dcp.deaths import ForcedDeaths
 from dcp.errors import RequestError
 from dcp.model.config import ModelConfig, Sampling
+from dcp.model.gate_config import GateConfig
 from dcp.model.sequence_cache import CacheBytes, Drops
 from dcp.policies.registry import policy_of
 from dcp.policies.rule import Eviction
@@ -53,6 +54,13 @@ class Request:
         """Whether the gates speak, alone or inside of a policy that asks for their margins."""
         rule = self.eviction
         return self.prune and (rule is None or "margin" in policy_of(rule.policy).needs)
+
+    def changed(self, gates: GateConfig | None) -> bool:
+        """Whether weights are to be as they were trained beside ``gates``. Under a rule they are
+        where it asks the gates, whose order is all that counts then."""
+        if not self.gates_decide or self.eviction is not None:
+            return self.gates_decide
+        return gates is None or gates.changed_at(self.gate_shift)
 
     def check(self, config: ModelConfig) -> None:
         """Raises RequestError in one line for the first thing that does not fit the model."""
