@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dcp.cli.budgets import SHOWN, add_budget, check_budget, gated, rows_of, windows_of
 from dcp.cli.parser import add_json, add_model, count, number
-from dcp.cli.tasks import named, rows_of_tasks
+from dcp.cli.tasks import check_keep, named, rows_of_tasks
 from dcp.cli.terminal import notes, print_json, print_table
 from dcp.errors import RequestError
 
@@ -108,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
     if args.task and args.data is None and set(args.task) != {"passkey"}:
         raise RequestError("give --data, the folder that holds the tasks' files")
     check_budget(args)
+    check_keep(args)
     model = open_model(args.model, gates=gated(args), base=args.base)
     baseline = None
     if args.baseline:

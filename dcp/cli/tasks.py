@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from dcp.evaluate.tasks import Task
     from dcp.model.registry import OpenModel
 
-__all__ = ["named", "rows_of_tasks"]
+__all__ = ["check_keep", "named", "rows_of_tasks"]
+
+
+def check_keep(args: argparse.Namespace) -> None:
+    """Raise RequestError where ``--keep`` does not go with the tasks, or has no place."""
+    if args.task and args.keep is not None:
+        if without := sorted(_OTHERS.keys() & set(args.task)):
+            raise RequestError(f"--keep is not for {without[0]}: leave it out")
+        made(args.keep)
 
 
 def rows_of_tasks(
@@ -26,10 +34,6 @@ def rows_of_tasks(
     """The rows of ``args.task``: each task and gate shift, then the baseline's."""
     from dcp.evaluate.tasks import read_task
 
-    if args.keep is not None:
-        made(args.keep)
-        if without := sorted(_OTHERS.keys() & set(args.task)):
-            raise RequestError(f"--keep is not for {without[0]}: leave it out")
     # All files are read before the first is scored.
     tasks: list[_Task] = [
         _OTHERS.get(name) or partial(_choices, read_task(name, args.data, args.limit))

@@ -108,7 +108,7 @@ class BranchedAttend:
         joined = (branches[:, None, :] == _TRUNK) | (branches[:, None, :] == branches[:, :, None])
         self._past = earlier & joined
         self._self = torch.eye(positions.shape[1], dtype=torch.bool, device=device)
-        # Of t's way to the start: rows begin + 1 .. t of its branch, and rows 0 .. trunk.
+        # On the way to t lie the first `trunk` rows, and of its branch those from `begin` to t.
         self._trunk = torch.where(branches == _TRUNK, 0, trunks[:, None])
         steps = torch.arange(positions.shape[1], device=device)
         self._begin = torch.where(branches <= _TRUNK, 0, steps - positions + trunks[:, None])

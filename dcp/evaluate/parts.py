@@ -58,12 +58,17 @@ class Parts:
             lambda value: json.dumps(write(value)).encode(),
         )
 
-    def arrays(self, name: str, make: Callable[[], Arrays]) -> Arrays:
-        """The same for arrays by name, a file of numpy's."""
+    def arrays(
+        self, name: str, make: Callable[[], Arrays], sound: Callable[[Arrays], bool] | None = None
+    ) -> Arrays:
+        """The same for arrays by name, a file of numpy's; what is not ``sound`` is made anew."""
 
         def read(path: Path) -> Arrays:
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as found:
-                return {key: found[key] for key in found.files}
+                part = {key: found[key] for key in found.files}
+            if sound is not None and not sound(part):
+                raise ValueError("arrays of another kind or size")
+            return part
 
         def data(value: Arrays) -> bytes:
             made = io.BytesIO()

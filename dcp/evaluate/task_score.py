@@ -95,10 +95,19 @@ def evaluate_task(
             begin(f"{task.name}: gates {setting}, from item {start} of {len(items)}")
             some = items[start : start + _PART_ITEMS]
             name = f"{task.name}-{told}-{setting}@{weights}-{start}.npz"
-            found.append(parts.arrays(name, partial(_score, model, some, shift, batch_tokens)))
+            score = partial(_score, model, some, shift, batch_tokens)
+            found.append(parts.arrays(name, score, partial(_is_of, sum(map(len, some)))))
         joined = {key: np.concatenate([part[key] for part in found]) for key in found[0]}
         results.append(_result(task, shift, joined))
     return results
+
+
+def _is_of(continuations: int, part: Arrays) -> bool:
+    """Whether a part that was kept is what `_score` gives for so many continuations."""
+    kinds = {"logprob": np.float64, "likeliest": np.bool_, "sparsity": np.float64}
+    return {name: (each.dtype, each.shape) for name, each in part.items()} == {
+        name: (np.dtype(kind), (continuations,)) for name, kind in kinds.items()
+    }
 
 
 def _result(task: Task, shift: float | None, scored: Arrays) -> TaskResult:
@@ -167,10 +176,8 @@ def _score(
         at = torch.from_numpy(row), torch.from_numpy(column)
         nats, missed = surprise(transformer, hidden[at], torch.from_numpy(targets).to(device))
         logprob -= np.bincount(place, weights=nats.numpy(), minlength=len(logprob))
-        done = np.unique(place)
-        likeliest[done] = (
-            np.bincount(place, weights=missed.numpy(), minlength=len(logprob))[done] == 0
-        )
+        likeliest[place] = True
+        likeliest[place[missed.numpy()]] = False
     return {"logprob": logprob, "likeliest": likeliest, "sparsity": sparsity}
 
 

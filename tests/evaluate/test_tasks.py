@@ -302,12 +302,14 @@ def test_what_is_kept_is_not_scored_again(
     assert rows() == expected
     last.write_bytes(last.read_bytes()[:100])
     assert rows() == expected
-    assert scored == [1, 1]
+    np.savez(last, logprob=np.zeros(3))
+    assert rows() == expected
+    assert scored == [1, 1, 1]
     # Other items, another setting or other weights are no part of it.
     rows("--limit", "1")
     rows("--gate-shift", "1")
     rows("--baseline", model)
-    assert scored == [1, 1, 1, 2, 1, 2, 1]
+    assert scored == [1, 1, 1, 1, 2, 1, 2, 1]
 
 
 @pytest.mark.parametrize(
