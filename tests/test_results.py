@@ -285,6 +285,7 @@ def test_the_table_of_policies_is_the_results_file(
     by = {(row["policy"], row["budget"]): row for row in found}
     names = {
         "learned gates": "gates",
+        "learned gates, shifted": "gates-shift",
         "sink + window": "sink",
         "oldest first": "oldest",
         "local window": "window",

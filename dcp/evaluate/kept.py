@@ -55,9 +55,11 @@ class Bench:
 
     def _shifted(self, windows: Windows, budget: int) -> Piece:
         wanted, share = float(wanted_of(budget, windows.context).mean()), 1.0
+        below = self.model.gates and self.model.gates.changes_below
+        gates = self._own() + ("" if below is None else f"-below{below:g}")
         for _ in range(_AIMS):
             shift = self._parts.of(
-                f"{windows.context}-{budget}-shift{self._own()}-{share:.4f}.json",
+                f"{windows.context}-{budget}-shift{gates}-{share:.4f}.json",
                 partial(find_shift, self.model, windows, budget, share),
                 float,
                 float,
@@ -102,12 +104,10 @@ class Bench:
         )  # fmt: skip
 
     def _own(self, shift: float | None = None) -> str:
-        """What the parts of these gates are told from those of others by; with a ``shift`` those
-        measured there."""
-        model, below = self.model, self.model.gates and self.model.gates.changes_below
-        if shift is not None:
-            return f"@{model.at(shift).weights_sha256[:12]}"
-        return f"@{model.weights_sha256[:12]}" + ("" if below is None else f"-below{below:g}")
+        """What the parts of these gates are told from those of others by: the weights that they
+        decide on by margin, or at a ``shift``."""
+        model = self.model if shift is None else self.model.at(shift)
+        return f"@{model.weights_sha256[:12]}"
 
     @property
     def _parts(self) -> Parts:

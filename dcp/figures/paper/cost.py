@@ -65,7 +65,7 @@ def cost(subject: Subject, options: Options, page: Page) -> Drawing:
     data = pd.DataFrame({"step": step, "kl": kl, "logprob_change": change, **layers})
     words = caption(
         subject,
-        "What pruning costs, against a run of the same weights and tokens with the gates off. "
+        "What pruning costs, against a run of the same tokens with the gates off. "
         "Above: KL(off ‖ pruned) of the next token, in nats. Middle: log-probability of the actual "
         "token, pruned minus gates off. Below: share of the gates-off attention that lay on "
         "dropped tokens, by layer.",

@@ -69,10 +69,11 @@ def policy_maps(subject: Subject, options: Options, page: Page) -> Drawing:
         f"One text under {counted(len(traces), 'policy').replace('policys', 'policies')} when step "
         f"{at} has been read: blue, the layer (row) holds the token (column); grey, dropped.",
         "Beside each name the entries that a layer holds, mean over steps and layers, and the "
-        "KL divergence of its predictions from those with nothing dropped (nats a token).",
+        "KL divergence of its predictions from those with the gates off and nothing dropped (nats a "
+        "token).",
         matched,
         differ(data["policy"]),
-        "All run on the same weights, which were trained with the gates and not with the others.",
+        "The gates were trained to drop, the others were not.",
         pooled(first.tokens),
     )
     return Drawing("policy-maps", page, drawn, data, words)

@@ -44,7 +44,7 @@ def policies_shown(beside: Beside, words: Sequence[Word], key: str) -> None:
     table = _table(key, beside)
     st.markdown(f"**{policies_verdict(table)}**")
     st.caption(
-        "One text, and weights that were trained with these gates and not with the other rules: "
+        "One text; the gates were trained to drop, the other rules were not: "
         "the tables of many texts are in the figure “perplexity”."
     )
     _tiles(table)
@@ -55,8 +55,8 @@ def policies_shown(beside: Beside, words: Sequence[Word], key: str) -> None:
     with wide("kl"):
         st.plotly_chart(kl_chart(beside, table), key="policies-kl", config=_CONFIG)
     st.caption(
-        "KL divergence of each prediction from the one with nothing dropped, same weights, same "
-        "tokens; at the right the mean of the row. Full colour is the 99th percentile of "
+        "KL divergence of each prediction from the model's own with its gates off and nothing "
+        "dropped, same tokens; at the right the mean of the row. Full colour is the 99th percentile of "
         "all rows; colour grows with the square root."
     )
     if words:

@@ -1,8 +1,8 @@
 """The same text written on twice at once, with the gates and with nothing dropped, as it happens.
 
 The worker's thread takes a step of each in turn and leaves what there is in a `Race`; the page
-looks at it a few times a second. The one that drops nothing runs on the same weights, its gates
-unused. The browser shows all text as plain text.
+looks at it a few times a second. The one that drops nothing has its gates off: of an
+adapter that is its base. The browser shows all text as plain text.
 """
 
 from __future__ import annotations

@@ -93,8 +93,8 @@ are keys and values that can still be seen, *allocated* is the memory kept for t
 tables included), *dense* is what keys and values of all tokens would take. What pruning costs is
 measured against a dense model: for dcp-mini one that was fine-tuned equally long (its own weights
 with the gates off are a diagnostic), for SmolLM2 the model as its makers left it, which also runs
-where its gates are off: the low-rank changes trained beside them apply where they decide. On short
-texts at batch 1 pruning saves memory, not time.
+where its gates are off or drop less than about a third: the low-rank changes trained beside them
+apply where they drop more. On short texts at batch 1 pruning saves memory, not time.
 
 **In these pictures** the text, the gate logits and the rows are those of dcp-mini's sample run.
 Picture 2 is a toy in two dimensions. Picture 4 applies the soft gate at the α you choose to logits
