@@ -4,11 +4,11 @@
 
 Of one window of each file, without any pruning: what taking token j from the attention of layer l
 at step t would change in the log-probability of a next token drawn from the model itself, to first
-order (`worths`), squared. That is the entry's worth: twice its part of KL(dense ‖ pruned), by the
-Fisher information, as if no other went. A token is dropped where holding on would cost more than
-what it is worth from there on (`cheapest_deaths`), at several prices of a step. Not a bound, as
-entries do not add up; but it knows the future, which no rule in use does. The gates beside it, and
-the gates with a shift for each layer that holds there what hindsight holds.
+order (`worths`), squared, mean over ``--draws``. That is the entry's worth: twice its part of
+KL(dense ‖ pruned), by the Fisher information, as if no other went. A token is dropped where holding
+on would cost more than what it is worth from there on (`cheapest_deaths`), at several prices of a
+step. Not a bound, as entries do not add up; but it knows the future, which no rule in use does. The
+gates beside it, and the gates with a shift for each layer that holds there what hindsight holds.
 """
 
 from __future__ import annotations
@@ -107,6 +107,17 @@ def worths(model: Transformer, ids: Tensor, draw: torch.Generator) -> tuple[Tens
     return torch.stack(changes), logits.detach()
 
 
+def squared(
+    model: Transformer, ids: Tensor, draw: torch.Generator, draws: int
+) -> tuple[Tensor, Tensor]:
+    """The mean of that many squares of `worths` [L, T, T] float32, and the logits [T, V]."""
+    worth, logits = worths(model, ids, draw)
+    worth.square_()
+    for _ in range(draws - 1):
+        worth += worths(model, ids, draw)[0].square_()
+    return worth.div_(draws), logits
+
+
 def cheapest_deaths(worth: Tensor, price: float) -> Tensor:
     """worth [L, T, T] >= 0, row t, column j -> death [L, T] int32: the step that makes
     price x (steps held) - (worth of these steps) least; the first token is never dropped."""
@@ -154,6 +165,7 @@ def measure(
     shifts: Sequence[float],
     prices: Sequence[float],
     seed: int = 0,
+    draws: int = 1,
 ) -> list[Row]:
     """Rows of the gates at each shift, of hindsight at each price, and of the gates with as many
     entries in each layer as hindsight has, their shifts read between those of ``shifts``.
@@ -163,9 +175,9 @@ def measure(
     texts = [torch.from_numpy(ids) for ids in windows.ids]
     dense, deaths = [], []
     for ids in texts:
-        change, logits = worths(plain, ids, draw)
+        worth, logits = squared(plain, ids, draw, draws)
         dense.append(logits)
-        deaths.append([cheapest_deaths(change.square(), price) for price in prices])
+        deaths.append([cheapest_deaths(worth, price) for price in prices])
 
     def row(
         rule: str, setting: float, ways: Sequence[MaskedAttend], reads: Transformer = gated
@@ -181,7 +193,8 @@ def measure(
 
     rows, by_shift = [], []
     for shift in sorted(shifts):
-        found, held = row("gates", shift, [MaskedAttend(shift) for _ in texts])
+        reads = model.at(shift).transformer
+        found, held = row("gates", shift, [MaskedAttend(shift) for _ in texts], reads)
         rows.append(found)
         by_shift.append(held)
     held_at = torch.stack(by_shift).numpy()
@@ -205,6 +218,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=1, help="of each file")
     parser.add_argument("--gate-shift", type=float, nargs="+", default=[4, 2, 0, -1, -2, -3, -4])
     parser.add_argument("--price", type=float, nargs="+", default=[1e-7, 1e-6, 3e-6, 1e-5])
+    parser.add_argument("--draws", type=int, default=1, help="of each next token, for its worth")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -215,7 +229,7 @@ def main() -> None:
             for file in args.file
         ]
     )
-    rows = measure(model.loaded, windows, args.gate_shift, args.price, args.seed)
+    rows = measure(model.loaded, windows, args.gate_shift, args.price, args.seed, args.draws)
     if args.json:
         json.dump([asdict(row) for row in rows], sys.stdout, indent=1)
         print()

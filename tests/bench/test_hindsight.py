@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.hindsight import cheapest_deaths, measure, worths
+from benchmarks.hindsight import cheapest_deaths, measure, squared, worths
 from dcp.deaths import ALIVE
 from dcp.evaluate.score import score
 from dcp.evaluate.windows import Windows
@@ -50,6 +50,16 @@ def test_a_worth_is_the_change_when_the_entry_goes_to_first_order(tiny_checkpoin
         slope = (surprise(layer, step, token, 1e-4) - surprise(layer, step, token, -1e-4)) / 2e-4
         assert float(found[layer, step, token]) == pytest.approx(slope, rel=1e-3, abs=1e-7)
     assert not found.triu().any()
+
+
+def test_squares_are_the_mean_over_draws(tiny_checkpoint) -> None:
+    model = open_model(tiny_checkpoint("llama")).loaded.transformer
+    ids = torch.arange(3, 11)
+    draw = torch.Generator().manual_seed(4)
+    each = [worths(model, ids, draw)[0].square() for _ in range(3)]
+    mean, _ = squared(model, ids, torch.Generator().manual_seed(4), 3)
+    assert torch.allclose(mean, torch.stack(each).mean(0))
+    assert not torch.allclose(each[0], each[1])
 
 
 def test_no_death_is_cheaper() -> None:
