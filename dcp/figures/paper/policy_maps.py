@@ -69,8 +69,8 @@ def policy_maps(subject: Subject, options: Options, page: Page) -> Drawing:
         f"One text under {counted(len(traces), 'policy').replace('policys', 'policies')} when step "
         f"{at} has been read: blue, the layer (row) holds the token (column); grey, dropped.",
         "Beside each name the entries that a layer holds, mean over steps and layers, and the "
-        "KL divergence of its predictions from those with the gates off and nothing dropped (nats a "
-        "token).",
+        "KL divergence of its predictions from those with the gates off and nothing dropped (nats "
+        "a token).",
         matched,
         differ(data["policy"]),
         "The gates were trained to drop, the others were not.",

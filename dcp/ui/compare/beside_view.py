@@ -56,8 +56,8 @@ def policies_shown(beside: Beside, words: Sequence[Word], key: str) -> None:
         st.plotly_chart(kl_chart(beside, table), key="policies-kl", config=_CONFIG)
     st.caption(
         "KL divergence of each prediction from the model's own with its gates off and nothing "
-        "dropped, same tokens; at the right the mean of the row. Full colour is the 99th percentile of "
-        "all rows; colour grows with the square root."
+        "dropped, same tokens; at the right the mean of the row. Full colour is the 99th "
+        "percentile of all rows; colour grows with the square root."
     )
     if words:
         st.header("Which kinds of words each drops")
