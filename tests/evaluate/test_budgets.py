@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +201,22 @@ def test_other_gates_of_the_same_dense_model_find_its_policies_measured(
     assert second == rows(2)  # as measured from nothing
     assert second["tova"]["kl"] == first["tova"]["kl"]
     assert second["gates"]["kl"] != first["gates"]["kl"]
+
+
+def test_where_changes_apply_is_asked_by_shifts_alone(
+    model: LoadedModel, windows: Windows, tmp_path: Path
+) -> None:
+    assert model.gates is not None
+    moved = replace(model, gates=replace(model.gates, changes_below=99.0))
+
+    def kept(model: LoadedModel, name: str) -> set[str]:
+        Bench(model, None, tmp_path, silent, print).whole(windows, BUDGET, name, 0)
+        return {path.name for path in tmp_path.iterdir()}
+
+    by_margin = kept(model, "gates")
+    assert kept(moved, "gates") == by_margin
+    shifted = kept(model, SHIFTED)
+    assert kept(moved, SHIFTED) > shifted
 
 
 def test_a_model_without_gates_is_measured_without_them(
